@@ -1,0 +1,98 @@
+// StateStore: the ordered map of bytes under the replicated state machine. Its writes are not
+// synced: after a crash it holds some earlier batch's state, whole, and the log replays the rest.
+//
+// Thread-safety: Write, Flush, Checkpoint and Replace from one thread at a time (the apply thread);
+// reads from any thread at any time, also while Replace swaps the database beneath (a view keeps
+// what it looks at alive).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+
+namespace raftkv::storage {
+
+// A list of changes, applied in order as one.
+class StateBatch {
+ public:
+  virtual ~StateBatch() = default;
+  virtual void Put(std::string_view key, std::string_view value) = 0;
+  virtual void Delete(std::string_view key) = 0;
+  virtual void Clear() = 0;
+  virtual size_t bytes() const = 0;
+};
+
+// Walks keys in [lower, upper) in order. Errors end the walk and stay in status().
+class StateIterator {
+ public:
+  virtual ~StateIterator() = default;
+  virtual void SeekToFirst() = 0;
+  virtual void SeekToLast() = 0;
+  virtual void Seek(std::string_view key) = 0;  // first key >= key
+  virtual void SeekForPrev(std::string_view key) = 0;  // last key <= key
+  virtual bool Valid() const = 0;
+  virtual void Next() = 0;
+  virtual void Prev() = 0;
+  // Valid until the iterator moves.
+  virtual std::string_view key() const = 0;
+  virtual std::string_view value() const = 0;
+  virtual Status status() const = 0;
+};
+
+// A consistent picture of the map at one moment.
+class StateView {
+ public:
+  virtual ~StateView() = default;
+  virtual Result<std::optional<std::string>> Get(std::string_view key) const = 0;
+  // upper empty: to the end.
+  virtual std::unique_ptr<StateIterator> NewIterator(std::string_view lower,
+                                                     std::string_view upper) const = 0;
+};
+
+struct StateStats {
+  uint64_t disk_bytes = 0;
+  uint64_t memtable_bytes = 0;
+  uint64_t pending_compaction_bytes = 0;
+  bool write_stalled = false;
+};
+
+class StateStore {
+ public:
+  virtual ~StateStore() = default;
+
+  // Reads of the newest state, without the cost of a view.
+  virtual Result<std::optional<std::string>> Get(std::string_view key) const = 0;
+  virtual std::shared_ptr<const StateView> View() const = 0;
+
+  virtual std::unique_ptr<StateBatch> NewBatch() const = 0;
+  virtual Status Write(StateBatch& batch) = 0;
+
+  // The value that `key` has on disk, as it would be found after a crash now.
+  virtual Result<std::optional<std::string>> FlushedGet(std::string_view key) const = 0;
+  // Makes everything written so far durable. Blocks on the disk.
+  virtual Status Flush() = 0;
+
+  // Writes a consistent copy of everything written so far as files into `dir` (made by the call,
+  // must not exist). Cheap: hard links.
+  virtual Status Checkpoint(const std::string& dir) = 0;
+  // Puts the copy in `dir` (a complete, verified checkpoint on the same file system) in the place
+  // of the current state: a crash at any moment leaves the old or the new state. Consumes `dir`.
+  virtual Status Replace(const std::string& dir) = 0;
+
+  virtual StateStats stats() const = 0;
+};
+
+struct StateOptions {
+  uint64_t memtable_bytes = 16 << 20;
+  uint64_t block_cache_bytes = 8 << 20;
+};
+
+// Opens (or makes) the state database under `path`; finishes or undoes an interrupted Replace.
+Result<std::unique_ptr<StateStore>> OpenRocksState(const std::string& path,
+                                                   const StateOptions& options);
+
+}  // namespace raftkv::storage
