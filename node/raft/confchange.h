@@ -1,9 +1,12 @@
 // The configuration changer: from one configuration to the next, or a reason why not (thesis,
 // chapter 4). Pure.
+//
+// Thread-safety: pure functions of their arguments.
 #pragma once
 
 #include <expected>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -22,7 +25,8 @@ using ChangeResult = std::expected<ChangedConfig, std::string>;
 
 class Changer {
  public:
-  // `last_index`: where a new member's progress starts (its first probe is last_index).
+  // `tracker` must outlive the changer, and is not changed by it. `last_index`: where a new
+  // member's progress starts (its first probe is last_index).
   Changer(const Tracker& tracker, Index last_index) : tracker_(tracker), last_index_(last_index) {}
 
   // Enters the joint configuration: incoming = current voters with `steps` applied.
@@ -33,9 +37,21 @@ class Changer {
   ChangeResult Simple(const std::vector<ConfChangeStep>& steps) const;
 
  private:
+  // Steps that name id 0 do nothing: so the state machine marks a change that it has refused.
+  std::expected<void, std::string> Apply(const std::vector<ConfChangeStep>& steps,
+                                         ChangedConfig& next) const;
+  void MakeVoter(NodeId id, ChangedConfig& next) const;
+  void MakeLearner(NodeId id, ChangedConfig& next) const;
+  void AddMember(NodeId id, bool is_learner, ChangedConfig& next) const;
+
   const Tracker& tracker_;
   Index last_index_;
 };
+
+// The invariants of a configuration and the progress of its members (see TrackerConfig); the error
+// names what is wrong. Every change starts and ends with this check.
+std::expected<void, std::string> CheckConfig(const TrackerConfig& config,
+                                             const ProgressMap& progress);
 
 // Builds the configuration that `conf` describes, from an empty tracker.
 ChangeResult Restore(const Tracker& empty, Index last_index, const ConfState& conf);
@@ -49,7 +65,7 @@ JointUse EntersJoint(const ConfChange& change);
 // A change without steps: leave the joint configuration.
 bool LeavesJoint(const ConfChange& change);
 
-// "v1 l2 r3 u4" <-> steps.
+// "v1 l2 r3 u4" (make voter, make learner, remove, update) <-> steps. The error is etcd's text.
 std::expected<std::vector<ConfChangeStep>, std::string> ParseSteps(std::string_view text);
 std::string Describe(const std::vector<ConfChangeStep>& steps);
 

@@ -1,5 +1,5 @@
-// Progress: what the leader knows of one follower, and how fast it may send to it. The states probe,
-// replicate and snapshot are those of etcd's tracker (its design.md explains them).
+// Progress: what the leader knows of one follower, and how fast it may send to it. The states
+// probe, replicate and snapshot are those of etcd's tracker (its design.md explains them).
 //
 // Thread-safety: none; owned by the leader's tracker.
 #pragma once
@@ -54,8 +54,8 @@ struct Progress {
   // Highest commit index that was sent (in flight); saves redundant commit-only appends.
   Index sent_commit;
   ProgressState state = ProgressState::kProbe;
-  Index pending_snapshot;      // kSnapshot only: the index of the snapshot on its way
-  bool recently_active = false;  // heard from since the last quorum check
+  Index pending_snapshot;           // kSnapshot only: the index of the snapshot on its way
+  bool recently_active = false;     // heard from since the last quorum check
   bool append_flow_paused = false;  // the probe, or the full window, has been used up
   Inflights inflights;
   bool is_learner = false;
