@@ -1,0 +1,101 @@
+// Node: the running member, as the HTTP server and main see it. Behind it are the threads (raft,
+// append, apply) and the rules (replica.h).
+//
+// Thread-safety: every method may be called from any thread. Callbacks run on one of the node's own
+// threads and must be quick (set a result, wake a thread); each is called exactly once, at the
+// latest shortly after its deadline.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "node/kv/state_machine.h"
+#include "node/raft/core.h"
+#include "node/runtime/options.h"
+#include "raftkv/v1/admin.pb.h"
+#include "raftkv/v1/command.pb.h"
+
+namespace prometheus {
+class Registry;
+}
+
+namespace raftkv::runtime {
+
+enum class Consistency {
+  kLinearizable,  // a read-index round
+  kLease,         // the leader's lease, where this node can tell; else as kLinearizable
+  kStale,         // whatever this node has applied
+};
+
+using WriteCallback = std::function<void(Result<kv::CommandResult>)>;
+using BarrierCallback = std::function<void(Status)>;
+template <typename T>
+using Callback = std::function<void(Result<T>)>;
+
+// What /readyz tells of one check.
+struct HealthCheck {
+  std::string name;
+  Status status;
+};
+
+class Node {
+ public:
+  // Opens the data directory, recovers, listens on the peer port and starts the threads. Errors are
+  // sentences for an operator. `registry` receives the node's metrics and must outlive it.
+  static Result<std::unique_ptr<Node>> Start(const Options& options,
+                                             prometheus::Registry* registry);
+  // Hands leadership over if it can, flushes, stops the threads. Waiting callbacks get an answer.
+  virtual ~Node() = default;
+  virtual void Stop(Duration grace) = 0;
+
+  // Proposes a command (origin and request_id are filled in) through whoever leads. Errors:
+  //   kUnavailable        no leader within a bounded wait, or refused before it was proposed
+  //   kUnknownOutcome     proposed, but the result was not seen before the deadline
+  //   kResourceExhausted  too many requests wait
+  //   kOutOfSpace         disk or quota full (commands that delete are let through)
+  // Otherwise the state machine's own verdict (CommandResult::status).
+  virtual void Write(v1::Command command, MonotonicTime deadline, WriteCallback done) = 0;
+
+  // When ok, state() is at least as new as `consistency` promises at the time of the call. Errors:
+  // kUnavailable, kResourceExhausted.
+  virtual void ReadBarrier(Consistency consistency, MonotonicTime deadline,
+                           BarrierCallback done) = 0;
+
+  // Never null while running; reads only. kFailedPrecondition from ReadBarrier tells of blank nodes.
+  virtual const kv::StateMachine& state() const = 0;
+
+  // This node's view, at most one tick old.
+  virtual std::shared_ptr<const v1::StatusResponse> status() const = 0;
+  // Asks the raft thread for a fresh one.
+  virtual void FreshStatus(MonotonicTime deadline, Callback<v1::StatusResponse> done) = 0;
+  // Fails only if the node's own loop does not turn (for /livez: never depends on a quorum).
+  virtual Status Alive() const = 0;
+  // Everything but the read-index round that decides readiness (disk space, blank, removed, ...).
+  virtual std::vector<HealthCheck> Health() const = 0;
+
+  // --- Admin. A follower passes membership and transfer calls on to the leader. ---------------------
+  virtual void Initialize(v1::InitializeRequest request, MonotonicTime deadline,
+                          Callback<v1::InitializeResponse> done) = 0;
+  virtual void Join(v1::JoinRequest request, MonotonicTime deadline,
+                    Callback<v1::JoinResponse> done) = 0;
+  virtual void ChangeMembership(v1::ChangeMembershipRequest request, MonotonicTime deadline,
+                                Callback<v1::ChangeMembershipResponse> done) = 0;
+  virtual void TransferLeadership(v1::TransferLeadershipRequest request, MonotonicTime deadline,
+                                  Callback<v1::TransferLeadershipResponse> done) = 0;
+  virtual void TakeSnapshot(v1::SnapshotRequest request, MonotonicTime deadline,
+                            Callback<v1::SnapshotResponse> done) = 0;
+  virtual void Compact(v1::CompactRequest request, MonotonicTime deadline,
+                       Callback<v1::CompactResponse> done) = 0;
+
+  // Called once, from a thread of the node, when it must end by itself: removed from the cluster
+  // (exit status 0), or a fatal error of its disk (the process is aborted in that case instead).
+  virtual void OnRemoved(std::function<void()> callback) = 0;
+
+  virtual uint16_t peer_port() const = 0;
+};
+
+}  // namespace raftkv::runtime

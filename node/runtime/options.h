@@ -1,0 +1,73 @@
+// The settings of a running node, validated (node/config.h reads them from flags, environment and
+// file).
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+
+namespace raftkv::runtime {
+
+// What to do with a blank data directory. A directory that carries an identity restarts as what it
+// is, whatever this says.
+struct Bootstrap {
+  enum class Mode {
+    kWait,        // stay blank until initialize or join arrives on the admin port
+    kSingle,      // a new cluster of this node alone
+    kStaticList,  // a new cluster of the listed nodes; the first of the list initializes it
+    kJoin,        // join through any of the listed nodes
+  };
+  Mode mode = Mode::kWait;
+  // kStaticList: peer addresses of all first members, this node's own among them, the same list and
+  // order on each. kJoin: peer addresses of members.
+  std::vector<std::string> addresses;
+};
+
+struct Options {
+  std::string name;            // of this member; for people
+  std::string data_dir;
+  std::string peer_listen;     // host:port
+  std::string peer_advertise;  // host:port that other members dial
+  std::string client_advertise;  // host:port of the HTTP API, for people; may be empty
+  Bootstrap bootstrap;
+
+  Duration tick = std::chrono::milliseconds(100);
+  int election_ticks = 10;
+  int heartbeat_ticks = 1;
+  bool pre_vote = true;
+  bool check_quorum = true;
+
+  // Limits.
+  uint64_t max_inflight_requests = 8192;       // proposals and read barriers that wait, each
+  uint64_t max_inflight_bytes = 256 << 20;     // of proposals that wait
+  uint64_t max_append_bytes = 1 << 20;         // per append message
+  int max_inflight_appends = 256;              // per follower
+  uint64_t max_uncommitted_bytes = 256 << 20;
+  uint64_t max_apply_bytes = 4 << 20;          // committed entries handed to the apply thread at once
+
+  // The log keeps at least these many entries (and at most these bytes) behind the flushed applied
+  // index, for followers that lag; beyond it they get a snapshot.
+  uint64_t log_keep_entries = 10'000;
+  uint64_t log_keep_bytes = 64 << 20;
+  // The state is flushed (and the log cut) when this much log has been applied since the last flush.
+  uint64_t flush_after_bytes = 32 << 20;
+  uint64_t log_cache_bytes = 8 << 20;
+  uint64_t state_memtable_bytes = 16 << 20;
+  uint64_t state_cache_bytes = 8 << 20;
+
+  // History: keep at least this many revisions and this long. 0: no limit of that kind.
+  uint64_t compact_keep_revisions = 100'000;
+  Duration compact_keep_age = std::chrono::hours(1);
+
+  // Refuse writes that grow the store when the file system has less than this left, or the store
+  // is larger than the quota (0: none).
+  uint64_t min_free_bytes = 256 << 20;
+  uint64_t quota_bytes = 0;
+
+  uint64_t snapshot_bytes_per_second = 0;  // 0: unlimited
+};
+
+}  // namespace raftkv::runtime
