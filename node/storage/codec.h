@@ -33,7 +33,10 @@ raft::Snapshot FromProto(const v1::Snapshot& in);
 void ToProto(const raft::Message& message, raft::NodeId sender, v1::RaftMessage* out);
 Result<raft::Message> FromProto(v1::RaftMessage&& in, raft::NodeId from, raft::NodeId to);
 
-// CRC-32C (Castagnoli), as in RFC 3720 appendix B.4.
+// CRC-32C (Castagnoli), as in RFC 3720 appendix B.4. `seed` continues the checksum of the bytes
+// before: Crc32c(b, Crc32c(a)) == Crc32c(a + b).
 uint32_t Crc32c(std::string_view bytes, uint32_t seed = 0);
+// The same without the processor's help; what Crc32c falls back to.
+uint32_t Crc32cPortable(std::string_view bytes, uint32_t seed = 0);
 
 }  // namespace raftkv::storage
