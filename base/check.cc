@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "base/log.h"
+
 namespace raftkv {
 
 void CheckFailed(std::string_view condition, std::string_view message, std::source_location where) {
@@ -11,6 +13,8 @@ void CheckFailed(std::string_view condition, std::string_view message, std::sour
                static_cast<int>(message.size()), message.data(), where.file_name(), where.line(),
                where.function_name());
   std::fflush(stderr);
+  // What led here may still be queued.
+  log::Flush(std::chrono::milliseconds(200));
   std::abort();
 }
 
