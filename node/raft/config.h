@@ -37,11 +37,13 @@ struct Config {
   bool async_storage_writes = false;
 
   // Limits, in bytes unless named otherwise. 0 where the comment says so.
-  uint64_t max_bytes_per_append = kNoLimit;  // 0: one entry per message
+  uint64_t max_bytes_per_append = kNoLimit;    // 0: one entry per message
   uint64_t max_committed_bytes_per_ready = 0;  // 0: max_bytes_per_append
   uint64_t max_uncommitted_bytes = 0;          // payload bytes; 0: no limit
   int max_inflight_messages = 256;
   uint64_t max_inflight_bytes = 0;  // 0: no limit
+  // Reads that may wait at the leader for their confirmation; further ones are dropped.
+  size_t max_pending_reads = 64 * 1024;
 
   bool check_quorum = false;
   bool pre_vote = false;

@@ -52,11 +52,11 @@ struct Ready {
   std::optional<SoftState> soft_state;  // set if changed
   std::optional<HardState> hard_state;  // set if changed
   std::vector<ReadState> read_states;
-  std::vector<Entry> entries;         // to persist
-  std::optional<Snapshot> snapshot;   // to install
-  std::vector<Entry> committed;       // to apply
-  std::vector<Message> messages;      // to send; async: also the storage messages
-  bool must_sync = false;             // entries, term or vote changed: needs an fsync before sending
+  std::vector<Entry> entries;        // to persist
+  std::optional<Snapshot> snapshot;  // to install
+  std::vector<Entry> committed;      // to apply
+  std::vector<Message> messages;     // to send; async: also the storage messages
+  bool must_sync = false;            // entries, term or vote changed: needs an fsync before sending
 };
 
 // Why a Step or a proposal was refused. The texts (see Describe) are etcd's.
@@ -113,7 +113,8 @@ class Core {
   void ReportSnapshot(NodeId peer, bool failed);
 
   bool HasReady() const;
-  // Takes the outstanding work. Without async_storage_writes, Advance() must follow before the next.
+  // Takes the outstanding work. Without async_storage_writes, Advance() must follow before the
+  // next.
   Ready TakeReady();
   void Advance();
 
@@ -130,7 +131,8 @@ class Core {
   Index last_index() const;
   bool is_learner() const;
   const TrackerConfig& tracker_config() const;
-  // Highest index of a configuration change that may not be applied yet; a new one must wait for it.
+  // Highest index of a configuration change that may not be applied yet; a new one must wait for
+  // it.
   Index pending_conf_index() const;
 
   // For tests: fixes the randomized election timeout until the next reset, in ticks.
@@ -139,7 +141,7 @@ class Core {
   void CheckInvariants() const;
 
  private:
-  struct Impl;
+  class Impl;
   std::unique_ptr<Impl> impl_;
 };
 

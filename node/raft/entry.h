@@ -1,5 +1,6 @@
 // Log entries, configuration changes, hard state and snapshot metadata: what the core stores and
-// sends, without any encoding (proto/ has the stored and wire forms; node/storage/codec.h converts).
+// sends, without any encoding (proto/ has the stored and wire forms; node/storage/codec.h
+// converts).
 //
 // Thread-safety: values; entries share immutable payloads.
 #pragma once
@@ -42,7 +43,7 @@ struct ConfChange {
 };
 
 // The payload of an entry: bytes for the state machine (empty: the no-op of a new leader), or a
-// configuration change.
+// configuration change (never null).
 using Payload = std::variant<Buffer, std::shared_ptr<const ConfChange>>;
 
 struct Entry {
@@ -63,6 +64,44 @@ struct Entry {
     return change != nullptr ? change->get() : nullptr;
   }
 };
+
+// By value: configuration changes are compared, not their addresses.
+inline bool operator==(const Entry& a, const Entry& b) {
+  if (a.id() != b.id() || a.payload.index() != b.payload.index()) return false;
+  if (const ConfChange* change = a.conf_change()) return *change == *b.conf_change();
+  return a.data() == b.data();
+}
+
+// What an entry costs beside its payload (term, index, kind, length), and a configuration change
+// and each step of it: near enough to the stored form, and the same on every machine.
+inline constexpr uint64_t kEntryOverheadBytes = 16;
+inline constexpr uint64_t kConfChangeBytes = 8;
+inline constexpr uint64_t kConfChangeStepBytes = 12;
+
+// The bytes that count against Config::max_uncommitted_bytes. 0 for the no-op of a new leader and
+// for the automatic departure from a joint configuration, so that neither can ever be refused.
+inline uint64_t PayloadSize(const Entry& entry) {
+  const ConfChange* change = entry.conf_change();
+  if (change == nullptr) return entry.data().size();
+  if (change->steps.empty() && change->context.empty() &&
+      change->transition == ConfChangeTransition::kAuto) {
+    return 0;
+  }
+  return kConfChangeBytes + change->steps.size() * kConfChangeStepBytes + change->context.size();
+}
+
+inline uint64_t PayloadSize(const std::vector<Entry>& entries) {
+  uint64_t size = 0;
+  for (const Entry& entry : entries) size += PayloadSize(entry);
+  return size;
+}
+
+// The bytes that count against the limits of messages and Readys.
+inline uint64_t EntrySize(const Entry& entry) { return kEntryOverheadBytes + PayloadSize(entry); }
+
+inline uint64_t EntrySize(const std::vector<Entry>& entries) {
+  return kEntryOverheadBytes * entries.size() + PayloadSize(entries);
+}
 
 // What must be durable before a vote or an append is acknowledged (paper, figure 2).
 struct HardState {

@@ -17,8 +17,8 @@ namespace raftkv::raft {
 // Why a read of the log failed. Anything else is a fault of the disk and stops the process before
 // it reaches the core.
 enum class LogError {
-  kCompacted,    // the index lies before first_index(): send a snapshot instead
-  kUnavailable,  // the index lies beyond last_index()
+  kCompacted,                       // the index lies before first_index(): send a snapshot instead
+  kUnavailable,                     // the index lies beyond last_index()
   kSnapshotTemporarilyUnavailable,  // a snapshot is being made; ask again later
 };
 
@@ -46,7 +46,8 @@ class LogReader {
 
   // Entries [low, high), cut so that the sum of their sizes (EntrySize) stays within max_bytes, but
   // at least one. low >= first_index, high <= last_index + 1.
-  virtual LogResult<std::vector<Entry>> entries(Index low, Index high, uint64_t max_bytes) const = 0;
+  virtual LogResult<std::vector<Entry>> entries(Index low, Index high,
+                                                uint64_t max_bytes) const = 0;
 
   // The most recent snapshot, for a follower that the log no longer reaches.
   virtual LogResult<Snapshot> snapshot() const = 0;

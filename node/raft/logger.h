@@ -6,7 +6,7 @@
 
 namespace raftkv::raft {
 
-enum class LogLevel { kDebug, kInfo, kWarning, kError, kNone };
+enum class LogLevel { kDebug, kInfo, kWarning, kError, kOff };
 
 // Thread-safety: called from the thread that owns the core only; must not block.
 class Logger {

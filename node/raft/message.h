@@ -61,9 +61,9 @@ struct InstallSnapshot {  // MsgSnap
   Snapshot snapshot;
 };
 
-struct Heartbeat {       // MsgHeartbeat
-  Index commit;          // min(match, commit): never beyond what the follower has
-  Buffer read_counter;   // confirms all reads up to this counter; empty if none wait
+struct Heartbeat {      // MsgHeartbeat
+  Index commit;         // min(match, commit): never beyond what the follower has
+  Buffer read_counter;  // confirms all reads up to this counter; empty if none wait
 };
 
 struct HeartbeatResponse {  // MsgHeartbeatResp
@@ -83,13 +83,14 @@ struct ReadIndexResponse {  // MsgReadIndexResp
   Buffer context;
 };
 
-// --- Local: steps that the owner of the core feeds in, and the storage threads' work --------------
+// --- Local: steps that the owner of the core feeds in, and the storage threads' work
+// --------------
 
-struct Campaign {};     // MsgHup
-struct Beat {};         // MsgBeat
-struct CheckQuorum {};  // MsgCheckQuorum
+struct Campaign {};      // MsgHup
+struct Beat {};          // MsgBeat
+struct CheckQuorum {};   // MsgCheckQuorum
 struct ForgetLeader {};  // MsgForgetLeader
-struct Unreachable {};  // MsgUnreachable; Message::from = the peer
+struct Unreachable {};   // MsgUnreachable; Message::from = the peer
 
 struct SnapshotStatus {  // MsgSnapStatus; Message::from = the peer
   bool failed = false;
@@ -124,9 +125,9 @@ struct StorageApplyResponse {  // MsgStorageApplyResp
 using MessageBody =
     std::variant<Propose, AppendEntries, AppendResponse, RequestVote, VoteResponse, RequestPreVote,
                  PreVoteResponse, InstallSnapshot, Heartbeat, HeartbeatResponse, TransferLeader,
-                 TimeoutNow, ReadIndex, ReadIndexResponse, Campaign, Beat, CheckQuorum, ForgetLeader,
-                 Unreachable, SnapshotStatus, StorageAppend, StorageAppendResponse, StorageApply,
-                 StorageApplyResponse>;
+                 TimeoutNow, ReadIndex, ReadIndexResponse, Campaign, Beat, CheckQuorum,
+                 ForgetLeader, Unreachable, SnapshotStatus, StorageAppend, StorageAppendResponse,
+                 StorageApply, StorageApplyResponse>;
 
 struct Message {
   NodeId from;

@@ -10,7 +10,8 @@
 
 namespace raftkv::raft {
 
-// A 64-bit integer that only mixes with its own kind. Tag::kName is not needed; the tag is the type.
+// A 64-bit integer that only mixes with its own kind. Tag::kName is not needed; the tag is the
+// type.
 template <typename Tag>
 struct Tagged {
   uint64_t value = 0;
