@@ -1,5 +1,5 @@
-// MemoryState: a StateStore without a disk, for tests and the simulator. A crash takes it back to the
-// last Flush; whole contents can be taken out and put in, where a real store has checkpoints.
+// MemoryState: a StateStore without a disk, for tests and the simulator. A crash takes it back to
+// the last Flush; whole contents can be taken out and put in, where a real store has checkpoints.
 //
 // Thread-safety: as StateStore; LoseUnflushed and Install count as writes.
 #pragma once
