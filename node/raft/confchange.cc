@@ -5,6 +5,8 @@
 #include <iterator>
 #include <optional>
 
+#include "node/raft/describe.h"
+
 namespace raftkv::raft {
 namespace {
 
@@ -75,8 +77,8 @@ std::expected<ConfChangeStep, std::string> ParseStep(std::string_view token) {
   const auto [end, error] = std::from_chars(digits.begin(), digits.end(), id);
   if (error != std::errc() || end != digits.end()) {
     const bool overflow = error == std::errc::result_out_of_range;
-    return std::unexpected("strconv.ParseUint: parsing \"" + std::string(digits) +
-                           (overflow ? "\": value out of range" : "\": invalid syntax"));
+    return std::unexpected("strconv.ParseUint: parsing " + QuoteGo(digits) +
+                           (overflow ? ": value out of range" : ": invalid syntax"));
   }
   return ConfChangeStep{*type, NodeId(id)};
 }

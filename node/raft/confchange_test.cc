@@ -285,6 +285,7 @@ TEST(ConfChangeTest, StepsFromAndToText) {
   EXPECT_EQ(error("v1  v2"), "unknown token ");
   EXPECT_EQ(error("x1"), "unknown input: x1");
   EXPECT_EQ(error("vx"), "strconv.ParseUint: parsing \"x\": invalid syntax");
+  EXPECT_EQ(error("v1\nv2"), "strconv.ParseUint: parsing \"1\\nv2\": invalid syntax");
   EXPECT_EQ(error("v-1"), "strconv.ParseUint: parsing \"-1\": invalid syntax");
   EXPECT_EQ(error("v18446744073709551616"),
             "strconv.ParseUint: parsing \"18446744073709551616\": value out of range");

@@ -25,6 +25,11 @@ bool IsLocal(const Message& message) {
          raft::IsLocalTarget(message.to);
 }
 
+Status Install(Node& node, const raft::Snapshot& snapshot) {
+  if (node.log.InstallSnapshot(snapshot)) return Status::Ok();
+  return Failed("requested index is older than the existing snapshot");
+}
+
 std::string Header(NodeId id, std::string_view what) {
   return "> " + std::to_string(id.value) + " " + std::string(what);
 }
@@ -58,7 +63,7 @@ Status InteractionEnv::AddNodes(uint64_t count, const raft::Config& config,
   }
   for (; count > 0; --count) {
     auto node = std::make_unique<Node>(snapshot);
-    if (bootstrap) RETURN_IF_ERROR(node->log.Install(snapshot));
+    if (bootstrap) RETURN_IF_ERROR(Install(*node, snapshot));
     node->config = config;
     node->config.id = NodeId(nodes_.size() + 1);
     node->config.log = &node->log;
@@ -104,7 +109,7 @@ Status InteractionEnv::Append(Node& node, const std::optional<raft::HardState>& 
   if (hard_state) node.log.SetHardState(*hard_state);
   if (snapshot) {
     if (!entries.empty()) return Failed("can't apply snapshot and entries at the same time");
-    return node.log.Install(*snapshot);
+    return Install(node, *snapshot);
   }
   node.log.Append(entries);
   return Status::Ok();
@@ -275,13 +280,17 @@ void InteractionEnv::Tick(NodeId id, int ticks) {
 }
 
 Status InteractionEnv::Compact(NodeId id, raft::Index last_dropped) {
-  RETURN_IF_ERROR(node(id).log.Compact(last_dropped));
+  AppliedLog& log = node(id).log;
+  if (last_dropped > log.last_index()) return Failed("requested index is beyond the log");
+  if (!log.CompactTo(last_dropped)) {
+    return Failed("requested index is unavailable due to compaction");
+  }
   PrintLog(id);
   return Status::Ok();
 }
 
 void InteractionEnv::PrintLog(NodeId id) {
-  const MemoryLog& log = node(id).log;
+  const AppliedLog& log = node(id).log;
   const raft::Index first = log.first_index();
   const raft::Index last = log.last_index();
   if (last < first) {

@@ -17,7 +17,7 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "node/raft/core.h"
-#include "tests/conformance/memory_log.h"
+#include "tests/conformance/applied_log.h"
 #include "tests/conformance/output.h"
 
 namespace raftkv::conformance {
@@ -25,7 +25,7 @@ namespace raftkv::conformance {
 struct Node {
   explicit Node(raft::Snapshot initial) : log(std::move(initial)) {}
 
-  MemoryLog log;
+  AppliedLog log;
   raft::Config config;
   std::unique_ptr<raft::Core> core;
   std::deque<raft::Message> append_work;  // StorageAppend
