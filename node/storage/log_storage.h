@@ -28,7 +28,7 @@ struct LogWrite {
 };
 
 struct LogStats {
-  uint64_t bytes = 0;           // on disk, estimated
+  uint64_t bytes = 0;  // on disk, estimated
   uint64_t cached_entries = 0;
   uint64_t cached_bytes = 0;
 };
@@ -71,6 +71,7 @@ struct LogOptions {
 // Opens (or makes) the log database under `path` and verifies what it holds: a torn tail is cut and
 // reported in the log, a hole or a damaged record in the middle is kCorruption that names the file
 // and the remedy; an unknown format version, or a directory in use, is kFailedPrecondition.
-Result<std::unique_ptr<LogStorage>> OpenRocksLog(const std::string& path, const LogOptions& options);
+Result<std::unique_ptr<LogStorage>> OpenRocksLog(const std::string& path,
+                                                 const LogOptions& options);
 
 }  // namespace raftkv::storage

@@ -32,7 +32,7 @@ class StateIterator {
   virtual ~StateIterator() = default;
   virtual void SeekToFirst() = 0;
   virtual void SeekToLast() = 0;
-  virtual void Seek(std::string_view key) = 0;  // first key >= key
+  virtual void Seek(std::string_view key) = 0;         // first key >= key
   virtual void SeekForPrev(std::string_view key) = 0;  // last key <= key
   virtual bool Valid() const = 0;
   virtual void Next() = 0;

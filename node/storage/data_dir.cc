@@ -1,0 +1,156 @@
+#include "node/storage/data_dir.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/random.h"
+#include "node/raft/types.h"
+#include "node/storage/bytes.h"
+#include "node/storage/codec.h"
+#include "node/storage/fs_util.h"
+
+namespace raftkv::storage {
+namespace {
+
+// identity: magic, then little-endian 32-bit version, CRC-32C of what follows it, and the message.
+constexpr std::string_view kMagic = "RAFTKVID";
+constexpr size_t kHeaderBytes = 16;
+
+std::string EncodeIdentity(const v1::Identity& identity) {
+  const std::string message = identity.SerializeAsString();
+  std::string out(kMagic);
+  PutFixed32(&out, kDataFormat);
+  PutFixed32(&out, Crc32c(message));
+  return out + message;
+}
+
+Result<v1::Identity> DecodeIdentity(const std::string& path, std::string_view bytes) {
+  const auto damaged = [&path] {
+    return Error(Code::kCorruption, path +
+                                        " is damaged. Remove the data directory and let the member "
+                                        "be replaced; its peers hold the data");
+  };
+  if (bytes.size() < kHeaderBytes || !bytes.starts_with(kMagic)) return damaged();
+  const uint32_t version = GetFixed32(bytes.data() + 8);
+  if (version != kDataFormat) {
+    return Error(Code::kFailedPrecondition,
+                 path + " has format " + std::to_string(version) + ", this program knows format " +
+                     std::to_string(kDataFormat) + ". Start the version that wrote it");
+  }
+  const std::string_view message = bytes.substr(kHeaderBytes);
+  v1::Identity identity;
+  if (Crc32c(message) != GetFixed32(bytes.data() + 12) ||
+      !identity.ParseFromArray(message.data(), static_cast<int>(message.size())) ||
+      identity.member_id() == 0) {
+    return damaged();
+  }
+  return identity;
+}
+
+uint64_t NewMemberId() {
+  raft::NodeId id;
+  do {
+    id = raft::NodeId(SystemEntropy());
+  } while (id == raft::kNone || raft::IsLocalTarget(id));
+  return id.value;
+}
+
+Result<File> TakeLock(const std::string& dir) {
+  const std::string path = dir + "/LOCK";
+  ASSIGN_OR_RETURN(File lock, File::Open(path, O_RDWR | O_CREAT));
+  if (::flock(lock.fd(), LOCK_EX | LOCK_NB) != 0) {
+    const int error = errno;
+    if (error != EWOULDBLOCK) return Error(ErrnoStatus("lock", path, error));
+    std::string pid;
+    RETURN_UNEXPECTED_IF_ERROR(lock.ReadAt(0, 32, &pid));
+    return Error(Code::kFailedPrecondition,
+                 "the data directory " + dir + " is in use by process " +
+                     (pid.empty() ? "(unknown)" : pid) +
+                     ". Stop that process, or give this one a directory of its own");
+  }
+  RETURN_UNEXPECTED_IF_ERROR(lock.Truncate(0));
+  RETURN_UNEXPECTED_IF_ERROR(lock.WriteAll(std::to_string(::getpid())));
+  return lock;
+}
+
+class DataDirImpl final : public DataDir {
+ public:
+  DataDirImpl(std::string path, File lock, v1::Identity identity)
+      : path_(std::move(path)), lock_(std::move(lock)), identity_(std::move(identity)) {}
+
+  const std::string& path() const override { return path_; }
+  std::string log_path() const override { return path_ + "/log"; }
+  std::string state_path() const override { return path_ + "/state"; }
+  std::string snapshots_path() const override { return path_ + "/snapshots"; }
+  const v1::Identity& identity() const override { return identity_; }
+
+  Status SetIdentity(const v1::Identity& identity) override {
+    if (identity.member_id() != identity_.member_id()) {
+      return Status(Code::kFailedPrecondition, "the member ID of " + path_ + " never changes");
+    }
+    if (identity_.cluster_id() != 0 && identity.cluster_id() != identity_.cluster_id()) {
+      return Status(Code::kFailedPrecondition,
+                    path_ +
+                        " holds the data of another cluster. Start this member with an empty data "
+                        "directory to join a new one");
+    }
+    v1::Identity next = identity;
+    next.set_format(kDataFormat);
+    RETURN_IF_ERROR(ReplaceFile(path_ + "/identity", EncodeIdentity(next)));
+    identity_ = std::move(next);
+    return Status::Ok();
+  }
+
+ private:
+  const std::string path_;
+  const File lock_;
+  v1::Identity identity_;
+};
+
+Result<bool> HasDatabases(const std::string& dir) {
+  for (const char* name : {"/log", "/state"}) {
+    ASSIGN_OR_RETURN(const std::vector<std::string> files, ListDir(dir + name));
+    if (!files.empty()) return true;
+  }
+  return false;
+}
+
+Result<v1::Identity> MakeIdentity(const std::string& dir, const std::string& name) {
+  ASSIGN_OR_RETURN(const bool used, HasDatabases(dir));
+  if (used) {
+    return Error(Code::kCorruption,
+                 dir +
+                     " holds databases, but the file identity is missing: whose data they are "
+                     "cannot be known. Restore the file, or remove the data directory and let the "
+                     "member be replaced");
+  }
+  v1::Identity identity;
+  identity.set_format(kDataFormat);
+  identity.set_member_id(NewMemberId());
+  identity.set_name(name);
+  RETURN_UNEXPECTED_IF_ERROR(ReplaceFile(dir + "/identity", EncodeIdentity(identity)));
+  return identity;
+}
+
+Result<v1::Identity> ReadIdentity(const std::string& path) {
+  ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path));
+  return DecodeIdentity(path, bytes);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<DataDir>> DataDir::Open(const std::string& path, const std::string& name) {
+  RETURN_UNEXPECTED_IF_ERROR(MakeDirs(path));
+  ASSIGN_OR_RETURN(File lock, TakeLock(path));
+  const std::string file = path + "/identity";
+  ASSIGN_OR_RETURN(v1::Identity identity,
+                   Exists(file) ? ReadIdentity(file) : MakeIdentity(path, name));
+  RETURN_UNEXPECTED_IF_ERROR(MakeDirs(path + "/snapshots"));
+  return std::make_unique<DataDirImpl>(path, std::move(lock), std::move(identity));
+}
+
+}  // namespace raftkv::storage

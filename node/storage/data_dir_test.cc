@@ -1,0 +1,133 @@
+#include "node/storage/data_dir.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include "node/storage/test_util.h"
+
+namespace raftkv::storage {
+namespace {
+
+using testing::HasSubstr;
+
+Status OpenError(const std::string& path) {
+  auto dir = DataDir::Open(path, "n1");
+  return dir.has_value() ? Status::Ok() : dir.error();
+}
+
+mode_t ModeOf(const std::string& path) {
+  struct stat info {};
+  EXPECT_EQ(::stat(path.c_str(), &info), 0);
+  return info.st_mode & 0777;
+}
+
+TEST(DataDir, MakesABlankIdentityAndKeepsIt) {
+  TempDir temp;
+  const std::string path = temp / "deep/er/data";
+  uint64_t id;
+  {
+    auto dir = DataDir::Open(path, "n1").value();
+    id = dir->identity().member_id();
+    EXPECT_NE(id, 0u);
+    EXPECT_EQ(dir->identity().cluster_id(), 0u);
+    EXPECT_EQ(dir->identity().format(), kDataFormat);
+    EXPECT_EQ(dir->log_path(), path + "/log");
+  }
+  auto dir = DataDir::Open(path, "renamed on the command line").value();
+  EXPECT_EQ(dir->identity().member_id(), id);
+  EXPECT_EQ(dir->identity().name(), "n1");
+  EXPECT_NE(DataDir::Open(temp / "other", "n2").value()->identity().member_id(), id);
+  EXPECT_EQ(ModeOf(path), 0700u);
+  EXPECT_EQ(ModeOf(path + "/identity"), 0600u);
+}
+
+TEST(DataDir, JoinsAClusterOnceAndBecomesATombstone) {
+  TempDir temp;
+  {
+    auto dir = DataDir::Open(temp.path(), "n1").value();
+    v1::Identity identity = dir->identity();
+    identity.set_cluster_id(42);
+    ASSERT_OK(dir->SetIdentity(identity));
+    ASSERT_OK(dir->SetIdentity(identity));
+    identity.set_cluster_id(43);
+    EXPECT_EQ(dir->SetIdentity(identity).code(), Code::kFailedPrecondition);
+    identity.set_cluster_id(42);
+    identity.set_member_id(identity.member_id() + 1);
+    EXPECT_EQ(dir->SetIdentity(identity).code(), Code::kFailedPrecondition);
+    identity = dir->identity();
+    identity.set_removed(true);
+    ASSERT_OK(dir->SetIdentity(identity));
+  }
+  auto dir = DataDir::Open(temp.path(), "n1").value();
+  EXPECT_EQ(dir->identity().cluster_id(), 42u);
+  EXPECT_TRUE(dir->identity().removed());
+}
+
+TEST(DataDir, OneProcessAtATime) {
+  TempDir temp;
+  auto dir = DataDir::Open(temp.path(), "n1").value();
+  const std::string pid = std::to_string(::getpid());
+  const int status = RunInChild([&] {
+    const Status error = OpenError(temp.path());
+    const bool ok = error.code() == Code::kFailedPrecondition &&
+                    error.message().find("in use by process " + pid) != std::string::npos;
+    ::_exit(ok ? 7 : 1);
+  });
+  EXPECT_EQ(WEXITSTATUS(status), 7);
+  dir.reset();
+  EXPECT_TRUE(OpenError(temp.path()).ok());
+}
+
+TEST(DataDir, EveryDamagedByteOfTheIdentityIsNoticed) {
+  TempDir temp;
+  { auto dir = DataDir::Open(temp.path(), "n1").value(); }
+  const std::string file = temp / "identity";
+  const std::string good = ReadFile(file).value();
+  for (size_t i = 0; i < good.size(); ++i) {
+    FlipBit(file, i);
+    const Status error = OpenError(temp.path());
+    const bool in_version = i >= 8 && i < 12;
+    EXPECT_EQ(error.code(), in_version ? Code::kFailedPrecondition : Code::kCorruption) << i;
+    EXPECT_THAT(error.message(), HasSubstr(file));
+    WriteRaw(file, good);
+  }
+  for (size_t size = 0; size < good.size(); ++size) {
+    WriteRaw(file, good.substr(0, size));
+    EXPECT_EQ(OpenError(temp.path()).code(), Code::kCorruption) << size;
+  }
+}
+
+TEST(DataDir, DatabasesWithoutAnIdentityAreRefused) {
+  TempDir temp;
+  { auto dir = DataDir::Open(temp.path(), "n1").value(); }
+  ASSERT_EQ(::unlink((temp / "identity").c_str()), 0);
+  ASSERT_OK(MakeDirs(temp / "log"));  // made before a crash, nothing inside: still blank
+  EXPECT_TRUE(OpenError(temp.path()).ok());
+  ASSERT_EQ(::unlink((temp / "identity").c_str()), 0);
+  WriteRaw(temp / "log/CURRENT", "MANIFEST-000001\n");
+  const Status error = OpenError(temp.path());
+  EXPECT_EQ(error.code(), Code::kCorruption);
+  EXPECT_THAT(error.message(), HasSubstr("identity is missing"));
+  EXPECT_FALSE(Exists(temp / "identity"));
+}
+
+TEST(DataDir, AnInterruptedReplacementLeavesTheOldIdentity) {
+  TempDir temp;
+  uint64_t id;
+  {
+    auto dir = DataDir::Open(temp.path(), "n1").value();
+    id = dir->identity().member_id();
+  }
+  WriteRaw(temp / "identity.tmp", "half");
+  EXPECT_EQ(DataDir::Open(temp.path(), "n1").value()->identity().member_id(), id);
+}
+
+TEST(DataDir, AFileInTheWayIsAnError) {
+  TempDir temp;
+  WriteRaw(temp / "file", "x");
+  EXPECT_EQ(OpenError(temp / "file").code(), Code::kIoError);
+}
+
+}  // namespace
+}  // namespace raftkv::storage

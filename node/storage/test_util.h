@@ -1,0 +1,78 @@
+// What the storage tests share: temporary directories, child processes, damaged files.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "node/storage/fs_util.h"
+
+namespace raftkv::storage {
+
+// A directory below the current TMPDIR (or /tmp) that vanishes with the test.
+class TempDir {
+ public:
+  TempDir() {
+    const char* base = std::getenv("TMPDIR");
+    path_ = std::string(base != nullptr ? base : "/tmp") + "/raftkv-storage-XXXXXX";
+    if (::mkdtemp(path_.data()) == nullptr) std::abort();
+  }
+  ~TempDir() { (void)RemoveTree(path_); }
+  TempDir(const TempDir&) = delete;
+  TempDir& operator=(const TempDir&) = delete;
+
+  const std::string& path() const { return path_; }
+  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+// Runs `body` in a child process and returns what waitpid says about its end.
+inline int RunInChild(const std::function<void()>& body) {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    body();
+    ::_exit(0);
+  }
+  int status = 0;
+  EXPECT_EQ(::waitpid(pid, &status, 0), pid);
+  return status;
+}
+
+// Files in `dir` with this extension (".log", ".sst"), sorted by name, as full paths.
+inline std::vector<std::string> FilesWith(const std::string& dir, const std::string& extension) {
+  std::vector<std::string> paths;
+  for (const std::string& name : ListDir(dir).value()) {
+    if (name.ends_with(extension)) paths.push_back(dir + "/" + name);
+  }
+  return paths;
+}
+
+inline void WriteRaw(const std::string& path, const std::string& bytes) {
+  FILE* file = std::fopen(path.c_str(), "wb");
+  ASSERT_NE(file, nullptr);
+  ASSERT_EQ(std::fwrite(bytes.data(), 1, bytes.size(), file), bytes.size());
+  std::fclose(file);
+}
+
+inline void FlipBit(const std::string& path, size_t offset) {
+  std::string bytes = ReadFile(path).value();
+  ASSERT_LT(offset, bytes.size());
+  bytes[offset] = static_cast<char>(bytes[offset] ^ 0x10);
+  WriteRaw(path, bytes);
+}
+
+}  // namespace raftkv::storage
+
+// gtest's matchers for Status and Result.
+#define ASSERT_OK(expr)                    \
+  do {                                     \
+    const ::raftkv::Status s_ = (expr);    \
+    ASSERT_TRUE(s_.ok()) << s_.ToString(); \
+  } while (false)
