@@ -1,4 +1,4 @@
-// The settings of a running node, validated (node/config.h reads them from flags, environment and
+// The settings of a running node, validated (node/config/ reads them from flags, environment and
 // file).
 #pragma once
 

@@ -1,0 +1,57 @@
+// The settings of raftkv-node, from flags, environment and a YAML file. One table (table.h)
+// describes them all: flag, variable, key, default, unit, limits and help have one source, and
+// docs/configuration.md is printed from it.
+//
+// Precedence: flag > environment > file > default. The flags of the three example programs that
+// raftkv replaces are understood as well (seeds.h).
+//
+// Thread-safety: functions without shared state.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "node/runtime/options.h"
+
+namespace raftkv {
+
+struct HttpConfig {
+  uint64_t max_value_bytes = 1 << 20;
+  uint64_t max_connections = 1024;
+  Duration request_timeout = std::chrono::seconds(5);
+  Duration idle_timeout = std::chrono::seconds(60);
+};
+
+struct NodeConfig {
+  runtime::Options node;
+  std::string client_listen = "127.0.0.1:7070";
+  std::string admin_listen = "127.0.0.1:7072";
+  HttpConfig http;
+  std::string log_level = "info";
+  std::string log_format = "text";
+  Duration stop_grace = std::chrono::seconds(10);
+
+  NodeConfig();  // the defaults that options.h leaves empty
+};
+
+// What the command line asks for.
+struct Invocation {
+  enum class Kind { kRun, kPrint };
+  Kind kind = Kind::kRun;
+  NodeConfig config;  // kRun: complete and valid
+  std::string text;   // kPrint: help or version, for stdout
+};
+
+// `args` without the program's name. Errors (kInvalidArgument, kIoError for the file) name the
+// flag, variable or file and line, and what to write instead.
+Result<Invocation> ParseCommandLine(const std::vector<std::string>& args,
+                                    const std::map<std::string, std::string>& environment);
+
+// Rules that concern more than one setting. Fills in what follows from others (peer.advertise from
+// peer.listen).
+Status CompleteAndValidate(NodeConfig* config);
+
+}  // namespace raftkv

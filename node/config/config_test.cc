@@ -1,0 +1,196 @@
+#include "node/config/config.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "node/config/table.h"
+
+namespace raftkv {
+namespace {
+
+using runtime::Bootstrap;
+using Environment = std::map<std::string, std::string>;
+
+class ConfigTest : public testing::Test {
+ protected:
+  ~ConfigTest() override { std::filesystem::remove(file_); }
+
+  // Parses with a configuration file of this content.
+  Result<Invocation> ParseFile(const std::string& yaml, std::vector<std::string> args = {},
+                               const Environment& environment = {}) {
+    std::ofstream(file_) << yaml;
+    args.insert(args.end(), {"--config", file_});
+    return ParseCommandLine(args, environment);
+  }
+
+  static std::string Refusal(const Result<Invocation>& invocation) {
+    return invocation ? "accepted" : invocation.error().message();
+  }
+  static std::string Refusal(const std::vector<std::string>& args, const Environment& env = {}) {
+    return Refusal(ParseCommandLine(args, env));
+  }
+
+  const std::string file_ =
+      testing::TempDir() + "raftkv-config-" + std::to_string(getpid()) + ".yaml";
+};
+
+TEST_F(ConfigTest, DefaultsAreValid) {
+  Result<Invocation> invocation = ParseCommandLine({}, {});
+  ASSERT_TRUE(invocation) << invocation.error().message();
+  EXPECT_EQ(invocation->kind, Invocation::Kind::kRun);
+  EXPECT_EQ(invocation->config.node.bootstrap.mode, Bootstrap::Mode::kWait);
+  EXPECT_EQ(invocation->config.node.peer_advertise, "127.0.0.1:7071");
+  EXPECT_EQ(invocation->config.node.client_advertise, "127.0.0.1:7070");
+  EXPECT_FALSE(invocation->config.node.name.empty());
+}
+
+TEST_F(ConfigTest, EverySettingHasThreeWaysInAndRoundTrips) {
+  NodeConfig defaults;
+  std::set<std::string> names;
+  for (const SettingGroup& group : MakeTable(&defaults)) {
+    for (const Setting& setting : group.settings) {
+      EXPECT_TRUE(names.insert(setting.FlagName()).second) << setting.path;
+      EXPECT_GT(setting.help.size(), 20u) << setting.path;
+      const std::string value = FormatValue(setting.value);
+      if (value.empty()) {
+        EXPECT_FALSE(setting.default_text.empty()) << setting.path;
+        continue;
+      }
+      EXPECT_TRUE(SetValue(setting.value, value).ok()) << setting.path << ": " << value;
+      EXPECT_EQ(Refusal({"--" + setting.FlagName() + "=" + value}), "accepted");
+      EXPECT_EQ(Refusal({}, {{setting.VariableName(), value}}), "accepted");
+    }
+  }
+  EXPECT_TRUE(names.contains("raft-election-ticks"));
+}
+
+TEST_F(ConfigTest, FlagWinsOverEnvironmentOverFileOverDefault) {
+  const std::string yaml =
+      "raft:\n  tick: 20ms\n  election_ticks: 20\n  max_inflight_appends: 20\n";
+  const Environment environment = {{"RAFTKV_RAFT_TICK", "30ms"},
+                                   {"RAFTKV_RAFT_ELECTION_TICKS", "30"}};
+  Result<Invocation> invocation = ParseFile(yaml, {"--raft-tick", "40ms"}, environment);
+  ASSERT_TRUE(invocation) << invocation.error().message();
+  EXPECT_EQ(invocation->config.node.tick, std::chrono::milliseconds(40));
+  EXPECT_EQ(invocation->config.node.election_ticks, 30);
+  EXPECT_EQ(invocation->config.node.max_inflight_appends, 20);
+  EXPECT_EQ(invocation->config.node.heartbeat_ticks, 1);
+}
+
+TEST_F(ConfigTest, GoFlagSyntax) {
+  for (const std::vector<std::string>& args :
+       std::vector<std::vector<std::string>>{{"-raft-tick", "50ms"},
+                                             {"--raft-tick", "50ms"},
+                                             {"-raft-tick=50ms"},
+                                             {"--raft-tick=50ms"}}) {
+    Result<Invocation> invocation = ParseCommandLine(args, {});
+    ASSERT_TRUE(invocation) << invocation.error().message();
+    EXPECT_EQ(invocation->config.node.tick, std::chrono::milliseconds(50));
+  }
+  EXPECT_FALSE(ParseCommandLine({"--raft-pre-vote=false"}, {})->config.node.pre_vote);
+  EXPECT_TRUE(ParseCommandLine({"--raft-pre-vote"}, {})->config.node.pre_vote);
+  EXPECT_NE(Refusal({"--raft-pre-vote", "false"}).find("'false' is not a flag"), std::string::npos);
+  EXPECT_NE(Refusal({"--raft-tick"}).find("needs a value"), std::string::npos);
+  EXPECT_NE(Refusal({"raft"}).find("not a flag"), std::string::npos);
+  EXPECT_NE(Refusal({""}).find("not a flag"), std::string::npos);
+  EXPECT_NE(Refusal({"-"}).find("not a flag"), std::string::npos);
+  EXPECT_NE(Refusal({"--"}).find("not a flag"), std::string::npos);
+}
+
+TEST_F(ConfigTest, UnknownNamesComeWithAHint) {
+  EXPECT_NE(Refusal({"--raft-tik", "1s"}).find("did you mean --raft-tick?"), std::string::npos);
+  EXPECT_NE(Refusal({"--bootstap"}).find("did you mean --bootstrap?"), std::string::npos);
+  EXPECT_NE(Refusal(ParseFile("raft:\n  tik: 1s\n"))
+                .find(":2: raft.tik is not a setting; did you "
+                      "mean raft.tick?"),
+            std::string::npos);
+  EXPECT_NE(Refusal({}, {{"RAFTKV_RAFT_TIK", "1s"}}).find("did you mean RAFTKV_RAFT_TICK?"),
+            std::string::npos);
+}
+
+TEST_F(ConfigTest, VariablesOfKubernetesServicesAreIgnored) {
+  EXPECT_EQ(Refusal({}, {{"RAFTKV_SERVICE_HOST", "10.0.0.1"},
+                         {"RAFTKV_PORT", "tcp://10.0.0.1:7070"},
+                         {"RAFTKV_PORT_7070_TCP_ADDR", "10.0.0.1"},
+                         {"RAFTKV_PEER_SERVICE_PORT", "7071"}}),
+            "accepted");
+}
+
+TEST_F(ConfigTest, WrongValuesNameTheirSource) {
+  EXPECT_NE(Refusal({"--raft-tick", "soon"}).find("--raft-tick: expected a duration"),
+            std::string::npos);
+  EXPECT_NE(Refusal({}, {{"RAFTKV_LIMITS_QUOTA_BYTES", "lots"}}).find("RAFTKV_LIMITS_QUOTA_BYTES"),
+            std::string::npos);
+  EXPECT_NE(Refusal(ParseFile("name: a\nraft: {tick: 0s}\n")).find(":2: raft.tick"),
+            std::string::npos);
+}
+
+TEST_F(ConfigTest, FilesAreChecked) {
+  EXPECT_EQ(Refusal(ParseFile("")), "accepted");
+  EXPECT_EQ(Refusal(ParseFile("start:\n  mode: join\n  peers: [a:1, b:2]\n")), "accepted");
+  EXPECT_NE(Refusal(ParseFile("- a\n")).find("expected a map"), std::string::npos);
+  EXPECT_NE(Refusal(ParseFile("raft: 5\n")).find("raft: expected a map"), std::string::npos);
+  EXPECT_NE(Refusal(ParseFile("raft: {tick: {a: b}}\n")).find("expected a value"),
+            std::string::npos);
+  EXPECT_NE(Refusal(ParseFile("raft: [\n")).find(file_), std::string::npos);
+  EXPECT_NE(Refusal(ParseFile("name: [[a]]\n")).find("expected a list of values"),
+            std::string::npos);
+  EXPECT_NE(Refusal(ParseFile("[a]: b\n")).find("expected"), std::string::npos);
+  EXPECT_NE(Refusal({"--config", "/nonexistent/raftkv.yaml"}).find("cannot be read"),
+            std::string::npos);
+  EXPECT_NE(Refusal({}, {{"RAFTKV_CONFIG", "/nonexistent/raftkv.yaml"}}).find("cannot be read"),
+            std::string::npos);
+}
+
+TEST_F(ConfigTest, ADuplicateKeyInAFileIsRefused) {
+  EXPECT_NE(Refusal(ParseFile("name: a\nname: b\n")).find("set twice"), std::string::npos);
+}
+
+TEST_F(ConfigTest, SettingsThatContradictEachOther) {
+  EXPECT_NE(Refusal({"--start-mode", "static"}).find("peer.advertise"), std::string::npos);
+  EXPECT_NE(Refusal({"--start-mode", "join"}).find("start.peers"), std::string::npos);
+  EXPECT_NE(Refusal({"--start-mode", "join", "--start-peers", "127.0.0.1:7071"}).find("itself"),
+            std::string::npos);
+  EXPECT_NE(Refusal({"--peer-listen", ":7071"}).find("--peer-advertise"), std::string::npos);
+  EXPECT_EQ(Refusal({"--peer-listen", ":7071", "--peer-advertise", "node-0:7071"}), "accepted");
+  EXPECT_NE(Refusal({"--peer-listen", "127.0.0.1:7070"}).find("must differ"), std::string::npos);
+  EXPECT_NE(Refusal({"--raft-heartbeat-ticks", "5"}).find("third"), std::string::npos);
+  EXPECT_NE(Refusal({"--raft-max-append-bytes", "32MiB", "--raft-max-uncommitted-bytes", "1MiB"})
+                .find("max_uncommitted_bytes"),
+            std::string::npos);
+}
+
+TEST_F(ConfigTest, StaticList) {
+  Result<Invocation> invocation =
+      ParseCommandLine({"--start-mode=static", "--start-peers=127.0.0.1:7071,127.0.0.1:7081"}, {});
+  ASSERT_TRUE(invocation) << invocation.error().message();
+  EXPECT_EQ(invocation->config.node.bootstrap.mode, Bootstrap::Mode::kStaticList);
+  EXPECT_EQ(invocation->config.node.bootstrap.addresses.size(), 2u);
+}
+
+TEST_F(ConfigTest, HelpAndVersion) {
+  for (const char* flag : {"--help", "-h", "-help"}) {
+    Result<Invocation> help = ParseCommandLine({"--raft-tick", "1s", flag}, {});
+    ASSERT_TRUE(help);
+    EXPECT_EQ(help->kind, Invocation::Kind::kPrint);
+    EXPECT_NE(help->text.find("--raft-election-ticks number  (default: 10)"), std::string::npos);
+    EXPECT_NE(help->text.find("--state_dir"), std::string::npos);
+  }
+  EXPECT_TRUE(ParseCommandLine({"--version"}, {})->text.starts_with("raftkv-node "));
+}
+
+TEST_F(ConfigTest, DocumentationIsUpToDate) {
+  std::ifstream file("docs/configuration.md");
+  std::stringstream content;
+  content << file.rdbuf();
+  EXPECT_TRUE(content.str() == HelpMarkdown())
+      << "run: build/bin/raftkv-node --help=markdown > docs/configuration.md";
+}
+
+}  // namespace
+}  // namespace raftkv

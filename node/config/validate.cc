@@ -1,0 +1,101 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "node/config/config.h"
+#include "node/config/values.h"
+
+namespace raftkv {
+namespace {
+
+using runtime::Bootstrap;
+
+std::string HostName() {
+  std::array<char, 256> name{};
+  if (gethostname(name.data(), name.size() - 1) != 0 || name[0] == '\0') return "raftkv";
+  return name.data();
+}
+
+Status Invalid(const std::string& message) { return Status(Code::kInvalidArgument, message); }
+
+// An empty host means every interface; the listeners want it spelled out.
+Status CompleteListenAddress(std::string* text) {
+  ASSIGN_OR_RETURN_STATUS(HostPort address, ParseHostPort(*text));
+  if (address.host.empty()) address.host = "0.0.0.0";
+  *text = address.ToString();
+  return Status::Ok();
+}
+
+Status CompleteAddresses(NodeConfig* config) {
+  runtime::Options& node = config->node;
+  RETURN_IF_ERROR(CompleteListenAddress(&config->client_listen));
+  RETURN_IF_ERROR(CompleteListenAddress(&node.peer_listen));
+  RETURN_IF_ERROR(CompleteListenAddress(&config->admin_listen));
+  const std::array<const std::string*, 3> listeners = {&config->client_listen, &node.peer_listen,
+                                                       &config->admin_listen};
+  for (size_t i = 0; i < listeners.size(); ++i) {
+    for (size_t j = i + 1; j < listeners.size(); ++j) {
+      if (*listeners[i] == *listeners[j] && !listeners[i]->ends_with(":0")) {
+        return Invalid("client.listen, peer.listen and admin.listen must differ: two of them are " +
+                       *listeners[i]);
+      }
+    }
+  }
+
+  if (node.peer_advertise.empty()) node.peer_advertise = node.peer_listen;
+  ASSIGN_OR_RETURN_STATUS(const HostPort peer, ParseHostPort(node.peer_advertise));
+  if (peer.IsWildcard() || peer.port == 0) {
+    return Invalid("peer.advertise: other members cannot dial " + node.peer_advertise +
+                   "; set --peer-advertise to the host and port at which they reach this node");
+  }
+  ASSIGN_OR_RETURN_STATUS(const HostPort client, ParseHostPort(config->client_listen));
+  if (node.client_advertise.empty() && !client.IsWildcard() && client.port != 0) {
+    node.client_advertise = config->client_listen;
+  }
+  return Status::Ok();
+}
+
+Status ValidateStart(const runtime::Options& node) {
+  const Bootstrap& start = node.bootstrap;
+  const bool has_self = std::ranges::count(start.addresses, node.peer_advertise) > 0;
+  switch (start.mode) {
+    case Bootstrap::Mode::kStaticList:
+      if (!has_self) {
+        return Invalid("start.peers must hold this node's own peer.advertise (" +
+                       node.peer_advertise + ") when start.mode is static");
+      }
+      return Status::Ok();
+    case Bootstrap::Mode::kJoin:
+      if (start.addresses.empty()) {
+        return Invalid("start.peers must name a member to join when start.mode is join");
+      }
+      if (has_self) {
+        return Invalid("start.peers holds this node's own peer.advertise (" + node.peer_advertise +
+                       "): a node cannot join through itself");
+      }
+      return Status::Ok();
+    case Bootstrap::Mode::kWait:
+    case Bootstrap::Mode::kSingle:
+      break;
+  }
+  return Status::Ok();
+}
+
+}  // namespace
+
+Status CompleteAndValidate(NodeConfig* config) {
+  runtime::Options& node = config->node;
+  if (node.name.empty()) node.name = HostName();
+  RETURN_IF_ERROR(CompleteAddresses(config));
+  RETURN_IF_ERROR(ValidateStart(node));
+  if (node.heartbeat_ticks * 3 > node.election_ticks) {
+    return Invalid("raft.heartbeat_ticks must be at most a third of raft.election_ticks");
+  }
+  if (node.max_append_bytes > node.max_uncommitted_bytes) {
+    return Invalid("raft.max_append_bytes must not be larger than raft.max_uncommitted_bytes");
+  }
+  return Status::Ok();
+}
+
+}  // namespace raftkv
