@@ -14,11 +14,11 @@ namespace raftkv {
 // (docs/api.md), raftkvctl to one exit status.
 enum class Code {
   kOk,
-  kInvalidArgument,     // the request can never succeed as it is
-  kNotFound,            // the key, member, revision or file does not exist
-  kConflict,            // a condition (compare-and-set, configuration index, epoch) does not hold
-  kUnavailable,         // refused before anything happened; safe to repeat later
-  kUnknownOutcome,      // may or may not have happened (lost leader, deadline passed after proposing)
+  kInvalidArgument,  // the request can never succeed as it is
+  kNotFound,         // the key, member, revision or file does not exist
+  kConflict,         // a condition (compare-and-set, configuration index, epoch) does not hold
+  kUnavailable,      // refused before anything happened; safe to repeat later
+  kUnknownOutcome,   // may or may not have happened (lost leader, deadline passed after proposing)
   kResourceExhausted,   // too much in flight; safe to repeat later
   kOutOfSpace,          // disk or quota full; deletes and reads still work
   kFailedPrecondition,  // the node is in the wrong state (blank, already initialized, removed, ...)
@@ -65,27 +65,27 @@ inline std::unexpected<Status> Error(Status status) {
 #define RAFTKV_CONCAT(a, b) RAFTKV_CONCAT_INNER(a, b)
 
 // Returns the Status of `expr` from the enclosing function (which returns Status) unless it is ok.
-#define RETURN_IF_ERROR(expr)                                            \
-  do {                                                                   \
-    if (::raftkv::Status status_ = (expr); !status_.ok()) return status_; \
+#define RETURN_IF_ERROR(expr)                                             \
+  do {                                                                    \
+    if (::raftkv::Status failed_ = (expr); !failed_.ok()) return failed_; \
   } while (false)
 
 // Likewise in a function that returns Result<T>.
-#define RETURN_UNEXPECTED_IF_ERROR(expr)                                                  \
-  do {                                                                                    \
-    if (::raftkv::Status status_ = (expr); !status_.ok()) return ::raftkv::Error(status_); \
+#define RETURN_UNEXPECTED_IF_ERROR(expr)                                                   \
+  do {                                                                                     \
+    if (::raftkv::Status failed_ = (expr); !failed_.ok()) return ::raftkv::Error(failed_); \
   } while (false)
 
 // ASSIGN_OR_RETURN(auto x, F()): x = *F(), or returns F()'s error. For functions that return
 // Result<T> (the error converts); in functions that return Status use ASSIGN_OR_RETURN_STATUS.
-#define ASSIGN_OR_RETURN(lhs, expr)                                     \
-  auto RAFTKV_CONCAT(result_, __LINE__) = (expr);                       \
-  if (!RAFTKV_CONCAT(result_, __LINE__))                                \
-    return ::raftkv::Error(RAFTKV_CONCAT(result_, __LINE__).error());   \
+#define ASSIGN_OR_RETURN(lhs, expr)                                   \
+  auto RAFTKV_CONCAT(result_, __LINE__) = (expr);                     \
+  if (!RAFTKV_CONCAT(result_, __LINE__))                              \
+    return ::raftkv::Error(RAFTKV_CONCAT(result_, __LINE__).error()); \
   lhs = std::move(*RAFTKV_CONCAT(result_, __LINE__))
 
-#define ASSIGN_OR_RETURN_STATUS(lhs, expr)                                            \
-  auto RAFTKV_CONCAT(result_, __LINE__) = (expr);                                     \
+#define ASSIGN_OR_RETURN_STATUS(lhs, expr)                                                \
+  auto RAFTKV_CONCAT(result_, __LINE__) = (expr);                                         \
   if (!RAFTKV_CONCAT(result_, __LINE__)) return RAFTKV_CONCAT(result_, __LINE__).error(); \
   lhs = std::move(*RAFTKV_CONCAT(result_, __LINE__))
 

@@ -65,7 +65,8 @@ class Node {
   virtual void ReadBarrier(Consistency consistency, MonotonicTime deadline,
                            BarrierCallback done) = 0;
 
-  // Never null while running; reads only. kFailedPrecondition from ReadBarrier tells of blank nodes.
+  // Never null while running; reads only. kFailedPrecondition from ReadBarrier tells of blank
+  // nodes.
   virtual const kv::StateMachine& state() const = 0;
 
   // This node's view, at most one tick old.
@@ -77,7 +78,8 @@ class Node {
   // Everything but the read-index round that decides readiness (disk space, blank, removed, ...).
   virtual std::vector<HealthCheck> Health() const = 0;
 
-  // --- Admin. A follower passes membership and transfer calls on to the leader. ---------------------
+  // --- Admin. A follower passes membership and transfer calls on to the leader.
+  // ---------------------
   virtual void Initialize(v1::InitializeRequest request, MonotonicTime deadline,
                           Callback<v1::InitializeResponse> done) = 0;
   virtual void Join(v1::JoinRequest request, MonotonicTime deadline,

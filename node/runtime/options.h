@@ -27,10 +27,10 @@ struct Bootstrap {
 };
 
 struct Options {
-  std::string name;            // of this member; for people
+  std::string name;  // of this member; for people
   std::string data_dir;
-  std::string peer_listen;     // host:port
-  std::string peer_advertise;  // host:port that other members dial
+  std::string peer_listen;       // host:port
+  std::string peer_advertise;    // host:port that other members dial
   std::string client_advertise;  // host:port of the HTTP API, for people; may be empty
   Bootstrap bootstrap;
 
@@ -41,18 +41,19 @@ struct Options {
   bool check_quorum = true;
 
   // Limits.
-  uint64_t max_inflight_requests = 8192;       // proposals and read barriers that wait, each
-  uint64_t max_inflight_bytes = 256 << 20;     // of proposals that wait
-  uint64_t max_append_bytes = 1 << 20;         // per append message
-  int max_inflight_appends = 256;              // per follower
+  uint64_t max_inflight_requests = 8192;    // proposals and read barriers that wait, each
+  uint64_t max_inflight_bytes = 256 << 20;  // of proposals that wait
+  uint64_t max_append_bytes = 1 << 20;      // per append message
+  int max_inflight_appends = 256;           // per follower
   uint64_t max_uncommitted_bytes = 256 << 20;
-  uint64_t max_apply_bytes = 4 << 20;          // committed entries handed to the apply thread at once
+  uint64_t max_apply_bytes = 4 << 20;  // committed entries handed to the apply thread at once
 
   // The log keeps at least these many entries (and at most these bytes) behind the flushed applied
   // index, for followers that lag; beyond it they get a snapshot.
   uint64_t log_keep_entries = 10'000;
   uint64_t log_keep_bytes = 64 << 20;
-  // The state is flushed (and the log cut) when this much log has been applied since the last flush.
+  // The state is flushed (and the log cut) when this much log has been applied since the last
+  // flush.
   uint64_t flush_after_bytes = 32 << 20;
   uint64_t log_cache_bytes = 8 << 20;
   uint64_t state_memtable_bytes = 16 << 20;

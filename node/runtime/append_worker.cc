@@ -1,0 +1,75 @@
+#include <utility>
+
+#include "base/check.h"
+#include "node/runtime/workers.h"
+
+namespace raftkv::runtime {
+
+void AppendWorker::Submit(AppendJob job) {
+  std::lock_guard lock(mutex_);
+  queue_.push_back(std::move(job));
+  has_work_.store(true, std::memory_order_release);
+}
+
+void AppendWorker::SubmitTruncate(raft::Index index) {
+  std::lock_guard lock(mutex_);
+  truncate_to_ = std::max(truncate_to_, index);
+  has_work_.store(true, std::memory_order_release);
+}
+
+void AppendWorker::RunOnce() {
+  std::vector<AppendJob> jobs;
+  raft::Index truncate_to;
+  {
+    std::lock_guard lock(mutex_);
+    jobs.swap(queue_);
+    truncate_to = std::exchange(truncate_to_, raft::Index());
+    has_work_.store(false, std::memory_order_release);
+  }
+  // A reset is a write of its own; what stands before it goes first.
+  size_t first = 0;
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    if (!jobs[i].reset_to) continue;
+    Commit(jobs, first, i);
+    const raft::HardState state = jobs[i].work.hard_state.value_or(log_->hard_state());
+    const Status status = log_->Reset(*jobs[i].reset_to, state);
+    if (!status.ok()) return sink_.fatal(status);
+    first = i;
+  }
+  Commit(jobs, first, jobs.size());
+  if (truncate_to >= log_->first_index()) {
+    const Status status = log_->TruncatePrefix(truncate_to);
+    if (!status.ok()) return sink_.fatal(status);
+  }
+}
+
+void AppendWorker::Commit(std::vector<AppendJob>& jobs, size_t first, size_t last) {
+  if (first == last) return;
+  std::vector<storage::LogWrite> writes;
+  writes.reserve(last - first);
+  std::vector<raft::Message> responses;
+  size_t entries = 0;
+  raft::HardState hard_state = log_->hard_state();
+  for (size_t i = first; i < last; ++i) {
+    raft::StorageAppend& work = jobs[i].work;
+    entries += work.entries.size();
+    // A commit index that moved alone need not be durable. Responses may rest on earlier entries,
+    // but those were synced by the job that brought them.
+    const bool sync =
+        !work.entries.empty() || (work.hard_state && (work.hard_state->term != hard_state.term ||
+                                                      work.hard_state->vote != hard_state.vote));
+    if (work.hard_state) hard_state = *work.hard_state;
+    if (!work.entries.empty() || work.hard_state) {
+      writes.push_back({std::move(work.entries), work.hard_state, sync});
+    }
+    for (raft::Message& response : work.responses) responses.push_back(std::move(response));
+  }
+  if (!writes.empty()) {
+    const Status status = log_->Append(writes);
+    if (!status.ok()) return sink_.fatal(status);
+  }
+  if (sink_.on_batch) sink_.on_batch(last - first, entries);
+  if (!responses.empty()) sink_.done(std::move(responses));
+}
+
+}  // namespace raftkv::runtime

@@ -1,0 +1,109 @@
+#include <utility>
+
+#include "base/check.h"
+#include "node/runtime/workers.h"
+#include "node/storage/codec.h"
+
+namespace raftkv::runtime {
+namespace {
+
+// How many dead versions one garbage collection step removes: short enough that no commit waits
+// noticeably behind it.
+constexpr size_t kGarbageStep = 2000;
+
+}  // namespace
+
+void ApplyWorker::Submit(ApplyJob job) {
+  std::lock_guard lock(mutex_);
+  queue_.push_back(std::move(job));
+  has_work_.store(true, std::memory_order_release);
+}
+
+void ApplyWorker::RunOnce() {
+  std::vector<ApplyJob> jobs;
+  {
+    std::lock_guard lock(mutex_);
+    jobs.swap(queue_);
+    has_work_.store(false, std::memory_order_release);
+  }
+  for (ApplyJob& job : jobs) {
+    sink_.done(std::visit([this](auto& body) { return Run(body); }, job));
+  }
+}
+
+ApplyDone ApplyWorker::Run(ApplyEntries& job) {
+  const MonotonicTime start = clock_->Now();
+  Result<std::vector<kv::ApplyResult>> results = machine_->Apply(job.entries);
+  ApplyDone done;
+  if (!results) {
+    sink_.fatal(results.error());
+    return done;
+  }
+  if (sink_.on_batch) sink_.on_batch(clock_->Now() - start, job.entries.size());
+  for (const raft::Entry& entry : job.entries) done.applied_bytes += entry.data().size();
+  for (kv::ApplyResult& result : *results) {
+    if (!result.membership) continue;
+    done.memberships.push_back(*result.membership);
+    if (result.accepted_change) done.accepted_changes.push_back(result.accepted_change);
+  }
+  // Applied by now, and durable on a quorum: the clients may know.
+  waiters_->Complete(member_id_, *results);
+  done.responses = std::move(job.responses);
+  return done;
+}
+
+ApplyDone ApplyWorker::Run(ReplaceState& job) {
+  ApplyDone done;
+  Status status = store_->Replace(job.dir);
+  if (status.ok()) status = machine_->ReloadAfterReplace();
+  if (!status.ok()) {
+    sink_.fatal(status);
+    return done;
+  }
+  const kv::AppliedState applied = machine_->applied();
+  CHECK(applied.index == job.snapshot.index && applied.term == job.snapshot.term,
+        "a snapshot holds the state at its own index");
+  done.replaced = job.snapshot;
+  return done;
+}
+
+ApplyDone ApplyWorker::Run(MakeCheckpoint& job) {
+  ApplyDone done;
+  const kv::AppliedState applied = machine_->applied();
+  const std::shared_ptr<const v1::ClusterState> cluster = machine_->cluster();
+  const Status status = store_->Checkpoint(job.dir);
+  if (!status.ok()) {
+    done.checkpoint_error = status;
+    return done;
+  }
+  raft::Snapshot snapshot;
+  snapshot.index = applied.index;
+  snapshot.term = applied.term;
+  snapshot.conf = storage::FromProto(cluster->conf());
+  done.checkpoint = std::move(snapshot);
+  done.checkpoint_dir = job.dir;
+  return done;
+}
+
+ApplyDone ApplyWorker::Run(FlushState&) {
+  ApplyDone done;
+  const Status status = store_->Flush();
+  if (!status.ok()) sink_.fatal(status);
+  done.flushed = true;
+  return done;
+}
+
+ApplyDone ApplyWorker::Run(CollectGarbage&) {
+  ApplyDone done;
+  done.garbage_collected = true;
+  done.compact_revision = machine_->applied().compact_revision;
+  const Result<bool> more = machine_->CollectGarbage(kGarbageStep);
+  if (!more) {
+    sink_.fatal(more.error());
+    return done;
+  }
+  done.more_garbage = *more;
+  return done;
+}
+
+}  // namespace raftkv::runtime

@@ -1,0 +1,245 @@
+#include "node/runtime/metrics.h"
+
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
+#include <map>
+#include <string>
+
+#include "base/hex_id.h"
+
+namespace raftkv::runtime {
+namespace {
+
+// 50 us to 6.5 s, doubling: an fsync of a good disk is far below etcd's first bucket of 1 ms.
+const prometheus::Histogram::BucketBoundaries kSeconds = [] {
+  prometheus::Histogram::BucketBoundaries bounds;
+  double bound = 50e-6;
+  for (int i = 0; i < 18; ++i, bound *= 2) bounds.push_back(bound);
+  return bounds;
+}();
+const prometheus::Histogram::BucketBoundaries kBatch = {1,  2,   4,   8,   16,  32,
+                                                        64, 128, 256, 512, 1024};
+
+double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+}  // namespace
+
+struct NodeMetrics::Families {
+  explicit Families(prometheus::Registry* r) : registry(r) {}
+
+  prometheus::Gauge& Gauge(const std::string& name, const std::string& help,
+                           const prometheus::Labels& labels = {}) {
+    return prometheus::BuildGauge().Name(name).Help(help).Register(*registry).Add(labels);
+  }
+  prometheus::Counter& Counter(const std::string& name, const std::string& help,
+                               const prometheus::Labels& labels = {}) {
+    return prometheus::BuildCounter().Name(name).Help(help).Register(*registry).Add(labels);
+  }
+  prometheus::Histogram& Histogram(const std::string& name, const std::string& help,
+                                   const prometheus::Histogram::BucketBoundaries& bounds) {
+    return prometheus::BuildHistogram().Name(name).Help(help).Register(*registry).Add(
+        prometheus::Labels{}, bounds);
+  }
+
+  prometheus::Registry* registry;
+
+  prometheus::Histogram& fsync = Histogram("raftkv_disk_wal_fsync_duration_seconds",
+                                           "Time of one fsync of the raft log.", kSeconds);
+  prometheus::Histogram& wal_write =
+      Histogram("raftkv_disk_wal_write_duration_seconds",
+                "Time of one write to the raft log, its fsync included.", kSeconds);
+  prometheus::Histogram& append_batch =
+      Histogram("raftkv_disk_wal_batch_entries", "Entries in one group commit.", kBatch);
+  prometheus::Histogram& commit =
+      Histogram("raftkv_disk_backend_commit_duration_seconds",
+                "Time to apply one batch of committed entries to the state.", kSeconds);
+  prometheus::Histogram& apply_batch =
+      Histogram("raftkv_server_apply_batch_entries", "Entries applied in one batch.", kBatch);
+
+  prometheus::Gauge& has_leader =
+      Gauge("raftkv_server_has_leader", "1 if this member knows a leader.");
+  prometheus::Gauge& is_leader = Gauge("raftkv_server_is_leader", "1 if this member leads.");
+  prometheus::Gauge& is_learner =
+      Gauge("raftkv_server_is_learner", "1 if this member is a learner.");
+  prometheus::Gauge& is_member =
+      Gauge("raftkv_server_is_member", "1 if this node belongs to a cluster.");
+  prometheus::Gauge& joint =
+      Gauge("raftkv_server_joint_configuration", "1 while a joint configuration is in force.");
+  prometheus::Gauge& voters = Gauge("raftkv_server_voters", "Voters in the configuration.");
+  prometheus::Gauge& learners = Gauge("raftkv_server_learners", "Learners in the configuration.");
+  prometheus::Gauge& term = Gauge("raftkv_server_term", "Current raft term.");
+  prometheus::Counter& leader_changes =
+      Counter("raftkv_server_leader_changes_seen_total", "Leader changes that this member saw.");
+  prometheus::Gauge& committed = Gauge("raftkv_server_proposals_committed_total", "Commit index.");
+  prometheus::Gauge& applied = Gauge("raftkv_server_proposals_applied_total", "Applied index.");
+  prometheus::Gauge& pending =
+      Gauge("raftkv_server_proposals_pending", "Writes of this node's clients that wait.");
+  prometheus::Counter& proposals =
+      Counter("raftkv_server_proposals_total", "Writes of this node's clients.");
+  prometheus::Counter& proposals_failed =
+      Counter("raftkv_server_proposals_failed_total", "Writes that were refused or timed out.");
+  prometheus::Counter& proposals_forwarded = Counter("raftkv_server_proposals_forwarded_total",
+                                                     "Writes that were passed on to the leader.");
+  prometheus::Gauge& apply_lag =
+      Gauge("raftkv_server_apply_lag_entries", "Committed entries that are not yet applied.");
+  prometheus::Counter& reads =
+      Counter("raftkv_server_reads_total", "Reads that asked for more than the local state.");
+  prometheus::Counter& read_rounds =
+      Counter("raftkv_server_read_index_rounds_total", "Read-index rounds started.");
+  prometheus::Counter& reads_failed =
+      Counter("raftkv_server_read_indexes_failed_total", "Reads that were not confirmed in time.");
+  prometheus::Counter& lease_reads =
+      Counter("raftkv_server_lease_reads_total", "Reads that the leader's lease answered.");
+  prometheus::Counter& snapshots_sent =
+      Counter("raftkv_network_snapshot_send_success_total", "Snapshots sent to followers.");
+  prometheus::Counter& snapshots_failed =
+      Counter("raftkv_network_snapshot_send_failures_total", "Snapshots that did not arrive.");
+  prometheus::Counter& snapshots_installed =
+      Counter("raftkv_server_snapshots_installed_total", "Snapshots installed by this member.");
+  prometheus::Gauge& first_index = Gauge("raftkv_log_first_index", "First index in the log.");
+  prometheus::Gauge& last_index = Gauge("raftkv_log_last_index", "Last index in the log.");
+  prometheus::Gauge& log_bytes = Gauge("raftkv_log_size_bytes", "Size of the raft log on disk.");
+  prometheus::Gauge& log_cache = Gauge("raftkv_log_cache_bytes", "Log entries kept in memory.");
+  prometheus::Gauge& flushed =
+      Gauge("raftkv_server_flushed_applied_index", "Applied index that is on disk.");
+  prometheus::Gauge& revision = Gauge("raftkv_mvcc_current_revision", "Revision of the store.");
+  prometheus::Gauge& compact_revision =
+      Gauge("raftkv_mvcc_compact_revision", "Revision up to which history is compacted.");
+  prometheus::Gauge& keys = Gauge("raftkv_mvcc_keys", "Live keys, estimated.");
+  prometheus::Gauge& versions = Gauge("raftkv_mvcc_versions", "Stored key versions, estimated.");
+  prometheus::Gauge& db_bytes =
+      Gauge("raftkv_mvcc_db_total_size_in_bytes", "Size of the state on disk.");
+  prometheus::Gauge& memtable_bytes =
+      Gauge("raftkv_rocksdb_memtable_bytes", "Unflushed state in memory.");
+  prometheus::Gauge& compaction_bytes =
+      Gauge("raftkv_rocksdb_pending_compaction_bytes", "State that waits to be compacted on disk.");
+  prometheus::Gauge& stalled =
+      Gauge("raftkv_rocksdb_write_stalled", "1 while RocksDB slows or stops writes.");
+  prometheus::Gauge& free_bytes =
+      Gauge("raftkv_disk_free_bytes", "Free space of the data directory's file system.");
+  prometheus::Gauge& out_of_space =
+      Gauge("raftkv_server_out_of_space", "1 while writes are refused for lack of space.");
+
+  struct Peer {
+    prometheus::Gauge* connected;
+    prometheus::Gauge* round_trip;
+    prometheus::Gauge* match_lag;
+    prometheus::Counter* sent;
+    prometheus::Counter* received;
+    prometheus::Counter* dropped;
+    prometheus::Counter* failures;
+  };
+  std::map<raft::NodeId, Peer> peers;
+
+  Peer& PeerOf(raft::NodeId id) {
+    const auto it = peers.find(id);
+    if (it != peers.end()) return it->second;
+    const prometheus::Labels to = {{"To", HexId(id.value)}};
+    Peer peer{
+        &Gauge("raftkv_network_active_peers", "1 while the stream to the peer is up.", to),
+        &Gauge("raftkv_network_peer_round_trip_time_seconds", "Smoothed round trip to the peer.",
+               to),
+        &Gauge("raftkv_server_follower_lag_entries", "Entries a member lacks; leader only.", to),
+        &Counter("raftkv_network_peer_sent_bytes_total", "Bytes sent to the peer.", to),
+        &Counter("raftkv_network_peer_received_bytes_total", "Bytes received from the peer.", to),
+        &Counter("raftkv_network_peer_dropped_messages_total",
+                 "Messages dropped because the peer's queue was full or its stream down.", to),
+        &Counter("raftkv_network_peer_connection_failures_total", "Failed attempts to connect.",
+                 to)};
+    return peers.emplace(id, peer).first->second;
+  }
+};
+
+namespace {
+
+// Counters are kept as atomics where they grow; the registry's copies follow.
+void Follow(prometheus::Counter& counter, uint64_t value) {
+  const double grown = static_cast<double>(value) - counter.Value();
+  if (grown > 0) counter.Increment(grown);
+}
+
+}  // namespace
+
+NodeMetrics::NodeMetrics(prometheus::Registry* registry)
+    : families_(std::make_unique<Families>(registry)) {}
+NodeMetrics::~NodeMetrics() = default;
+
+void NodeMetrics::ObserveAppend(Duration write, Duration sync) {
+  families_->wal_write.Observe(Seconds(write + sync));
+  families_->fsync.Observe(Seconds(sync));
+}
+void NodeMetrics::ObserveAppendBatch(size_t entries) {
+  families_->append_batch.Observe(static_cast<double>(entries));
+}
+void NodeMetrics::ObserveApply(Duration took, size_t entries) {
+  families_->commit.Observe(Seconds(took));
+  families_->apply_batch.Observe(static_cast<double>(entries));
+}
+
+void NodeMetrics::Update(const Gauges& now) {
+  Families& f = *families_;
+  const v1::StatusResponse& status = *now.status;
+  const v1::ConfState& conf = status.cluster().conf();
+  f.has_leader.Set(status.leader() != 0);
+  f.is_leader.Set(status.role() == v1::StatusResponse::LEADER);
+  f.is_learner.Set(status.role() == v1::StatusResponse::LEARNER);
+  f.is_member.Set(status.cluster_id() != 0);
+  f.joint.Set(conf.voters_outgoing_size() > 0);
+  f.voters.Set(conf.voters_size());
+  f.learners.Set(conf.learners_size());
+  f.term.Set(static_cast<double>(status.term()));
+  f.committed.Set(static_cast<double>(status.commit_index()));
+  f.applied.Set(static_cast<double>(status.applied_index()));
+  f.pending.Set(static_cast<double>(now.pending));
+  f.apply_lag.Set(status.commit_index() > status.applied_index()
+                      ? static_cast<double>(status.commit_index() - status.applied_index())
+                      : 0);
+  f.first_index.Set(static_cast<double>(status.first_index()));
+  f.last_index.Set(static_cast<double>(status.last_index()));
+  f.log_bytes.Set(static_cast<double>(now.log.bytes));
+  f.log_cache.Set(static_cast<double>(now.log.cached_bytes));
+  f.flushed.Set(static_cast<double>(now.flushed_index));
+  f.revision.Set(static_cast<double>(status.revision()));
+  f.compact_revision.Set(static_cast<double>(status.compact_revision()));
+  f.keys.Set(static_cast<double>(now.live_keys));
+  f.versions.Set(static_cast<double>(now.stored_versions));
+  f.db_bytes.Set(static_cast<double>(now.state.disk_bytes));
+  f.memtable_bytes.Set(static_cast<double>(now.state.memtable_bytes));
+  f.compaction_bytes.Set(static_cast<double>(now.state.pending_compaction_bytes));
+  f.stalled.Set(now.state.write_stalled);
+  f.free_bytes.Set(static_cast<double>(now.free_bytes));
+  f.out_of_space.Set(now.out_of_space);
+
+  const ReplicaCounters& counters = *now.counters;
+  Follow(f.leader_changes, counters.leader_changes);
+  Follow(f.proposals, counters.proposals);
+  Follow(f.proposals_failed, counters.proposals_failed);
+  Follow(f.proposals_forwarded, counters.proposals_forwarded);
+  Follow(f.reads, counters.reads);
+  Follow(f.read_rounds, counters.read_rounds);
+  Follow(f.reads_failed, counters.read_rounds_failed);
+  Follow(f.lease_reads, counters.lease_reads);
+  Follow(f.snapshots_sent, counters.snapshots_sent);
+  Follow(f.snapshots_failed, counters.snapshots_send_failed);
+  Follow(f.snapshots_installed, counters.snapshots_installed);
+
+  for (const auto& [id, stats] : *now.peers) {
+    Families::Peer& peer = f.PeerOf(id);
+    peer.connected->Set(stats.connected);
+    peer.round_trip->Set(Seconds(stats.round_trip));
+    Follow(*peer.sent, stats.sent_bytes);
+    Follow(*peer.received, stats.received_bytes);
+    Follow(*peer.dropped, stats.dropped_messages);
+    Follow(*peer.failures, stats.connection_failures);
+  }
+  for (const v1::PeerProgress& progress : status.progress()) {
+    if (progress.id() == status.member_id()) continue;
+    f.PeerOf(raft::NodeId(progress.id()))
+        .match_lag->Set(static_cast<double>(status.last_index() - progress.match()));
+  }
+}
+
+}  // namespace raftkv::runtime

@@ -1,0 +1,643 @@
+// The threads around the replica:
+//
+//   raft      the io_context: sockets, ticks and the replica; never waits for a disk
+//   append    log writes and fsyncs (AppendWorker)
+//   apply     the state machine (ApplyWorker); answers the waiters
+//   janitor   what is slow and not urgent: checksums of snapshots, free disk space, removing files
+//
+// Requests of other threads go through a bounded queue that the raft thread drains at once.
+
+#include "node/runtime/node.h"
+
+#include <sys/statvfs.h>
+
+#include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
+#include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
+#include <atomic>
+#include <condition_variable>
+#include <filesystem>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "base/hex_id.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "node/runtime/core_logger.h"
+#include "node/runtime/metrics.h"
+#include "node/runtime/recovery.h"
+#include "node/runtime/replica.h"
+#include "node/runtime/worker_thread.h"
+#include "node/storage/snapshot_files.h"
+
+namespace raftkv::runtime {
+namespace {
+
+// The raft loop ticks many times a second; one that did not turn for this long hangs.
+constexpr Duration kLoopHangs = std::chrono::seconds(10);
+constexpr Duration kJanitorPeriod = std::chrono::seconds(1);
+
+// The disk failed: what was acknowledged is on a quorum's disks, what this process would write from
+// now on might not be. Never returns; nothing is flushed but the log line.
+[[noreturn]] void Fatal(const Status& status) {
+  log::Error(
+      "fatal: this node stops",
+      {{"error", status.ToString()},
+       {"remedy", "check the disk; restart the node; if it fails again, replace the member"}});
+  (void)log::Flush(std::chrono::seconds(1));
+  std::_Exit(74);  // EX_IOERR
+}
+
+bool Grows(const v1::Command& command) {
+  if (command.has_put()) return true;
+  if (!command.has_txn()) return false;
+  for (const auto* list : {&command.txn().success(), &command.txn().failure()}) {
+    for (const v1::TxnCommand::Op& op : *list) {
+      if (op.has_put()) return true;
+    }
+  }
+  return false;
+}
+
+class NodeImpl final : public Node, private StoragePorts {
+ public:
+  NodeImpl(const Options& options, prometheus::Registry* registry)
+      : options_(options),
+        metrics_(registry),
+        random_(SystemEntropy()),
+        waiters_(options.max_inflight_requests, options.max_inflight_bytes),
+        work_(asio::make_work_guard(io_)),
+        tick_timer_(io_),
+        next_request_id_(SystemEntropy()) {}
+
+  ~NodeImpl() override { Stop(Duration::zero()); }
+
+  Status Init();
+  void Stop(Duration grace) override;
+
+  void Write(v1::Command command, MonotonicTime deadline, WriteCallback done) override;
+  void ReadBarrier(Consistency consistency, MonotonicTime deadline, BarrierCallback done) override;
+  const kv::StateMachine& state() const override { return *storage_.machine; }
+  std::shared_ptr<const v1::StatusResponse> status() const override;
+  void FreshStatus(MonotonicTime deadline, Callback<v1::StatusResponse> done) override;
+  Status Alive() const override;
+  std::vector<HealthCheck> Health() const override;
+
+  void Initialize(v1::InitializeRequest request, MonotonicTime deadline,
+                  Callback<v1::InitializeResponse> done) override;
+  void Join(v1::JoinRequest request, MonotonicTime deadline,
+            Callback<v1::JoinResponse> done) override;
+  void ChangeMembership(v1::ChangeMembershipRequest request, MonotonicTime deadline,
+                        Callback<v1::ChangeMembershipResponse> done) override;
+  void TransferLeadership(v1::TransferLeadershipRequest request, MonotonicTime deadline,
+                          Callback<v1::TransferLeadershipResponse> done) override;
+  void TakeSnapshot(v1::SnapshotRequest request, MonotonicTime deadline,
+                    Callback<v1::SnapshotResponse> done) override;
+  void Compact(v1::CompactRequest request, MonotonicTime deadline,
+               Callback<v1::CompactResponse> done) override;
+  void OnRemoved(std::function<void()> callback) override;
+  uint16_t peer_port() const override { return transport_->port(); }
+
+ private:
+  struct Read {
+    Consistency consistency;
+    MonotonicTime deadline;
+    BarrierCallback done;
+  };
+
+  // StoragePorts, on the raft thread.
+  void SubmitAppend(AppendJob job) override;
+  void SubmitTruncate(raft::Index index) override;
+  void SubmitApply(ApplyJob job) override;
+  void SubmitDescribe(std::string dir, raft::Snapshot snapshot) override;
+  void RemoveDir(std::string dir) override;
+
+  void StartThreads();
+  void ScheduleTick();
+  void OnTick();
+  void PublishStatus();
+  void WakeReady();
+  void WakeQueue();
+  void DrainQueue();
+  void RunJanitor();
+  void CheckDisk();
+  // Runs `work` on the raft thread with the replica, or fails `done` if the node is stopping.
+  template <typename T, typename Work>
+  void OnRaftThread(Callback<T> done, Work work);
+  Replica::Env MakeEnv();
+
+  const Options options_;
+  NodeMetrics metrics_;
+  SeededRandom random_;
+  WaiterTable waiters_;
+  OpenedStorage storage_;
+  CoreLogger core_logger_;
+
+  asio::io_context io_{1};
+  asio::executor_work_guard<asio::io_context::executor_type> work_;
+  asio::steady_timer tick_timer_;
+  std::unique_ptr<transport::Transport> transport_;
+  std::unique_ptr<Replica> replica_;
+  std::unique_ptr<AppendWorker> append_worker_;
+  std::unique_ptr<ApplyWorker> apply_worker_;
+  WorkerThread append_thread_;
+  WorkerThread apply_thread_;
+  std::thread raft_thread_;
+  bool ready_scheduled_ = false;  // raft thread
+
+  std::atomic<uint64_t> next_request_id_;
+  std::mutex queue_mutex_;
+  std::vector<Proposal> proposals_;
+  std::vector<Read> reads_;
+  bool queue_posted_ = false;
+
+  mutable std::mutex status_mutex_;
+  std::shared_ptr<const v1::StatusResponse> status_ = std::make_shared<v1::StatusResponse>();
+  std::function<void()> on_removed_;
+  bool removed_ = false;
+
+  std::mutex janitor_mutex_;
+  std::condition_variable janitor_wake_;
+  std::vector<std::function<void()>> janitor_jobs_;
+  bool janitor_stop_ = false;
+  std::thread janitor_;
+
+  std::atomic<MonotonicTime> last_turn_{MonotonicTime{}};
+  std::atomic<bool> out_of_space_{false};
+  std::atomic<uint64_t> free_bytes_{0};
+  std::atomic<bool> stopping_{false};
+  bool stopped_ = false;
+};
+
+// --- Start and stop
+// ------------------------------------------------------------------------------------
+
+Status NodeImpl::Init() {
+  storage::LogOptions log_options;
+  log_options.cache_bytes = options_.log_cache_bytes;
+  log_options.on_fatal = [](const Status& status) { Fatal(status); };
+  log_options.on_append = [this](Duration write, Duration sync) {
+    metrics_.ObserveAppend(write, sync);
+  };
+  Result<OpenedStorage> opened = OpenStorage(options_, log_options);
+  if (!opened) return opened.error();
+  storage_ = std::move(*opened);
+
+  append_worker_ = std::make_unique<AppendWorker>(
+      storage_.log.get(),
+      AppendWorker::Sink{
+          .done =
+              [this](std::vector<raft::Message> responses) {
+                asio::post(io_, [this, responses = std::move(responses)]() mutable {
+                  replica_->OnAppendDone(std::move(responses));
+                  WakeReady();
+                });
+              },
+          .fatal = Fatal,
+          .on_batch = [this](size_t, size_t entries) { metrics_.ObserveAppendBatch(entries); }});
+  apply_worker_ = std::make_unique<ApplyWorker>(
+      storage_.dir->identity().member_id(), storage_.store.get(), storage_.machine.get(), &waiters_,
+      &Clock::System(),
+      ApplyWorker::Sink{
+          .done =
+              [this](ApplyDone done) {
+                asio::post(io_, [this, done = std::move(done)]() mutable {
+                  replica_->OnApplyDone(std::move(done));
+                  WakeReady();
+                });
+              },
+          .fatal = Fatal,
+          .on_batch = [this](Duration took,
+                             size_t entries) { metrics_.ObserveApply(took, entries); }});
+
+  transport::Options transport_options;
+  transport_options.listen_address = options_.peer_listen;
+  transport_options.snapshot_bytes_per_second = options_.snapshot_bytes_per_second;
+  transport_options.snapshots_dir = storage_.dir->snapshots_path() + "/incoming";
+  std::error_code error;
+  std::filesystem::create_directories(transport_options.snapshots_dir, error);
+  std::filesystem::create_directories(storage_.dir->snapshots_path() + "/checkpoints", error);
+  if (error) {
+    return {Code::kIoError, storage_.dir->snapshots_path() + ": " + error.message()};
+  }
+  replica_ = std::make_unique<Replica>(MakeEnv());
+  transport_ = transport::MakeTransport(io_, transport_options, replica_.get());
+  RETURN_IF_ERROR(transport_->Start());
+  CheckDisk();
+  StartThreads();
+  return Status::Ok();
+}
+
+Replica::Env NodeImpl::MakeEnv() {
+  Replica::Env env;
+  env.options = &options_;
+  env.clock = &Clock::System();
+  env.random = &random_;
+  env.data_dir = storage_.dir.get();
+  env.log = storage_.log.get();
+  env.store = storage_.store.get();
+  env.machine = storage_.machine.get();
+  env.ports = this;
+  env.waiters = &waiters_;
+  env.logger = &core_logger_;
+  env.on_removed = [this] {
+    std::lock_guard lock(status_mutex_);
+    removed_ = true;
+    // Later, so that what is being answered still goes out.
+    if (on_removed_) asio::post(io_, on_removed_);
+  };
+  env.fatal = Fatal;
+  env.next_request_id = [this] { return next_request_id_.fetch_add(1); };
+  env.post = [this](std::function<void()> work) {
+    asio::post(io_, [this, work = std::move(work)] {
+      work();
+      WakeReady();
+    });
+  };
+  env.wake = [this] { WakeReady(); };
+  return env;
+}
+
+void NodeImpl::StartThreads() {
+  append_thread_.Start("raftkv-append", [this] { append_worker_->RunOnce(); });
+  apply_thread_.Start("raftkv-apply", [this] { apply_worker_->RunOnce(); });
+  janitor_ = std::thread([this] { RunJanitor(); });
+  asio::post(io_, [this] {
+    replica_->Start(transport_.get());
+    PublishStatus();
+    WakeReady();
+    ScheduleTick();
+  });
+  raft_thread_ = std::thread([this] { io_.run(); });
+}
+
+void NodeImpl::Stop(Duration grace) {
+  if (std::exchange(stopped_, true)) return;
+  const MonotonicTime deadline = Clock::System().Now() + grace;
+  if (raft_thread_.joinable()) {
+    if (grace > Duration::zero()) {
+      asio::post(io_, [this] {
+        replica_->HandOver();
+        WakeReady();
+      });
+      const uint64_t self = storage_.dir->identity().member_id();
+      const MonotonicTime half = Clock::System().Now() + grace / 2;
+      while (status()->leader() == self && status()->cluster().conf().voters_size() > 1 &&
+             Clock::System().Now() < half) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      }
+    }
+    stopping_ = true;
+    // What was handed to the workers is finished; nothing new comes in.
+    asio::post(io_, [this] {
+      tick_timer_.cancel();
+      transport_->Stop();
+      work_.reset();
+      io_.stop();
+    });
+    raft_thread_.join();
+  }
+  stopping_ = true;
+  append_thread_.Stop();
+  if (grace > Duration::zero() && apply_worker_ && Clock::System().Now() < deadline) {
+    apply_worker_->Submit(FlushState{});
+    apply_thread_.Wake();
+  }
+  apply_thread_.Stop();
+  {
+    std::lock_guard lock(janitor_mutex_);
+    janitor_stop_ = true;
+  }
+  janitor_wake_.notify_all();
+  if (janitor_.joinable()) janitor_.join();
+
+  const Status stopping(Code::kUnknownOutcome,
+                        "this node stopped before it saw the result: the write may or may not have "
+                        "happened; read the key from another member");
+  for (Waiter& waiter : waiters_.TakeAll()) waiter.Fail(stopping);
+  const Status refused(Code::kUnavailable, "this node is stopping; use another member");
+  std::vector<Read> reads;
+  {
+    std::lock_guard lock(queue_mutex_);
+    reads.swap(reads_);
+  }
+  for (Read& read : reads) read.done(refused);
+  if (replica_) replica_->AbandonCalls(refused);
+}
+
+// --- The raft thread
+// -----------------------------------------------------------------------------------
+
+void NodeImpl::ScheduleTick() {
+  tick_timer_.expires_after(options_.tick);
+  tick_timer_.async_wait([this](const asio::error_code& error) {
+    if (error) return;
+    // A thread that was held up ticks once, not for every tick it missed: what arrived meanwhile
+    // is to be read before an election is called.
+    OnTick();
+    ScheduleTick();
+  });
+}
+
+void NodeImpl::OnTick() {
+  last_turn_.store(Clock::System().Now(), std::memory_order_relaxed);
+  replica_->OnTick();
+  WakeReady();
+  PublishStatus();
+}
+
+void NodeImpl::PublishStatus() {
+  auto fresh = std::make_shared<v1::StatusResponse>(replica_->Status());
+  const storage::StateStats state = storage_.store->stats();
+  const storage::LogStats log = storage_.log->stats();
+  fresh->set_state_bytes(state.disk_bytes + state.memtable_bytes);
+  fresh->set_log_bytes(log.bytes);
+  const Result<raft::Index> flushed = storage_.machine->FlushedIndex();
+  if (flushed) fresh->set_flushed_applied_index(flushed->value);
+  if (out_of_space_) {
+    fresh->add_warnings("out of space: writes that grow the store are refused");
+  }
+  const std::map<raft::NodeId, transport::PeerStats> peers = transport_->stats();
+  metrics_.Update({.status = fresh.get(),
+                   .counters = &replica_->counters(),
+                   .peers = &peers,
+                   .pending = waiters_.count(),
+                   .flushed_index = fresh->flushed_applied_index(),
+                   .live_keys = storage_.machine->live_keys(),
+                   .stored_versions = storage_.machine->stored_versions(),
+                   .state = state,
+                   .log = log,
+                   .free_bytes = free_bytes_,
+                   .out_of_space = out_of_space_});
+  std::lock_guard lock(status_mutex_);
+  status_ = std::move(fresh);
+}
+
+// One Ready for everything that is runnable now: messages of several peers, requests and finished
+// storage work share appends and frames.
+void NodeImpl::WakeReady() {
+  if (std::exchange(ready_scheduled_, true)) return;
+  asio::post(io_, [this] {
+    ready_scheduled_ = false;
+    const raft::NodeId leader = replica_->leader();
+    replica_->ProcessReady();
+    if (replica_->leader() != leader) PublishStatus();
+  });
+}
+
+void NodeImpl::DrainQueue() {
+  std::vector<Proposal> proposals;
+  std::vector<Read> reads;
+  {
+    std::lock_guard lock(queue_mutex_);
+    proposals.swap(proposals_);
+    reads.swap(reads_);
+    queue_posted_ = false;
+  }
+  if (!proposals.empty()) replica_->Propose(std::move(proposals));
+  for (Read& read : reads) {
+    replica_->Read(read.consistency, read.deadline, std::move(read.done));
+  }
+  WakeReady();
+}
+
+void NodeImpl::SubmitAppend(AppendJob job) {
+  append_worker_->Submit(std::move(job));
+  append_thread_.Wake();
+}
+void NodeImpl::SubmitTruncate(raft::Index index) {
+  append_worker_->SubmitTruncate(index);
+  append_thread_.Wake();
+}
+void NodeImpl::SubmitApply(ApplyJob job) {
+  apply_worker_->Submit(std::move(job));
+  apply_thread_.Wake();
+}
+
+// --- The janitor
+// ---------------------------------------------------------------------------------------
+
+void NodeImpl::SubmitDescribe(std::string dir, raft::Snapshot snapshot) {
+  const uint64_t cluster_id = storage_.dir->identity().cluster_id();
+  const uint64_t snapshot_id = next_request_id_.fetch_add(1);
+  std::lock_guard lock(janitor_mutex_);
+  janitor_jobs_.push_back(
+      [this, dir = std::move(dir), snapshot = std::move(snapshot), cluster_id, snapshot_id] {
+        auto manifest = storage::DescribeCheckpoint(dir, cluster_id, snapshot_id);
+        asio::post(io_, [this, dir, snapshot, manifest = std::move(manifest)]() mutable {
+          replica_->OnManifest(std::move(dir), std::move(snapshot), std::move(manifest));
+          WakeReady();
+        });
+      });
+  janitor_wake_.notify_all();
+}
+
+void NodeImpl::RemoveDir(std::string dir) {
+  std::lock_guard lock(janitor_mutex_);
+  janitor_jobs_.push_back([dir = std::move(dir)] {
+    std::error_code error;
+    std::filesystem::remove_all(dir, error);
+    if (error) {
+      log::Warning("a directory could not be removed", {{"dir", dir}, {"error", error.message()}});
+    }
+  });
+  janitor_wake_.notify_all();
+}
+
+void NodeImpl::RunJanitor() {
+  std::unique_lock lock(janitor_mutex_);
+  while (!janitor_stop_) {
+    std::vector<std::function<void()>> jobs = std::exchange(janitor_jobs_, {});
+    lock.unlock();
+    for (const auto& job : jobs) job();
+    CheckDisk();
+    lock.lock();
+    if (!janitor_stop_ && janitor_jobs_.empty()) janitor_wake_.wait_for(lock, kJanitorPeriod);
+  }
+}
+
+void NodeImpl::CheckDisk() {
+  struct statvfs fs {};
+  if (statvfs(options_.data_dir.c_str(), &fs) != 0) return;
+  const uint64_t free = uint64_t{fs.f_bavail} * fs.f_frsize;
+  free_bytes_ = free;
+  const storage::StateStats stats = storage_.store->stats();
+  const bool over_quota =
+      options_.quota_bytes > 0 && stats.disk_bytes + stats.memtable_bytes > options_.quota_bytes;
+  const bool full = free < options_.min_free_bytes || over_quota;
+  if (out_of_space_.exchange(full) == full) return;
+  if (full) {
+    log::Warning("out of space: writes that grow the store are refused; reads and deletes go on",
+                 {{"free bytes", free}, {"over quota", over_quota}});
+  } else {
+    log::Info("there is space again: writes are accepted", {{"free bytes", free}});
+  }
+}
+
+// --- Requests
+// ------------------------------------------------------------------------------------------
+
+void NodeImpl::WakeQueue() {
+  asio::post(io_, [this] { DrainQueue(); });
+}
+
+void NodeImpl::Write(v1::Command command, MonotonicTime deadline, WriteCallback done) {
+  if (stopping_) {
+    return done(Error(Code::kUnavailable, "this node is stopping; use another member"));
+  }
+  if (out_of_space_ && Grows(command)) {
+    return done(Error(Code::kOutOfSpace,
+                      "the disk or the quota of this member is full: delete keys, compact, or give "
+                      "it more space; reads and deletes go on"));
+  }
+  const uint64_t request_id = next_request_id_.fetch_add(1);
+  command.set_version(kv::kCommandVersion);
+  command.set_origin(storage_.dir->identity().member_id());
+  command.set_request_id(request_id);
+  Proposal proposal{request_id, Buffer(command.SerializeAsString()), deadline};
+  Waiter waiter{deadline, proposal.command.size(), std::move(done)};
+  const Status added = waiters_.Add(request_id, waiter);
+  if (!added.ok()) return waiter.Fail(added);
+  bool post = false;
+  {
+    std::lock_guard lock(queue_mutex_);
+    proposals_.push_back(std::move(proposal));
+    post = !std::exchange(queue_posted_, true);
+  }
+  if (post) WakeQueue();
+}
+
+void NodeImpl::ReadBarrier(Consistency consistency, MonotonicTime deadline, BarrierCallback done) {
+  if (stopping_) return done({Code::kUnavailable, "this node is stopping; use another member"});
+  bool post = false;
+  bool full = false;
+  {
+    std::lock_guard lock(queue_mutex_);
+    full = reads_.size() >= options_.max_inflight_requests;
+    if (!full) {
+      reads_.push_back({consistency, deadline, std::move(done)});
+      post = !std::exchange(queue_posted_, true);
+    }
+  }
+  if (full) {
+    return done(
+        {Code::kResourceExhausted, "too many reads wait for this node already; repeat later"});
+  }
+  if (post) WakeQueue();
+}
+
+std::shared_ptr<const v1::StatusResponse> NodeImpl::status() const {
+  std::lock_guard lock(status_mutex_);
+  return status_;
+}
+
+template <typename T, typename Work>
+void NodeImpl::OnRaftThread(Callback<T> done, Work work) {
+  if (stopping_) {
+    return done(Error(Code::kUnavailable, "this node is stopping; use another member"));
+  }
+  asio::post(io_, [this, done = std::move(done), work = std::move(work)]() mutable {
+    work(std::move(done));
+    WakeReady();
+  });
+}
+
+void NodeImpl::FreshStatus(MonotonicTime, Callback<v1::StatusResponse> done) {
+  OnRaftThread(std::move(done), [this](Callback<v1::StatusResponse> answer) {
+    PublishStatus();
+    answer(*status());
+  });
+}
+
+Status NodeImpl::Alive() const {
+  const Duration silent = Clock::System().Now() - last_turn_.load(std::memory_order_relaxed);
+  if (last_turn_.load(std::memory_order_relaxed) == MonotonicTime{} || silent < kLoopHangs) {
+    return Status::Ok();
+  }
+  return {Code::kInternal, "the node's own loop has not turned for " +
+                               std::to_string(silent / std::chrono::seconds(1)) + " s"};
+}
+
+std::vector<HealthCheck> NodeImpl::Health() const {
+  const std::shared_ptr<const v1::StatusResponse> now = status();
+  std::vector<HealthCheck> checks;
+  const auto check = [&](std::string name, bool ok, std::string why) {
+    checks.push_back(
+        {std::move(name), ok ? Status::Ok() : Status(Code::kUnavailable, std::move(why))});
+  };
+  check("member",
+        now->cluster_id() != 0 && now->role() != v1::StatusResponse::REMOVED &&
+            now->role() != v1::StatusResponse::JOINING,
+        "this node belongs to no cluster (yet)");
+  check("space", !out_of_space_, "the disk or the quota is full: writes are refused");
+  check("loop", Alive().ok(), Alive().message());
+  check("running", !stopping_, "this node is stopping");
+  return checks;
+}
+
+void NodeImpl::Initialize(v1::InitializeRequest request, MonotonicTime,
+                          Callback<v1::InitializeResponse> done) {
+  OnRaftThread(std::move(done), [this, request = std::move(request)](auto answer) {
+    replica_->Initialize(request, std::move(answer));
+  });
+}
+void NodeImpl::Join(v1::JoinRequest request, MonotonicTime deadline,
+                    Callback<v1::JoinResponse> done) {
+  OnRaftThread(std::move(done), [this, request = std::move(request), deadline](auto answer) {
+    replica_->Join(request, deadline, std::move(answer));
+  });
+}
+void NodeImpl::ChangeMembership(v1::ChangeMembershipRequest request, MonotonicTime deadline,
+                                Callback<v1::ChangeMembershipResponse> done) {
+  OnRaftThread(std::move(done),
+               [this, request = std::move(request), deadline](auto answer) mutable {
+                 replica_->ChangeMembership(std::move(request), deadline, std::move(answer));
+               });
+}
+void NodeImpl::TransferLeadership(v1::TransferLeadershipRequest request, MonotonicTime deadline,
+                                  Callback<v1::TransferLeadershipResponse> done) {
+  OnRaftThread(std::move(done), [this, request = std::move(request), deadline](auto answer) {
+    replica_->TransferLeadership(request, deadline, std::move(answer));
+  });
+}
+void NodeImpl::TakeSnapshot(v1::SnapshotRequest, MonotonicTime deadline,
+                            Callback<v1::SnapshotResponse> done) {
+  OnRaftThread(std::move(done), [this, deadline](auto answer) {
+    replica_->TakeSnapshot(deadline, std::move(answer));
+  });
+}
+
+void NodeImpl::Compact(v1::CompactRequest request, MonotonicTime deadline,
+                       Callback<v1::CompactResponse> done) {
+  v1::Command command;
+  command.mutable_compact()->set_revision(request.revision());
+  Write(std::move(command), deadline,
+        [revision = request.revision(), done = std::move(done)](Result<kv::CommandResult> result) {
+          if (!result) return done(Error(result.error()));
+          if (!result->status.ok()) return done(Error(result->status));
+          v1::CompactResponse response;
+          response.set_revision(revision);
+          done(response);
+        });
+}
+
+void NodeImpl::OnRemoved(std::function<void()> callback) {
+  std::lock_guard lock(status_mutex_);
+  on_removed_ = std::move(callback);
+  if (removed_ && on_removed_) asio::post(io_, on_removed_);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Node>> Node::Start(const Options& options, prometheus::Registry* registry) {
+  auto node = std::make_unique<NodeImpl>(options, registry);
+  const Status status = node->Init();
+  if (!status.ok()) return Error(status);
+  return node;
+}
+
+}  // namespace raftkv::runtime

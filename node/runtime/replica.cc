@@ -1,0 +1,362 @@
+#include "node/runtime/replica.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/hex_id.h"
+#include "base/log.h"
+#include "node/storage/codec.h"
+
+namespace raftkv::runtime {
+namespace {
+
+// Housekeeping (log truncation, promotion, retired files) runs every so many ticks.
+constexpr uint64_t kHousekeepingTicks = 5;
+
+}  // namespace
+
+Replica::Replica(Env env)
+    : env_(std::move(env)),
+      id_(env_.data_dir->identity().member_id()),
+      replica_log_(env_.log, env_.machine, [this] { RequestSnapshot(); }) {}
+
+Replica::~Replica() = default;
+
+void Replica::Start(transport::Transport* transport) {
+  transport_ = transport;
+  const v1::Identity& identity = env_.data_dir->identity();
+  transport_->SetIdentity({identity.cluster_id(), id_, identity.name()});
+  if (identity.cluster_id() != 0) {
+    StartCore();
+  } else {
+    log::Info("this node is blank: it waits to be initialized or to join",
+              {{"member", log::Hex{id_.value}}, {"data", env_.data_dir->path()}});
+  }
+}
+
+void Replica::StartCore() {
+  const Options& options = *env_.options;
+  raft::Config config;
+  config.id = id_;
+  config.election_ticks = options.election_ticks;
+  config.heartbeat_ticks = options.heartbeat_ticks;
+  config.log = &replica_log_;
+  config.logger = env_.logger;
+  config.random = env_.random;
+  config.applied = env_.machine->applied().index;
+  config.async_storage_writes = true;
+  config.max_bytes_per_append = options.max_append_bytes;
+  config.max_committed_bytes_per_ready = options.max_apply_bytes;
+  config.max_uncommitted_bytes = options.max_uncommitted_bytes;
+  config.max_inflight_messages = options.max_inflight_appends;
+  config.check_quorum = options.check_quorum;
+  config.pre_vote = options.pre_vote;
+  // Followers forward by calls of their own (replica_writes.cc), which can be refused.
+  config.disable_proposal_forwarding = true;
+  config.step_down_on_removal = true;
+  core_ = std::make_unique<raft::Core>(config);
+  last_term_ = core_->term();
+  truncated_to_ = env_.log->first_index().Prev();
+  garbage_done_for_ = 0;
+  PublishPeers();
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  log::Info("member started", {{"member", log::Hex{id_.value}},
+                               {"cluster", log::Hex{env_.data_dir->identity().cluster_id()}},
+                               {"applied", config.applied.value},
+                               {"last", core_->last_index().value},
+                               {"members", cluster->members_size()}});
+  // The only voter need not wait for a leader that cannot exist.
+  const v1::ConfState& conf = cluster->conf();
+  if (conf.voters_size() == 1 && conf.voters_outgoing_size() == 0 && conf.voters(0) == id_.value) {
+    (void)core_->StartCampaign();
+  }
+  CheckRemoved();
+}
+
+void Replica::PublishPeers() {
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  std::map<raft::NodeId, std::string> peers;
+  const auto add = [&](const v1::Member& member) {
+    if (member.id() != 0 && member.id() != id_.value) {
+      peers[raft::NodeId(member.id())] = member.peer_address();
+    }
+  };
+  for (const v1::Member& member : cluster->members()) add(member);
+  if (cluster->members().empty()) {
+    for (const v1::Member& member : env_.data_dir->identity().seeds()) add(member);
+  }
+  transport_->SetPeers(peers);
+}
+
+void Replica::OnTick() {
+  ++ticks_;
+  if (removed_) return;
+  if (core_ == nullptr) {
+    BootstrapTick();
+    return;
+  }
+  core_->Tick();
+  if (env_.machine->cluster()->conf().voters().empty()) BootstrapTick();
+  ExpireParked();
+  ExpireReads();
+  ExpireMembershipCalls();
+  FinishTransfers();
+  for (Waiter& waiter : env_.waiters->TakeExpired(env_.clock->Now())) {
+    waiter.Fail(raftkv::Status(
+        Code::kUnknownOutcome,
+        "the write was proposed but not seen to commit in time: it may or may not happen; read the "
+        "key, or repeat it with a condition"));
+  }
+  if (ticks_ % kHousekeepingTicks == 0) {
+    PromoteCaughtUpLearners();
+    TruncateLog();
+    RetireReadySnapshot();
+    ProposeCompaction();
+  }
+}
+
+void Replica::ProcessReady() {
+  if (core_ == nullptr || removed_) return;
+  ProposeForwarded();
+  if (!round_under_way_ && !next_reads_.empty()) StartReadRound();
+  while (core_->HasReady()) {
+    raft::Ready ready = core_->TakeReady();
+    if (ready.soft_state) HandleLeaderChange();
+    SendMessages(std::move(ready.messages));
+    for (const raft::ReadState& state : ready.read_states) OnReadState(state);
+    if (!round_under_way_ && !next_reads_.empty()) StartReadRound();
+  }
+  ReleaseReads();
+}
+
+// Messages to peers leave first, so that the network and the disk work at the same time (thesis,
+// section 10.2.1).
+void Replica::SendMessages(std::vector<raft::Message> messages) {
+  std::vector<raft::Message> out;
+  std::vector<raft::Message> local;
+  for (raft::Message& message : messages) {
+    if (message.to == raft::kAppendThread || message.to == raft::kApplyThread) {
+      local.push_back(std::move(message));
+    } else if (message.Is<raft::InstallSnapshot>()) {
+      SendSnapshotMessage(std::move(message));
+    } else {
+      out.push_back(std::move(message));
+    }
+  }
+  if (!out.empty()) transport_->Send(std::move(out));
+  for (raft::Message& message : local) {
+    if (auto* append = std::get_if<raft::StorageAppend>(&message.body)) {
+      SubmitAppend(std::move(*append));
+    } else {
+      auto& apply = std::get<raft::StorageApply>(message.body);
+      env_.ports->SubmitApply(ApplyEntries{std::move(apply.entries), std::move(apply.responses)});
+    }
+  }
+}
+
+void Replica::OnAppendDone(std::vector<raft::Message> responses) {
+  if (core_ == nullptr) return;
+  std::vector<raft::Message> out;
+  for (raft::Message& response : responses) {
+    if (response.to == id_) {
+      // Stale responses are dropped by the core's own term rules.
+      (void)core_->Step(std::move(response));
+    } else {
+      out.push_back(std::move(response));
+    }
+  }
+  if (!out.empty()) transport_->Send(std::move(out));
+}
+
+void Replica::OnApplyDone(ApplyDone done) {
+  garbage_under_way_ = garbage_under_way_ && !done.garbage_collected;
+  if (done.garbage_collected && !done.more_garbage) garbage_done_for_ = done.compact_revision;
+  if (done.flushed) flush_under_way_ = false;
+  if (done.checkpoint || done.checkpoint_error) OnCheckpoint(done);
+  if (core_ == nullptr) return;
+  if (done.replaced) OnReplaced(*done.replaced);
+  ApplyConfChanges(done);
+  for (raft::Message& response : done.responses) (void)core_->Step(std::move(response));
+  if (done.applied_bytes > 0) {
+    applied_bytes_total_ += done.applied_bytes;
+    const raft::Index applied = core_->applied();
+    // Coarse steps are enough to find where log_keep_bytes ends.
+    if (applied_sizes_.empty() || applied_bytes_total_ - applied_sizes_.back().second > 256 << 10) {
+      applied_sizes_.emplace_back(applied, applied_bytes_total_);
+    }
+  }
+  ResolveOverwritten();
+  ReleaseReads();
+  if (!done.memberships.empty()) {
+    FinishJointWaiters();
+    CheckRemoved();
+  }
+}
+
+void Replica::ApplyConfChanges(const ApplyDone& done) {
+  if (done.accepted_changes.empty() && !done.replaced) return;
+  size_t next = 0;
+  for (const kv::MembershipResult& membership : done.memberships) {
+    if (!membership.status.ok()) continue;
+    CHECK(next < done.accepted_changes.size(), "an accepted change has its steps");
+    const raft::ConfState conf = core_->ApplyConfChange(*done.accepted_changes[next++]);
+    CHECK(conf == membership.conf, "core and state machine agree on the configuration");
+    log::Info("configuration applied", {{"index", membership.config_index},
+                                        {"voters", conf.voters.size()},
+                                        {"learners", conf.learners.size()},
+                                        {"joint", !conf.voters_outgoing.empty()}});
+  }
+  PublishPeers();
+}
+
+void Replica::HandleLeaderChange() {
+  const raft::NodeId leader = core_->leader();
+  if (leader == last_leader_ && core_->term() == last_term_) return;
+  if (leader != last_leader_ && leader != raft::kNone) {
+    counters_.leader_changes.fetch_add(1, std::memory_order_relaxed);
+    log::Info("leader elected", {{"leader", log::Hex{leader.value}},
+                                 {"term", core_->term().value},
+                                 {"self", leader == id_}});
+  } else if (leader == raft::kNone && last_leader_ != raft::kNone) {
+    log::Warning("no leader: writes and linearizable reads wait",
+                 {{"term", core_->term().value}, {"last leader", log::Hex{last_leader_.value}}});
+  }
+  last_leader_ = leader;
+  last_term_ = core_->term();
+  lease_until_ = MonotonicTime{};
+  revision_samples_.clear();
+  FinishTransfers();
+  if (leader == raft::kNone) return;
+  // A round that asked the old leader may never be answered.
+  if (round_under_way_) round_retry_at_ = env_.clock->Now();
+  FlushParked();
+}
+
+// --- The end of this member ----------------------------------------------------------------------
+
+void Replica::CheckRemoved() {
+  if (core_ == nullptr || removed_) return;
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  const auto& removed = cluster->removed_ids();
+  if (std::find(removed.begin(), removed.end(), id_.value) != removed.end()) BecomeRemoved();
+}
+
+void Replica::BecomeRemoved() {
+  if (removed_) return;
+  removed_ = true;
+  log::Warning("the cluster removed this member: it stops for good",
+               {{"member", log::Hex{id_.value}},
+                {"remedy", "to use this machine again, start with an empty data directory"}});
+  v1::Identity identity = env_.data_dir->identity();
+  identity.set_removed(true);
+  const raftkv::Status status = env_.data_dir->SetIdentity(identity);
+  if (!status.ok()) {
+    log::Error("the tombstone could not be written; other members still refuse this one",
+               {{"error", status.ToString()}});
+  }
+  const raftkv::Status gone(Code::kUnavailable,
+                            "this member was removed from its cluster; ask another one");
+  for (Waiter& waiter : env_.waiters->TakeAll()) {
+    waiter.Fail(raftkv::Status(Code::kUnknownOutcome,
+                               "this member was removed from its cluster while the write was under "
+                               "way: it may or may not have happened"));
+  }
+  FailAllReads(gone);
+  env_.on_removed();
+}
+
+void Replica::AbandonCalls(const raftkv::Status& status) {
+  FailAllReads(status);
+  for (MembershipCall& call : std::exchange(parked_changes_, {})) call.done(Error(status));
+  for (MembershipCall& call : std::exchange(joint_waiters_, {})) {
+    call.done(Error(Code::kUnknownOutcome, "this node stopped before the change was complete"));
+  }
+  for (TransferCall& call : std::exchange(transfers_, {})) call.done(Error(status));
+  for (auto& [deadline, done] : std::exchange(snapshot_waiters_, {})) done(Error(status));
+  for (auto& [deadline, done] : std::exchange(join_waiters_, {})) done(Error(status));
+}
+
+// --- Log truncation, flushes, garbage and history ------------------------------------------------
+
+void Replica::TruncateLog() {
+  if (installing_) return;
+  const Result<raft::Index> flushed = env_.machine->FlushedIndex();
+  if (!flushed) {
+    env_.fatal(flushed.error());
+    return;
+  }
+  const Options& options = *env_.options;
+  const raft::Index applied = core_->applied();
+  const raft::Index durable = std::min(*flushed, applied);
+  uint64_t durable_bytes = 0;  // applied bytes up to `durable`
+  raft::Index keep_from;
+  for (const auto& [index, bytes] : applied_sizes_) {
+    if (index <= durable) durable_bytes = bytes;
+    if (bytes + options.log_keep_bytes < applied_bytes_total_) keep_from = index;
+  }
+  if (applied.value > options.log_keep_entries) {
+    keep_from = std::max(keep_from, applied - options.log_keep_entries);
+  }
+  raft::Index target = std::min(durable, keep_from);
+  if (!snapshot_targets_.empty() && replica_log_.ready_snapshot()) {
+    target = std::min(target, replica_log_.ready_snapshot()->index);
+  }
+  // Single entries are not worth a write.
+  if (target.value >= truncated_to_.value + 100) {
+    truncated_to_ = target;
+    env_.ports->SubmitTruncate(target);
+    while (applied_sizes_.size() > 1 && applied_sizes_.front().first < target) {
+      applied_sizes_.pop_front();
+    }
+  }
+  if (!flush_under_way_ && applied_bytes_total_ - durable_bytes > options.flush_after_bytes &&
+      durable < applied) {
+    flush_under_way_ = true;
+    env_.ports->SubmitApply(FlushState{});
+  }
+  const uint64_t compacted = env_.machine->applied().compact_revision;
+  if (!garbage_under_way_ && compacted > garbage_done_for_) {
+    garbage_under_way_ = true;
+    env_.ports->SubmitApply(CollectGarbage{});
+  }
+}
+
+// The leader alone decides how much history to keep, so that every replica forgets the same.
+void Replica::ProposeCompaction() {
+  if (!is_leader()) return;
+  const Options& options = *env_.options;
+  const MonotonicTime now = env_.clock->Now();
+  const kv::AppliedState applied = env_.machine->applied();
+  if (revision_samples_.empty() ||
+      now - revision_samples_.back().first >= std::chrono::seconds(1)) {
+    revision_samples_.emplace_back(now, applied.revision);
+  }
+  uint64_t target = applied.revision;
+  if (options.compact_keep_age > Duration::zero()) {
+    target = 0;
+    while (!revision_samples_.empty() &&
+           now - revision_samples_.front().first >= options.compact_keep_age) {
+      target = revision_samples_.front().second;
+      if (revision_samples_.size() == 1 ||
+          now - revision_samples_[1].first < options.compact_keep_age) {
+        break;
+      }
+      revision_samples_.pop_front();
+    }
+  }
+  if (options.compact_keep_revisions > 0) {
+    const uint64_t keep = options.compact_keep_revisions;
+    target = std::min(target, applied.revision > keep ? applied.revision - keep : 0);
+  }
+  if (options.compact_keep_age <= Duration::zero() && options.compact_keep_revisions == 0) return;
+  // In steps of a tenth: a compaction is a log entry and a walk over the history.
+  const uint64_t step = std::max<uint64_t>(options.compact_keep_revisions / 10, 1000);
+  if (target < applied.compact_revision + step) return;
+  v1::Command command;
+  command.set_version(kv::kCommandVersion);
+  command.mutable_compact()->set_revision(target);
+  (void)core_->Propose(Buffer(command.SerializeAsString()));
+}
+
+}  // namespace raftkv::runtime

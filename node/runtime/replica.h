@@ -1,0 +1,325 @@
+// Replica: the rules of a node - what to persist, send, apply and answer, in which order. One
+// object driven by events; threads, sockets and disks stand around it behind interfaces, so that a
+// simulator can run exactly this code.
+//
+// Events come in through the On*() and request methods; after one or several of them the owner
+// calls ProcessReady() once. A blank node has no core: it only answers initialize, join and adopt.
+//
+// The rules, in short (docs/design/write-path.md and read-path.md give the reasons):
+//   - entries and hard state go to the append worker, messages leave at once; votes and append
+//     acknowledgements wait for the fsync (the core attaches them to the append job)
+//   - committed entries go to the apply worker, which answers the waiters
+//   - one read-index round at a time confirms all reads that wait
+//   - membership changes are checked against the applied configuration, proposed as one change and
+//     answered when the joint configuration has been left
+//   - a snapshot is installed by the apply worker first, then the log is reset; appends wait
+//
+// Thread-safety: none; every method on one thread (the raft thread). Callbacks given to it run on
+// that thread or on the apply worker's.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "node/kv/state_machine.h"
+#include "node/raft/core.h"
+#include "node/runtime/node.h"
+#include "node/runtime/options.h"
+#include "node/runtime/replica_log.h"
+#include "node/runtime/waiters.h"
+#include "node/runtime/workers.h"
+#include "node/storage/data_dir.h"
+#include "node/storage/log_storage.h"
+#include "node/transport/transport.h"
+#include "raftkv/v1/admin.pb.h"
+#include "raftkv/v1/peer.pb.h"
+
+namespace raftkv::runtime {
+
+// Where the replica's storage work goes. Jobs of one kind are done in order.
+class StoragePorts {
+ public:
+  virtual ~StoragePorts() = default;
+  virtual void SubmitAppend(AppendJob job) = 0;
+  virtual void SubmitTruncate(raft::Index index) = 0;
+  virtual void SubmitApply(ApplyJob job) = 0;
+  // Reads and checksums the checkpoint in `dir` somewhere else; answered by OnManifest.
+  virtual void SubmitDescribe(std::string dir, raft::Snapshot snapshot) = 0;
+  virtual void RemoveDir(std::string dir) = 0;
+};
+
+// A serialized command of one of this node's clients; its waiter is in the table already.
+struct Proposal {
+  uint64_t request_id = 0;
+  Buffer command;
+  MonotonicTime deadline;
+};
+
+// Counters for metrics; written on the raft thread, read by anyone.
+struct ReplicaCounters {
+  std::atomic<uint64_t> leader_changes{0};
+  std::atomic<uint64_t> proposals{0};
+  std::atomic<uint64_t> proposals_failed{0};
+  std::atomic<uint64_t> proposals_forwarded{0};
+  std::atomic<uint64_t> read_rounds{0};
+  std::atomic<uint64_t> read_rounds_failed{0};
+  std::atomic<uint64_t> reads{0};
+  std::atomic<uint64_t> lease_reads{0};
+  std::atomic<uint64_t> snapshots_sent{0};
+  std::atomic<uint64_t> snapshots_send_failed{0};
+  std::atomic<uint64_t> snapshots_installed{0};
+};
+
+class Replica final : public transport::Handler {
+ public:
+  struct Env {
+    const Options* options = nullptr;
+    const Clock* clock = nullptr;
+    Random* random = nullptr;
+    storage::DataDir* data_dir = nullptr;
+    storage::LogStorage* log = nullptr;
+    storage::StateStore* store = nullptr;
+    kv::StateMachine* machine = nullptr;
+    StoragePorts* ports = nullptr;
+    WaiterTable* waiters = nullptr;
+    raft::Logger* logger = nullptr;
+    // The cluster removed this member; called once.
+    std::function<void()> on_removed;
+    // The disk failed in a way that must stop the process. Does not return.
+    FatalFn fatal;
+    // Unique for the lifetime of the process, and over its restarts in all likelihood.
+    std::function<uint64_t()> next_request_id;
+    // Runs a function on the raft thread, soon; from any thread.
+    std::function<void(std::function<void()>)> post;
+    // Something changed that needs ProcessReady() soon. Called by callbacks that come in from the
+    // side (calls, replies), not by the On*() events themselves.
+    std::function<void()> wake;
+  };
+
+  explicit Replica(Env env);
+  ~Replica() override;
+
+  // Begins as what the data directory says: blank, joining or member. `transport` has this object
+  // as its handler.
+  void Start(transport::Transport* transport);
+
+  // --- Events
+  // ---------------------------------------------------------------------------------------
+  void OnTick();
+  void OnAppendDone(std::vector<raft::Message> responses);
+  void OnApplyDone(ApplyDone done);
+  void OnManifest(std::string dir, raft::Snapshot snapshot, Result<v1::SnapshotManifest> manifest);
+  // Takes everything the core wants done and hands it out. Call after each batch of events.
+  void ProcessReady();
+
+  // --- Requests of this node's clients
+  // -----------------------------------------------------------------
+  void Propose(std::vector<Proposal> proposals);
+  void Read(Consistency consistency, MonotonicTime deadline, BarrierCallback done);
+  void Initialize(const v1::InitializeRequest& request, Callback<v1::InitializeResponse> done);
+  void Join(const v1::JoinRequest& request, MonotonicTime deadline,
+            Callback<v1::JoinResponse> done);
+  void ChangeMembership(v1::ChangeMembershipRequest request, MonotonicTime deadline,
+                        Callback<v1::ChangeMembershipResponse> done);
+  void TransferLeadership(v1::TransferLeadershipRequest request, MonotonicTime deadline,
+                          Callback<v1::TransferLeadershipResponse> done);
+  void TakeSnapshot(MonotonicTime deadline, Callback<v1::SnapshotResponse> done);
+  v1::StatusResponse Status() const;
+  // After the last event: answers everyone who still waits.
+  void AbandonCalls(const raftkv::Status& status);
+  // Before a stop: hands leadership to the most up-to-date voter, if this node leads.
+  void HandOver();
+
+  bool blank() const { return core_ == nullptr; }
+  bool is_leader() const { return core_ && core_->role() == raft::Role::kLeader; }
+  raft::NodeId leader() const { return core_ ? core_->leader() : raft::kNone; }
+  const raft::Core* core() const { return core_.get(); }
+  const ReplicaCounters& counters() const { return counters_; }
+
+  // --- transport::Handler
+  // ---------------------------------------------------------------------------
+  void OnMessages(std::vector<raft::Message> messages) override;
+  void OnCall(raft::NodeId from, v1::PeerCall call, transport::ReplyFn reply) override;
+  void OnStrangerCall(const v1::Hello& hello, v1::PeerCall call, transport::ReplyFn reply) override;
+  v1::HelloReply::Verdict Admit(raft::NodeId id) override;
+  void OnPeerUp(raft::NodeId peer) override;
+  void OnPeerDown(raft::NodeId peer) override;
+  void OnPeerVerdict(raft::NodeId peer, const v1::HelloReply& reply) override;
+  void OnSnapshotReceived(raft::Message message, std::string dir) override;
+  void OnSnapshotSent(raft::NodeId to, bool ok) override;
+
+ private:
+  // Members are grouped by topic; each group has a .cc file of its own.
+
+  // replica.cc: life cycle, ready handling, ticks
+  void StartCore();
+  void PublishPeers();
+  void SendMessages(std::vector<raft::Message> messages);
+  void HandleLeaderChange();
+  void TruncateLog();
+  void ProposeCompaction();
+  void ApplyConfChanges(const ApplyDone& done);
+  void CheckRemoved();
+  void BecomeRemoved();
+  raftkv::Status NotServing() const;
+
+  // replica_writes.cc
+  struct TrackedProposal {
+    raft::EntryId id;
+    uint64_t request_id;
+  };
+  void ProposeNow(std::vector<Proposal> proposals);
+  void ForwardNow(std::vector<Proposal> proposals);
+  void OnForwardRefused(Proposal proposal, const v1::PeerReply& reply);
+  void ProposeForwarded();
+  void FlushParked();
+  void ExpireParked();
+  void ResolveOverwritten();
+  struct ForwardedCommand {
+    Buffer command;
+    transport::ReplyFn refuse;
+  };
+  bool FailWaiter(uint64_t request_id, const raftkv::Status& status);
+
+  // replica_reads.cc
+  struct PendingRead {
+    MonotonicTime deadline;
+    BarrierCallback done;
+  };
+  void StartReadRound();
+  void OnReadState(const raft::ReadState& state);
+  void ReleaseReads();
+  void ExpireReads();
+  void FailAllReads(const raftkv::Status& status);
+  bool LeaseValid() const;
+
+  // replica_membership.cc
+  struct MembershipCall {
+    v1::ChangeMembershipRequest request;
+    MonotonicTime deadline;
+    Callback<v1::ChangeMembershipResponse> done;
+  };
+  struct TransferCall {
+    raft::NodeId to;
+    MonotonicTime deadline;
+    Callback<v1::TransferLeadershipResponse> done;
+  };
+  void Dispatch(MembershipCall call);
+  void ChangeAsLeader(MembershipCall call);
+  void ResolveAddresses(MembershipCall call);
+  Result<raft::ConfChange> PlanChange(const v1::ChangeMembershipRequest& request) const;
+  void ProposeChange(raft::ConfChange change, MembershipCall call);
+  void OnChangeApplied(MembershipCall call, Result<kv::MembershipResult> result);
+  void FinishJointWaiters();
+  void ExpireMembershipCalls();
+  void FinishTransfers();
+  void PromoteCaughtUpLearners();
+  bool CaughtUp(raft::NodeId id) const;
+  void StartTransfer(raft::NodeId to);
+  raft::NodeId BestTransferee(const std::set<raft::NodeId>& excluded) const;
+
+  // replica_snapshots.cc
+  void RequestSnapshot();
+  void SendSnapshotMessage(raft::Message message);
+  void OnCheckpoint(const ApplyDone& done);
+  void SubmitAppend(raft::StorageAppend work);
+  void OnReplaced(raft::EntryId snapshot);
+  void RetireReadySnapshot();
+
+  // replica_bootstrap.cc: blank nodes, adoption, joining
+  void BootstrapTick();
+  void DiscoverStaticPeers();
+  void OnAllDiscovered();
+  void TryJoin();
+  void OnJoined(const v1::JoinReply& joined);
+  void LogBootstrap(const std::string& text);
+  void HandleJoin(const v1::Member& member, bool remain_learner, transport::ReplyFn reply);
+  void HandleAdopt(const v1::Adopt& adopt, transport::ReplyFn reply);
+  void AdoptPeer(raft::NodeId peer);
+  raftkv::Status BecomeMember(uint64_t cluster_id, const v1::ClusterState* initial,
+                              const v1::ClusterState& seeds);
+  v1::Member Self() const;
+  Result<v1::InitializeResponse> InitializeNow(const v1::InitializeRequest& request);
+
+  Env env_;
+  transport::Transport* transport_ = nullptr;
+  const raft::NodeId id_;
+  ReplicaLog replica_log_;
+  std::unique_ptr<raft::Core> core_;
+  ReplicaCounters counters_;
+  bool removed_ = false;
+
+  // Writes.
+  std::deque<Proposal> parked_;              // wait for a leader
+  std::vector<ForwardedCommand> forwarded_;  // by other members, for the next Ready
+  std::deque<TrackedProposal> tracked_;      // proposed by this node as leader, not yet applied
+
+  // Reads.
+  uint64_t read_round_ = 0;  // context of the round under way or the last one
+  bool round_under_way_ = false;
+  raft::Term round_term_;
+  MonotonicTime round_started_;
+  MonotonicTime round_retry_at_;
+  std::vector<PendingRead> next_reads_;                    // wait for the next round
+  std::vector<PendingRead> round_reads_;                   // wait for the round under way
+  std::multimap<raft::Index, PendingRead> applied_reads_;  // confirmed; wait for the state machine
+  MonotonicTime lease_until_{};                            // leader only; see LeaseValid
+  raft::Term lease_term_;
+  raft::Term transfer_term_;  // a transfer was asked for in this term: no lease holds in it
+
+  // Membership.
+  std::vector<MembershipCall> parked_changes_;  // wait for a leader
+  std::vector<MembershipCall> joint_waiters_;   // applied; wait until the joint state is left
+  std::vector<TransferCall> transfers_;
+
+  // Snapshots.
+  bool snapshot_requested_ = false;
+  std::string ready_snapshot_dir_;
+  MonotonicTime ready_snapshot_used_{};
+  std::set<raft::NodeId> snapshot_targets_;  // being sent to
+  std::vector<std::string> retired_dirs_;    // replaced while they were being sent
+  // Received and verified; taken by the core in the same step, or dropped.
+  std::optional<std::pair<raft::EntryId, std::string>> staged_;
+  bool installing_ = false;
+  std::deque<AppendJob> held_appends_;  // behind an installation
+  std::vector<std::pair<MonotonicTime, Callback<v1::SnapshotResponse>>> snapshot_waiters_;
+
+  // Log truncation.
+  raft::Index truncated_to_;
+  uint64_t applied_bytes_since_flush_ = 0;
+  bool flush_under_way_ = false;
+  bool garbage_under_way_ = false;
+  uint64_t garbage_done_for_ = 0;  // compact revision that was collected completely
+  // (applied index, bytes applied up to it): finds where log_keep_bytes ends.
+  std::deque<std::pair<raft::Index, uint64_t>> applied_sizes_;
+  uint64_t applied_bytes_total_ = 0;
+
+  // History compaction (leader): revision at a time.
+  std::deque<std::pair<MonotonicTime, uint64_t>> revision_samples_;
+
+  // Bootstrap.
+  MonotonicTime next_bootstrap_{};
+  bool bootstrap_call_under_way_ = false;
+  std::map<std::string, v1::IAm> discovered_;
+  size_t discover_pending_ = 0;
+  std::vector<std::string> join_addresses_;
+  bool join_remain_learner_ = false;
+  size_t next_join_address_ = 0;
+  std::string last_bootstrap_log_;
+  std::vector<std::pair<MonotonicTime, Callback<v1::JoinResponse>>> join_waiters_;
+  std::set<raft::NodeId> adopting_;
+  uint64_t ticks_ = 0;
+  raft::NodeId last_leader_;
+  raft::Term last_term_;
+};
+
+}  // namespace raftkv::runtime

@@ -1,0 +1,422 @@
+// How a blank node becomes a member: initialize, a static list, join, or adoption by a member.
+//
+// A member ID is drawn at random for each data directory, so a call that names it proves that the
+// caller means exactly this directory and not a wiped predecessor (docs/design/membership.md).
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/hex_id.h"
+#include "base/log.h"
+#include "node/runtime/replica.h"
+#include "node/storage/codec.h"
+
+namespace raftkv::runtime {
+namespace {
+
+constexpr Duration kBootstrapRetry = std::chrono::milliseconds(300);
+
+v1::PeerReply Refusal(const raftkv::Status& status) {
+  v1::PeerReply reply;
+  reply.set_code(static_cast<uint32_t>(status.code()));
+  reply.set_message(status.message());
+  return reply;
+}
+
+}  // namespace
+
+v1::Member Replica::Self() const {
+  v1::Member self;
+  self.set_id(id_.value);
+  self.set_name(env_.options->name);
+  self.set_peer_address(env_.options->peer_advertise);
+  self.set_client_address(env_.options->client_advertise);
+  return self;
+}
+
+raftkv::Status Replica::NotServing() const {
+  if (removed_) {
+    return {Code::kUnavailable, "this member was removed from its cluster; ask another one"};
+  }
+  return {Code::kUnavailable,
+          "this node is blank: it belongs to no cluster yet; initialize it, or let it join one "
+          "(docs/operations.md)"};
+}
+
+// The identity is written last: a crash before it leaves a blank node, whose databases are emptied
+// at the next start.
+raftkv::Status Replica::BecomeMember(uint64_t cluster_id, const v1::ClusterState* initial,
+                                     const v1::ClusterState& seeds) {
+  CHECK(core_ == nullptr, "only a blank node becomes a member");
+  v1::Identity identity = env_.data_dir->identity();
+  identity.set_cluster_id(cluster_id);
+  identity.clear_seeds();
+  for (const v1::Member& member : seeds.members()) *identity.add_seeds() = member;
+  if (initial != nullptr) {
+    // The first configuration stands for the entry at index 1, term 1, which nobody ever sends.
+    RETURN_IF_ERROR(env_.machine->InitializeCluster(*initial));
+    RETURN_IF_ERROR(env_.store->Flush());
+    const raft::EntryId first{raft::Term(1), raft::Index(1)};
+    RETURN_IF_ERROR(env_.log->Reset(first, {first.term, raft::kNone, first.index}));
+  }
+  RETURN_IF_ERROR(env_.data_dir->SetIdentity(identity));
+  transport_->SetIdentity({cluster_id, id_, identity.name()});
+  StartCore();
+  env_.wake();
+  return raftkv::Status::Ok();
+}
+
+// --- initialize
+// ------------------------------------------------------------------------------------
+
+void Replica::Initialize(const v1::InitializeRequest& request,
+                         Callback<v1::InitializeResponse> done) {
+  done(InitializeNow(request));
+}
+
+Result<v1::InitializeResponse> Replica::InitializeNow(const v1::InitializeRequest& request) {
+  v1::InitializeResponse response;
+  response.set_member_id(id_.value);
+  v1::ClusterState initial;
+  for (const v1::Member& member : request.members()) *initial.add_members() = member;
+  if (initial.members().empty()) *initial.add_members() = Self();
+  std::sort(initial.mutable_members()->begin(), initial.mutable_members()->end(),
+            [](const v1::Member& a, const v1::Member& b) { return a.id() < b.id(); });
+  bool self = false;
+  for (int i = 0; i < initial.members_size(); ++i) {
+    v1::Member& member = *initial.mutable_members(i);
+    if (member.id() == 0 || member.peer_address().empty()) {
+      return Error(Code::kInvalidArgument,
+                   "each member needs an id (see its /admin/status) and a peer_address");
+    }
+    if (i > 0 && member.id() == initial.members(i - 1).id()) {
+      return Error(Code::kInvalidArgument, "two members have the same id");
+    }
+    self = self || member.id() == id_.value;
+    member.set_auto_promote(false);
+    initial.mutable_conf()->add_voters(member.id());
+  }
+  if (!self) {
+    return Error(Code::kInvalidArgument, "the members do not name this node, " + HexId(id_.value) +
+                                             ": send the request to one of them");
+  }
+  const uint64_t own_cluster = env_.data_dir->identity().cluster_id();
+  if (own_cluster != 0) {
+    const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+    const bool same = (request.cluster_id() == 0 || request.cluster_id() == own_cluster) &&
+                      std::equal(cluster->members().begin(), cluster->members().end(),
+                                 initial.members().begin(), initial.members().end(),
+                                 [](const auto& a, const auto& b) { return a.id() == b.id(); });
+    if (!same && request.cluster_id() != own_cluster) {
+      return Error(Code::kFailedPrecondition, "this node belongs to cluster " + HexId(own_cluster) +
+                                                  " already; it cannot be initialized again");
+    }
+    response.set_cluster_id(own_cluster);
+    return response;
+  }
+  uint64_t cluster_id = request.cluster_id();
+  while (cluster_id == 0) cluster_id = env_.random->Next();
+  initial.set_cluster_id(cluster_id);
+  initial.set_config_index(1);
+  const raftkv::Status status = BecomeMember(cluster_id, &initial, initial);
+  if (!status.ok()) return Error(status);
+  log::Info("cluster initialized",
+            {{"cluster", log::Hex{cluster_id}}, {"members", initial.members_size()}});
+  response.set_cluster_id(cluster_id);
+  return response;
+}
+
+// --- The bootstrap that the command line asks for
+// ------------------------------------------------------
+
+void Replica::BootstrapTick() {
+  const MonotonicTime now = env_.clock->Now();
+  std::erase_if(join_waiters_, [&](auto& waiter) {
+    if (waiter.first > now) return false;
+    waiter.second(Error(Code::kUnavailable, "no member let this node join yet (" +
+                                                last_bootstrap_log_ + "); it goes on trying"));
+    return true;
+  });
+  if (bootstrap_call_under_way_ || now < next_bootstrap_) return;
+  next_bootstrap_ = now + kBootstrapRetry;
+  if (!join_addresses_.empty()) return TryJoin();
+  const Bootstrap& bootstrap = env_.options->bootstrap;
+  switch (bootstrap.mode) {
+    case Bootstrap::Mode::kWait:
+      return;
+    case Bootstrap::Mode::kSingle:
+      if (core_ == nullptr) {
+        const Result<v1::InitializeResponse> done = InitializeNow({});
+        if (!done) env_.fatal(done.error());
+      }
+      return;
+    case Bootstrap::Mode::kStaticList:
+      if (core_ == nullptr) DiscoverStaticPeers();
+      return;
+    case Bootstrap::Mode::kJoin:
+      join_addresses_ = bootstrap.addresses;
+      return TryJoin();
+  }
+}
+
+void Replica::LogBootstrap(const std::string& text) {
+  if (text == last_bootstrap_log_) return;
+  last_bootstrap_log_ = text;
+  log::Info("waiting to become a member", {{"reason", text}});
+}
+
+// The first of the list asks the others who they are. Only if all of them answer and are blank does
+// it make a cluster of them: a list that meets an existing cluster is a wiped disk, not a new one.
+void Replica::DiscoverStaticPeers() {
+  const std::vector<std::string>& addresses = env_.options->bootstrap.addresses;
+  if (addresses.front() != env_.options->peer_advertise) {
+    return LogBootstrap("the first of the list, " + addresses.front() +
+                        ", initializes the cluster when all listed nodes are up");
+  }
+  discovered_.clear();
+  discover_pending_ = addresses.size() - 1;
+  if (discover_pending_ == 0) return OnAllDiscovered();
+  bootstrap_call_under_way_ = true;
+  for (const std::string& address : addresses) {
+    if (address == env_.options->peer_advertise) continue;
+    v1::PeerCall call;
+    call.mutable_who_are_you();
+    transport_->CallAddress(address, std::move(call), [this, address](Result<v1::PeerReply> reply) {
+      if (reply && reply->has_i_am()) {
+        discovered_[address] = reply->i_am();
+      }
+      if (--discover_pending_ > 0) return;
+      bootstrap_call_under_way_ = false;
+      if (core_ == nullptr) OnAllDiscovered();
+      env_.wake();
+    });
+  }
+}
+
+void Replica::OnAllDiscovered() {
+  const std::vector<std::string>& addresses = env_.options->bootstrap.addresses;
+  v1::InitializeRequest request;
+  *request.add_members() = Self();
+  for (const std::string& address : addresses) {
+    if (address == env_.options->peer_advertise) continue;
+    const auto it = discovered_.find(address);
+    if (it == discovered_.end()) return LogBootstrap(address + " does not answer yet");
+    if (it->second.cluster_id() != 0) {
+      return LogBootstrap(
+          address + " belongs to cluster " + HexId(it->second.cluster_id()) +
+          " already, while this data directory is empty. If its disk was lost: remove the old "
+          "member and start this node with --join; if not, restore the directory");
+    }
+    v1::Member member = it->second.member();
+    member.set_peer_address(address);
+    *request.add_members() = member;
+  }
+  const Result<v1::InitializeResponse> done = InitializeNow(request);
+  if (!done) LogBootstrap(done.error().message());
+}
+
+// --- join
+// --------------------------------------------------------------------------------------------
+
+void Replica::Join(const v1::JoinRequest& request, MonotonicTime deadline,
+                   Callback<v1::JoinResponse> done) {
+  if (request.peer_addresses().empty()) {
+    return done(Error(Code::kInvalidArgument, "name the peer address of a member to join through"));
+  }
+  if (core_ != nullptr) {
+    v1::JoinResponse response;
+    response.set_cluster_id(env_.data_dir->identity().cluster_id());
+    response.set_member_id(id_.value);
+    return done(response);
+  }
+  join_addresses_.assign(request.peer_addresses().begin(), request.peer_addresses().end());
+  join_remain_learner_ = request.remain_learner();
+  join_waiters_.emplace_back(deadline, std::move(done));
+  next_bootstrap_ = env_.clock->Now();
+}
+
+void Replica::TryJoin() {
+  const std::string address = join_addresses_[next_join_address_++ % join_addresses_.size()];
+  v1::PeerCall call;
+  *call.mutable_join() = Self();
+  call.set_remain_learner(join_remain_learner_);
+  bootstrap_call_under_way_ = true;
+  transport_->CallAddress(address, std::move(call), [this, address](Result<v1::PeerReply> reply) {
+    bootstrap_call_under_way_ = false;
+    if (!reply || reply->code() != 0 || !reply->has_join()) {
+      return LogBootstrap(address + ": " + (reply ? reply->message() : reply.error().message()));
+    }
+    OnJoined(reply->join());
+    env_.wake();
+  });
+}
+
+void Replica::OnJoined(const v1::JoinReply& joined) {
+  v1::ClusterState seeds;
+  for (const v1::Member& member : joined.members()) *seeds.add_members() = member;
+  if (core_ == nullptr) {
+    const raftkv::Status status = BecomeMember(joined.cluster_id(), nullptr, seeds);
+    if (!status.ok()) return env_.fatal(status);
+    log::Info("joined the cluster as a learner", {{"cluster", log::Hex{joined.cluster_id()}}});
+  }
+  // A node that restarts before its configuration arrives asks again only to learn addresses.
+  next_bootstrap_ = env_.clock->Now() + std::chrono::seconds(5);
+  v1::JoinResponse response;
+  response.set_cluster_id(joined.cluster_id());
+  response.set_member_id(id_.value);
+  for (auto& [deadline, done] : std::exchange(join_waiters_, {})) done(response);
+}
+
+// At a member: somebody wants to join.
+void Replica::HandleJoin(const v1::Member& member, bool remain_learner, transport::ReplyFn reply) {
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  const auto answer = [this, reply](const v1::ClusterState& state) {
+    v1::PeerReply joined;
+    joined.mutable_join()->set_cluster_id(env_.data_dir->identity().cluster_id());
+    *joined.mutable_join()->mutable_members() = state.members();
+    reply(std::move(joined));
+  };
+  if (member.id() == 0 || member.peer_address().empty()) {
+    return reply(Refusal({Code::kInvalidArgument, "a joining node has an id and an address"}));
+  }
+  for (const v1::Member& known : cluster->members()) {
+    if (known.id() == member.id()) return answer(*cluster);  // a repeated call
+  }
+  v1::ChangeMembershipRequest request;
+  v1::Member& learner = *request.add_add_learners();
+  learner = member;
+  learner.set_auto_promote(!remain_learner);
+  const MonotonicTime deadline = env_.clock->Now() + std::chrono::seconds(5);
+  ChangeMembership(std::move(request), deadline,
+                   [this, reply, answer](Result<v1::ChangeMembershipResponse> response) {
+                     if (!response) return reply(Refusal(response.error()));
+                     answer(*env_.machine->cluster());
+                   });
+}
+
+// --- Calls from strangers
+// --------------------------------------------------------------------------------
+
+void Replica::OnStrangerCall(const v1::Hello& hello, v1::PeerCall call, transport::ReplyFn reply) {
+  env_.wake();
+  switch (call.body_case()) {
+    case v1::PeerCall::kWhoAreYou: {
+      v1::PeerReply answer;
+      v1::IAm& i_am = *answer.mutable_i_am();
+      i_am.set_cluster_id(env_.data_dir->identity().cluster_id());
+      i_am.set_removed(removed_);
+      *i_am.mutable_member() = Self();
+      return reply(std::move(answer));
+    }
+    case v1::PeerCall::kJoin:
+      if (core_ == nullptr || removed_) return reply(Refusal(NotServing()));
+      return HandleJoin(call.join(), call.remain_learner(), std::move(reply));
+    case v1::PeerCall::kAdopt:
+      return HandleAdopt(call.adopt(), std::move(reply));
+    default:
+      log::Warning("a stranger sent a call that is not for strangers",
+                   {{"member", log::Hex{hello.member_id()}}});
+      return reply(Refusal({Code::kInvalidArgument, "this call is for members only"}));
+  }
+}
+
+void Replica::HandleAdopt(const v1::Adopt& adopt, transport::ReplyFn reply) {
+  const uint64_t own_cluster = env_.data_dir->identity().cluster_id();
+  if (adopt.member_id() != id_.value) {
+    return reply(Refusal(
+        {Code::kFailedPrecondition, "another node listens here: member " + HexId(id_.value)}));
+  }
+  if (own_cluster != 0) {
+    if (own_cluster == adopt.cluster_id()) return reply({});
+    return reply(
+        Refusal({Code::kFailedPrecondition, "this node belongs to cluster " + HexId(own_cluster)}));
+  }
+  if (adopt.cluster_id() == 0) {
+    return reply(Refusal({Code::kInvalidArgument, "a cluster has an id"}));
+  }
+  v1::ClusterState seeds;
+  *seeds.mutable_members() = adopt.members();
+  const raftkv::Status status =
+      BecomeMember(adopt.cluster_id(), adopt.has_initial() ? &adopt.initial() : nullptr, seeds);
+  if (!status.ok()) return env_.fatal(status);
+  log::Info("adopted by a cluster", {{"cluster", log::Hex{adopt.cluster_id()}},
+                                     {"first configuration", adopt.has_initial()}});
+  reply({});
+}
+
+// --- The peers' side
+// -------------------------------------------------------------------------------------
+
+void Replica::OnPeerVerdict(raft::NodeId peer, const v1::HelloReply& reply) {
+  if (core_ == nullptr || removed_) return;
+  if (reply.verdict() == v1::HelloReply::BLANK && reply.member_id() == peer.value) {
+    AdoptPeer(peer);
+  } else if (reply.verdict() == v1::HelloReply::REMOVED &&
+             reply.cluster_id() == env_.data_dir->identity().cluster_id()) {
+    BecomeRemoved();
+  }
+}
+
+// A member of our configuration whose directory is still blank: it has exactly the id that was
+// configured, so it is the one that was meant.
+void Replica::AdoptPeer(raft::NodeId peer) {
+  if (adopting_.contains(peer)) return;
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  for (const v1::Member& member : cluster->members()) {
+    if (member.id() != peer.value) continue;
+    v1::PeerCall call;
+    v1::Adopt& adopt = *call.mutable_adopt();
+    adopt.set_cluster_id(cluster->cluster_id());
+    adopt.set_member_id(peer.value);
+    *adopt.mutable_members() = cluster->members();
+    // Later configurations arrive with the log or a snapshot; without the first nobody could vote.
+    if (cluster->config_index() == 1) *adopt.mutable_initial() = *cluster;
+    adopting_.insert(peer);
+    transport_->CallAddress(
+        member.peer_address(), std::move(call), [this, peer](Result<v1::PeerReply> answer) {
+          adopting_.erase(peer);
+          if (answer && answer->code() == 0) {
+            transport_->Poke(peer);
+          } else {
+            log::Warning("a blank member could not be adopted",
+                         {{"member", log::Hex{peer.value}},
+                          {"reason", answer ? answer->message() : answer.error().message()}});
+          }
+        });
+  }
+}
+
+v1::HelloReply::Verdict Replica::Admit(raft::NodeId id) {
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  const auto& removed = cluster->removed_ids();
+  if (std::find(removed.begin(), removed.end(), id.value) != removed.end()) {
+    return v1::HelloReply::REMOVED;
+  }
+  for (const v1::Member& member : cluster->members()) {
+    if (member.id() == id.value) return v1::HelloReply::OK;
+  }
+  // Without a configuration yet: the cluster id was checked, and the leader has to get through.
+  if (cluster->members().empty()) return v1::HelloReply::OK;
+  return v1::HelloReply::NOT_A_MEMBER;
+}
+
+void Replica::OnPeerUp(raft::NodeId) {}
+
+void Replica::OnPeerDown(raft::NodeId peer) {
+  if (core_ == nullptr) return;
+  core_->ReportUnreachable(peer);
+  env_.wake();
+}
+
+void Replica::OnMessages(std::vector<raft::Message> messages) {
+  if (core_ == nullptr || removed_) return;
+  for (raft::Message& message : messages) {
+    // Snapshots come with their files, on a stream of their own.
+    if (message.Is<raft::InstallSnapshot>()) continue;
+    (void)core_->Step(std::move(message));
+  }
+  env_.wake();
+}
+
+}  // namespace raftkv::runtime

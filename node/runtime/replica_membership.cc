@@ -1,0 +1,435 @@
+// Membership: one joint change at a time, leadership transfer, promotion of learners.
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/hex_id.h"
+#include "base/log.h"
+#include "node/raft/confchange.h"
+#include "node/runtime/replica.h"
+#include "node/storage/codec.h"
+
+namespace raftkv::runtime {
+namespace {
+
+// A learner may become a voter when it is this close to the leader's log: what is missing then
+// travels in a few messages.
+constexpr uint64_t kCaughtUpEntries = 1000;
+
+bool Contains(const std::vector<raft::NodeId>& ids, uint64_t id) {
+  return std::find(ids.begin(), ids.end(), raft::NodeId(id)) != ids.end();
+}
+
+const v1::Member* FindMember(const v1::ClusterState& cluster, uint64_t id) {
+  for (const v1::Member& member : cluster.members()) {
+    if (member.id() == id) return &member;
+  }
+  return nullptr;
+}
+
+void ReplyStatus(const raftkv::Status& status, v1::PeerReply* reply) {
+  reply->set_code(static_cast<uint32_t>(status.code()));
+  reply->set_message(status.message());
+}
+
+}  // namespace
+
+void Replica::ChangeMembership(v1::ChangeMembershipRequest request, MonotonicTime deadline,
+                               Callback<v1::ChangeMembershipResponse> done) {
+  if (core_ == nullptr || removed_) return done(Error(NotServing()));
+  Dispatch({std::move(request), deadline, std::move(done)});
+}
+
+void Replica::Dispatch(MembershipCall call) {
+  const raft::NodeId leader = core_->leader();
+  if (leader == id_ && core_->transferee() == raft::kNone) {
+    ChangeAsLeader(std::move(call));
+  } else if (leader != raft::kNone && leader != id_) {
+    v1::PeerCall peer_call;
+    *peer_call.mutable_change_membership() = call.request;
+    transport_->Call(leader, std::move(peer_call),
+                     [done = std::move(call.done)](Result<v1::PeerReply> reply) {
+                       if (!reply) return done(Error(reply.error()));
+                       if (reply->code() != 0) {
+                         return done(Error(static_cast<Code>(reply->code()), reply->message()));
+                       }
+                       done(reply->change_membership());
+                     });
+  } else {
+    parked_changes_.push_back(std::move(call));
+  }
+}
+
+void Replica::ChangeAsLeader(MembershipCall call) {
+  for (const auto* list : {&call.request.add_learners(), &call.request.add_voters()}) {
+    for (const v1::Member& member : *list) {
+      if (member.id() == 0) return ResolveAddresses(std::move(call));
+    }
+  }
+  Result<raft::ConfChange> change = PlanChange(call.request);
+  if (!change) return call.done(Error(change.error()));
+  const bool leaves = std::any_of(
+      change->steps.begin(), change->steps.end(), [this](const raft::ConfChangeStep& step) {
+        return step.id == id_ && (step.type == raft::ConfChangeType::kRemove ||
+                                  step.type == raft::ConfChangeType::kAddLearner);
+      });
+  if (leaves) {
+    // A leader hands over before it goes, so that nobody waits for an election; its successor makes
+    // the change.
+    std::set<raft::NodeId> excluded;
+    for (const raft::ConfChangeStep& step : change->steps) excluded.insert(step.id);
+    const raft::NodeId successor = BestTransferee(excluded);
+    if (successor != raft::kNone) {
+      log::Info("handing over before leaving the voters", {{"to", log::Hex{successor.value}}});
+      StartTransfer(successor);
+      parked_changes_.push_back(std::move(call));
+      return;
+    }
+  }
+  ProposeChange(std::move(*change), std::move(call));
+}
+
+// Members that are added by address alone are asked who they are: their ids are their own choice.
+void Replica::ResolveAddresses(MembershipCall call) {
+  v1::Member* open = nullptr;
+  for (auto* list : {call.request.mutable_add_learners(), call.request.mutable_add_voters()}) {
+    for (v1::Member& member : *list) {
+      if (member.id() == 0 && open == nullptr) open = &member;
+    }
+  }
+  CHECK(open != nullptr, "called only if an id is missing");
+  const std::string address = open->peer_address();
+  v1::PeerCall who;
+  who.mutable_who_are_you();
+  auto shared = std::make_shared<MembershipCall>(std::move(call));
+  transport_->CallAddress(
+      address, std::move(who), [this, shared, open, address](Result<v1::PeerReply> reply) {
+        if (!reply || reply->code() != 0) {
+          return shared->done(Error(
+              Code::kUnavailable, "nobody answers at " + address + " (" +
+                                      (reply ? reply->message() : reply.error().message()) +
+                                      "): start the new node first, with an empty data directory"));
+        }
+        const v1::IAm& i_am = reply->i_am();
+        if (i_am.cluster_id() != 0 && i_am.cluster_id() != env_.data_dir->identity().cluster_id()) {
+          return shared->done(
+              Error(Code::kFailedPrecondition,
+                    "the node at " + address + " belongs to another cluster already"));
+        }
+        open->set_id(i_am.member().id());
+        if (open->name().empty()) open->set_name(i_am.member().name());
+        if (open->client_address().empty()) {
+          open->set_client_address(i_am.member().client_address());
+        }
+        Dispatch(std::move(*shared));
+        env_.wake();
+      });
+}
+
+// Checks the request against the configuration in force and turns it into steps. The state machine
+// checks again when the entry is applied: only that decides.
+Result<raft::ConfChange> Replica::PlanChange(const v1::ChangeMembershipRequest& request) const {
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  const raft::ConfState conf = storage::FromProto(cluster->conf());
+  if (request.expected_config_index() != 0 &&
+      request.expected_config_index() != cluster->config_index()) {
+    return Error(Code::kConflict, "the configuration has changed: its index is " +
+                                      std::to_string(cluster->config_index()) + ", not " +
+                                      std::to_string(request.expected_config_index()) +
+                                      "; read /cluster and decide anew");
+  }
+  if (!conf.voters_outgoing.empty() || core_->pending_conf_index() > core_->applied()) {
+    return Error(Code::kConflict,
+                 "another configuration change is under way; wait until it is done, read /cluster "
+                 "and decide anew");
+  }
+  raft::ConfChange change;
+  v1::MembershipChange context;
+  context.set_expected_config_index(request.expected_config_index());
+  context.set_epoch(request.epoch());
+  const auto add = [&](raft::ConfChangeType type, uint64_t id) {
+    change.steps.push_back({type, raft::NodeId(id)});
+  };
+  for (const v1::Member& member : request.add_learners()) {
+    add(raft::ConfChangeType::kAddLearner, member.id());
+    *context.add_members() = member;
+  }
+  for (const v1::Member& member : request.add_voters()) {
+    if (!request.force() && !CaughtUp(raft::NodeId(member.id()))) {
+      return Error(Code::kFailedPrecondition,
+                   "a new voter has to catch up as a learner first: use add_learners, then promote "
+                   "(or force, which risks the quorum)");
+    }
+    add(raft::ConfChangeType::kAddVoter, member.id());
+    *context.add_members() = member;
+  }
+  for (const uint64_t id : request.promote()) {
+    if (!Contains(conf.learners, id)) {
+      return Error(Code::kFailedPrecondition, HexId(id) + " is not a learner");
+    }
+    if (!request.force() && !CaughtUp(raft::NodeId(id))) {
+      return Error(Code::kFailedPrecondition,
+                   "learner " + HexId(id) +
+                       " has not caught up with the leader yet; repeat later, or use force");
+    }
+    add(raft::ConfChangeType::kAddVoter, id);
+  }
+  for (const uint64_t id : request.demote()) {
+    if (!Contains(conf.voters, id)) {
+      return Error(Code::kFailedPrecondition, HexId(id) + " is not a voter");
+    }
+    add(raft::ConfChangeType::kAddLearner, id);
+  }
+  for (const uint64_t id : request.remove()) {
+    if (FindMember(*cluster, id) == nullptr) {
+      return Error(Code::kNotFound, HexId(id) + " is not a member");
+    }
+    add(raft::ConfChangeType::kRemove, id);
+  }
+  for (const v1::Member& member : request.update()) {
+    if (FindMember(*cluster, member.id()) == nullptr) {
+      return Error(Code::kNotFound, HexId(member.id()) + " is not a member");
+    }
+    add(raft::ConfChangeType::kUpdate, member.id());
+    *context.add_members() = member;
+  }
+  if (change.steps.empty()) {
+    return Error(Code::kInvalidArgument,
+                 "the request changes nothing: name members to add, promote, demote or remove");
+  }
+  context.set_origin(id_.value);
+  change.context = Buffer(context.SerializeAsString());
+  return change;
+}
+
+void Replica::ProposeChange(raft::ConfChange change, MembershipCall call) {
+  const uint64_t request_id = env_.next_request_id();
+  v1::MembershipChange context;
+  CHECK(context.ParseFromArray(change.context.view().data(),
+                               static_cast<int>(change.context.size())));
+  context.set_request_id(request_id);
+  change.context = Buffer(context.SerializeAsString());
+
+  auto shared = std::make_shared<MembershipCall>(std::move(call));
+  // Answered on the apply thread, or by the expiry on this one; handled on this one.
+  MembershipCallback answer = [this, shared,
+                               post = env_.post](Result<kv::MembershipResult> result) {
+    post([this, shared, result = std::move(result)]() mutable {
+      OnChangeApplied(std::move(*shared), std::move(result));
+    });
+  };
+  Waiter waiter{shared->deadline, change.context.size(), std::move(answer)};
+  const raftkv::Status added = env_.waiters->Add(request_id, waiter);
+  if (!added.ok()) return shared->done(Error(added));
+  log::Info("configuration change proposed", {{"steps", raft::Describe(change.steps)}});
+  if (!core_->ProposeConfChange(std::move(change))) {
+    FailWaiter(request_id,
+               raftkv::Status(Code::kUnavailable, "this member does not lead any more"));
+    return;
+  }
+  tracked_.push_back({{core_->term(), core_->last_index()}, request_id});
+}
+
+void Replica::OnChangeApplied(MembershipCall call, Result<kv::MembershipResult> result) {
+  if (!result) return call.done(Error(result.error()));
+  if (!result->status.ok()) return call.done(Error(result->status));
+  joint_waiters_.push_back(std::move(call));
+  FinishJointWaiters();
+}
+
+// A change is done when the joint configuration has been left: only then do removed members no
+// longer count.
+void Replica::FinishJointWaiters() {
+  if (joint_waiters_.empty()) return;
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  if (cluster->conf().voters_outgoing_size() > 0) return;
+  v1::ChangeMembershipResponse response;
+  response.set_config_index(cluster->config_index());
+  *response.mutable_conf() = cluster->conf();
+  for (MembershipCall& call : std::exchange(joint_waiters_, {})) call.done(response);
+}
+
+void Replica::ExpireMembershipCalls() {
+  const MonotonicTime now = env_.clock->Now();
+  std::erase_if(parked_changes_, [&](MembershipCall& call) {
+    if (call.deadline > now) return false;
+    call.done(Error(Code::kUnavailable,
+                    "no leader took the change within the time given; it was not proposed"));
+    return true;
+  });
+  std::erase_if(joint_waiters_, [&](MembershipCall& call) {
+    if (call.deadline > now) return false;
+    call.done(Error(Code::kUnknownOutcome,
+                    "the change is committed, but the joint configuration was not left in time: a "
+                    "majority of the new members does not answer; watch /cluster"));
+    return true;
+  });
+}
+
+bool Replica::CaughtUp(raft::NodeId id) const {
+  const raft::CoreStatus status = core_->status();
+  const auto it = status.progress.find(id);
+  if (it == status.progress.end()) return false;
+  const raft::Progress& progress = it->second;
+  return progress.state == raft::ProgressState::kReplicate && progress.recently_active &&
+         progress.match + kCaughtUpEntries >= core_->last_index();
+}
+
+void Replica::PromoteCaughtUpLearners() {
+  if (!is_leader() || core_->pending_conf_index() > core_->applied()) return;
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  if (cluster->conf().voters_outgoing_size() > 0) return;
+  for (const uint64_t id : cluster->conf().learners()) {
+    const v1::Member* member = FindMember(*cluster, id);
+    if (member == nullptr || !member->auto_promote() || !CaughtUp(raft::NodeId(id))) continue;
+    v1::ChangeMembershipRequest request;
+    request.set_expected_config_index(cluster->config_index());
+    request.add_promote(id);
+    const MonotonicTime deadline = env_.clock->Now() + std::chrono::seconds(10);
+    Dispatch({std::move(request), deadline, [id](Result<v1::ChangeMembershipResponse> response) {
+                if (!response) {
+                  log::Warning("a learner could not be promoted; it is tried again",
+                               {{"member", log::Hex{id}}, {"reason", response.error().message()}});
+                }
+              }});
+    return;  // one change at a time
+  }
+}
+
+// --- Transfer of leadership (thesis, section 3.10)
+// ----------------------------------------------------
+
+raft::NodeId Replica::BestTransferee(const std::set<raft::NodeId>& excluded) const {
+  const raft::CoreStatus status = core_->status();
+  raft::NodeId best;
+  raft::Index best_match;
+  for (const auto& [id, progress] : status.progress) {
+    if (id == id_ || progress.is_learner || excluded.contains(id) || !progress.recently_active) {
+      continue;
+    }
+    if (best == raft::kNone || progress.match > best_match) {
+      best = id;
+      best_match = progress.match;
+    }
+  }
+  return best;
+}
+
+void Replica::StartTransfer(raft::NodeId to) {
+  // The target campaigns whatever leases say: none is worth anything for the rest of this term.
+  transfer_term_ = core_->term();
+  core_->RequestTransfer(to);
+}
+
+void Replica::TransferLeadership(v1::TransferLeadershipRequest request, MonotonicTime deadline,
+                                 Callback<v1::TransferLeadershipResponse> done) {
+  if (core_ == nullptr || removed_) return done(Error(NotServing()));
+  const raft::NodeId leader = core_->leader();
+  if (leader == raft::kNone) {
+    return done(Error(Code::kUnavailable, "no leader to transfer from; repeat later"));
+  }
+  if (leader != id_) {
+    v1::PeerCall call;
+    *call.mutable_transfer() = request;
+    transport_->Call(leader, std::move(call),
+                     [done = std::move(done)](Result<v1::PeerReply> reply) {
+                       if (!reply) return done(Error(reply.error()));
+                       if (reply->code() != 0) {
+                         return done(Error(static_cast<Code>(reply->code()), reply->message()));
+                       }
+                       done(reply->transfer());
+                     });
+    return;
+  }
+  raft::NodeId to(request.to());
+  if (to == raft::kNone) to = BestTransferee({});
+  if (to == raft::kNone) {
+    return done(Error(Code::kFailedPrecondition, "there is no other voter that could lead"));
+  }
+  if (to == id_) {
+    v1::TransferLeadershipResponse response;
+    response.set_leader(id_.value);
+    return done(response);
+  }
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  if (!Contains(storage::FromProto(cluster->conf()).voters, to.value)) {
+    return done(Error(Code::kInvalidArgument, HexId(to.value) + " is not a voter"));
+  }
+  StartTransfer(to);
+  transfers_.push_back({to, deadline, std::move(done)});
+}
+
+void Replica::FinishTransfers() {
+  const MonotonicTime now = env_.clock->Now();
+  std::erase_if(transfers_, [&](TransferCall& call) {
+    if (core_->leader() == call.to) {
+      v1::TransferLeadershipResponse response;
+      response.set_leader(call.to.value);
+      call.done(response);
+      return true;
+    }
+    const bool aborted = is_leader() && core_->transferee() == raft::kNone;
+    if (!aborted && call.deadline > now) return false;
+    call.done(Error(Code::kUnavailable,
+                    HexId(call.to.value) + " did not take over within an election timeout"));
+    return true;
+  });
+}
+
+void Replica::HandOver() {
+  if (!is_leader()) return;
+  const raft::NodeId to = BestTransferee({});
+  if (to == raft::kNone) return;
+  log::Info("handing leadership over before stopping", {{"to", log::Hex{to.value}}});
+  StartTransfer(to);
+}
+
+// --- Calls of other members
+// ----------------------------------------------------------------------------
+
+void Replica::OnCall(raft::NodeId from, v1::PeerCall call, transport::ReplyFn reply) {
+  const MonotonicTime deadline = env_.clock->Now() + std::chrono::seconds(5);
+  env_.wake();
+  switch (call.body_case()) {
+    case v1::PeerCall::kCommand:
+      forwarded_.push_back({Buffer(std::move(*call.mutable_command())), std::move(reply)});
+      return;
+    case v1::PeerCall::kChangeMembership:
+      if (!is_leader()) break;
+      return ChangeMembership(std::move(*call.mutable_change_membership()), deadline,
+                              [reply](Result<v1::ChangeMembershipResponse> response) {
+                                v1::PeerReply answer;
+                                if (response) {
+                                  *answer.mutable_change_membership() = std::move(*response);
+                                } else {
+                                  ReplyStatus(response.error(), &answer);
+                                }
+                                reply(std::move(answer));
+                              });
+    case v1::PeerCall::kTransfer:
+      if (!is_leader()) break;
+      return TransferLeadership(call.transfer(), deadline,
+                                [reply](Result<v1::TransferLeadershipResponse> response) {
+                                  v1::PeerReply answer;
+                                  if (response) {
+                                    *answer.mutable_transfer() = std::move(*response);
+                                  } else {
+                                    ReplyStatus(response.error(), &answer);
+                                  }
+                                  reply(std::move(answer));
+                                });
+    default: {
+      log::Warning("a member sent a call that this version does not know",
+                   {{"from", log::Hex{from.value}}});
+      v1::PeerReply answer;
+      ReplyStatus(raftkv::Status(Code::kInvalidArgument, "unknown call"), &answer);
+      return reply(std::move(answer));
+    }
+  }
+  v1::PeerReply answer;
+  ReplyStatus(raftkv::Status(Code::kUnavailable, "this member does not lead; repeat"), &answer);
+  reply(std::move(answer));
+}
+
+}  // namespace raftkv::runtime

@@ -1,0 +1,147 @@
+// Snapshots: made on request, kept while they are sent, installed before the log is reset.
+
+#include <utility>
+
+#include "base/check.h"
+#include "base/hex_id.h"
+#include "base/log.h"
+#include "node/runtime/replica.h"
+#include "node/storage/codec.h"
+
+namespace raftkv::runtime {
+namespace {
+
+// A snapshot that nobody needs any more keeps deleted data on the disk: it goes after this long.
+constexpr Duration kKeepUnused = std::chrono::seconds(60);
+
+}  // namespace
+
+void Replica::TakeSnapshot(MonotonicTime deadline, Callback<v1::SnapshotResponse> done) {
+  if (core_ == nullptr || removed_) return done(Error(NotServing()));
+  if (env_.machine->applied().index == raft::Index()) {
+    return done(Error(Code::kFailedPrecondition, "this node has no state yet"));
+  }
+  snapshot_waiters_.emplace_back(deadline, std::move(done));
+  RequestSnapshot();
+}
+
+void Replica::RequestSnapshot() {
+  if (snapshot_requested_ || installing_) return;
+  snapshot_requested_ = true;
+  env_.ports->SubmitApply(MakeCheckpoint{env_.data_dir->snapshots_path() + "/checkpoints/" +
+                                         std::to_string(env_.next_request_id())});
+}
+
+void Replica::OnCheckpoint(const ApplyDone& done) {
+  if (done.checkpoint_error) {
+    snapshot_requested_ = false;
+    log::Error("no snapshot could be made", {{"error", done.checkpoint_error->ToString()}});
+    for (auto& [deadline, waiter] : std::exchange(snapshot_waiters_, {})) {
+      waiter(Error(*done.checkpoint_error));
+    }
+    return;
+  }
+  env_.ports->SubmitDescribe(done.checkpoint_dir, *done.checkpoint);
+}
+
+void Replica::OnManifest(std::string dir, raft::Snapshot snapshot,
+                         Result<v1::SnapshotManifest> manifest) {
+  snapshot_requested_ = false;
+  auto waiters = std::exchange(snapshot_waiters_, {});
+  if (!manifest) {
+    env_.ports->RemoveDir(std::move(dir));
+    log::Error("a snapshot could not be read back", {{"error", manifest.error().ToString()}});
+    for (auto& [deadline, waiter] : waiters) waiter(Error(manifest.error()));
+    return;
+  }
+  snapshot.data = Buffer(manifest->SerializeAsString());
+  log::Info("snapshot ready", {{"index", snapshot.index.value},
+                               {"files", manifest->files_size()},
+                               {"bytes", manifest->total_bytes()}});
+  v1::SnapshotResponse response;
+  response.set_index(snapshot.index.value);
+  response.set_term(snapshot.term.value);
+  for (auto& [deadline, waiter] : waiters) waiter(response);
+  if (!ready_snapshot_dir_.empty()) retired_dirs_.push_back(std::move(ready_snapshot_dir_));
+  ready_snapshot_dir_ = std::move(dir);
+  ready_snapshot_used_ = env_.clock->Now();
+  replica_log_.SetSnapshot(std::move(snapshot));
+}
+
+void Replica::SendSnapshotMessage(raft::Message message) {
+  CHECK(!ready_snapshot_dir_.empty(), "the core sends only snapshots that are ready");
+  ready_snapshot_used_ = env_.clock->Now();
+  snapshot_targets_.insert(message.to);
+  log::Info("sending a snapshot",
+            {{"to", log::Hex{message.to.value}},
+             {"index", message.As<raft::InstallSnapshot>().snapshot.index.value}});
+  transport_->SendSnapshot(std::move(message), ready_snapshot_dir_);
+}
+
+void Replica::OnSnapshotSent(raft::NodeId to, bool ok) {
+  snapshot_targets_.erase(to);
+  ready_snapshot_used_ = env_.clock->Now();
+  (ok ? counters_.snapshots_sent : counters_.snapshots_send_failed)
+      .fetch_add(1, std::memory_order_relaxed);
+  if (!ok)
+    log::Warning("a snapshot did not arrive; it is tried again", {{"to", log::Hex{to.value}}});
+  if (core_ != nullptr) core_->ReportSnapshot(to, !ok);
+  env_.wake();
+}
+
+void Replica::RetireReadySnapshot() {
+  if (!snapshot_targets_.empty()) return;
+  for (std::string& dir : std::exchange(retired_dirs_, {})) env_.ports->RemoveDir(std::move(dir));
+  if (ready_snapshot_dir_.empty() || env_.clock->Now() - ready_snapshot_used_ < kKeepUnused) return;
+  replica_log_.SetSnapshot(std::nullopt);
+  env_.ports->RemoveDir(std::exchange(ready_snapshot_dir_, {}));
+}
+
+void Replica::OnSnapshotReceived(raft::Message message, std::string dir) {
+  if (core_ == nullptr || removed_ || installing_) return env_.ports->RemoveDir(std::move(dir));
+  const raft::EntryId id = message.As<raft::InstallSnapshot>().snapshot.id();
+  staged_ = {id, std::move(dir)};
+  (void)core_->Step(std::move(message));
+  ProcessReady();
+  // The core did not want it (it is older than what we have).
+  if (staged_) env_.ports->RemoveDir(std::move(staged_->second));
+  staged_.reset();
+  env_.wake();
+}
+
+// The state is replaced first, then the log is reset. A crash in between leaves a state ahead of
+// the log, which Node::Start recognises and mends by the same reset.
+void Replica::SubmitAppend(raft::StorageAppend work) {
+  AppendJob job{std::move(work), std::nullopt};
+  if (job.work.snapshot) {
+    const raft::EntryId id = job.work.snapshot->id();
+    CHECK(staged_ && staged_->first == id, "snapshots come in by OnSnapshotReceived only");
+    log::Info("installing a snapshot", {{"index", id.index.value}, {"term", id.term.value}});
+    job.reset_to = id;
+    installing_ = true;
+    env_.ports->SubmitApply(ReplaceState{std::move(staged_->second), id});
+    staged_.reset();
+  }
+  if (installing_) {
+    held_appends_.push_back(std::move(job));
+  } else {
+    env_.ports->SubmitAppend(std::move(job));
+  }
+}
+
+void Replica::OnReplaced(raft::EntryId snapshot) {
+  CHECK(installing_, "the state is replaced only to install a snapshot");
+  installing_ = false;
+  counters_.snapshots_installed.fetch_add(1, std::memory_order_relaxed);
+  log::Info("snapshot installed", {{"index", snapshot.index.value}});
+  for (AppendJob& job : std::exchange(held_appends_, {})) env_.ports->SubmitAppend(std::move(job));
+  // Proposals below the snapshot were committed or not: nobody here can tell any more.
+  while (!tracked_.empty() && tracked_.front().id.index <= snapshot.index) tracked_.pop_front();
+  truncated_to_ = snapshot.index;
+  applied_sizes_.clear();
+  PublishPeers();
+  FinishJointWaiters();
+  CheckRemoved();
+}
+
+}  // namespace raftkv::runtime

@@ -1,0 +1,142 @@
+// Writes: proposing as the leader, passing on to the leader, waiting for a leader.
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "node/runtime/replica.h"
+
+namespace raftkv::runtime {
+namespace {
+
+// How long a request may wait for a leader to appear before it is refused; it was certainly not
+// proposed then, and the client may repeat it.
+constexpr Duration kLeaderWait = std::chrono::seconds(3);
+
+const char kNoLeader[] =
+    "no leader: a majority of the members does not answer; the request was not carried out, repeat "
+    "it later";
+
+}  // namespace
+
+bool Replica::FailWaiter(uint64_t request_id, const raftkv::Status& status) {
+  std::optional<Waiter> waiter = env_.waiters->Take(request_id);
+  if (!waiter) return false;
+  counters_.proposals_failed.fetch_add(1, std::memory_order_relaxed);
+  waiter->Fail(status);
+  return true;
+}
+
+void Replica::Propose(std::vector<Proposal> proposals) {
+  if (core_ == nullptr || removed_) {
+    for (const Proposal& proposal : proposals) FailWaiter(proposal.request_id, NotServing());
+    return;
+  }
+  counters_.proposals.fetch_add(proposals.size(), std::memory_order_relaxed);
+  const raft::NodeId leader = core_->leader();
+  if (leader == id_ && core_->transferee() == raft::kNone) {
+    ProposeNow(std::move(proposals));
+  } else if (leader != raft::kNone && leader != id_) {
+    ForwardNow(std::move(proposals));
+  } else {
+    const MonotonicTime latest = env_.clock->Now() + kLeaderWait;
+    for (Proposal& proposal : proposals) {
+      proposal.deadline = std::min(proposal.deadline, latest);
+      parked_.push_back(std::move(proposal));
+    }
+  }
+}
+
+void Replica::ProposeNow(std::vector<Proposal> proposals) {
+  std::vector<Buffer> batch;
+  batch.reserve(proposals.size());
+  for (const Proposal& proposal : proposals) batch.push_back(proposal.command);
+  if (core_->Propose(std::move(batch))) {
+    raft::Index index = core_->last_index() - (proposals.size() - 1);
+    for (const Proposal& proposal : proposals) {
+      tracked_.push_back({{core_->term(), index}, proposal.request_id});
+      ++index;
+    }
+    return;
+  }
+  const raftkv::Status full(Code::kResourceExhausted,
+                            "too much is proposed and not yet committed; repeat later");
+  for (const Proposal& proposal : proposals) FailWaiter(proposal.request_id, full);
+}
+
+void Replica::ForwardNow(std::vector<Proposal> proposals) {
+  counters_.proposals_forwarded.fetch_add(proposals.size(), std::memory_order_relaxed);
+  for (Proposal& proposal : proposals) {
+    v1::PeerCall call;
+    call.set_command(proposal.command.view().data(), proposal.command.size());
+    // A refusal says that the command was not proposed; so it may try again with the next leader.
+    transport_->Forward(core_->leader(), std::move(call),
+                        [this, proposal](const v1::PeerReply& reply) mutable {
+                          OnForwardRefused(std::move(proposal), reply);
+                        });
+  }
+}
+
+void Replica::OnForwardRefused(Proposal proposal, const v1::PeerReply& reply) {
+  if (reply.code() != static_cast<uint32_t>(Code::kUnavailable)) {
+    FailWaiter(proposal.request_id,
+               raftkv::Status(static_cast<Code>(reply.code()), reply.message()));
+    return;
+  }
+  proposal.deadline = std::min(proposal.deadline, env_.clock->Now() + kLeaderWait);
+  parked_.push_back(std::move(proposal));
+}
+
+// Commands that other members forwarded since the last Ready, as one batch.
+void Replica::ProposeForwarded() {
+  if (forwarded_.empty()) return;
+  std::vector<ForwardedCommand> batch = std::exchange(forwarded_, {});
+  v1::PeerReply refusal;
+  refusal.set_code(static_cast<uint32_t>(Code::kUnavailable));
+  refusal.set_message("this member does not lead");
+  if (is_leader() && core_->transferee() == raft::kNone) {
+    std::vector<Buffer> commands;
+    commands.reserve(batch.size());
+    for (ForwardedCommand& forwarded : batch) commands.push_back(forwarded.command);
+    if (core_->Propose(std::move(commands))) return;
+    refusal.set_code(static_cast<uint32_t>(Code::kResourceExhausted));
+    refusal.set_message("too much is proposed and not yet committed; repeat later");
+  }
+  for (ForwardedCommand& forwarded : batch) forwarded.refuse(refusal);
+}
+
+void Replica::FlushParked() {
+  if (parked_.empty() && parked_changes_.empty()) return;
+  if (core_->leader() == raft::kNone || core_->transferee() != raft::kNone) return;
+  std::vector<Proposal> proposals(std::make_move_iterator(parked_.begin()),
+                                  std::make_move_iterator(parked_.end()));
+  parked_.clear();
+  if (!proposals.empty()) Propose(std::move(proposals));
+  std::vector<MembershipCall> changes = std::exchange(parked_changes_, {});
+  for (MembershipCall& call : changes) Dispatch(std::move(call));
+}
+
+void Replica::ExpireParked() {
+  const MonotonicTime now = env_.clock->Now();
+  std::erase_if(parked_, [&](const Proposal& proposal) {
+    if (proposal.deadline > now) return false;
+    FailWaiter(proposal.request_id, raftkv::Status(Code::kUnavailable, kNoLeader));
+    return true;
+  });
+  FlushParked();
+}
+
+// An index of ours that was applied without answering its waiter holds another leader's entry: ours
+// never commits (log matching, paper section 5.3), and the client may know for certain.
+void Replica::ResolveOverwritten() {
+  const raft::Index applied = core_->applied();
+  while (!tracked_.empty() && tracked_.front().id.index <= applied) {
+    FailWaiter(tracked_.front().request_id,
+               raftkv::Status(Code::kUnavailable,
+                              "another leader took over before the write was committed: it did not "
+                              "happen; repeat it"));
+    tracked_.pop_front();
+  }
+}
+
+}  // namespace raftkv::runtime

@@ -1,0 +1,143 @@
+// The two storage workers: what the append thread and the apply thread do, without the threads. A
+// thread (or the simulator) calls RunOnce whenever there is work; the results go to a sink.
+//
+//   AppendWorker  drains everything queued into one write and one fsync (group commit), then
+//                 releases the responses that had to wait for it
+//   ApplyWorker   applies committed entries in order, answers waiters, installs and makes
+//                 snapshots, collects garbage
+//
+// Thread-safety: Submit and HasWork from any thread; RunOnce from one thread. Sinks are called on
+// that thread.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "node/kv/state_machine.h"
+#include "node/raft/message.h"
+#include "node/runtime/waiters.h"
+#include "node/storage/log_storage.h"
+#include "node/storage/state_store.h"
+
+namespace raftkv::runtime {
+
+// A failed disk stops the process: what it acknowledged is on other disks, what it would go on to
+// write is not (the fsync study of ATC'20; docs/design/write-path.md). Does not return.
+using FatalFn = std::function<void(const Status&)>;
+
+struct AppendJob {
+  raft::StorageAppend work;
+  // The state was replaced by this snapshot: the log starts anew after it.
+  std::optional<raft::EntryId> reset_to;
+};
+
+class AppendWorker {
+ public:
+  struct Sink {
+    std::function<void(std::vector<raft::Message> responses)> done;
+    FatalFn fatal;
+    // Number of jobs and entries in one group commit, for metrics. May be empty.
+    std::function<void(size_t jobs, size_t entries)> on_batch;
+  };
+  AppendWorker(storage::LogStorage* log, Sink sink) : log_(log), sink_(std::move(sink)) {}
+
+  void Submit(AppendJob job);
+  // Drop entries up to `index` when convenient.
+  void SubmitTruncate(raft::Index index);
+  bool HasWork() const { return has_work_.load(std::memory_order_acquire); }
+  void RunOnce();
+
+ private:
+  void Commit(std::vector<AppendJob>& jobs, size_t first, size_t last);
+
+  storage::LogStorage* const log_;
+  const Sink sink_;
+  std::atomic<bool> has_work_ = false;
+  std::mutex mutex_;
+  std::vector<AppendJob> queue_;
+  raft::Index truncate_to_;
+};
+
+struct ApplyEntries {
+  std::vector<raft::Entry> entries;
+  std::vector<raft::Message> responses;
+};
+// Puts the verified checkpoint in `dir` in place of the state.
+struct ReplaceState {
+  std::string dir;
+  raft::EntryId snapshot;
+};
+// Writes a checkpoint of everything applied so far into `dir`.
+struct MakeCheckpoint {
+  std::string dir;
+};
+struct FlushState {};
+struct CollectGarbage {};
+using ApplyJob =
+    std::variant<ApplyEntries, ReplaceState, MakeCheckpoint, FlushState, CollectGarbage>;
+
+// What the raft thread has to know when a job is done.
+struct ApplyDone {
+  std::vector<raft::Message> responses;  // to be stepped, after the changes below
+  std::vector<std::shared_ptr<const raft::ConfChange>> accepted_changes;
+  // Configuration results, in order (also refusals), with their log index.
+  std::vector<kv::MembershipResult> memberships;
+  uint64_t applied_bytes = 0;
+  std::optional<raft::EntryId> replaced;     // ReplaceState
+  std::optional<raft::Snapshot> checkpoint;  // MakeCheckpoint: index, term, conf; data empty
+  std::string checkpoint_dir;
+  std::optional<Status> checkpoint_error;
+  bool flushed = false;
+  bool garbage_collected = false;
+  bool more_garbage = false;
+  uint64_t compact_revision = 0;  // that the garbage was collected for
+};
+
+class ApplyWorker {
+ public:
+  struct Sink {
+    std::function<void(ApplyDone)> done;
+    FatalFn fatal;
+    // Time to apply one job and its number of entries, for metrics. May be empty.
+    std::function<void(Duration took, size_t entries)> on_batch;
+  };
+  ApplyWorker(uint64_t member_id, storage::StateStore* store, kv::StateMachine* machine,
+              WaiterTable* waiters, const Clock* clock, Sink sink)
+      : member_id_(member_id),
+        store_(store),
+        machine_(machine),
+        waiters_(waiters),
+        clock_(clock),
+        sink_(std::move(sink)) {}
+
+  void Submit(ApplyJob job);
+  bool HasWork() const { return has_work_.load(std::memory_order_acquire); }
+  // Handles everything queued.
+  void RunOnce();
+
+ private:
+  ApplyDone Run(ApplyEntries& job);
+  ApplyDone Run(ReplaceState& job);
+  ApplyDone Run(MakeCheckpoint& job);
+  ApplyDone Run(FlushState& job);
+  ApplyDone Run(CollectGarbage& job);
+
+  const uint64_t member_id_;
+  storage::StateStore* const store_;
+  kv::StateMachine* const machine_;
+  WaiterTable* const waiters_;
+  const Clock* const clock_;
+  const Sink sink_;
+  std::atomic<bool> has_work_ = false;
+  std::mutex mutex_;
+  std::vector<ApplyJob> queue_;
+};
+
+}  // namespace raftkv::runtime
