@@ -1,13 +1,13 @@
 // The replicated state machine: commands in, revisions out. Deterministic: the same entries give
 // the same bytes on every replica; no clock, no randomness, no I/O but the StateStore.
 //
-// Revisions mean what they mean in etcd's mvcc: the store has a main revision that grows by one with
-// each command that changes something; each change inside a command has a sub-revision 0, 1, ...;
-// a key has create revision, mod revision and version (1 for a new key, reset by a delete). The
-// first write gets revision 2, as in etcd (an empty store is at revision 1).
+// Revisions mean what they mean in etcd's mvcc: the store has a main revision that grows by one
+// with each command that changes something; each change inside a command has a sub-revision 0, 1,
+// ...; a key has create revision, mod revision and version (1 for a new key, reset by a delete).
+// The first write gets revision 2, as in etcd (an empty store is at revision 1).
 //
-// Thread-safety: Apply*, InitializeCluster and ReloadAfterReplace from one thread (the apply
-// thread); all const methods from any thread.
+// Thread-safety: Apply, CollectGarbage, InitializeCluster and ReloadAfterReplace from one thread
+// (the apply thread); all const methods from any thread, and never in the apply thread's way.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,14 @@ inline constexpr uint32_t kCommandVersion = 1;  // highest Command.version this 
 // Limits that every replica enforces alike (part of the replicated format).
 inline constexpr size_t kMaxKeyBytes = 4096;
 inline constexpr size_t kMaxValueBytes = 16 << 20;  // the API's own limit is lower and configurable
-inline constexpr size_t kMaxTxnOps = 128;
+inline constexpr size_t kMaxTxnOps = 128;           // of each list of a transaction
+inline constexpr size_t kMaxCommandChanges = 10'000;   // keys that one command may change
+inline constexpr size_t kMaxReplacedBytes = 64 << 20;  // of keys and values that it may replace
+inline constexpr int kMaxInvitations = 64;
+inline constexpr size_t kMaxNameBytes = 256;  // of members' names and addresses
+
+// Enforced by Range, for every request.
+inline constexpr uint64_t kMaxRangeItems = 10'000;
 
 struct KeyValue {
   std::string key;
@@ -45,25 +52,25 @@ struct KeyValue {
 struct CommandResult {
   // Refused (kConflict: the precondition failed; kInvalidArgument; ...): nothing changed.
   Status status;
-  uint64_t revision = 0;  // of the store, after the command
-  bool created = false;   // put: the key did not exist
-  uint64_t deleted = 0;   // delete: how many keys
-  bool succeeded = false; // txn: which list ran
+  uint64_t revision = 0;   // of the store, after the command
+  bool created = false;    // put: the key did not exist
+  uint64_t deleted = 0;    // delete: how many keys
+  bool succeeded = false;  // txn: which list ran
   // The newest version of the key before the command, without its value: for put and single
   // delete, also when refused. mod_revision 0: there was none.
   uint64_t prev_mod_revision = 0;
 };
 
 struct MembershipResult {
-  Status status;                // kConflict: config index or epoch did not match; change not made
+  Status status;  // kConflict: config index or epoch did not match; change not made
   uint64_t config_index = 0;
-  raft::ConfState conf;         // in force after the entry
+  raft::ConfState conf;  // in force after the entry
 };
 
 // One for each applied entry, in order.
 struct ApplyResult {
   raft::Index index;
-  uint64_t origin = 0;      // 0: nobody waits (no-op entries)
+  uint64_t origin = 0;  // 0: nobody waits (no-op entries)
   uint64_t request_id = 0;
   std::optional<CommandResult> command;
   std::optional<MembershipResult> membership;  // set for configuration changes
@@ -72,17 +79,23 @@ struct ApplyResult {
 };
 
 struct AppliedState {
-  raft::Index index;   // last applied entry
-  raft::Term term;     // its term
+  raft::Index index;  // last applied entry
+  raft::Term term;    // its term
   uint64_t revision = 1;
   uint64_t compact_revision = 0;
 };
 
+struct StateHash {
+  raft::Index index;  // the applied index that it belongs to
+  uint64_t hash = 0;
+  bool operator==(const StateHash&) const = default;
+};
+
 struct RangeRequest {
-  std::string start;               // inclusive
-  std::string end;                 // exclusive; empty: to the last key
-  uint64_t revision = 0;           // 0: newest
-  uint64_t limit = 0;              // 0: the maximum
+  std::string start;      // inclusive
+  std::string end;        // exclusive; empty: to the last key
+  uint64_t revision = 0;  // 0: newest
+  uint64_t limit = 0;     // 0, and anything above: kMaxRangeItems
   bool keys_only = false;
   bool count_only = false;
   bool descending = false;
@@ -107,12 +120,14 @@ class StateMachine {
   virtual ~StateMachine() = default;
 
   // The first state of a new cluster, written before any entry: all initial members as voters,
-  // applied index 1 at term 1. Idempotent for the same state; refused if another cluster's is there.
+  // applied index 1 at term 1. conf and config_index may be left empty. Durable on return.
+  // Idempotent for the same state; kConflict if another cluster's is there.
   virtual Status InitializeCluster(const v1::ClusterState& initial) = 0;
 
   // Applies entries in order, in one atomic batch together with the applied index, term and
-  // membership. Entries at or below the applied index are skipped (no result). An error means the
-  // state store failed or an entry cannot be understood: the process must stop.
+  // membership (in several, between entries, if they change very much). Entries at or below the
+  // applied index are skipped (no result). An error means the state store failed or an entry cannot
+  // be understood: the process must stop.
   virtual Result<std::vector<ApplyResult>> Apply(std::span<const raft::Entry> entries) = 0;
 
   // Frees a bounded part of what compaction has made unreachable; returns whether more is left.
@@ -122,7 +137,8 @@ class StateMachine {
   // After StateStore::Replace.
   virtual Status ReloadAfterReplace() = 0;
 
-  // --- Any thread ---------------------------------------------------------------------------------
+  // --- Any thread
+  // ---------------------------------------------------------------------------------
 
   virtual AppliedState applied() const = 0;
   // The applied index that a crash now would leave (log truncation must not pass it).
@@ -132,10 +148,15 @@ class StateMachine {
 
   // nullopt: no such key (at that revision). kConflict: the revision is compacted;
   // kInvalidArgument: it lies in the future.
-  virtual Result<std::optional<KeyValue>> Get(std::string_view key, uint64_t revision = 0) const = 0;
+  virtual Result<std::optional<KeyValue>> Get(std::string_view key,
+                                              uint64_t revision = 0) const = 0;
   virtual Result<RangeResult> Range(const RangeRequest& request) const = 0;
 
-  // Estimates, for metrics and for deciding when to compact.
+  // Of everything that reads can show at the applied index: equal on all replicas, however far
+  // their garbage collection has come. Reads the whole state.
+  virtual Result<StateHash> Hash() const = 0;
+
+  // For metrics and for deciding when to compact.
   virtual uint64_t live_keys() const = 0;
   virtual uint64_t stored_versions() const = 0;
 };

@@ -1,0 +1,129 @@
+#include "node/kv/slice_writer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace raftkv::kv {
+namespace {
+
+bool InRange(std::string_view key, std::string_view start, std::string_view end) {
+  return key >= start && (end.empty() || key < end);
+}
+
+}  // namespace
+
+std::string_view SliceWriter::Slot::value() const {
+  const auto parsed = ParseRecord(record);
+  CHECK(parsed && parsed->header.live());
+  return parsed->value;
+}
+
+SliceWriter::SliceWriter(storage::StateStore* store, const Meta& meta)
+    : store_(store), batch_(store->NewBatch()), meta_(meta) {}
+
+Result<SliceWriter::Slot*> SliceWriter::Find(std::string_view key) {
+  current_key_.clear();
+  AppendCurrentKey(key, &current_key_);
+  if (const auto it = slots_.find(current_key_); it != slots_.end()) return &it->second;
+
+  ASSIGN_OR_RETURN(auto stored, store_->Get(current_key_));
+  Slot slot;
+  if (stored) {
+    const auto record = ParseRecord(*stored);
+    if (!record) return Error(Unreadable("a record"));
+    slot.header = record->header;
+    slot.record = *std::move(stored);
+  }
+  slot_bytes_ += current_key_.size() + slot.record.size() + sizeof(Slot);
+  return &slots_.emplace(current_key_, std::move(slot)).first->second;
+}
+
+void SliceWriter::Put(Slot* slot, std::string_view key, std::string_view value) {
+  const uint64_t revision = next_revision();
+  const bool live = slot->header.live();
+  Change(slot, key,
+         {.kind = RecordKind::kValue,
+          .mod = {revision, sub_},
+          .create = live ? slot->header.create : revision,
+          .version = live ? slot->header.version + 1 : 1},
+         value);
+  if (!live) ++meta_.live_keys;
+}
+
+void SliceWriter::Delete(Slot* slot, std::string_view key) {
+  CHECK(slot->header.live());
+  Change(slot, key, {.kind = RecordKind::kTombstone, .mod = {next_revision(), sub_}}, {});
+  --meta_.live_keys;
+}
+
+void SliceWriter::Change(Slot* slot, std::string_view key, const RecordHeader& header,
+                         std::string_view value) {
+  if (slot->header.exists()) {
+    other_key_.clear();
+    AppendHistoryKey(key, slot->header.mod, &other_key_);
+    batch_->Put(other_key_, slot->record);
+  }
+  row_.clear();
+  AppendRow({.kind = header.kind,
+             .previous = slot->header.live() ? slot->header.mod : Revision(),
+             .key = key},
+            &row_);
+  other_key_.clear();
+  AppendRevisionKey(header.mod, &other_key_);
+  batch_->Put(other_key_, row_);
+
+  slot_bytes_ -= slot->record.size();
+  slot->header = header;
+  slot->record.clear();
+  AppendRecord(header, value, &slot->record);
+  slot_bytes_ += slot->record.size();
+  current_key_.clear();
+  AppendCurrentKey(key, &current_key_);
+  batch_->Put(current_key_, slot->record);
+
+  ++meta_.stored_versions;
+  ++sub_;
+}
+
+void SliceWriter::EndCommand() {
+  if (sub_ == 0) return;
+  ++meta_.revision;
+  sub_ = 0;
+}
+
+Result<std::vector<std::string>> SliceWriter::LiveKeys(std::string_view start, std::string_view end,
+                                                       size_t max_keys) {
+  std::vector<std::string> keys;
+  if (!end.empty() && end <= start) return keys;
+  for (const auto& [current_key, slot] : slots_) {
+    const std::string_view key = std::string_view(current_key).substr(1);
+    if (slot.header.live() && InRange(key, start, end)) keys.emplace_back(key);
+  }
+  std::string lower;
+  AppendCurrentKey(start, &lower);
+  std::string upper = TableEnd(kCurrentTable);
+  if (!end.empty()) {
+    upper.clear();
+    AppendCurrentKey(end, &upper);
+  }
+  const auto view = store_->View();
+  const auto it = view->NewIterator(lower, upper);
+  for (it->SeekToFirst(); it->Valid() && keys.size() <= max_keys; it->Next()) {
+    if (slots_.contains(it->key())) continue;
+    const auto record = ParseRecord(it->value());
+    if (!record) return Error(Unreadable("a record"));
+    if (record->header.live()) keys.emplace_back(it->key().substr(1));
+  }
+  RETURN_UNEXPECTED_IF_ERROR(it->status());
+  std::ranges::sort(keys);
+  return keys;
+}
+
+Status SliceWriter::Commit() {
+  batch_->Put(kMetaKey, EncodeMeta(meta_));
+  return store_->Write(*batch_);
+}
+
+}  // namespace raftkv::kv
