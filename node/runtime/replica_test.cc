@@ -1,0 +1,298 @@
+#include "node/runtime/replica.h"
+
+#include <gtest/gtest.h>
+
+#include "node/runtime/test_cluster.h"
+
+namespace raftkv::runtime {
+namespace {
+
+using std::chrono::seconds;
+
+std::string ValueAt(TestNode& node, const std::string& key) {
+  const auto found = node.machine().Get(key);
+  if (!found || !*found) return "<none>";
+  return (*found)->value;
+}
+
+TestNode& Follower(TestCluster& cluster) {
+  for (const char* name : {"n1", "n2", "n3"}) {
+    TestNode& node = cluster.node(name);
+    if (node.running() && !node.replica().is_leader()) return node;
+  }
+  CHECK(false, "no follower");
+  return cluster.node("n1");
+}
+
+TEST(Replica, SingleNodeWritesAndReads) {
+  TestCluster cluster;
+  TestNode& node = cluster.Add("n1", {Bootstrap::Mode::kSingle, {}});
+  ASSERT_TRUE(cluster.Run(50, [&] { return node.replica().is_leader(); }));
+  auto put = node.Put("a", "1");
+  auto read = node.Barrier(Consistency::kLinearizable);
+  cluster.Settle();
+  ASSERT_TRUE(put->has_value());
+  ASSERT_TRUE((*put)->has_value());
+  EXPECT_TRUE((**put)->created);
+  ASSERT_TRUE(read->has_value());
+  EXPECT_TRUE((*read)->ok());
+  EXPECT_EQ(ValueAt(node, "a"), "1");
+}
+
+TEST(Replica, StaticListFormsOneCluster) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  for (const char* name : {"n1", "n2", "n3"}) {
+    EXPECT_EQ(cluster.node(name).machine().cluster()->conf().voters_size(), 3) << name;
+    EXPECT_EQ(cluster.node(name).machine().cluster()->cluster_id(),
+              cluster.node("n1").machine().cluster()->cluster_id());
+  }
+}
+
+TEST(Replica, StaticListWaitsForAllItsNodes) {
+  TestCluster cluster;
+  const Bootstrap list{Bootstrap::Mode::kStaticList, {"n1:1", "n2:1", "n3:1"}};
+  cluster.Add("n1", list);
+  cluster.Add("n2", list);
+  EXPECT_FALSE(cluster.Run(100, [&] { return cluster.Leader() != nullptr; }));
+  cluster.Add("n3", list);
+  EXPECT_TRUE(cluster.Run(100, [&] { return cluster.Leader() != nullptr; }));
+}
+
+TEST(Replica, FollowerForwardsAndAnswersFromItsOwnState) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& follower = Follower(cluster);
+  auto put = follower.Put("k", "v");
+  cluster.Settle();
+  ASSERT_TRUE(put->has_value());
+  ASSERT_TRUE((*put)->has_value()) << (*put)->error().message();
+  EXPECT_EQ(ValueAt(follower, "k"), "v");
+  auto read = follower.Barrier(Consistency::kLinearizable);
+  cluster.Settle();
+  ASSERT_TRUE(read->has_value());
+  EXPECT_TRUE((*read)->ok());
+}
+
+TEST(Replica, NothingIsAcknowledgedWithoutAMajority) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& leader = *cluster.Leader();
+  cluster.Isolate(leader.options().name);
+  auto put = leader.Put("k", "lost?");
+  auto read = leader.Barrier(Consistency::kLinearizable);
+  cluster.Settle();
+  EXPECT_FALSE(put->has_value());
+  EXPECT_FALSE(read->has_value());
+  // The others go on; the old leader's entry is overwritten, and its client told so for certain.
+  ASSERT_TRUE(cluster.Run(50, [&] { return cluster.Leader() != &leader; }));
+  auto other = cluster.Leader()->Put("k", "new");
+  cluster.Settle();
+  ASSERT_TRUE(other->has_value());
+  cluster.Heal();
+  cluster.Run(20);
+  ASSERT_TRUE(put->has_value());
+  ASSERT_FALSE((*put)->has_value());
+  EXPECT_EQ((*put)->error().code(), Code::kUnavailable);
+  EXPECT_EQ(ValueAt(leader, "k"), "new");
+  ASSERT_TRUE(read->has_value());
+}
+
+TEST(Replica, NoLeaderRefusesAfterABoundedWait) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& follower = Follower(cluster);
+  cluster.Isolate(follower.options().name);
+  cluster.Run(40);
+  auto put = follower.Put("k", "v", seconds(60));
+  EXPECT_TRUE(cluster.Run(40, [&] { return put->has_value(); }));
+  EXPECT_EQ((*put)->error().code(), Code::kUnavailable);
+}
+
+TEST(Replica, LeaseReadsNeedNoRoundButEnd) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& leader = *cluster.Leader();
+  auto first = leader.Barrier(Consistency::kLinearizable);
+  cluster.Settle();
+  ASSERT_TRUE(first->has_value());
+  const uint64_t rounds = leader.replica().counters().read_rounds;
+  auto second = leader.Barrier(Consistency::kLease);
+  cluster.Settle();
+  ASSERT_TRUE(second->has_value());
+  EXPECT_EQ(leader.replica().counters().read_rounds, rounds);
+  // The process slept: its lease is over although no tick told it so.
+  cluster.Isolate(leader.options().name);
+  cluster.clock().Advance(seconds(2));
+  auto third = leader.Barrier(Consistency::kLease);
+  cluster.Settle();
+  EXPECT_FALSE(third->has_value());
+}
+
+TEST(Replica, RestartKeepsAcknowledgedWrites) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  auto put = cluster.Leader()->Put("k", "v");
+  cluster.Settle();
+  ASSERT_TRUE(put->has_value());
+  for (const char* name : {"n1", "n2", "n3"}) cluster.node(name).Crash();
+  for (const char* name : {"n1", "n2", "n3"}) cluster.node(name).Boot();
+  ASSERT_TRUE(cluster.Run(100, [&] { return cluster.Leader() != nullptr; }));
+  auto read = cluster.Leader()->Barrier(Consistency::kLinearizable);
+  cluster.Run(5);
+  ASSERT_TRUE(read->has_value());
+  EXPECT_EQ(ValueAt(*cluster.Leader(), "k"), "v");
+}
+
+TEST(Replica, JoinsAsLearnerAndIsPromoted) {
+  TestCluster cluster;
+  cluster.Add("n1", {Bootstrap::Mode::kSingle, {}});
+  ASSERT_TRUE(cluster.Run(50, [&] { return cluster.Leader() != nullptr; }));
+  auto put = cluster.Leader()->Put("k", "v");
+  cluster.Settle();
+  TestNode& joiner = cluster.Add("n2", {Bootstrap::Mode::kJoin, {"n1:1"}});
+  ASSERT_TRUE(cluster.Run(
+      200, [&] { return cluster.node("n1").machine().cluster()->conf().voters_size() == 2; }));
+  cluster.Run(10);
+  EXPECT_EQ(ValueAt(joiner, "k"), "v");
+  EXPECT_EQ(joiner.machine().cluster()->conf().voters_size(), 2);
+}
+
+TEST(Replica, GrowsFromThreeToFiveInOneChange) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  cluster.Add("n4");
+  cluster.Add("n5");
+  v1::ChangeMembershipRequest learners;
+  for (const char* name : {"n4", "n5"}) {
+    v1::Member& member = *learners.add_add_learners();
+    member.set_peer_address(std::string(name) + ":1");
+  }
+  TestNode& leader = *cluster.Leader();
+  auto added = leader.Change(learners);
+  ASSERT_TRUE(cluster.Run(50, [&] { return added->has_value(); }));
+  ASSERT_TRUE((*added)->has_value()) << (*added)->error().message();
+  cluster.Run(50);
+  v1::ChangeMembershipRequest promote;
+  promote.set_expected_config_index((**added)->config_index());
+  promote.add_promote(cluster.node("n4").id().value);
+  promote.add_promote(cluster.node("n5").id().value);
+  auto promoted = leader.Change(promote);
+  ASSERT_TRUE(cluster.Run(50, [&] { return promoted->has_value(); }));
+  ASSERT_TRUE((*promoted)->has_value()) << (*promoted)->error().message();
+  EXPECT_EQ((**promoted)->conf().voters_size(), 5);
+  EXPECT_EQ((**promoted)->conf().voters_outgoing_size(), 0);
+  // The same decision once more is refused: the configuration is another one now.
+  auto stale = leader.Change(promote);
+  cluster.Run(5);
+  ASSERT_TRUE(stale->has_value());
+  EXPECT_EQ((*stale)->error().code(), Code::kConflict);
+}
+
+TEST(Replica, LeaderHandsOverBeforeItIsRemoved) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& old_leader = *cluster.Leader();
+  v1::ChangeMembershipRequest remove;
+  remove.add_remove(old_leader.id().value);
+  auto removed = old_leader.Change(remove);
+  ASSERT_TRUE(cluster.Run(100, [&] { return removed->has_value(); }));
+  ASSERT_TRUE((*removed)->has_value()) << (*removed)->error().message();
+  EXPECT_EQ((**removed)->conf().voters_size(), 2);
+  ASSERT_NE(cluster.Leader(), nullptr);
+  EXPECT_NE(cluster.Leader(), &old_leader);
+  EXPECT_TRUE(cluster.Run(50, [&] { return old_leader.removed(); }));
+}
+
+TEST(Replica, LaggingFollowerGetsASnapshot) {
+  TestCluster cluster;
+  cluster.StartStatic(3, [](Options& options) {
+    options.log_keep_entries = 10;
+    options.flush_after_bytes = 1000;
+  });
+  TestNode& leader = *cluster.Leader();
+  TestNode& follower = Follower(cluster);
+  cluster.Isolate(follower.options().name);
+  for (int i = 0; i < 500; ++i) {
+    (void)leader.Put("key" + std::to_string(i), std::string(100, 'x'));
+    cluster.Settle();
+  }
+  cluster.Run(20);
+  ASSERT_GT(leader.replica().core()->first_index(), raft::Index(300));
+  cluster.Heal();
+  ASSERT_TRUE(cluster.Run(100, [&] { return ValueAt(follower, "key499") != "<none>"; }));
+  EXPECT_EQ(follower.replica().counters().snapshots_installed, 1u);
+  // And goes on from there, also after a crash.
+  (void)leader.Put("after", "1");
+  cluster.Run(5);
+  EXPECT_EQ(ValueAt(follower, "after"), "1");
+  follower.Crash();
+  follower.Boot();
+  cluster.Run(30);
+  EXPECT_EQ(ValueAt(follower, "after"), "1");
+}
+
+TEST(Replica, WipedDirectoryIsANewNodeAndIsRefused) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  cluster.node("n1").Crash();
+  std::filesystem::remove_all(cluster.node("n1").options().data_dir);
+  cluster.node("n1").Boot();
+  cluster.Run(100);
+  // It is the first of the static list, but the others have a cluster already.
+  EXPECT_TRUE(cluster.node("n1").replica().blank());
+  ASSERT_NE(cluster.Leader(), nullptr);
+  EXPECT_EQ(cluster.Leader()->machine().cluster()->conf().voters_size(), 3);
+}
+
+TEST(Replica, ElectionsStayCalmWhileTheLeadersDiskStalls) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& leader = *cluster.Leader();
+  const raft::Term term = leader.replica().core()->term();
+  leader.StallDisk(true);
+  auto put = leader.Put("k", "v");
+  cluster.Run(100);
+  EXPECT_EQ(cluster.Leader(), &leader);
+  EXPECT_EQ(leader.replica().core()->term(), term);
+  // The followers' disks are a majority by themselves, but only what is durable here is applied
+  // here: the client waits.
+  EXPECT_FALSE(put->has_value() && (*put)->has_value());
+  leader.StallDisk(false);
+  cluster.Run(5);
+  EXPECT_EQ(ValueAt(leader, "k"), "v");
+}
+
+TEST(Replica, TransferMovesTheLeader) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& follower = Follower(cluster);
+  auto slot = std::make_shared<std::optional<Result<v1::TransferLeadershipResponse>>>();
+  v1::TransferLeadershipRequest request;
+  request.set_to(follower.id().value);
+  // Asked of the follower: it passes the call on.
+  follower.replica().TransferLeadership(
+      request, cluster.clock().Now() + seconds(5),
+      [slot](Result<v1::TransferLeadershipResponse> response) { *slot = std::move(response); });
+  ASSERT_TRUE(cluster.Run(20, [&] { return slot->has_value(); }));
+  EXPECT_TRUE((*slot)->has_value());
+  EXPECT_EQ(cluster.Leader(), &follower);
+}
+
+TEST(Replica, HistoryIsCompactedByCountAndAge) {
+  TestCluster cluster;
+  TestNode& node = cluster.Add("n1", {Bootstrap::Mode::kSingle, {}}, [](Options& options) {
+    options.compact_keep_revisions = 1000;
+    options.compact_keep_age = seconds(10);
+  });
+  ASSERT_TRUE(cluster.Run(50, [&] { return node.replica().is_leader(); }));
+  for (int i = 0; i < 3000; ++i) (void)node.Put("k", std::to_string(i));
+  cluster.Settle();
+  EXPECT_EQ(node.machine().applied().compact_revision, 0u) << "younger than the age to keep";
+  cluster.Run(300);
+  EXPECT_GT(node.machine().applied().compact_revision, 1000u);
+  EXPECT_LE(node.machine().applied().compact_revision, 2001u);
+}
+
+}  // namespace
+}  // namespace raftkv::runtime

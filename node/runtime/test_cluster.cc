@@ -1,0 +1,376 @@
+#include "node/runtime/test_cluster.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <utility>
+
+namespace raftkv::runtime {
+namespace {
+
+void TestFatal(const Status& status) {
+  std::fprintf(stderr, "fatal: %s\n", status.ToString().c_str());
+  std::abort();
+}
+
+}  // namespace
+
+// --- TestNode
+// --------------------------------------------------------------------------------------------
+
+TestNode::TestNode(TestCluster* cluster, Options options)
+    : cluster_(cluster), options_(std::move(options)) {}
+TestNode::~TestNode() = default;
+
+void TestNode::Boot() {
+  CHECK(replica_ == nullptr);
+  storage::LogOptions log_options;
+  log_options.cache_bytes = options_.log_cache_bytes;
+  log_options.on_fatal = TestFatal;
+  Result<OpenedStorage> opened = OpenStorage(options_, log_options);
+  if (!opened) TestFatal(opened.error());
+  storage_ = std::move(*opened);
+  std::filesystem::create_directories(storage_.dir->snapshots_path() + "/checkpoints");
+  std::filesystem::create_directories(storage_.dir->snapshots_path() + "/incoming");
+  id_ = raft::NodeId(storage_.dir->identity().member_id());
+  random_ = std::make_unique<SeededRandom>(cluster_->random_.Next());
+  waiters_ =
+      std::make_unique<WaiterTable>(options_.max_inflight_requests, options_.max_inflight_bytes);
+  append_ = std::make_unique<AppendWorker>(
+      storage_.log.get(), AppendWorker::Sink{.done =
+                                                 [this](std::vector<raft::Message> responses) {
+                                                   replica_->OnAppendDone(std::move(responses));
+                                                   woken_ = true;
+                                                 },
+                                             .fatal = TestFatal,
+                                             .on_batch = {}});
+  apply_ = std::make_unique<ApplyWorker>(
+      id_.value, storage_.store.get(), storage_.machine.get(), waiters_.get(), &cluster_->clock_,
+      ApplyWorker::Sink{.done =
+                            [this](ApplyDone done) {
+                              replica_->OnApplyDone(std::move(done));
+                              woken_ = true;
+                            },
+                        .fatal = TestFatal,
+                        .on_batch = {}});
+  Replica::Env env;
+  env.options = &options_;
+  env.clock = &cluster_->clock_;
+  env.random = random_.get();
+  env.data_dir = storage_.dir.get();
+  env.log = storage_.log.get();
+  env.store = storage_.store.get();
+  env.machine = storage_.machine.get();
+  env.ports = this;
+  env.waiters = waiters_.get();
+  env.logger = &logger_;
+  env.on_removed = [this] { removed_ = true; };
+  env.fatal = TestFatal;
+  env.next_request_id = [this] { return random_->Next(); };
+  env.post = [this](std::function<void()> work) { posted_.push_back(std::move(work)); };
+  env.wake = [this] { woken_ = true; };
+  replica_ = std::make_unique<Replica>(std::move(env));
+  replica_->Start(this);
+  woken_ = true;
+}
+
+void TestNode::Crash() {
+  replica_.reset();
+  append_.reset();
+  apply_.reset();
+  waiters_.reset();
+  posted_.clear();
+  storage_ = {};
+  peers_.clear();
+  disk_stalled_ = false;
+}
+
+std::shared_ptr<std::optional<Result<kv::CommandResult>>> TestNode::Put(const std::string& key,
+                                                                        const std::string& value,
+                                                                        Duration timeout) {
+  auto slot = std::make_shared<std::optional<Result<kv::CommandResult>>>();
+  v1::Command command;
+  command.set_version(kv::kCommandVersion);
+  command.set_origin(id_.value);
+  command.set_request_id(random_->Next());
+  command.mutable_put()->set_key(key);
+  command.mutable_put()->set_value(value);
+  const MonotonicTime deadline = cluster_->clock_.Now() + timeout;
+  Waiter waiter{deadline, value.size(), WriteCallback([slot](Result<kv::CommandResult> result) {
+                  CHECK(!slot->has_value(), "a waiter is answered once");
+                  *slot = std::move(result);
+                })};
+  const Status added = waiters_->Add(command.request_id(), waiter);
+  if (!added.ok()) {
+    *slot = Error(added);
+    return slot;
+  }
+  std::vector<Proposal> proposals;
+  proposals.push_back({command.request_id(), Buffer(command.SerializeAsString()), deadline});
+  replica_->Propose(std::move(proposals));
+  woken_ = true;
+  return slot;
+}
+
+std::shared_ptr<std::optional<Status>> TestNode::Barrier(Consistency consistency,
+                                                         Duration timeout) {
+  auto slot = std::make_shared<std::optional<Status>>();
+  replica_->Read(consistency, cluster_->clock_.Now() + timeout, [slot](Status status) {
+    CHECK(!slot->has_value(), "a read is answered once");
+    *slot = std::move(status);
+  });
+  woken_ = true;
+  return slot;
+}
+
+std::shared_ptr<std::optional<Result<v1::ChangeMembershipResponse>>> TestNode::Change(
+    v1::ChangeMembershipRequest request, Duration timeout) {
+  auto slot = std::make_shared<std::optional<Result<v1::ChangeMembershipResponse>>>();
+  replica_->ChangeMembership(std::move(request), cluster_->clock_.Now() + timeout,
+                             [slot](Result<v1::ChangeMembershipResponse> response) {
+                               CHECK(!slot->has_value(), "a change is answered once");
+                               *slot = std::move(response);
+                             });
+  woken_ = true;
+  return slot;
+}
+
+bool TestNode::Work() {
+  if (!running()) return false;
+  bool worked = false;
+  while (!posted_.empty()) {
+    auto work = std::move(posted_.front());
+    posted_.pop_front();
+    work();
+    woken_ = worked = true;
+  }
+  if (std::exchange(woken_, false)) {
+    replica_->ProcessReady();
+    worked = true;
+  }
+  if (append_->HasWork() && !disk_stalled_) {
+    append_->RunOnce();
+    worked = true;
+  }
+  if (apply_->HasWork()) {
+    apply_->RunOnce();
+    worked = true;
+  }
+  return worked;
+}
+
+void TestNode::Tick() {
+  if (!running()) return;
+  replica_->OnTick();
+  woken_ = true;
+}
+
+void TestNode::Send(std::vector<raft::Message> messages) {
+  cluster_->DeliverMessages(*this, std::move(messages));
+}
+
+void TestNode::Call(raft::NodeId to, v1::PeerCall call,
+                    std::function<void(Result<v1::PeerReply>)> done) {
+  TestNode* target = cluster_->ById(to);
+  cluster_->network_.push_back([this, target, call = std::move(call), done = std::move(done)] {
+    if (!running()) return;
+    if (target == nullptr || !cluster_->Reaches(*this, *target)) {
+      return done(Error(Code::kUnavailable, "not connected"));
+    }
+    target->replica_->OnCall(id_, call, [this, done](v1::PeerReply reply) {
+      cluster_->network_.push_back([this, done, reply = std::move(reply)] {
+        if (!running()) return;
+        done(reply);
+        woken_ = true;
+      });
+    });
+  });
+}
+
+void TestNode::Forward(raft::NodeId to, v1::PeerCall call,
+                       std::function<void(v1::PeerReply)> refused) {
+  Call(to, std::move(call), [refused = std::move(refused)](Result<v1::PeerReply> reply) {
+    // A lost call is no refusal: nobody knows how far it got.
+    if (reply) refused(*reply);
+  });
+}
+
+void TestNode::CallAddress(const std::string& address, v1::PeerCall call,
+                           std::function<void(Result<v1::PeerReply>)> done) {
+  cluster_->network_.push_back([this, address, call = std::move(call), done = std::move(done)] {
+    if (!running()) return;
+    TestNode* target = cluster_->ByAddress(address);
+    if (target == nullptr || !cluster_->Reaches(*this, *target)) {
+      return done(Error(Code::kUnavailable, "nobody listens at " + address));
+    }
+    v1::Hello hello;
+    hello.set_cluster_id(identity_.cluster_id);
+    hello.set_member_id(id_.value);
+    target->replica_->OnStrangerCall(hello, call, [this, done](v1::PeerReply reply) {
+      cluster_->network_.push_back([this, done, reply = std::move(reply)] {
+        if (!running()) return;
+        done(reply);
+        woken_ = true;
+      });
+    });
+  });
+}
+
+void TestNode::SendSnapshot(raft::Message message, std::string dir) {
+  TestNode* target = cluster_->ById(message.to);
+  cluster_->network_.push_back([this, target, message = std::move(message), dir] {
+    if (!running()) return;
+    if (target == nullptr || !cluster_->Reaches(*this, *target)) {
+      return replica_->OnSnapshotSent(message.to, false);
+    }
+    const std::string copy = target->storage_.dir->snapshots_path() + "/incoming/" +
+                             std::to_string(cluster_->random_.Next());
+    std::filesystem::copy(dir, copy);
+    target->replica_->OnSnapshotReceived(message, copy);
+    replica_->OnSnapshotSent(message.to, true);
+  });
+}
+
+void TestNode::SubmitDescribe(std::string dir, raft::Snapshot snapshot) {
+  posted_.push_back([this, dir = std::move(dir), snapshot = std::move(snapshot)] {
+    auto manifest = storage::DescribeCheckpoint(dir, identity_.cluster_id, random_->Next());
+    replica_->OnManifest(dir, snapshot, std::move(manifest));
+  });
+}
+
+// --- TestCluster
+// -----------------------------------------------------------------------------------------
+
+TestCluster::TestCluster(uint64_t seed) : random_(seed) {
+  std::string pattern = std::filesystem::temp_directory_path() / "raftkv-replica-XXXXXX";
+  CHECK(mkdtemp(pattern.data()) != nullptr);
+  dir_ = pattern;
+}
+
+TestCluster::~TestCluster() {
+  nodes_.clear();
+  std::filesystem::remove_all(dir_);
+}
+
+TestNode& TestCluster::Add(const std::string& name, Bootstrap bootstrap,
+                           const std::function<void(Options&)>& edit) {
+  Options options;
+  options.name = name;
+  options.data_dir = dir_ + "/" + name;
+  options.peer_advertise = name + ":1";
+  options.bootstrap = std::move(bootstrap);
+  options.log_cache_bytes = 1 << 20;
+  if (edit) edit(options);
+  auto& node = nodes_[name];
+  node = std::make_unique<TestNode>(this, std::move(options));
+  node->Boot();
+  return *node;
+}
+
+void TestCluster::StartStatic(int count, const std::function<void(Options&)>& edit) {
+  Bootstrap bootstrap{Bootstrap::Mode::kStaticList, {}};
+  for (int i = 1; i <= count; ++i) bootstrap.addresses.push_back("n" + std::to_string(i) + ":1");
+  for (int i = 1; i <= count; ++i) Add("n" + std::to_string(i), bootstrap, edit);
+  CHECK(Run(200, [this] { return Leader() != nullptr; }), "a static list elects a leader");
+  Run(5);
+}
+
+TestNode* TestCluster::ById(raft::NodeId id) {
+  for (auto& [name, node] : nodes_) {
+    if (node->id_ == id) return node.get();
+  }
+  return nullptr;
+}
+
+TestNode* TestCluster::ByAddress(const std::string& address) {
+  for (auto& [name, node] : nodes_) {
+    if (node->options_.peer_advertise == address) return node.get();
+  }
+  return nullptr;
+}
+
+TestNode* TestCluster::Leader() {
+  TestNode* leader = nullptr;
+  raft::Term term;
+  for (auto& [name, node] : nodes_) {
+    if (!node->running() || !node->replica_->is_leader()) continue;
+    if (node->replica_->core()->term() <= term) continue;
+    term = node->replica_->core()->term();
+    leader = node.get();
+  }
+  return leader;
+}
+
+void TestCluster::Cut(const std::string& a, const std::string& b) {
+  cuts_.insert({a, b});
+  cuts_.insert({b, a});
+}
+
+void TestCluster::Isolate(const std::string& name) {
+  for (auto& [other, node] : nodes_) {
+    if (other != name) Cut(name, other);
+  }
+}
+
+bool TestCluster::Reaches(const TestNode& from, const TestNode& to) const {
+  return from.running() && to.running() && !cuts_.contains({from.options_.name, to.options_.name});
+}
+
+// What the handshake of a stream decides is decided for each message here.
+void TestCluster::DeliverMessages(TestNode& from, std::vector<raft::Message> messages) {
+  for (raft::Message& message : messages) {
+    network_.push_back([this, &from, message = std::move(message)]() mutable {
+      TestNode* to = ById(message.to);
+      if (!from.running() || to == nullptr || !Reaches(from, *to)) return;
+      if (!from.peers_.contains(message.to)) return;
+      v1::HelloReply reply;
+      reply.set_cluster_id(to->identity_.cluster_id);
+      reply.set_member_id(to->id_.value);
+      reply.set_verdict(v1::HelloReply::OK);
+      if (to->identity_.cluster_id == 0) {
+        reply.set_verdict(v1::HelloReply::BLANK);
+      } else if (to->identity_.cluster_id != from.identity_.cluster_id) {
+        reply.set_verdict(v1::HelloReply::WRONG_CLUSTER);
+      } else {
+        reply.set_verdict(to->replica_->Admit(from.id_));
+      }
+      if (reply.verdict() != v1::HelloReply::OK) {
+        from.replica_->OnPeerVerdict(message.to, reply);
+        from.woken_ = true;
+        return;
+      }
+      std::vector<raft::Message> batch;
+      batch.push_back(std::move(message));
+      to->replica_->OnMessages(std::move(batch));
+    });
+  }
+}
+
+void TestCluster::Settle() {
+  // Far more steps than any test needs: a cluster that never comes to rest is a bug.
+  for (int step = 0; step < 1'000'000; ++step) {
+    bool worked = false;
+    for (auto& [name, node] : nodes_) worked = node->Work() || worked;
+    const size_t deliveries = network_.size();
+    for (size_t i = 0; i < deliveries; ++i) {
+      auto deliver = std::move(network_.front());
+      network_.pop_front();
+      deliver();
+      worked = true;
+    }
+    if (!worked) return;
+  }
+  CHECK(false, "the cluster does not come to rest");
+}
+
+bool TestCluster::Run(int ticks, const std::function<bool()>& until) {
+  Settle();
+  for (int i = 0; i < ticks; ++i) {
+    if (until()) return true;
+    clock_.Advance(std::chrono::milliseconds(100));
+    for (auto& [name, node] : nodes_) node->Tick();
+    Settle();
+  }
+  return until();
+}
+
+}  // namespace raftkv::runtime
