@@ -95,6 +95,12 @@ v1::ClusterState InitialState(const std::vector<uint64_t>& ids) {
   return state;
 }
 
+std::vector<std::string> Keys(const RangeResult& result) {
+  std::vector<std::string> keys;
+  for (const KeyValue& item : result.items) keys.push_back(item.key);
+  return keys;
+}
+
 std::ostream& operator<<(std::ostream& out, StoreKind kind) {
   return out << (kind == StoreKind::kMemory ? "Memory" : "Rocks");
 }
@@ -124,6 +130,11 @@ std::vector<CommandResult> TestMachine::DoAll(const std::vector<v1::Command>& co
   std::vector<CommandResult> results;
   for (ApplyResult& result : machine_->Apply(entries).value()) results.push_back(*result.command);
   return results;
+}
+
+std::string TestMachine::Value(std::string_view key, uint64_t revision) const {
+  const auto found = machine_->Get(key, revision).value();
+  return found ? found->value : "(none)";
 }
 
 void TestMachine::CollectAll(size_t step) {

@@ -29,6 +29,8 @@ v1::Member MakeMember(uint64_t id);  // "n<id>", "host<id>:1"
 // A cluster of these members; its id is 77.
 v1::ClusterState InitialState(const std::vector<uint64_t>& ids);
 
+std::vector<std::string> Keys(const RangeResult& result);
+
 enum class StoreKind { kMemory, kRocks };
 std::ostream& operator<<(std::ostream& out, StoreKind kind);
 
@@ -57,6 +59,9 @@ class TestMachine {
   CommandResult Do(const v1::Command& command) { return *Apply(command).command; }
   // As one slice.
   std::vector<CommandResult> DoAll(const std::vector<v1::Command>& commands);
+
+  // The key's value, or "(none)".
+  std::string Value(std::string_view key, uint64_t revision = 0) const;
 
   uint64_t next_index() const { return machine_->applied().index.value + 1; }
   // Collects everything, `step` rows at a time.
