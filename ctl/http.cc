@@ -1,0 +1,259 @@
+#include "ctl/http.h"
+
+#include <httplib.h>
+
+#include <algorithm>
+#include <charconv>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <thread>
+
+#include "base/check.h"
+
+namespace raftkv::client {
+namespace {
+
+// An error page is for people; more than this is none.
+constexpr size_t kMaxErrorBody = 64 << 10;
+
+std::string Lower(std::string text) {
+  for (char& c : text)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return text;
+}
+
+Code CodeOfStatus(int status) {
+  switch (status) {
+    case 404:
+      return Code::kNotFound;
+    case 409:
+    case 412:
+      return Code::kConflict;
+    case 429:
+      return Code::kResourceExhausted;
+    case 503:
+      return Code::kUnavailable;
+    case 504:
+      return Code::kUnknownOutcome;
+    case 507:
+      return Code::kOutOfSpace;
+    default:
+      return status >= 400 && status < 500 ? Code::kInvalidArgument : Code::kInternal;
+  }
+}
+
+std::optional<Code> CodeOfName(std::string_view name) {
+  for (int i = 0; i <= static_cast<int>(Code::kInternal); ++i)
+    if (CodeName(static_cast<Code>(i)) == name) return static_cast<Code>(i);
+  return std::nullopt;
+}
+
+// Names changed between the versions of the library that Debian has.
+template <typename Client>
+void SendTargetAsItIs(Client& client) {
+  if constexpr (requires { client.set_path_encode(false); }) {
+    client.set_path_encode(false);
+  } else {
+    client.set_url_encode(false);
+  }
+  if constexpr (requires { client.set_payload_max_length(size_t{}); }) {
+    client.set_payload_max_length(std::numeric_limits<size_t>::max());
+  }
+}
+
+std::unique_ptr<httplib::Client> Connect(const Endpoint& endpoint, Duration connect, Duration io) {
+  using std::chrono::duration_cast;
+  using std::chrono::microseconds;
+  auto client = std::make_unique<httplib::Client>(endpoint.host, endpoint.port);
+  client->set_connection_timeout(duration_cast<microseconds>(std::min(connect, io)));
+  client->set_read_timeout(duration_cast<microseconds>(io));
+  client->set_write_timeout(duration_cast<microseconds>(io));
+  client->set_tcp_nodelay(true);
+  SendTargetAsItIs(*client);
+  return client;
+}
+
+httplib::Request ToHttplib(const Request& request) {
+  httplib::Request out;
+  out.method = request.method;
+  out.path = request.target;
+  out.body = request.body;
+  for (const auto& [name, value] : request.headers) out.headers.emplace(name, value);
+  return out;
+}
+
+// Nothing can have been sent over a connection that never was.
+bool NeverSent(httplib::Error error) {
+  return error == httplib::Error::Connection || error == httplib::Error::ConnectionTimeout;
+}
+
+}  // namespace
+
+std::string Endpoint::ToString() const {
+  bool ipv6 = host.find(':') != std::string::npos;
+  return (ipv6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
+
+Result<Endpoint> ParseEndpoint(std::string_view text) {
+  std::string_view rest = text;
+  if (rest.starts_with("http://")) rest.remove_prefix(7);
+  if (rest.ends_with('/')) rest.remove_suffix(1);
+  size_t colon = rest.rfind(':');
+  int port = 0;
+  std::string_view host;
+  if (colon != std::string_view::npos) {
+    std::string_view digits = rest.substr(colon + 1);
+    auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+    if (error != std::errc() || end != digits.data() + digits.size()) port = 0;
+    host = rest.substr(0, colon);
+  }
+  if (host.starts_with('[') && host.ends_with(']')) {
+    host = host.substr(1, host.size() - 2);
+  } else if (host.find_first_of(":/@ ") != std::string_view::npos) {
+    host = {};
+  }
+  if (host.empty() || port < 1 || port > 65535)
+    return Error(Code::kInvalidArgument, "\"" + std::string(text) + "\" is not an endpoint: want " +
+                                             "HOST:PORT, such as 127.0.0.1:7070 or [::1]:7070");
+  return Endpoint{std::string(host), port};
+}
+
+Result<std::vector<Endpoint>> ParseEndpoints(const std::vector<std::string>& texts) {
+  std::vector<Endpoint> endpoints;
+  for (const std::string& text : texts) {
+    ASSIGN_OR_RETURN(Endpoint endpoint, ParseEndpoint(text));
+    endpoints.push_back(std::move(endpoint));
+  }
+  return endpoints;
+}
+
+std::string Answer::Header(const std::string& name) const {
+  auto found = headers.find(name);
+  return found == headers.end() ? "" : found->second;
+}
+
+uint64_t Answer::NumberHeader(const std::string& name) const {
+  std::string text = Header(name);
+  uint64_t number = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return error == std::errc() && end == text.data() + text.size() ? number : 0;
+}
+
+Status ProblemOf(const Answer& answer) {
+  Code code = CodeOfStatus(answer.status);
+  std::string message = "status " + std::to_string(answer.status);
+  auto problem = nlohmann::json::parse(answer.body, nullptr, false);
+  if (problem.is_object()) {
+    auto text = [&](const char* field) {
+      auto found = problem.find(field);
+      return found != problem.end() && found->is_string() ? found->get<std::string>() : "";
+    };
+    if (auto named = CodeOfName(text("code")); named && *named != Code::kOk) code = *named;
+    std::string detail = text("detail");
+    if (detail.empty()) detail = text("title");
+    if (!detail.empty()) message = detail;
+  }
+  return Status(code, message + " (" + answer.endpoint.ToString() + ")");
+}
+
+// Why there is no answer.
+struct Http::Failure {
+  bool never_sent;
+  std::string message;
+};
+
+Http::Http(std::vector<Endpoint> endpoints, const Options& options)
+    : endpoints_(std::move(endpoints)), options_(options) {
+  CHECK(!endpoints_.empty());
+}
+
+std::expected<Answer, Http::Failure> Http::Attempt(const Endpoint& endpoint, const Request& request,
+                                                   Duration timeout) {
+  auto client = Connect(endpoint, options_.connect_timeout, timeout);
+  httplib::Result result = client->send(ToHttplib(request));
+  if (!result) {
+    bool never_sent = NeverSent(result.error());
+    std::string what = never_sent ? "cannot connect to " : "no answer from ";
+    return std::unexpected(Failure{
+        never_sent, what + endpoint.ToString() + " (" + httplib::to_string(result.error()) + ")"});
+  }
+  Answer answer{
+      .status = result->status, .headers = {}, .body = result->body, .endpoint = endpoint};
+  for (const auto& [name, value] : result->headers) answer.headers[Lower(name)] = value;
+  return answer;
+}
+
+Result<Answer> Http::SendTo(const Endpoint& endpoint, const Request& request) {
+  auto answer = Attempt(endpoint, request, options_.timeout);
+  if (answer) return std::move(*answer);
+  bool nothing_happened = answer.error().never_sent || request.safe;
+  return Error(nothing_happened ? Code::kUnavailable : Code::kUnknownOutcome,
+               answer.error().message);
+}
+
+Result<Answer> Http::Send(const Request& request) {
+  MonotonicTime deadline = Clock::System().Now() + options_.timeout;
+  Duration pause = options_.pause;
+  while (true) {
+    Status last;
+    bool worth_waiting = false;
+    for (size_t i = 0; i < endpoints_.size(); ++i) {
+      Duration left = deadline - Clock::System().Now();
+      if (left <= Duration::zero()) break;
+      // An endpoint that hangs must leave time for the others; a write cannot go to them any more.
+      if (request.safe) left /= static_cast<int64_t>(endpoints_.size() - i);
+      size_t at = (current_ + i) % endpoints_.size();
+      auto answer = Attempt(endpoints_[at], request, left);
+      if (!answer) {
+        if (!answer.error().never_sent && !request.safe)
+          return Error(Code::kUnknownOutcome,
+                       answer.error().message + ": the request may have been carried out or not");
+        // What a reachable endpoint says tells more than that another cannot be reached.
+        if (last.ok()) last = Status(Code::kUnavailable, answer.error().message);
+        continue;
+      }
+      bool refused =
+          answer->status == 503 || answer->status == 429 || (request.safe && answer->status == 504);
+      if (!refused) {
+        current_ = at;
+        return std::move(*answer);
+      }
+      last = ProblemOf(*answer);
+      worth_waiting |= last.code() != Code::kFailedPrecondition;
+    }
+    if (!worth_waiting || Clock::System().Now() + pause >= deadline)
+      return Error(last.ok() ? Status(Code::kUnavailable, "timed out") : last);
+    std::this_thread::sleep_for(pause);
+    pause = std::min<Duration>(2 * pause, std::chrono::seconds(1));
+  }
+}
+
+Status Http::Stream(const Endpoint& endpoint, const std::string& target,
+                    const std::function<Status(std::string_view)>& receive) {
+  auto client = Connect(endpoint, options_.connect_timeout, options_.timeout);
+  Answer answer{.status = 0, .headers = {}, .body = {}, .endpoint = endpoint};
+  Status received;
+  httplib::Request request;
+  request.method = "GET";
+  request.path = target;
+  request.response_handler = [&](const httplib::Response& response) {
+    answer.status = response.status;
+    return true;
+  };
+  request.content_receiver = [&](const char* data, size_t size, auto, auto) {
+    if (answer.status != 200) {
+      answer.body.append(data, std::min(size, kMaxErrorBody - answer.body.size()));
+      return true;
+    }
+    received = receive({data, size});
+    return received.ok();
+  };
+  httplib::Result result = client->send(request);
+  RETURN_IF_ERROR(received);
+  if (!result)
+    return Status(Code::kUnavailable, "no answer from " + endpoint.ToString() + " (" +
+                                          httplib::to_string(result.error()) + ")");
+  return answer.status == 200 ? Status::Ok() : ProblemOf(answer);
+}
+
+}  // namespace raftkv::client
