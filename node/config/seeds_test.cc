@@ -32,7 +32,7 @@ TEST(SeedFlagsTest, RaftexampleSingleNode) {
   EXPECT_EQ(config.node.data_dir, "raftexample-1");
   EXPECT_EQ(config.node.peer_listen, "127.0.0.1:12379");
   EXPECT_EQ(config.node.peer_advertise, "127.0.0.1:12379");
-  EXPECT_EQ(config.client_listen, "0.0.0.0:12380");
+  EXPECT_EQ(config.client_listen, ":12380");
   EXPECT_EQ(config.node.client_advertise, "127.0.0.1:12380");
   EXPECT_EQ(config.admin_listen, "127.0.0.1:0");
   EXPECT_EQ(config.node.bootstrap.mode, Bootstrap::Mode::kSingle);
@@ -61,7 +61,7 @@ TEST(SeedFlagsTest, RaftexampleJoinsThroughTheOthers) {
 
 TEST(SeedFlagsTest, RaftexampleHasItsDefaults) {
   const NodeConfig config = Config({"--id", "1"});
-  EXPECT_EQ(config.client_listen, "0.0.0.0:9121");
+  EXPECT_EQ(config.client_listen, ":9121");
   EXPECT_EQ(config.node.peer_listen, "127.0.0.1:9021");
 }
 
@@ -84,7 +84,7 @@ TEST(SeedFlagsTest, KvstoreBootstrapsAndJoins) {
   EXPECT_EQ(first.node.data_dir, "data/node1");
   EXPECT_EQ(first.node.peer_listen, "localhost:9001");
   EXPECT_EQ(first.node.peer_advertise, "localhost:9001");
-  EXPECT_EQ(first.client_listen, "0.0.0.0:8001");
+  EXPECT_EQ(first.client_listen, ":8001");
   EXPECT_EQ(first.admin_listen, "127.0.0.1:0");
   EXPECT_EQ(first.node.bootstrap.mode, Bootstrap::Mode::kSingle);
 
@@ -117,9 +117,9 @@ TEST(SeedFlagsTest, RaftTutorialStartsAndJoins) {
   const NodeConfig first = Config({"-state_dir=/tmp/x/1", "-raft", ":8080", "-api", ":9090"});
   EXPECT_EQ(first.node.name, "raft-8080");
   EXPECT_EQ(first.node.data_dir, "/tmp/x/1");
-  EXPECT_EQ(first.node.peer_listen, "0.0.0.0:8080");
+  EXPECT_EQ(first.node.peer_listen, ":8080");
   EXPECT_EQ(first.node.peer_advertise, "127.0.0.1:8080");
-  EXPECT_EQ(first.client_listen, "0.0.0.0:9090");
+  EXPECT_EQ(first.client_listen, ":9090");
   EXPECT_EQ(first.node.bootstrap.mode, Bootstrap::Mode::kSingle);
 
   const NodeConfig second = Config({"-raft", ":8081", "-api", ":9091", "-join", ":8080"});
@@ -161,7 +161,7 @@ TEST(SeedFlagsTest, SeedFlagsWinOverTheEnvironment) {
   Result<Invocation> invocation = ParseCommandLine({"--id", "1", "--port", "12380"},
                                                    {{"RAFTKV_CLIENT_LISTEN", "127.0.0.1:7000"}});
   ASSERT_TRUE(invocation) << invocation.error().message();
-  EXPECT_EQ(invocation->config.client_listen, "0.0.0.0:12380");
+  EXPECT_EQ(invocation->config.client_listen, ":12380");
 }
 
 }  // namespace

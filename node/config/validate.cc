@@ -19,19 +19,8 @@ std::string HostName() {
 
 Status Invalid(const std::string& message) { return Status(Code::kInvalidArgument, message); }
 
-// An empty host means every interface; the listeners want it spelled out.
-Status CompleteListenAddress(std::string* text) {
-  ASSIGN_OR_RETURN_STATUS(HostPort address, ParseHostPort(*text));
-  if (address.host.empty()) address.host = "0.0.0.0";
-  *text = address.ToString();
-  return Status::Ok();
-}
-
 Status CompleteAddresses(NodeConfig* config) {
   runtime::Options& node = config->node;
-  RETURN_IF_ERROR(CompleteListenAddress(&config->client_listen));
-  RETURN_IF_ERROR(CompleteListenAddress(&node.peer_listen));
-  RETURN_IF_ERROR(CompleteListenAddress(&config->admin_listen));
   const std::array<const std::string*, 3> listeners = {&config->client_listen, &node.peer_listen,
                                                        &config->admin_listen};
   for (size_t i = 0; i < listeners.size(); ++i) {

@@ -223,36 +223,6 @@ size_t EditDistance(const std::string& a, const std::string& b) {
 
 }  // namespace
 
-std::string HostPort::ToString() const {
-  const bool v6 = host.find(':') != std::string::npos;
-  return (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
-}
-
-bool HostPort::IsWildcard() const { return host.empty() || host == "0.0.0.0" || host == "::"; }
-
-Result<HostPort> ParseHostPort(std::string_view text) {
-  const std::string hint =
-      "expected host:port such as 127.0.0.1:7071 or [::1]:7071, not '" + std::string(text) + "'";
-  const size_t colon = text.rfind(':');
-  if (colon == std::string_view::npos) return Error(Code::kInvalidArgument, hint);
-  HostPort address;
-  std::string_view port = text.substr(colon + 1);
-  std::optional<uint64_t> number = TakeNumber(&port);
-  if (!number || !port.empty() || *number > 65535) return Error(Code::kInvalidArgument, hint);
-  address.port = static_cast<uint16_t>(*number);
-  std::string_view host = text.substr(0, colon);
-  if (host.starts_with('[') && host.ends_with(']')) {
-    host = host.substr(1, host.size() - 2);
-  } else if (host.find(':') != std::string_view::npos) {
-    return Error(Code::kInvalidArgument, hint);
-  }
-  if (host.find_first_of("/@ []") != std::string_view::npos) {
-    return Error(Code::kInvalidArgument, hint);
-  }
-  address.host = std::string(host);
-  return address;
-}
-
 Status SetValue(const Value& value, const std::string& text) {
   return std::visit([&](const auto& v) { return Set(v, text); }, value);
 }

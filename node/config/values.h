@@ -10,19 +10,11 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/host_port.h"
 #include "base/status.h"
 #include "node/runtime/options.h"
 
 namespace raftkv {
-
-// host:port. The host may be empty in what the user writes (every interface, as in Go).
-struct HostPort {
-  std::string host;  // without the brackets of an IPv6 address
-  uint16_t port = 0;
-  std::string ToString() const;
-  bool IsWildcard() const;  // empty, 0.0.0.0 or ::
-};
-Result<HostPort> ParseHostPort(std::string_view text);
 
 // What a setting's value is, where it goes, and its limits.
 struct TextValue {
