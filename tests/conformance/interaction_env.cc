@@ -17,6 +17,8 @@ using raft::StorageApply;
 
 namespace {
 
+constexpr size_t kMaxRounds = 1000;
+
 Status Failed(std::string text) { return Status(Code::kInvalidArgument, std::move(text)); }
 
 // Local messages are not lost: no network is between.
@@ -35,9 +37,6 @@ std::string Header(NodeId id, std::string_view what) {
 }
 
 }  // namespace
-
-// Nothing that is printed depends on the seed: elections start when a directive says so.
-InteractionEnv::InteractionEnv() : random_(/*seed=*/1) {}
 
 Node& InteractionEnv::node(NodeId id) {
   CHECK(id != raft::kNone && id.value <= nodes_.size(), "there is no such node");
@@ -203,7 +202,10 @@ void InteractionEnv::StepMessage(Message message) {
 }
 
 Status InteractionEnv::Stabilize(const std::vector<NodeId>& ids) {
-  for (bool busy = true; busy;) {
+  size_t rounds = 0;
+  for (bool busy = true; busy; ++rounds) {
+    // Two nodes that take each other for the leader forward a proposal for ever.
+    if (rounds == kMaxRounds) return Failed("nodes do not come to rest");
     ASSIGN_OR_RETURN_STATUS(const bool took_ready, StabilizeReady(ids));
     const bool delivered = StabilizeMessages(ids);
     ASSIGN_OR_RETURN_STATUS(const bool appended, StabilizeAppendThreads(ids));

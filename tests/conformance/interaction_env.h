@@ -32,6 +32,12 @@ struct Node {
   std::deque<raft::Message> apply_work;   // StorageApply
 };
 
+// Randomized timeouts take their shortest value, so that `tick-election` means an election.
+class ShortestTimeouts final : public Random {
+ public:
+  uint64_t Next() override { return 0; }
+};
+
 class InteractionEnv {
  public:
   struct Recipient {
@@ -39,7 +45,7 @@ class InteractionEnv {
     bool drop = false;
   };
 
-  InteractionEnv();
+  InteractionEnv() = default;
   InteractionEnv(const InteractionEnv&) = delete;
   InteractionEnv& operator=(const InteractionEnv&) = delete;
 
@@ -92,7 +98,7 @@ class InteractionEnv {
   bool StabilizeApplyThreads(const std::vector<raft::NodeId>& ids);
 
   Output output_;
-  SeededRandom random_;
+  ShortestTimeouts random_;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<raft::Message> in_flight_;
 };
