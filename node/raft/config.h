@@ -51,6 +51,10 @@ struct Config {
   bool disable_proposal_forwarding = false;
   // Only for owners that serialize and verify configuration changes themselves.
   bool disable_conf_change_validation = false;
+  // A leader that is removed or demoted steps down as soon as it applies the change. The remaining
+  // voters may not have learned yet that it is committed; if their logs are also shorter than those
+  // of the members that were removed, they cannot elect a leader, for they still ask those. Without
+  // the option it leads on (and accepts no proposals) until its owner stops it.
   bool step_down_on_removal = false;
 
   // kInvalidArgument with etcd's error text.

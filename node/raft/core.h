@@ -101,7 +101,9 @@ class Core {
   // replaced by an empty entry, as in etcd; the owner sees that when it applies.
   StepResult ProposeConfChange(ConfChange change);
   // To be called when the entry of a configuration change is applied, unless the state machine
-  // refuses the change. A change without steps leaves the joint configuration.
+  // refuses the change. A change without steps leaves the joint configuration. Not to be called for
+  // entries before first_index(): a snapshot that has arrived meanwhile, and may still be on its
+  // way to the disk, has set a newer configuration.
   ConfState ApplyConfChange(const ConfChange& change);
 
   StepResult StartCampaign();

@@ -22,6 +22,7 @@ class MemoryLog : public LogReader {
   LogResult<std::vector<Entry>> entries(Index low, Index high, uint64_t max_bytes) const override;
   LogResult<Snapshot> snapshot() const override { return snapshot_; }
 
+  const Snapshot& stored_snapshot() const { return snapshot_; }
   const HardState& hard_state() const { return hard_state_; }
   void SetHardState(const HardState& state) { hard_state_ = state; }
   // Consecutive entries; replaces what is at their positions and everything after. What is
