@@ -1,0 +1,34 @@
+// Errors as RFC 9457 problem documents. The one table from raftkv::Code to HTTP statuses is here.
+//
+// Thread-safety: no shared state.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+#include "node/server/http.h"
+
+namespace raftkv::server {
+
+// Where an answer goes. The same failure asks for different reactions: a client whose condition
+// does not hold or whose node is blank goes by HTTP's rules for keys (412, 503: try another
+// node); for the admin API both are conflicts with the state of the cluster (409).
+enum class Audience { kClient, kAdmin };
+
+int HttpStatus(Code code, Audience audience);
+
+// The phrase of the status line. Only statuses that this server uses.
+std::string_view StatusText(int status);
+
+// {"type":"urn:raftkv:problem:...","title":...,"status":...,"detail":...,"code":...}. `code` is
+// CodeName(); answers that repeat safely later (429, 503) get a Retry-After.
+HttpResponse Problem(const Status& error, Audience audience);
+HttpResponse Problem(int status, Code code, std::string_view detail);
+// For refusals that HTTP itself names; the code follows from the status.
+HttpResponse Problem(int status, std::string_view detail);
+
+// 405 with Allow, e.g. "GET, HEAD".
+HttpResponse MethodNotAllowed(std::string_view allow);
+
+}  // namespace raftkv::server

@@ -1,0 +1,51 @@
+// The two HTTP listeners of a node: clients, and admin with health and metrics.
+//
+// Thread-safety: any thread; Stop once.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "node/server/dialect.h"
+#include "node/server/http.h"
+
+namespace prometheus {
+class Registry;
+}
+namespace raftkv::runtime {
+class Node;
+}
+
+namespace raftkv::server {
+
+struct ServerOptions {
+  std::string client_listen;  // host:port
+  std::string admin_listen;
+  Dialect dialect = Dialect::kNative;
+  size_t max_value_bytes = 1 << 20;
+  // Bounds every wait for the node: no leader, no quorum, a slow disk.
+  Duration request_timeout = std::chrono::seconds(5);
+  // Of the client listener; max_body_bytes follows from max_value_bytes.
+  Limits limits;
+  // The admin listener has its own, so that clients cannot shut operators out.
+  size_t max_admin_connections = 256;
+};
+
+class Server {
+ public:
+  // `node` and `registry` must outlive the server. Errors name the address that cannot be had.
+  static Result<std::unique_ptr<Server>> Start(const ServerOptions& options, runtime::Node* node,
+                                               const prometheus::Registry* registry);
+  virtual ~Server() = default;
+
+  // Ends the client listener first (see HttpServer::Stop), then the admin listener.
+  virtual void Stop(Duration grace) = 0;
+
+  virtual uint16_t client_port() const = 0;
+  virtual uint16_t admin_port() const = 0;
+};
+
+}  // namespace raftkv::server

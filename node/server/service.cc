@@ -1,0 +1,46 @@
+#include "node/server/service.h"
+
+namespace raftkv::server {
+namespace {
+
+constexpr size_t kWorkers = 4;
+constexpr size_t kMaxQueue = 1024;
+
+}  // namespace
+
+Service::Service(runtime::Node* node, Duration request_timeout, size_t max_value_bytes)
+    : node_(node),
+      request_timeout_(request_timeout),
+      max_value_bytes_(max_value_bytes),
+      executor_(kWorkers, kMaxQueue) {}
+
+void Service::Write(const ExchangePtr& exchange, v1::Command command,
+                    std::function<void(Result<kv::CommandResult>)> done) const {
+  auto continue_on_loop = [exchange, done = std::move(done)](Result<kv::CommandResult> result) {
+    exchange->Run([done, result = std::move(result)]() mutable { done(std::move(result)); });
+  };
+  node_->Write(std::move(command), Deadline(), std::move(continue_on_loop));
+}
+
+void Service::Barrier(const ExchangePtr& exchange, runtime::Consistency consistency,
+                      std::function<void(Status)> done) const {
+  auto continue_on_loop = [exchange, done = std::move(done)](Status status) {
+    exchange->Run([done, status = std::move(status)]() mutable { done(std::move(status)); });
+  };
+  node_->ReadBarrier(consistency, Deadline(), std::move(continue_on_loop));
+}
+
+void Service::RunBlocking(const ExchangePtr& exchange, std::function<void()> work) {
+  if (executor_.Submit(std::move(work))) return;
+  exchange->Respond(Problem(429, "Too many large requests wait already; nothing was done."));
+}
+
+Status CheckKey(std::string_view key) {
+  if (key.empty()) return Status(Code::kInvalidArgument, "The key is empty.");
+  if (key.size() <= kv::kMaxKeyBytes) return Status::Ok();
+  return Status(Code::kInvalidArgument, "The key has " + std::to_string(key.size()) +
+                                            " bytes; keys may have at most " +
+                                            std::to_string(kv::kMaxKeyBytes) + ".");
+}
+
+}  // namespace raftkv::server

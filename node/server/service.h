@@ -1,0 +1,56 @@
+// What the routes share: the node, limits of time and size, worker threads, and the way back from
+// the node's callbacks to the connection.
+//
+// Thread-safety: any thread.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "node/runtime/node.h"
+#include "node/server/executor.h"
+#include "node/server/http.h"
+#include "node/server/problem.h"
+#include "node/server/routes.h"
+
+namespace raftkv::server {
+
+class Service {
+ public:
+  Service(runtime::Node* node, Duration request_timeout, size_t max_value_bytes);
+
+  runtime::Node& node() const { return *node_; }
+  size_t max_value_bytes() const { return max_value_bytes_; }
+  MonotonicTime Deadline() const { return Clock::System().Now() + request_timeout_; }
+
+  // Both continue on the connection's event loop. A write is proposed once and never repeated.
+  void Write(const ExchangePtr& exchange, v1::Command command,
+             std::function<void(Result<kv::CommandResult>)> done) const;
+  void Barrier(const ExchangePtr& exchange, runtime::Consistency consistency,
+               std::function<void(Status)> done) const;
+
+  // Runs `work` on a worker thread, where it may block. If too much waits: answers 429.
+  void RunBlocking(const ExchangePtr& exchange, std::function<void()> work);
+
+ private:
+  runtime::Node* const node_;
+  const Duration request_timeout_;
+  const size_t max_value_bytes_;
+  Executor executor_;
+};
+
+// Checks the size of a key that a client gave.
+Status CheckKey(std::string_view key);
+
+inline void SetRoute(const ExchangePtr& exchange, Route route) {
+  exchange->route = static_cast<int>(route);
+}
+
+// Answers a client's request with the problem that `error` is.
+inline void RespondError(const ExchangePtr& exchange, const Status& error) {
+  exchange->Respond(Problem(error, Audience::kClient));
+}
+
+}  // namespace raftkv::server

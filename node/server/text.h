@@ -1,0 +1,42 @@
+// Small text functions of the HTTP server: ASCII only, whatever the locale.
+//
+// Thread-safety: no shared state.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "node/server/http.h"
+
+namespace raftkv::server {
+
+constexpr bool IsDigit(char c) { return c >= '0' && c <= '9'; }
+constexpr char ToLower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
+
+bool IsTokenChar(char c);            // RFC 9110, section 5.6.2
+bool IsToken(std::string_view text);  // not empty
+bool EqualsIgnoreCase(std::string_view a, std::string_view b);
+bool StartsWithIgnoreCase(std::string_view text, std::string_view prefix);
+std::string_view TrimWhiteSpace(std::string_view text);  // spaces and tabs
+
+// A decimal number without sign or white space.
+std::optional<uint64_t> ParseDecimal(std::string_view text);
+// Exactly 16 hexadecimal digits: how member and cluster ids are written.
+std::optional<uint64_t> ParseId(std::string_view text);
+std::string FormatId(uint64_t id);
+
+// RFC 3986, section 2.1. A '%' without two hexadecimal digits is kInvalidArgument; '+' is a plus.
+Result<std::string> PercentDecode(std::string_view text);
+// Everything but letters, digits and "-._~/" is encoded.
+std::string PercentEncode(std::string_view bytes);
+// name=value&name=value. Empty pairs are skipped; a name without '=' has an empty value.
+Result<std::vector<QueryParameter>> ParseQuery(std::string_view query);
+
+bool IsUtf8(std::string_view bytes);  // well-formed: no overlong forms, no surrogates
+std::string Base64(std::string_view bytes);
+
+}  // namespace raftkv::server
