@@ -128,7 +128,8 @@ std::vector<CommandResult> TestMachine::DoAll(const std::vector<v1::Command>& co
     entries.push_back(CommandEntry(next_index() + entries.size(), command));
   }
   std::vector<CommandResult> results;
-  for (ApplyResult& result : machine_->Apply(entries).value()) results.push_back(*result.command);
+  const auto applied = machine_->Apply(entries).value();
+  for (const ApplyResult& result : applied) results.push_back(*result.command);
   return results;
 }
 

@@ -44,7 +44,8 @@ TEST(TxnTest, AllChangesAreOneRevision) {
   EXPECT_TRUE(result.succeeded);
   EXPECT_EQ(result.revision, 5u);
   EXPECT_EQ(result.deleted, 2u);
-  for (const KeyValue& item : machine->Range({}).value().items) {
+  const RangeResult range = machine->Range({}).value();
+  for (const KeyValue& item : range.items) {
     EXPECT_EQ(item.mod_revision, 5u);
   }
   EXPECT_EQ(machine.Value("a", 4), "1");
