@@ -15,23 +15,20 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "node/runtime/options.h"
+#include "node/server/http.h"
 
 namespace raftkv {
-
-struct HttpConfig {
-  uint64_t max_value_bytes = 1 << 20;
-  uint64_t max_connections = 1024;
-  Duration request_timeout = std::chrono::seconds(5);
-  Duration idle_timeout = std::chrono::seconds(60);
-};
 
 struct NodeConfig {
   runtime::Options node;
   std::string client_listen = "127.0.0.1:7070";
   std::string admin_listen = "127.0.0.1:7072";
-  HttpConfig http;
-  std::string log_level = "info";
-  std::string log_format = "text";
+  std::string client_dialect = "native";  // see server::ParseDialect
+  uint64_t max_value_bytes = 1 << 20;
+  Duration request_timeout = std::chrono::seconds(5);
+  server::Limits http;
+  std::string log_level = "info";   // see log::ParseLevel
+  std::string log_format = "text";  // see log::ParseFormat
   Duration stop_grace = std::chrono::seconds(10);
 
   NodeConfig();  // the defaults that options.h leaves empty

@@ -98,6 +98,7 @@ Result<SeedSettings> TranslateRaftexample(const Given& given) {
 
   SeedSettings out;
   AddAddresses(peers[number - 1], *client, "--cluster", "--port", &out);
+  out.explicit_settings.push_back({"client.dialect", "raftexample", "--port"});
   out.explicit_settings.push_back({"name", id, "--id"});
   out.defaults.push_back({"data_dir", "raftexample-" + id, "--id"});
 
@@ -161,6 +162,7 @@ Result<SeedSettings> TranslateRaft(const Given& given) {
   ASSIGN_OR_RETURN(const HostPort client, ParseFlagAddress(given, "api"));
   SeedSettings out;
   AddAddresses(peer, client, "-raft", "-api", &out);
+  out.explicit_settings.push_back({"client.dialect", "shaj13", "-api"});
   const std::string name = "raft-" + std::to_string(peer.port);
   out.defaults.push_back({"name", name, "-raft"});
   if (given.contains("state_dir")) {

@@ -35,6 +35,7 @@ TEST(SeedFlagsTest, RaftexampleSingleNode) {
   EXPECT_EQ(config.client_listen, ":12380");
   EXPECT_EQ(config.node.client_advertise, "127.0.0.1:12380");
   EXPECT_EQ(config.admin_listen, "127.0.0.1:0");
+  EXPECT_EQ(config.client_dialect, "raftexample");
   EXPECT_EQ(config.node.bootstrap.mode, Bootstrap::Mode::kSingle);
 }
 
@@ -86,6 +87,7 @@ TEST(SeedFlagsTest, KvstoreBootstrapsAndJoins) {
   EXPECT_EQ(first.node.peer_advertise, "localhost:9001");
   EXPECT_EQ(first.client_listen, ":8001");
   EXPECT_EQ(first.admin_listen, "127.0.0.1:0");
+  EXPECT_EQ(first.client_dialect, "native");
   EXPECT_EQ(first.node.bootstrap.mode, Bootstrap::Mode::kSingle);
 
   const NodeConfig second = Config(
@@ -116,6 +118,7 @@ TEST(SeedFlagsTest, KvstoreRefusesWhatCannotBe) {
 TEST(SeedFlagsTest, RaftTutorialStartsAndJoins) {
   const NodeConfig first = Config({"-state_dir=/tmp/x/1", "-raft", ":8080", "-api", ":9090"});
   EXPECT_EQ(first.node.name, "raft-8080");
+  EXPECT_EQ(first.client_dialect, "shaj13");
   EXPECT_EQ(first.node.data_dir, "/tmp/x/1");
   EXPECT_EQ(first.node.peer_listen, ":8080");
   EXPECT_EQ(first.node.peer_advertise, "127.0.0.1:8080");

@@ -38,6 +38,9 @@ SettingGroup MakeListeners(NodeConfig* c) {
        {"client.advertise", AddressValue{&c->node.client_advertise},
         "The HTTP address that the member list shows for this member.",
         "client.listen, unless that is every interface"},
+       {"client.dialect", ChoiceValue{&c->client_dialect, {"native", "raftexample", "shaj13"}},
+        "Routes of another program that are served beside /kv and /cluster. The flags of those "
+        "programs (below) set it."},
        {"peer.listen", AddressValue{&c->node.peer_listen}, "Where other members connect."},
        {"peer.advertise", AddressValue{&c->node.peer_advertise},
         "The address at which the other members reach this one. Needed where peer.listen is every "
@@ -136,16 +139,29 @@ SettingGroup MakeHistory(NodeConfig* c) {
 }
 
 SettingGroup MakeHttp(NodeConfig* c) {
-  return {"HTTP",
-          {{"http.max_value_bytes", BytesValue{&c->http.max_value_bytes, kKiB, 16 * kMiB},
-            "Largest value of a key; beyond it 413. The same on every member."},
-           {"http.max_connections", CountValue{&c->http.max_connections, 8, 100'000},
-            "Most client connections at once; further ones are closed."},
-           {"http.request_timeout",
-            DurationValue{&c->http.request_timeout, milliseconds(10), minutes(10)},
-            "Longest wait for the cluster before a request is answered with 503 or 504."},
-           {"http.idle_timeout", DurationValue{&c->http.idle_timeout, seconds(1), hours(24)},
-            "Connections without a request for this long are closed."}}};
+  server::Limits& h = c->http;
+  return {
+      "HTTP (of the client address)",
+      {{"http.max_value_bytes", BytesValue{&c->max_value_bytes, kKiB, 16 * kMiB},
+        "Largest value of a key; beyond it 413. The same on every member."},
+       {"http.request_timeout", DurationValue{&c->request_timeout, milliseconds(10), minutes(10)},
+        "Longest wait for the cluster before a request is answered with 503 or 504."},
+       {"http.max_connections", CountValue{&h.max_connections, 8, 100'000},
+        "Most connections at once; further ones are answered with 503 and closed."},
+       {"http.max_in_flight", CountValue{&h.max_in_flight, 1, 1'000'000},
+        "Most requests being worked on at once; beyond it 429."},
+       {"http.max_buffered_bytes", BytesValue{&h.max_buffered_bytes, kMiB, 16 * kGiB},
+        "Most bytes of request bodies and unsent answers, all together; beyond it 503."},
+       {"http.head_timeout", DurationValue{&h.head_timeout, milliseconds(10), hours(1)},
+        "Longest time from the first byte of a request to the end of its headers; then 408."},
+       {"http.body_timeout", DurationValue{&h.body_timeout, milliseconds(10), hours(1)},
+        "Longest time for the body of a request; then 408."},
+       {"http.idle_timeout", DurationValue{&h.idle_timeout, milliseconds(10), hours(24)},
+        "Connections without a request for this long are closed."},
+       {"http.write_timeout", DurationValue{&h.write_timeout, milliseconds(10), hours(1)},
+        "Connections whose client takes no byte of an answer for this long are closed."},
+       {"http.event_loops", IntValue{&h.event_loops, 0, 16},
+        "Threads that serve connections. 0: half of the processors, 1 to 4."}}};
 }
 
 SettingGroup MakeProcess(NodeConfig* c) {
