@@ -3,7 +3,8 @@
 // connection it dialed); snapshots have connections of their own.
 //
 // Delivery: in order on one connection, at most once, lossy: what does not fit the bounded queue of
-// a peer, or is on the way when a connection breaks, is gone (Raft and callers with deadlines cope).
+// a peer, or is on the way when a connection breaks, is gone (Raft and callers with deadlines
+// cope).
 //
 // Threads: everything runs on the io_context given by the owner; it must be run by exactly one
 // thread, and every method must be called on that thread. Handler methods are called there too.
@@ -77,10 +78,20 @@ struct Options {
   Duration redial_min = std::chrono::milliseconds(50);
   Duration redial_max = std::chrono::seconds(1);
   Duration call_timeout = std::chrono::seconds(5);
+  // Streams are pinged at this interval; one on which nothing moves for silence_limit is dead.
+  Duration ping_interval = std::chrono::seconds(1);
+  Duration silence_limit = std::chrono::seconds(5);
+  // Bounds of inbound connections: of all, of those in the handshake (the oldest gives way), and of
+  // those on which strangers call (likewise).
+  size_t max_connections = 1024;
+  size_t max_handshakes = 64;
+  size_t max_stranger_calls = 64;
+  // A snapshot transfer that does not move for this long is given up.
+  Duration snapshot_idle_limit = std::chrono::seconds(60);
   // 0: unlimited.
   uint64_t snapshot_bytes_per_second = 0;
   uint64_t max_snapshot_bytes = uint64_t{1} << 40;
-  std::string snapshots_dir;   // where received snapshots are put together
+  std::string snapshots_dir;  // where received snapshots are put together
 };
 
 struct PeerStats {
@@ -125,9 +136,11 @@ class Transport {
   // Calls whoever listens at `address`, on a connection of its own.
   virtual void CallAddress(const std::string& address, v1::PeerCall call,
                            std::function<void(Result<v1::PeerReply>)> done) = 0;
-  // Streams the checkpoint in `dir` to message.to. At most one at a time for each peer.
+  // Streams the checkpoint in `dir`, whose SnapshotManifest the message carries, to message.to. One
+  // at a time for each peer: a newer one takes the place of an older (no OnSnapshotSent for that).
   virtual void SendSnapshot(raft::Message message, std::string dir) = 0;
 
+  // Messages to ids that are no peers count as dropped ones of raft::kNone.
   virtual std::map<raft::NodeId, PeerStats> stats() const = 0;
 };
 

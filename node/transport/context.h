@@ -1,0 +1,90 @@
+// What the parts of one transport share.
+//
+// Thread-safety: io thread only.
+#pragma once
+
+#include <asio/io_context.hpp>
+#include <deque>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "base/random.h"
+#include "node/transport/address.h"
+#include "node/transport/connection.h"
+#include "node/transport/file_thread.h"
+#include "node/transport/transport.h"
+
+namespace raftkv::transport {
+
+// The first frame of either side, before the other is known to be a member.
+inline constexpr size_t kMaxHandshakeBytes = 4 << 10;
+// A call on a connection of its own, and its reply.
+inline constexpr size_t kMaxStrangerCallBytes = 1 << 20;
+// Offers (with the manifest of all files) and chunks.
+inline constexpr size_t kMaxSnapshotFrameBytes = 8 << 20;
+
+// Remembers what has been said about whom, so that the same trouble is logged once.
+//
+// Forgets everything when it knows too many: strangers choose how many they are.
+class LoggedOnce {
+ public:
+  // True the first time since Forget(whom).
+  bool First(const std::string& whom, const std::string& what) {
+    if (said_.size() >= kMax) said_.clear();
+    return said_.emplace(whom, what).second;
+  }
+  void Forget(const std::string& whom) {
+    said_.erase(said_.lower_bound({whom, ""}), said_.upper_bound({whom, "\xff"}));
+  }
+
+ private:
+  static constexpr size_t kMax = 1024;
+  std::set<std::pair<std::string, std::string>> said_;
+};
+
+struct Context {
+  Context(asio::io_context& io_context, const Options& opts, Handler* h)
+      : io(io_context),
+        options(opts),
+        handler(h),
+        random(SystemEntropy()),
+        resolver(std::make_shared<Resolver>(io_context)),
+        files(std::make_shared<FileThread>(io_context)) {}
+
+  ConnectionOptions connection_options() const {
+    return {.max_queued_bytes = options.max_queued_bytes_per_peer,
+            .tick = options.ping_interval,
+            .silence_limit = options.silence_limit};
+  }
+
+  // Closes a connection once what is queued has left; the oldest of too many that are leaving is
+  // closed at once.
+  void CloseWhenSent(std::shared_ptr<Connection> connection) {
+    std::erase_if(leaving, [](const auto& other) { return other->closed(); });
+    if (leaving.size() >= kMaxLeaving) {
+      leaving.front()->Close();
+      leaving.pop_front();
+    }
+    connection->CloseWhenSent();
+    leaving.push_back(std::move(connection));
+  }
+
+  static constexpr size_t kMaxLeaving = 64;
+
+  asio::io_context& io;
+  const Options options;
+  Handler* const handler;
+  SeededRandom random;
+  LocalIdentity identity;
+  LoggedOnce logged;
+  std::deque<std::shared_ptr<Connection>> leaving;
+  bool stopped = false;  // no handler call from now on
+  const std::shared_ptr<Resolver> resolver;
+  const std::shared_ptr<FileThread> files;
+};
+
+using ContextPtr = std::shared_ptr<Context>;
+
+}  // namespace raftkv::transport

@@ -1,0 +1,40 @@
+#include "node/transport/file_thread.h"
+
+namespace raftkv::transport {
+
+void FileThread::Run(Task work, Task then) {
+  std::lock_guard lock(mutex_);
+  if (stopping_) return;
+  tasks_.emplace_back(std::move(work), std::move(then));
+  if (!thread_.joinable()) thread_ = std::thread([this] { Loop(); });
+  wake_.notify_one();
+}
+
+void FileThread::Stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+    wake_.notify_one();
+  }
+  if (thread_.joinable()) thread_.join();
+  tasks_.clear();
+}
+
+void FileThread::Loop() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    wake_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
+    if (stopping_) return;
+    auto [work, then] = std::move(tasks_.front());
+    tasks_.pop_front();
+    lock.unlock();
+    work();
+    // What the task holds may own sockets: it goes back to the io thread before it is destroyed.
+    asio::post(io_, [done_work = std::move(work), next = std::move(then)] {
+      if (next) next();
+    });
+    lock.lock();
+  }
+}
+
+}  // namespace raftkv::transport
