@@ -40,11 +40,11 @@ TestNode::TestNode(const TestNodeOptions& options) : random_(options.seed * 1000
   log_.SetHardState(options.hard_state);
   config_.id = NodeId(options.id);
   config_.max_inflight_messages = 256;
-  if (options.tweak) options.tweak(config_);
-  Restart();
+  Restart(options.tweak);
 }
 
-void TestNode::Restart() {
+void TestNode::Restart(const std::function<void(Config&)>& tweak) {
+  if (tweak) tweak(config_);
   config_.log = &log_;
   config_.logger = &logger_;
   config_.random = &random_;

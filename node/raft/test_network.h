@@ -79,8 +79,8 @@ class TestNode {
   std::vector<Message> BecomeLeader();
   // Follows `leader` at `term`.
   void BecomeFollower(uint64_t term, uint64_t leader);
-  // Restarts from the stable log.
-  void Restart();
+  // Restarts from the stable log; with `tweak`, with other settings.
+  void Restart(const std::function<void(Config&)>& tweak = {});
   // Makes a snapshot of the applied state and drops the log up to it.
   void SnapshotAndCompact();
 
