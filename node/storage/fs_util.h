@@ -57,6 +57,8 @@ Result<std::string> ReadFile(const std::string& path);
 // Names in `dir` without "." and "..", sorted; empty if it does not exist.
 Result<std::vector<std::string>> ListDir(const std::string& dir);
 bool Exists(const std::string& path);
+// The sizes of the files in `dir`, together; what vanishes meanwhile does not count.
+uint64_t DirBytes(const std::string& dir);
 // With everything below; fine if it does not exist.
 Status RemoveTree(const std::string& path);
 // The directory part; "." if there is none.

@@ -6,11 +6,14 @@
 // finished call wrote. No lock is held while the disk works.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -24,7 +27,9 @@ namespace raftkv::storage {
 struct LogWrite {
   std::vector<raft::Entry> entries;
   std::optional<raft::HardState> hard_state;
-  bool sync = true;  // false: a changed commit index alone need not be durable
+  // false: a changed commit index alone need not be durable; it is written with the next durable
+  // write. Entries, terms and votes are synced whatever this says.
+  bool sync = true;
 };
 
 struct LogStats {
@@ -45,7 +50,7 @@ class LogStorage {
   virtual Status Reset(raft::EntryId snapshot, const raft::HardState& hard_state) = 0;
 
   // Drops entries up to and including `index` (<= the flushed applied index of the state store).
-  // Not necessarily durable on return; repeated after a crash by whoever wants it.
+  // Durable on return (files must not go before the record that says so). Idempotent.
   virtual Status TruncatePrefix(raft::Index index) = 0;
 
   virtual raft::HardState hard_state() const = 0;
@@ -64,8 +69,15 @@ class LogStorage {
 struct LogOptions {
   // Entries kept in memory for peers that lag a little.
   uint64_t cache_bytes = 16 << 20;
+  // One memtable of the log database; up to three are in memory while the disk is slow.
+  uint64_t write_buffer_bytes = 4 << 20;
   // Called when a stored record turns out damaged while running. Must not return.
   void (*on_fatal)(const Status&) = nullptr;
+  // Called after each durable write, on the thread that wrote: how long the write to the operating
+  // system and the sync took.
+  std::function<void(std::chrono::nanoseconds write, std::chrono::nanoseconds sync)> on_append;
+  // Called while opening with what a person should know: a torn tail was cut.
+  std::function<void(std::string_view)> on_notice;
 };
 
 // Opens (or makes) the log database under `path` and verifies what it holds: a torn tail is cut and

@@ -5,9 +5,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "node/storage/fs_util.h"
@@ -45,10 +47,63 @@ inline int RunInChild(const std::function<void()>& body) {
   return status;
 }
 
+// This test program, running one (disabled) test in a process of its own: a forked child of a
+// process that uses RocksDB would lack its threads. `environment` is added to ours.
+class Subprocess {
+ public:
+  using Environment = std::vector<std::pair<std::string, std::string>>;
+  Subprocess(const std::string& test, const Environment& environment) {
+    int fds[2];
+    if (::pipe(fds) != 0) std::abort();
+    const std::string filter = "--gtest_filter=" + test;
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::dup2(fds[1], kPipe);
+      for (const auto& [name, value] : environment) ::setenv(name.c_str(), value.c_str(), 1);
+      ::execl("/proc/self/exe", "child", filter.c_str(), "--gtest_also_run_disabled_tests",
+              "--gtest_brief=1", nullptr);
+      ::_exit(127);
+    }
+    ::close(fds[1]);
+    pipe_ = fds[0];
+  }
+  ~Subprocess() {
+    Kill();
+    ::close(pipe_);
+  }
+  Subprocess(const Subprocess&) = delete;
+  Subprocess& operator=(const Subprocess&) = delete;
+
+  // Where the child writes what the parent shall read.
+  static constexpr int kPipe = 100;
+  int pipe() const { return pipe_; }
+  // waitpid's status; SIGKILL first.
+  int Kill() {
+    if (pid_ > 0) ::kill(pid_, SIGKILL);
+    return Wait();
+  }
+  int Wait() {
+    if (pid_ > 0) ::waitpid(std::exchange(pid_, -1), &status_, 0);
+    return status_;
+  }
+
+ private:
+  pid_t pid_;
+  int pipe_;
+  int status_ = 0;
+};
+
+// Its exit status: 0 if the test passed.
+inline int RunSelf(const std::string& test, const Subprocess::Environment& environment) {
+  Subprocess child(test, environment);
+  return WEXITSTATUS(child.Wait());
+}
+
 // Files in `dir` with this extension (".log", ".sst"), sorted by name, as full paths.
 inline std::vector<std::string> FilesWith(const std::string& dir, const std::string& extension) {
   std::vector<std::string> paths;
-  for (const std::string& name : ListDir(dir).value()) {
+  const std::vector<std::string> names = ListDir(dir).value();
+  for (const std::string& name : names) {
     if (name.ends_with(extension)) paths.push_back(dir + "/" + name);
   }
   return paths;

@@ -1,0 +1,17 @@
+// OpenRocksLog on a file system of the caller's choice: how tests inject faults.
+#pragma once
+
+#include <rocksdb/file_system.h>
+
+#include <memory>
+#include <string>
+
+#include "node/storage/log_storage.h"
+
+namespace raftkv::storage {
+
+Result<std::unique_ptr<LogStorage>> OpenRocksLogOn(
+    const std::string& path, const LogOptions& options,
+    const std::shared_ptr<rocksdb::FileSystem>& file_system);
+
+}  // namespace raftkv::storage
