@@ -35,6 +35,7 @@ void AddOptions(CLI::App& app, Settings& s) {
   app.add_option("--endpoints", s.endpoints,
                  "HOST:PORT,...: clients are spread over them round robin")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->capture_default_str();
   app.add_option("--clients", s.load.clients, "connections, each with one request under way")
       ->capture_default_str();

@@ -1,0 +1,257 @@
+// member list, add, promote, demote, remove, replace.
+//
+// Every change names the configuration index it was decided on, so that two people (or an operator)
+// who change the membership at once do not undo each other's work: the second gets a conflict.
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <ostream>
+#include <thread>
+
+#include "ctl/cluster_view.h"
+#include "ctl/session.h"
+#include "ctl/table.h"
+#include "ctl/text.h"
+
+namespace raftkv::ctl {
+namespace {
+
+using client::FormatId;
+using Json = nlohmann::ordered_json;
+
+struct MemberArgs {
+  std::vector<std::string> members;  // IDs or names
+  v1::Member added;
+  std::string id;
+  std::string peer_address;
+  std::string name;
+  std::string client_address;
+  bool voter = false;
+  bool force = false;
+  double wait_s = 60;
+};
+using ArgsPtr = std::shared_ptr<MemberArgs>;
+
+Status ListMembers(const Session& session) {
+  ASSIGN_OR_RETURN_STATUS(client::Admin admin, session.MakeAdmin());
+  ASSIGN_OR_RETURN_STATUS(v1::StatusResponse status, admin.Status());
+  ClusterView view = ViewOf(status);
+  if (session.format == Format::kRaw) {
+    for (const MemberView& row : view.members) session.out << FormatId(row.member.id()) << '\n';
+    return Status::Ok();
+  }
+  if (session.format == Format::kJson) {
+    Json out = {{"cluster_id", FormatId(view.cluster.cluster_id())},
+                {"config_index", view.cluster.config_index()},
+                {"members", Json::array()}};
+    for (const MemberView& row : view.members) {
+      out["members"].push_back({{"id", FormatId(row.member.id())},
+                                {"name", row.member.name()},
+                                {"kind", row.kind},
+                                {"leader", row.member.id() == view.leader},
+                                {"peer_address", row.member.peer_address()},
+                                {"client_address", row.member.client_address()}});
+    }
+    session.out << out.dump(2) << '\n';
+    return Status::Ok();
+  }
+  Table table({"ID", "NAME", "KIND", "LEADER", "PEER ADDRESS", "CLIENT ADDRESS"});
+  for (const MemberView& row : view.members)
+    table.Add({FormatId(row.member.id()), row.member.name(), row.kind,
+               row.member.id() == view.leader ? "yes" : "", row.member.peer_address(),
+               row.member.client_address()});
+  table.Print(session.out);
+  return Status::Ok();
+}
+
+std::string Ids(const google::protobuf::RepeatedField<uint64_t>& ids) {
+  std::string out;
+  for (uint64_t id : ids) out += (out.empty() ? "" : ",") + FormatId(id);
+  return out.empty() ? "none" : out;
+}
+
+void PrintChange(const Session& session, const v1::ChangeMembershipResponse& response) {
+  if (session.format == Format::kTable) {
+    session.out << "voters " << Ids(response.conf().voters()) << "; learners "
+                << Ids(response.conf().learners()) << '\n';
+    return;
+  }
+  if (session.format == Format::kRaw) {
+    session.out << response.config_index() << '\n';
+    return;
+  }
+  Json out = {{"config_index", response.config_index()},
+              {"voters", Json::array()},
+              {"learners", Json::array()}};
+  for (uint64_t id : response.conf().voters()) out["voters"].push_back(FormatId(id));
+  for (uint64_t id : response.conf().learners()) out["learners"].push_back(FormatId(id));
+  session.out << out << '\n';
+}
+
+Result<v1::Member> NewMember(const MemberArgs& args) {
+  v1::Member member;
+  if (!args.id.empty()) {
+    auto id = client::ParseId(args.id);
+    if (!id) return Error(Code::kInvalidArgument, "a member ID has 16 hexadecimal digits");
+    member.set_id(*id);
+  }
+  if (auto address = client::ParseEndpoint(args.peer_address); !address)
+    return Error(address.error());
+  member.set_peer_address(args.peer_address);
+  member.set_name(args.name);
+  member.set_client_address(args.client_address);
+  return member;
+}
+
+Status AddMember(const Session& session, const MemberArgs& args) {
+  ASSIGN_OR_RETURN_STATUS(v1::Member member, NewMember(args));
+  ASSIGN_OR_RETURN_STATUS(client::Admin admin, session.MakeAdmin());
+  ASSIGN_OR_RETURN_STATUS(v1::StatusResponse status, admin.Status());
+  v1::ChangeMembershipRequest request;
+  request.set_expected_config_index(status.cluster().config_index());
+  request.set_force(args.force);
+  *(args.voter ? request.add_add_voters() : request.add_add_learners()) = member;
+  ASSIGN_OR_RETURN_STATUS(auto response, admin.ChangeMembership(request));
+  PrintChange(session, response);
+  return Status::Ok();
+}
+
+enum class Change { kPromote, kDemote, kRemove };
+
+// All of them in one joint change.
+Status ChangeMembers(const Session& session, const MemberArgs& args, Change change) {
+  ASSIGN_OR_RETURN_STATUS(client::Admin admin, session.MakeAdmin());
+  ASSIGN_OR_RETURN_STATUS(v1::StatusResponse status, admin.Status());
+  v1::ChangeMembershipRequest request;
+  request.set_expected_config_index(status.cluster().config_index());
+  request.set_force(args.force);
+  for (const std::string& text : args.members) {
+    ASSIGN_OR_RETURN_STATUS(v1::Member member, FindMember(status.cluster(), text));
+    switch (change) {
+      case Change::kPromote:
+        request.add_promote(member.id());
+        break;
+      case Change::kDemote:
+        request.add_demote(member.id());
+        break;
+      case Change::kRemove:
+        request.add_remove(member.id());
+    }
+  }
+  ASSIGN_OR_RETURN_STATUS(auto response, admin.ChangeMembership(request));
+  PrintChange(session, response);
+  return Status::Ok();
+}
+
+const v1::Member* AtAddress(const v1::ClusterState& cluster, const std::string& peer_address) {
+  for (const v1::Member& member : cluster.members())
+    if (member.peer_address() == peer_address) return &member;
+  return nullptr;
+}
+
+// The member at the new address: made a learner unless it is a member already (a repeated command).
+Result<v1::Member> EnsureLearner(client::Admin& admin, const MemberArgs& args,
+                                 const v1::ClusterState& cluster) {
+  if (const v1::Member* there = AtAddress(cluster, args.peer_address)) return *there;
+  v1::ChangeMembershipRequest request;
+  request.set_expected_config_index(cluster.config_index());
+  ASSIGN_OR_RETURN(*request.add_add_learners(), NewMember(args));
+  ASSIGN_OR_RETURN(auto response, admin.ChangeMembership(request));
+  ASSIGN_OR_RETURN(v1::StatusResponse status, admin.Status());
+  if (const v1::Member* there = AtAddress(status.cluster(), args.peer_address)) return *there;
+  return Error(Code::kUnavailable, "the node at " + args.peer_address +
+                                       " is not in the member list yet; repeat the command");
+}
+
+// Swaps the two in one joint change, as soon as the new one has caught up: the number of voters
+// that can fail never shrinks.
+Status Replace(const Session& session, const MemberArgs& args) {
+  ASSIGN_OR_RETURN_STATUS(client::Admin admin, session.MakeAdmin());
+  ASSIGN_OR_RETURN_STATUS(v1::StatusResponse status, admin.Status());
+  ASSIGN_OR_RETURN_STATUS(v1::Member old, FindMember(status.cluster(), args.members.at(0)));
+  ASSIGN_OR_RETURN_STATUS(v1::Member added, EnsureLearner(admin, args, status.cluster()));
+  if (added.id() == old.id())
+    return Status(Code::kInvalidArgument, "the new address is the old member's own");
+  auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(args.wait_s);
+  while (true) {
+    ASSIGN_OR_RETURN_STATUS(v1::StatusResponse now, admin.Status());
+    v1::ChangeMembershipRequest request;
+    request.set_expected_config_index(now.cluster().config_index());
+    request.add_remove(old.id());
+    const auto& conf = now.cluster().conf();
+    bool was_voter = std::count(conf.voters().begin(), conf.voters().end(), old.id()) > 0;
+    bool is_voter = std::count(conf.voters().begin(), conf.voters().end(), added.id()) > 0;
+    if (was_voter && !is_voter) request.add_promote(added.id());
+    auto response = admin.ChangeMembership(request);
+    if (response) {
+      PrintChange(session, *response);
+      return Status::Ok();
+    }
+    // "Has not caught up yet" is the one refusal that time mends.
+    bool wait = response.error().code() == Code::kFailedPrecondition &&
+                std::chrono::steady_clock::now() < deadline;
+    if (!wait)
+      return Status(response.error().code(), response.error().message() + "; " +
+                                                 FormatId(added.id()) +
+                                                 " stays a learner: repeat the command to go on");
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  }
+}
+
+void AddNodeOptions(CLI::App* command, const ArgsPtr& args) {
+  command->add_option("--name", args->name, "for people (default: as the node calls itself)");
+  command->add_option("--client-address", args->client_address,
+                      "HOST:PORT of its HTTP API (default: as the node says)");
+  command->add_option("--id", args->id, "16 hexadecimal digits (default: as the node says)");
+}
+
+void AddChangeCommand(CLI::App* parent, Session& session, const char* name, const char* help,
+                      Change change) {
+  auto args = std::make_shared<MemberArgs>();
+  CLI::App* command = parent->add_subcommand(name, help);
+  command->add_option("member", args->members, "IDs or names; all in one joint change")->required();
+  if (change == Change::kPromote)
+    command->add_flag("--force", args->force, "although it has not caught up");
+  command->callback([&session, args, change] {
+    session.action = [&session, args, change] { return ChangeMembers(session, *args, change); };
+  });
+}
+
+}  // namespace
+
+void AddMemberCommands(CLI::App& app, Session& session) {
+  CLI::App* member = app.add_subcommand("member", "list and change the members");
+  member->require_subcommand(1);
+  CLI::App* list = member->add_subcommand("list", "who belongs to the cluster");
+  list->callback([&session] { session.action = [&session] { return ListMembers(session); }; });
+
+  auto add_args = std::make_shared<MemberArgs>();
+  CLI::App* add = member->add_subcommand("add", "add a node that waits with an empty directory");
+  add->add_option("peer", add_args->peer_address, "HOST:PORT of its peer listener")->required();
+  AddNodeOptions(add, add_args);
+  add->add_flag("--voter", add_args->voter, "as a voter at once (default: as a learner)");
+  add->add_flag("--force", add_args->force, "as a voter although it has not caught up");
+  add->callback([&session, add_args] {
+    session.action = [&session, add_args] { return AddMember(session, *add_args); };
+  });
+  AddChangeCommand(member, session, "promote", "learners to voters", Change::kPromote);
+  AddChangeCommand(member, session, "demote", "voters to learners", Change::kDemote);
+  AddChangeCommand(member, session, "remove", "remove for ever: the ID never comes back",
+                   Change::kRemove);
+
+  auto replace_args = std::make_shared<MemberArgs>();
+  CLI::App* replace = member->add_subcommand(
+      "replace", "add a node, wait until it has caught up, then swap it for a member");
+  replace->add_option("old", replace_args->members, "ID or name")->required()->expected(1);
+  replace
+      ->add_option("peer", replace_args->peer_address, "HOST:PORT of the new one's peer listener")
+      ->required();
+  AddNodeOptions(replace, replace_args);
+  replace->add_option("--wait", replace_args->wait_s, "seconds for the new one to catch up")
+      ->capture_default_str();
+  replace->callback([&session, replace_args] {
+    session.action = [&session, replace_args] { return Replace(session, *replace_args); };
+  });
+}
+
+}  // namespace raftkv::ctl

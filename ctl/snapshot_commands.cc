@@ -1,0 +1,193 @@
+// snapshot save, inspect, take.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "ctl/session.h"
+#include "ctl/table.h"
+#include "ctl/text.h"
+#include "node/storage/snapshot_stream.h"
+
+namespace raftkv::ctl {
+namespace {
+
+using client::FormatId;
+using Json = nlohmann::ordered_json;
+
+Status OsError(const std::string& what) {
+  return Status(Code::kIoError, what + ": " + std::strerror(errno));
+}
+
+// A file that appears under its name only when it is complete and on disk.
+class NewFile {
+ public:
+  static Result<std::unique_ptr<NewFile>> Create(const std::string& path) {
+    auto file = std::unique_ptr<NewFile>(new NewFile(path));
+    // Readable by the owner alone: it holds everything that the cluster holds.
+    file->fd_ = open(file->partial_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (file->fd_ < 0) return Error(OsError("cannot write " + file->partial_));
+    return file;
+  }
+  ~NewFile() {
+    if (fd_ >= 0) close(fd_);
+    if (!done_) unlink(partial_.c_str());
+  }
+
+  Status Append(std::string_view bytes) {
+    while (!bytes.empty()) {
+      ssize_t n = write(fd_, bytes.data(), bytes.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return OsError("cannot write " + partial_);
+      bytes.remove_prefix(static_cast<size_t>(n));
+    }
+    return Status::Ok();
+  }
+
+  Status Finish() {
+    if (fsync(fd_) != 0) return OsError("cannot sync " + partial_);
+    if (rename(partial_.c_str(), path_.c_str()) != 0) return OsError("cannot rename to " + path_);
+    done_ = true;
+    auto folder = std::filesystem::absolute(path_).parent_path();
+    int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool synced = fd >= 0 && fsync(fd) == 0;
+    if (fd >= 0) close(fd);
+    return synced ? Status::Ok() : OsError("cannot sync " + folder.string());
+  }
+
+ private:
+  explicit NewFile(const std::string& path) : path_(path), partial_(path + ".partial") {}
+
+  std::string path_;
+  std::string partial_;
+  int fd_ = -1;
+  bool done_ = false;
+};
+
+void PrintSnapshot(const Session& session, const storage::SnapshotStreamReader& reader) {
+  const v1::Snapshot& snapshot = reader.snapshot();
+  const v1::SnapshotManifest& manifest = reader.manifest();
+  if (session.format == Format::kRaw) {
+    session.out << snapshot.index() << '\n';
+    return;
+  }
+  if (session.format == Format::kJson) {
+    Json out = {{"cluster_id", FormatId(manifest.cluster_id())},
+                {"index", snapshot.index()},
+                {"term", snapshot.term()},
+                {"bytes", manifest.total_bytes()},
+                {"voters", Json::array()},
+                {"learners", Json::array()},
+                {"files", Json::array()}};
+    for (uint64_t id : snapshot.conf().voters()) out["voters"].push_back(FormatId(id));
+    for (uint64_t id : snapshot.conf().learners()) out["learners"].push_back(FormatId(id));
+    for (const auto& file : manifest.files())
+      out["files"].push_back({{"name", file.name()}, {"bytes", file.bytes()}});
+    session.out << out.dump(2) << '\n';
+    return;
+  }
+  session.out << "cluster " << FormatId(manifest.cluster_id()) << ", index " << snapshot.index()
+              << ", term " << snapshot.term() << ", " << manifest.files_size() << " files, "
+              << client::FormatBytes(manifest.total_bytes()) << "; complete, all checksums match\n";
+  Table table({"FILE", "SIZE"});
+  for (const auto& file : manifest.files())
+    table.Add({file.name(), client::FormatBytes(file.bytes())});
+  if (manifest.files_size() > 0) table.Print(session.out);
+}
+
+Status SaveFrom(const Session& session, client::Admin& admin, const client::Endpoint& endpoint,
+                const std::string& path) {
+  ASSIGN_OR_RETURN_STATUS(auto file, NewFile::Create(path));
+  storage::SnapshotStreamReader reader;
+  auto receive = [&](std::string_view bytes) {
+    RETURN_IF_ERROR(reader.Feed(bytes));
+    return file->Append(bytes);
+  };
+  RETURN_IF_ERROR(admin.SaveSnapshot(endpoint, receive));
+  RETURN_IF_ERROR(reader.Finish());
+  RETURN_IF_ERROR(file->Finish());
+  PrintSnapshot(session, reader);
+  return Status::Ok();
+}
+
+Status Save(const Session& session, const std::string& path, bool force) {
+  if (!force && std::filesystem::exists(path))
+    return Status(Code::kFailedPrecondition, path + " is there already; --force replaces it");
+  ASSIGN_OR_RETURN_STATUS(client::Admin admin, session.MakeAdmin());
+  Status last;
+  for (const auto& endpoint : admin.endpoints()) {
+    last = SaveFrom(session, admin, endpoint, path);
+    if (last.code() != Code::kUnavailable) break;
+  }
+  return last;
+}
+
+Status Inspect(const Session& session, const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return OsError("cannot open " + path);
+  storage::SnapshotStreamReader reader;
+  std::vector<char> buffer(1 << 20);
+  while (in.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) || in.gcount() > 0)
+    RETURN_IF_ERROR(reader.Feed({buffer.data(), static_cast<size_t>(in.gcount())}));
+  if (in.bad()) return OsError("cannot read " + path);
+  RETURN_IF_ERROR(reader.Finish());
+  PrintSnapshot(session, reader);
+  return Status::Ok();
+}
+
+Status Take(const Session& session) {
+  ASSIGN_OR_RETURN_STATUS(client::Admin admin, session.MakeAdmin());
+  for (const auto& endpoint : admin.endpoints()) {
+    ASSIGN_OR_RETURN_STATUS(v1::SnapshotResponse response, admin.TakeSnapshot(endpoint));
+    if (session.format == Format::kJson) {
+      session.out << Json{{"node", endpoint.ToString()},
+                          {"index", response.index()},
+                          {"term", response.term()}}
+                  << '\n';
+    } else {
+      session.out << endpoint.ToString() << " index " << response.index() << " term "
+                  << response.term() << '\n';
+    }
+  }
+  return Status::Ok();
+}
+
+}  // namespace
+
+void AddSnapshotCommands(CLI::App& app, Session& session) {
+  CLI::App* snapshot = app.add_subcommand("snapshot", "save and inspect snapshots of the state");
+  snapshot->require_subcommand(1);
+
+  struct SaveArgs {
+    std::string path;
+    bool force = false;
+  };
+  auto save_args = std::make_shared<SaveArgs>();
+  CLI::App* save = snapshot->add_subcommand("save", "write the state of one node to a file");
+  save->add_option("file", save_args->path, "appears when it is complete and checked")->required();
+  save->add_flag("--force", save_args->force, "replace the file if it is there");
+  save->callback([&session, save_args] {
+    session.action = [&session, save_args] {
+      return Save(session, save_args->path, save_args->force);
+    };
+  });
+
+  auto path = std::make_shared<std::string>();
+  CLI::App* inspect = snapshot->add_subcommand("inspect", "check a saved file; needs no cluster");
+  inspect->add_option("file", *path, "written by snapshot save")->required();
+  inspect->callback(
+      [&session, path] { session.action = [&session, path] { return Inspect(session, *path); }; });
+
+  CLI::App* take = snapshot->add_subcommand(
+      "take", "let each node of the endpoints flush its state now, so that its log can shrink");
+  take->callback([&session] { session.action = [&session] { return Take(session); }; });
+}
+
+}  // namespace raftkv::ctl
