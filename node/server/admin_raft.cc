@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/hex_id.h"
 #include "node/server/message_codec.h"
 #include "node/server/text.h"
 
@@ -30,7 +31,7 @@ std::string NameOf(const v1::ClusterState& cluster, uint64_t id) {
 
 Json Progress(const v1::StatusResponse& status, const v1::PeerProgress& peer) {
   bool behind = status.last_index() > peer.match();
-  return {{"id", FormatId(peer.id())},
+  return {{"id", HexId(peer.id())},
           {"name", NameOf(status.cluster(), peer.id())},
           {"learner", peer.learner()},
           {"state", peer.state()},
@@ -53,9 +54,9 @@ HttpResponse DescribeRaft(const v1::StatusResponse& status) {
   for (const v1::PeerProgress& peer : status.progress()) {
     progress.push_back(Progress(status, peer));
   }
-  Json leader = status.leader() == 0 ? Json(nullptr) : Json(FormatId(status.leader()));
+  Json leader = status.leader() == 0 ? Json(nullptr) : Json(HexId(status.leader()));
   Json body = {
-      {"member_id", FormatId(status.member_id())},
+      {"member_id", HexId(status.member_id())},
       {"name", status.name()},
       {"role", v1::StatusResponse::Role_Name(status.role())},
       {"term", status.term()},

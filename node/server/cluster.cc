@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/hex_id.h"
 #include "node/server/query.h"
 #include "node/server/text.h"
 
@@ -11,17 +12,17 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json IdOrNull(uint64_t id) { return id == 0 ? Json(nullptr) : Json(FormatId(id)); }
+Json IdOrNull(uint64_t id) { return id == 0 ? Json(nullptr) : Json(HexId(id)); }
 
 template <typename Ids>
 Json IdList(const Ids& ids) {
   Json list = Json::array();
-  for (uint64_t id : ids) list.push_back(FormatId(id));
+  for (uint64_t id : ids) list.push_back(HexId(id));
   return list;
 }
 
 Json MemberJson(const v1::StatusResponse& status, const v1::Member& member) {
-  return {{"id", FormatId(member.id())},
+  return {{"id", HexId(member.id())},
           {"name", member.name()},
           {"role", IsVoter(status.cluster(), member.id()) ? "voter" : "learner"},
           {"peer_address", member.peer_address()},

@@ -2,6 +2,7 @@
 // not an empty line.
 #include <nlohmann/json.hpp>
 
+#include "base/hex_id.h"
 #include "node/server/cluster.h"
 #include "node/server/dialect.h"
 #include "node/server/query.h"
@@ -74,7 +75,7 @@ void ListNodes(const Service& service, const ExchangePtr& exchange) {
   auto status = service.node().status();
   Json nodes = Json::array();
   for (const v1::Member& member : status->cluster().members()) {
-    nodes.push_back({{"id", FormatId(member.id())},
+    nodes.push_back({{"id", HexId(member.id())},
                      {"name", member.name()},
                      {"address", member.peer_address()},
                      {"type", IsVoter(status->cluster(), member.id()) ? "voter" : "learner"},

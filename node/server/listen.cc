@@ -9,7 +9,7 @@
 #include <cstring>
 #include <memory>
 
-#include "node/server/text.h"
+#include "base/host_port.h"
 
 namespace raftkv::server {
 namespace {
@@ -33,24 +33,8 @@ int BindAndListen(const addrinfo& info, int backlog) {
 
 }  // namespace
 
-Result<ListenAddress> ParseListenAddress(const std::string& address) {
-  size_t colon = address.rfind(':');
-  std::optional<uint64_t> port;
-  if (colon != address.npos) port = ParseDecimal(std::string_view(address).substr(colon + 1));
-  if (!port || *port > 65535) {
-    return Error(Code::kInvalidArgument,
-                 "'" + address + "' is no address to listen on; write HOST:PORT, e.g. "
-                 "127.0.0.1:7070, [::1]:7070 or :7070 for every interface");
-  }
-  std::string host = address.substr(0, colon);
-  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') {
-    host = host.substr(1, host.size() - 2);
-  }
-  return ListenAddress{host, static_cast<uint16_t>(*port)};
-}
-
 Result<int> Listen(const std::string& address, int backlog) {
-  ASSIGN_OR_RETURN(ListenAddress where, ParseListenAddress(address));
+  ASSIGN_OR_RETURN(HostPort where, ParseHostPort(address));
   addrinfo hints{};
   hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
   hints.ai_socktype = SOCK_STREAM;

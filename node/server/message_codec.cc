@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "base/check.h"
+#include "base/hex_id.h"
 #include "node/server/text.h"
 
 namespace raftkv::server {
@@ -28,7 +29,7 @@ void ToPeople(const Descriptor& type, Json* object);
 void ToPeople(const FieldDescriptor& field, Json* value) {
   switch (field.type()) {
     case FieldDescriptor::TYPE_FIXED64:
-      *value = FormatId(Decimal(*value));
+      *value = HexId(Decimal(*value));
       return;
     case FieldDescriptor::TYPE_UINT64:
       *value = Decimal(*value);

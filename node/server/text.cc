@@ -84,12 +84,6 @@ std::optional<uint64_t> ParseId(std::string_view text) {
   return value;
 }
 
-std::string FormatId(uint64_t id) {
-  std::string text(16, '0');
-  for (size_t i = 16; i-- > 0; id >>= 4) text[i] = "0123456789abcdef"[id & 15];
-  return text;
-}
-
 Result<std::string> PercentDecode(std::string_view text) {
   std::string bytes;
   bytes.reserve(text.size());

@@ -25,9 +25,8 @@ std::string_view TrimWhiteSpace(std::string_view text);  // spaces and tabs
 
 // A decimal number without sign or white space.
 std::optional<uint64_t> ParseDecimal(std::string_view text);
-// Exactly 16 hexadecimal digits: how member and cluster ids are written.
+// Exactly 16 hexadecimal digits, as HexId writes them: shorter ones could be meant as decimal.
 std::optional<uint64_t> ParseId(std::string_view text);
-std::string FormatId(uint64_t id);
 
 // RFC 3986, section 2.1. A '%' without two hexadecimal digits is kInvalidArgument; '+' is a plus.
 Result<std::string> PercentDecode(std::string_view text);
