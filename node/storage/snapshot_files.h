@@ -27,13 +27,13 @@ class SnapshotSource {
                                                       const v1::SnapshotManifest& manifest,
                                                       const v1::SnapshotResume& resume);
   virtual ~SnapshotSource() = default;
-  // The next chunk; false at the end.
+  // The next chunk; false at the end. Empty files have none.
   virtual Result<bool> Next(v1::SnapshotChunk* chunk) = 0;
 };
 
-// Receives the chunks of a manifest into DIR/<snapshot_id>/; keeps partial transfers so that a
-// repeated offer resumes. Every limit of the manifest is enforced: names without slashes, sizes as
-// announced, checksums before completion.
+// Receives the chunks of a manifest into DIR/received-<snapshot_id>/; keeps partial transfers so
+// that a repeated offer resumes. Every limit of the manifest is enforced: names without slashes,
+// sizes as announced, checksums before completion.
 class SnapshotSink {
  public:
   // `dir` is DataDir::snapshots_path(). Partial transfers of other snapshot ids are removed.

@@ -1,0 +1,300 @@
+#include <rocksdb/cache.h>
+#include <rocksdb/convenience.h>
+#include <rocksdb/db.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/table.h>
+#include <rocksdb/utilities/checkpoint.h>
+#include <rocksdb/write_batch.h>
+
+#include <algorithm>
+#include <mutex>
+#include <utility>
+
+#include "node/storage/fs_util.h"
+#include "node/storage/rocks_util.h"
+#include "node/storage/state_dirs.h"
+#include "node/storage/state_store.h"
+
+namespace raftkv::storage {
+namespace {
+
+constexpr double kBloomBitsPerKey = 10;
+constexpr double kMemtableBloomShare = 0.02;
+
+rocksdb::Slice ToSlice(std::string_view bytes) { return {bytes.data(), bytes.size()}; }
+std::string_view ToView(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
+
+rocksdb::CompressionType BestCompression() {
+  const std::vector<rocksdb::CompressionType> supported = rocksdb::GetSupportedCompressions();
+  const bool lz4 = std::ranges::find(supported, rocksdb::kLZ4Compression) != supported.end();
+  return lz4 ? rocksdb::kLZ4Compression : rocksdb::kNoCompression;
+}
+
+rocksdb::Options StateDbOptions(const StateOptions& state) {
+  rocksdb::Options options(CommonDbOptions(rocksdb::Env::Default()),
+                           rocksdb::ColumnFamilyOptions());
+  // Closing flushes: a node that was stopped in peace replays nothing.
+  options.avoid_flush_during_shutdown = false;
+  // There is one writer.
+  options.allow_concurrent_memtable_write = false;
+  options.enable_write_thread_adaptive_yield = false;
+  options.write_buffer_size = state.memtable_bytes;
+  options.max_write_buffer_number = 2;
+  options.memtable_whole_key_filtering = true;
+  options.memtable_prefix_bloom_size_ratio = kMemtableBloomShare;
+  options.compression = BestCompression();
+  options.level_compaction_dynamic_level_bytes = true;
+  options.target_file_size_base = 16 << 20;
+  options.max_bytes_for_level_base = 64 << 20;
+
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = rocksdb::NewLRUCache(state.block_cache_bytes, /*num_shard_bits=*/2);
+  // Whatever is read counts against the one limit.
+  table.cache_index_and_filter_blocks = true;
+  table.pin_l0_filter_and_index_blocks_in_cache = true;
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(kBloomBitsPerKey));
+  table.optimize_filters_for_memory = true;
+  table.format_version = 5;
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return options;
+}
+
+// One opened database and its directory. Whoever reads holds a share of it; a database that was
+// replaced removes its files when the last reader is gone.
+class Generation {
+ public:
+  static Result<std::shared_ptr<Generation>> Open(const std::string& dir,
+                                                  const StateOptions& options) {
+    RETURN_UNEXPECTED_IF_ERROR(MakeDirs(dir));
+    RETURN_UNEXPECTED_IF_ERROR(CheckHasCurrent(dir));
+    rocksdb::DB* db = nullptr;
+    const rocksdb::Status opened = rocksdb::DB::Open(StateDbOptions(options), dir, &db);
+    if (!opened.ok()) return Error(FromRocksOpen(opened, dir));
+    return std::shared_ptr<Generation>(new Generation(dir, db));
+  }
+  ~Generation() {
+    db_.reset();
+    if (replaced_) (void)RemoveTree(dir_);  // tried again by the next opening
+  }
+
+  rocksdb::DB* db() const { return db_.get(); }
+  const std::string& dir() const { return dir_; }
+
+  void Replaced() {
+    replaced_ = true;
+    (void)db_->SetDBOptions({{"avoid_flush_during_shutdown", "true"}});
+  }
+
+ private:
+  Generation(std::string dir, rocksdb::DB* db) : dir_(std::move(dir)), db_(db) {}
+
+  const std::string dir_;
+  std::unique_ptr<rocksdb::DB> db_;
+  bool replaced_ = false;
+};
+
+class RocksBatch final : public StateBatch {
+ public:
+  void Put(std::string_view key, std::string_view value) override {
+    (void)batch_.Put(ToSlice(key), ToSlice(value));
+  }
+  void Delete(std::string_view key) override { (void)batch_.Delete(ToSlice(key)); }
+  void Clear() override { batch_.Clear(); }
+  size_t bytes() const override { return batch_.GetDataSize(); }
+  rocksdb::WriteBatch* get() { return &batch_; }
+
+ private:
+  rocksdb::WriteBatch batch_;
+};
+
+class RocksView final : public StateView, public std::enable_shared_from_this<RocksView> {
+ public:
+  explicit RocksView(std::shared_ptr<Generation> generation)
+      : generation_(std::move(generation)), snapshot_(generation_->db()->GetSnapshot()) {}
+  ~RocksView() override { generation_->db()->ReleaseSnapshot(snapshot_); }
+
+  Result<std::optional<std::string>> Get(std::string_view key) const override;
+  std::unique_ptr<StateIterator> NewIterator(std::string_view lower,
+                                             std::string_view upper) const override;
+
+  rocksdb::DB* db() const { return generation_->db(); }
+  const std::string& dir() const { return generation_->dir(); }
+
+ private:
+  const std::shared_ptr<Generation> generation_;
+  const rocksdb::Snapshot* const snapshot_;
+};
+
+class RocksIterator final : public StateIterator {
+ public:
+  // Keeps the view, and with it the database, alive.
+  RocksIterator(std::shared_ptr<const RocksView> view, const rocksdb::Snapshot* snapshot,
+                std::string_view lower, std::string_view upper)
+      : view_(std::move(view)),
+        lower_(lower),
+        upper_(upper),
+        lower_bound_(lower_),
+        upper_bound_(upper_) {
+    rocksdb::ReadOptions read;
+    read.snapshot = snapshot;
+    read.iterate_lower_bound = &lower_bound_;
+    if (!upper_.empty()) read.iterate_upper_bound = &upper_bound_;
+    iterator_.reset(view_->db()->NewIterator(read));
+  }
+
+  void SeekToFirst() override { iterator_->SeekToFirst(); }
+  void SeekToLast() override { iterator_->SeekToLast(); }
+  void Seek(std::string_view key) override { iterator_->Seek(ToSlice(key)); }
+  void SeekForPrev(std::string_view key) override { iterator_->SeekForPrev(ToSlice(key)); }
+  bool Valid() const override { return iterator_->Valid(); }
+  void Next() override { iterator_->Next(); }
+  void Prev() override { iterator_->Prev(); }
+  std::string_view key() const override { return ToView(iterator_->key()); }
+  std::string_view value() const override { return ToView(iterator_->value()); }
+  Status status() const override {
+    return FromRocks(iterator_->status(), "cannot read the state in " + view_->dir());
+  }
+
+ private:
+  const std::shared_ptr<const RocksView> view_;
+  const std::string lower_;
+  const std::string upper_;
+  const rocksdb::Slice lower_bound_;
+  const rocksdb::Slice upper_bound_;
+  std::unique_ptr<rocksdb::Iterator> iterator_;
+};
+
+Result<std::optional<std::string>> GetFrom(rocksdb::DB* db, const rocksdb::ReadOptions& read,
+                                           std::string_view key, const std::string& dir) {
+  rocksdb::PinnableSlice value;  // one copy, from the block or memtable into the result
+  const rocksdb::Status status = db->Get(read, db->DefaultColumnFamily(), ToSlice(key), &value);
+  if (status.IsNotFound()) return std::nullopt;
+  if (!status.ok()) return Error(FromRocks(status, "cannot read the state in " + dir));
+  return value.ToString();
+}
+
+Result<std::optional<std::string>> RocksView::Get(std::string_view key) const {
+  rocksdb::ReadOptions read;
+  read.snapshot = snapshot_;
+  return GetFrom(db(), read, key, dir());
+}
+
+std::unique_ptr<StateIterator> RocksView::NewIterator(std::string_view lower,
+                                                      std::string_view upper) const {
+  return std::make_unique<RocksIterator>(shared_from_this(), snapshot_, lower, upper);
+}
+
+class RocksState final : public StateStore {
+ public:
+  RocksState(StateDirs dirs, const StateOptions& options, std::shared_ptr<Generation> generation)
+      : dirs_(std::move(dirs)), options_(options), current_(std::move(generation)) {}
+
+  Result<std::optional<std::string>> Get(std::string_view key) const override {
+    const std::shared_ptr<Generation> current = Current();
+    return GetFrom(current->db(), rocksdb::ReadOptions(), key, current->dir());
+  }
+  std::shared_ptr<const StateView> View() const override {
+    return std::make_shared<const RocksView>(Current());
+  }
+  std::unique_ptr<StateBatch> NewBatch() const override { return std::make_unique<RocksBatch>(); }
+
+  Status Write(StateBatch& batch) override;
+  Result<std::optional<std::string>> FlushedGet(std::string_view key) const override;
+  Status Flush() override;
+  Status Checkpoint(const std::string& dir) override;
+  Status Replace(const std::string& dir) override;
+  StateStats stats() const override;
+
+ private:
+  std::shared_ptr<Generation> Current() const {
+    const std::lock_guard lock(mutex_);
+    return current_;
+  }
+
+  StateDirs dirs_;
+  const StateOptions options_;
+  mutable std::mutex mutex_;  // for copying the pointer, nothing more
+  std::shared_ptr<Generation> current_;
+};
+
+// After a full disk RocksDB refuses writes until it is told that there is space again. A write that
+// was refused has changed nothing; neither can a synced file be lost, so trying again is safe here.
+Status RocksState::Write(StateBatch& batch) {
+  const std::shared_ptr<Generation> current = Current();
+  rocksdb::WriteOptions options;
+  options.disableWAL = true;
+  rocksdb::WriteBatch* changes = static_cast<RocksBatch&>(batch).get();
+  rocksdb::Status status = current->db()->Write(options, changes);
+  if (!status.ok() && current->db()->Resume().ok()) {
+    status = current->db()->Write(options, changes);
+  }
+  return FromRocks(status, "cannot write the state in " + current->dir());
+}
+
+Result<std::optional<std::string>> RocksState::FlushedGet(std::string_view key) const {
+  const std::shared_ptr<Generation> current = Current();
+  rocksdb::ReadOptions read;
+  read.read_tier = rocksdb::kPersistedTier;
+  return GetFrom(current->db(), read, key, current->dir());
+}
+
+Status RocksState::Flush() {
+  const std::shared_ptr<Generation> current = Current();
+  rocksdb::FlushOptions options;
+  options.allow_write_stall = true;  // the caller is the writer
+  rocksdb::Status status = current->db()->Flush(options);
+  if (!status.ok() && current->db()->Resume().ok()) status = current->db()->Flush(options);
+  return FromRocks(status, "cannot flush the state in " + current->dir());
+}
+
+Status RocksState::Checkpoint(const std::string& dir) {
+  const std::shared_ptr<Generation> current = Current();
+  rocksdb::Checkpoint* raw = nullptr;
+  rocksdb::Status status = rocksdb::Checkpoint::Create(current->db(), &raw);
+  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(raw);
+  if (status.ok()) status = checkpoint->CreateCheckpoint(dir);
+  return FromRocks(status, "cannot make a checkpoint in " + dir);
+}
+
+Status RocksState::Replace(const std::string& dir) {
+  ASSIGN_OR_RETURN_STATUS(const std::string next, dirs_.Adopt(dir));
+  // Opened before anything depends on it: a copy that does not open changes nothing.
+  Result<std::shared_ptr<Generation>> opened = Generation::Open(next, options_);
+  if (!opened) {
+    (void)RemoveTree(next);
+    return opened.error();
+  }
+  RETURN_IF_ERROR(dirs_.Commit(next));
+  std::shared_ptr<Generation> previous = std::move(*opened);
+  {
+    const std::lock_guard lock(mutex_);
+    std::swap(previous, current_);
+  }
+  previous->Replaced();
+  return Status::Ok();
+}
+
+StateStats RocksState::stats() const {
+  const std::shared_ptr<Generation> current = Current();
+  const auto property = [&current](const std::string& name) {
+    uint64_t value = 0;
+    (void)current->db()->GetIntProperty(name, &value);
+    return value;
+  };
+  return {DirBytes(current->dir()), property(rocksdb::DB::Properties::kCurSizeAllMemTables),
+          property(rocksdb::DB::Properties::kEstimatePendingCompactionBytes),
+          property(rocksdb::DB::Properties::kIsWriteStopped) != 0 ||
+              property(rocksdb::DB::Properties::kActualDelayedWriteRate) != 0};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<StateStore>> OpenRocksState(const std::string& path,
+                                                   const StateOptions& options) {
+  ASSIGN_OR_RETURN(StateDirs dirs, StateDirs::Open(path));
+  ASSIGN_OR_RETURN(std::shared_ptr<Generation> generation,
+                   Generation::Open(dirs.current(), options));
+  return std::make_unique<RocksState>(std::move(dirs), options, std::move(generation));
+}
+
+}  // namespace raftkv::storage
