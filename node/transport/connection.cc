@@ -185,10 +185,14 @@ void Connection::WriteSome() {
 void Connection::OnWritten(const asio::error_code& error, size_t n) {
   if (closed_) return;
   if (error) return Fail(error.message());
-  if (n > 0) silent_ticks_ = 0;
   sent_bytes_ += n;
   written_ += n;
-  if (written_ < writing_.size()) return WriteSome();
+  if (written_ < writing_.size()) {
+    // The other side takes what it can; its answers may wait behind all this. (A write that fits
+    // the socket's buffer whole says nothing about the other side.)
+    silent_ticks_ = 0;
+    return WriteSome();
+  }
   writing_.Clear(kKeepWriteBytes);
   written_ = 0;
   Flush();
