@@ -3,12 +3,12 @@
 #include <gtest/gtest.h>
 #include <rocksdb/db.h>
 
-#include <atomic>
 #include <filesystem>
 
 #include "base/random.h"
 #include "node/storage/bytes.h"
 #include "node/storage/codec.h"
+#include "node/storage/faulty_file_system.h"
 #include "node/storage/log_record.h"
 #include "node/storage/log_test_util.h"
 #include "node/storage/rocks_log.h"
@@ -286,49 +286,6 @@ TEST_F(LogDamageDeathTest, DamageFoundWhileRunningStopsTheProcess) {
 
 // --- Errors of the disk --------------------------------------------------------------------------
 
-// Fails writes or syncs of write-ahead logs on demand.
-class FaultyFileSystem final : public rocksdb::FileSystemWrapper {
- public:
-  FaultyFileSystem() : FileSystemWrapper(rocksdb::FileSystem::Default()) {}
-  const char* Name() const override { return "FaultyFileSystem"; }
-
-  rocksdb::IOStatus NewWritableFile(const std::string& name, const rocksdb::FileOptions& options,
-                                    std::unique_ptr<rocksdb::FSWritableFile>* file,
-                                    rocksdb::IODebugContext* debug) override {
-    rocksdb::IOStatus status = target()->NewWritableFile(name, options, file, debug);
-    if (status.ok() && name.ends_with(".log")) {
-      *file = std::make_unique<FaultyFile>(std::move(*file), this);
-    }
-    return status;
-  }
-
-  rocksdb::IOStatus on_append;
-  rocksdb::IOStatus on_sync;
-  std::atomic<int> syncs = 0;
-
- private:
-  class FaultyFile final : public rocksdb::FSWritableFileOwnerWrapper {
-   public:
-    FaultyFile(std::unique_ptr<rocksdb::FSWritableFile> file, FaultyFileSystem* faults)
-        : FSWritableFileOwnerWrapper(std::move(file)), faults_(faults) {}
-    using FSWritableFileOwnerWrapper::Append;
-    rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options,
-                             rocksdb::IODebugContext* debug) override {
-      if (!faults_->on_append.ok()) return faults_->on_append;
-      return FSWritableFileOwnerWrapper::Append(data, options, debug);
-    }
-    rocksdb::IOStatus Sync(const rocksdb::IOOptions& options,
-                           rocksdb::IODebugContext* debug) override {
-      ++faults_->syncs;
-      if (!faults_->on_sync.ok()) return faults_->on_sync;
-      return FSWritableFileOwnerWrapper::Sync(options, debug);
-    }
-
-   private:
-    FaultyFileSystem* const faults_;
-  };
-};
-
 class LogFaultTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -338,7 +295,7 @@ class LogFaultTest : public testing::Test {
 
   TempDir temp_;
   const std::string path_ = temp_ / "log";
-  std::shared_ptr<FaultyFileSystem> faults_ = std::make_shared<FaultyFileSystem>();
+  std::shared_ptr<FaultyFileSystem> faults_ = std::make_shared<FaultyFileSystem>(".log");
   std::unique_ptr<LogStorage> log_;
 };
 

@@ -1,3 +1,5 @@
+#include "node/storage/rocks_state.h"
+
 #include <rocksdb/cache.h>
 #include <rocksdb/convenience.h>
 #include <rocksdb/db.h>
@@ -13,7 +15,6 @@
 #include "node/storage/fs_util.h"
 #include "node/storage/rocks_util.h"
 #include "node/storage/state_dirs.h"
-#include "node/storage/state_store.h"
 
 namespace raftkv::storage {
 namespace {
@@ -30,9 +31,8 @@ rocksdb::CompressionType BestCompression() {
   return lz4 ? rocksdb::kLZ4Compression : rocksdb::kNoCompression;
 }
 
-rocksdb::Options StateDbOptions(const StateOptions& state) {
-  rocksdb::Options options(CommonDbOptions(rocksdb::Env::Default()),
-                           rocksdb::ColumnFamilyOptions());
+rocksdb::Options StateDbOptions(const StateOptions& state, rocksdb::Env* env) {
+  rocksdb::Options options(CommonDbOptions(env), rocksdb::ColumnFamilyOptions());
   // Closing flushes: a node that was stopped in peace replays nothing.
   options.avoid_flush_during_shutdown = false;
   // There is one writer.
@@ -64,13 +64,14 @@ rocksdb::Options StateDbOptions(const StateOptions& state) {
 class Generation {
  public:
   static Result<std::shared_ptr<Generation>> Open(const std::string& dir,
-                                                  const StateOptions& options) {
+                                                  const StateOptions& options,
+                                                  std::shared_ptr<rocksdb::Env> env) {
     RETURN_UNEXPECTED_IF_ERROR(MakeDirs(dir));
     RETURN_UNEXPECTED_IF_ERROR(CheckHasCurrent(dir));
     rocksdb::DB* db = nullptr;
-    const rocksdb::Status opened = rocksdb::DB::Open(StateDbOptions(options), dir, &db);
+    const rocksdb::Status opened = rocksdb::DB::Open(StateDbOptions(options, env.get()), dir, &db);
     if (!opened.ok()) return Error(FromRocksOpen(opened, dir));
-    return std::shared_ptr<Generation>(new Generation(dir, db));
+    return std::shared_ptr<Generation>(new Generation(dir, std::move(env), db));
   }
   ~Generation() {
     db_.reset();
@@ -86,9 +87,11 @@ class Generation {
   }
 
  private:
-  Generation(std::string dir, rocksdb::DB* db) : dir_(std::move(dir)), db_(db) {}
+  Generation(std::string dir, std::shared_ptr<rocksdb::Env> env, rocksdb::DB* db)
+      : dir_(std::move(dir)), env_(std::move(env)), db_(db) {}
 
   const std::string dir_;
+  const std::shared_ptr<rocksdb::Env> env_;  // outlives the database
   std::unique_ptr<rocksdb::DB> db_;
   bool replaced_ = false;
 };
@@ -186,8 +189,12 @@ std::unique_ptr<StateIterator> RocksView::NewIterator(std::string_view lower,
 
 class RocksState final : public StateStore {
  public:
-  RocksState(StateDirs dirs, const StateOptions& options, std::shared_ptr<Generation> generation)
-      : dirs_(std::move(dirs)), options_(options), current_(std::move(generation)) {}
+  RocksState(StateDirs dirs, const StateOptions& options, std::shared_ptr<rocksdb::Env> env,
+             std::shared_ptr<Generation> generation)
+      : dirs_(std::move(dirs)),
+        options_(options),
+        env_(std::move(env)),
+        current_(std::move(generation)) {}
 
   Result<std::optional<std::string>> Get(std::string_view key) const override {
     const std::shared_ptr<Generation> current = Current();
@@ -213,21 +220,17 @@ class RocksState final : public StateStore {
 
   StateDirs dirs_;
   const StateOptions options_;
+  const std::shared_ptr<rocksdb::Env> env_;
   mutable std::mutex mutex_;  // for copying the pointer, nothing more
   std::shared_ptr<Generation> current_;
 };
 
-// After a full disk RocksDB refuses writes until it is told that there is space again. A write that
-// was refused has changed nothing; neither can a synced file be lost, so trying again is safe here.
 Status RocksState::Write(StateBatch& batch) {
   const std::shared_ptr<Generation> current = Current();
   rocksdb::WriteOptions options;
   options.disableWAL = true;
-  rocksdb::WriteBatch* changes = static_cast<RocksBatch&>(batch).get();
-  rocksdb::Status status = current->db()->Write(options, changes);
-  if (!status.ok() && current->db()->Resume().ok()) {
-    status = current->db()->Write(options, changes);
-  }
+  const rocksdb::Status status =
+      current->db()->Write(options, static_cast<RocksBatch&>(batch).get());
   return FromRocks(status, "cannot write the state in " + current->dir());
 }
 
@@ -242,9 +245,7 @@ Status RocksState::Flush() {
   const std::shared_ptr<Generation> current = Current();
   rocksdb::FlushOptions options;
   options.allow_write_stall = true;  // the caller is the writer
-  rocksdb::Status status = current->db()->Flush(options);
-  if (!status.ok() && current->db()->Resume().ok()) status = current->db()->Flush(options);
-  return FromRocks(status, "cannot flush the state in " + current->dir());
+  return FromRocks(current->db()->Flush(options), "cannot flush the state in " + current->dir());
 }
 
 Status RocksState::Checkpoint(const std::string& dir) {
@@ -259,7 +260,7 @@ Status RocksState::Checkpoint(const std::string& dir) {
 Status RocksState::Replace(const std::string& dir) {
   ASSIGN_OR_RETURN_STATUS(const std::string next, dirs_.Adopt(dir));
   // Opened before anything depends on it: a copy that does not open changes nothing.
-  Result<std::shared_ptr<Generation>> opened = Generation::Open(next, options_);
+  Result<std::shared_ptr<Generation>> opened = Generation::Open(next, options_, env_);
   if (!opened) {
     (void)RemoveTree(next);
     return opened.error();
@@ -289,12 +290,20 @@ StateStats RocksState::stats() const {
 
 }  // namespace
 
+Result<std::unique_ptr<StateStore>> OpenRocksStateOn(
+    const std::string& path, const StateOptions& options,
+    const std::shared_ptr<rocksdb::FileSystem>& file_system) {
+  ASSIGN_OR_RETURN(StateDirs dirs, StateDirs::Open(path));
+  std::shared_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(file_system);
+  ASSIGN_OR_RETURN(std::shared_ptr<Generation> generation,
+                   Generation::Open(dirs.current(), options, env));
+  return std::make_unique<RocksState>(std::move(dirs), options, std::move(env),
+                                      std::move(generation));
+}
+
 Result<std::unique_ptr<StateStore>> OpenRocksState(const std::string& path,
                                                    const StateOptions& options) {
-  ASSIGN_OR_RETURN(StateDirs dirs, StateDirs::Open(path));
-  ASSIGN_OR_RETURN(std::shared_ptr<Generation> generation,
-                   Generation::Open(dirs.current(), options));
-  return std::make_unique<RocksState>(std::move(dirs), options, std::move(generation));
+  return OpenRocksStateOn(path, options, rocksdb::FileSystem::Default());
 }
 
 }  // namespace raftkv::storage

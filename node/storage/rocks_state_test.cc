@@ -7,8 +7,9 @@
 #include <thread>
 
 #include "base/random.h"
+#include "node/storage/faulty_file_system.h"
+#include "node/storage/rocks_state.h"
 #include "node/storage/state_dirs.h"
-#include "node/storage/state_store.h"
 #include "node/storage/test_util.h"
 
 namespace raftkv::storage {
@@ -359,6 +360,30 @@ TEST_F(RocksStateTest, StatsGrow) {
   ASSERT_OK(store_->Flush());
   EXPECT_GT(store_->stats().disk_bytes, before.disk_bytes);
   EXPECT_FALSE(store_->stats().write_stalled);
+}
+
+// A full disk stops nothing for ever: reads go on, and writes do once there is space.
+TEST(RocksStateFault, AFullDiskIsCalledSoAndGoesOnWhenThereIsSpace) {
+  TempDir temp;
+  const auto faults = std::make_shared<FaultyFileSystem>(".sst");
+  auto store = OpenRocksStateOn(temp / "state", {}, faults).value();
+  ASSERT_OK(Put(store.get(), "k", "1"));
+  faults->on_append = rocksdb::IOStatus::NoSpace("injected");
+  EXPECT_EQ(store->Flush().code(), Code::kOutOfSpace);
+  EXPECT_EQ(Put(store.get(), "k", "2").code(), Code::kOutOfSpace);
+  EXPECT_EQ(Get(*store, "k"), "1");
+  EXPECT_EQ(store->FlushedGet("k"), std::nullopt);
+  faults->on_append = rocksdb::IOStatus::OK();
+  // RocksDB looks every few seconds.
+  Status status;
+  for (int i = 0; i < 600; ++i) {
+    status = Put(store.get(), "k", "3");
+    if (status.ok()) break;
+    ::usleep(50'000);
+  }
+  ASSERT_OK(status);
+  ASSERT_OK(store->Flush());
+  EXPECT_EQ(store->FlushedGet("k"), "3");
 }
 
 // Readers run while the apply thread writes, flushes and replaces the database beneath them.

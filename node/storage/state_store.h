@@ -69,6 +69,8 @@ class StateStore {
   virtual std::shared_ptr<const StateView> View() const = 0;
 
   virtual std::unique_ptr<StateBatch> NewBatch() const = 0;
+  // kOutOfSpace: nothing was written; works again some seconds after there is space (reads always
+  // do). Other errors are for ever.
   virtual Status Write(StateBatch& batch) = 0;
 
   // The value that `key` has on disk, as it would be found after a crash now.

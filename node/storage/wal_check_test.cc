@@ -89,7 +89,7 @@ TEST_F(WalCheckTest, ReadsWhatRocksDbWrites) {
 
 TEST_F(WalCheckTest, ATornTailIsCutWhereverItIsTorn) {
   SeededRandom random(4);
-  for (int i = 0; i < 40; ++i) {
+  for (int i = 0; i < 15; ++i) {
     const size_t record = random.Uniform(kEntries);  // the last whole one
     const uint64_t size = ends_[record] + random.Uniform(ends_[record + 1] - ends_[record]);
     TempDir copy;

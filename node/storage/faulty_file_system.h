@@ -1,0 +1,60 @@
+// A file system for RocksDB that fails on demand, for tests.
+#pragma once
+
+#include <rocksdb/file_system.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace raftkv::storage {
+
+// Fails writes or syncs of files with one extension on demand.
+class FaultyFileSystem final : public rocksdb::FileSystemWrapper {
+ public:
+  explicit FaultyFileSystem(std::string extension)
+      : FileSystemWrapper(rocksdb::FileSystem::Default()), extension_(std::move(extension)) {}
+  const char* Name() const override { return "FaultyFileSystem"; }
+
+  rocksdb::IOStatus NewWritableFile(const std::string& name, const rocksdb::FileOptions& options,
+                                    std::unique_ptr<rocksdb::FSWritableFile>* file,
+                                    rocksdb::IODebugContext* debug) override {
+    rocksdb::IOStatus status = target()->NewWritableFile(name, options, file, debug);
+    if (status.ok() && name.ends_with(extension_)) {
+      *file = std::make_unique<FaultyFile>(std::move(*file), this);
+    }
+    return status;
+  }
+
+  // What appends and syncs return from now on. Set while nothing runs in the background.
+  rocksdb::IOStatus on_append;
+  rocksdb::IOStatus on_sync;
+  std::atomic<int> syncs = 0;
+
+ private:
+  class FaultyFile final : public rocksdb::FSWritableFileOwnerWrapper {
+   public:
+    FaultyFile(std::unique_ptr<rocksdb::FSWritableFile> file, FaultyFileSystem* faults)
+        : FSWritableFileOwnerWrapper(std::move(file)), faults_(faults) {}
+    using FSWritableFileOwnerWrapper::Append;
+    rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options,
+                             rocksdb::IODebugContext* debug) override {
+      if (!faults_->on_append.ok()) return faults_->on_append;
+      return FSWritableFileOwnerWrapper::Append(data, options, debug);
+    }
+    rocksdb::IOStatus Sync(const rocksdb::IOOptions& options,
+                           rocksdb::IODebugContext* debug) override {
+      ++faults_->syncs;
+      if (!faults_->on_sync.ok()) return faults_->on_sync;
+      return FSWritableFileOwnerWrapper::Sync(options, debug);
+    }
+
+   private:
+    FaultyFileSystem* const faults_;
+  };
+
+  const std::string extension_;
+};
+
+}  // namespace raftkv::storage
