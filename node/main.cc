@@ -1,0 +1,176 @@
+// raftkv-node: settings -> logging -> node -> HTTP listeners, then waits for the signal to stop.
+//
+// Exit statuses: 0 stopped as asked, or removed from the cluster; 1 could not start or lost its
+// disk; 2 wrong settings.
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+
+#include <prometheus/registry.h>
+
+#include "base/check.h"
+#include "base/host_port.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "node/config/config.h"
+#include "node/runtime/node.h"
+#include "node/server/server.h"
+
+extern char** environ;
+
+namespace raftkv {
+namespace {
+
+constexpr int kExitFailed = 1;
+constexpr int kExitUsage = 2;
+
+// Turns SIGTERM and SIGINT, and the node's own wish to end, into something that main waits for.
+class EndOfProcess {
+ public:
+  // Before any thread starts, because threads inherit the mask.
+  EndOfProcess() : removed_(eventfd(0, EFD_CLOEXEC)) {
+    sigemptyset(&set_);
+    sigaddset(&set_, SIGTERM);
+    sigaddset(&set_, SIGINT);
+    CHECK(pthread_sigmask(SIG_BLOCK, &set_, nullptr) == 0);
+    signals_ = signalfd(-1, &set_, SFD_CLOEXEC);
+    CHECK(signals_ >= 0 && removed_ >= 0, "no file descriptors left");
+    signal(SIGPIPE, SIG_IGN);
+  }
+  ~EndOfProcess() {
+    close(signals_);
+    close(removed_);
+  }
+  EndOfProcess(const EndOfProcess&) = delete;
+  EndOfProcess& operator=(const EndOfProcess&) = delete;
+
+  // Any thread.
+  void Removed() { CHECK(eventfd_write(removed_, 1) == 0); }
+
+  // Why the process ends. From then on the next signal kills it.
+  const char* Wait() {
+    std::array<pollfd, 2> events = {pollfd{signals_, POLLIN, 0}, pollfd{removed_, POLLIN, 0}};
+    while (poll(events.data(), events.size(), -1) < 0) {
+    }
+    const char* reason = "removed from the cluster";
+    if (events[0].revents != 0) {
+      signalfd_siginfo info{};
+      CHECK(read(signals_, &info, sizeof(info)) == sizeof(info));
+      reason = info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT";
+    }
+    CHECK(pthread_sigmask(SIG_UNBLOCK, &set_, nullptr) == 0);
+    return reason;
+  }
+
+ private:
+  sigset_t set_;
+  int signals_ = -1;
+  const int removed_;
+};
+
+std::map<std::string, std::string> Environment() {
+  std::map<std::string, std::string> variables;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string text = *entry;
+    const size_t equals = text.find('=');
+    if (equals != std::string::npos) variables[text.substr(0, equals)] = text.substr(equals + 1);
+  }
+  return variables;
+}
+
+void SetUpLogging(const NodeConfig& config) {
+  // Both were checked when the settings were read.
+  log::SetLevel(log::ParseLevel(config.log_level).value());
+  log::SetFormat(log::ParseFormat(config.log_format).value());
+}
+
+server::ServerOptions MakeServerOptions(const NodeConfig& config) {
+  server::ServerOptions options;
+  options.client_listen = config.client_listen;
+  options.admin_listen = config.admin_listen;
+  options.dialect = server::ParseDialect(config.client_dialect).value();
+  options.max_value_bytes = config.max_value_bytes;
+  options.request_timeout = config.request_timeout;
+  options.limits = config.http;
+  return options;
+}
+
+// A listener's address, with the port that it really got.
+std::string WithPort(const std::string& listen, uint16_t port) {
+  HostPort address = ParseHostPort(listen).value();
+  address.port = port;
+  return address.ToString();
+}
+
+// Says where the admin listener is, for scripts that let it take a free port.
+Status WriteAdminAddress(const std::string& data_dir, const std::string& address) {
+  const std::filesystem::path file = std::filesystem::path(data_dir) / "admin.addr";
+  const std::filesystem::path draft = std::filesystem::path(data_dir) / "admin.addr.new";
+  std::ofstream(draft) << address << '\n';
+  std::error_code error;
+  std::filesystem::rename(draft, file, error);
+  if (!error) return Status::Ok();
+  return Status(Code::kIoError, file.string() + " cannot be written: " + error.message());
+}
+
+Status Run(const NodeConfig& config) {
+  EndOfProcess end;
+  SetUpLogging(config);
+  prometheus::Registry registry;
+  ASSIGN_OR_RETURN_STATUS(const std::unique_ptr<runtime::Node> node,
+                          runtime::Node::Start(config.node, &registry));
+  node->OnRemoved([&end] { end.Removed(); });
+  ASSIGN_OR_RETURN_STATUS(const std::unique_ptr<server::Server> server,
+                          server::Server::Start(MakeServerOptions(config), node.get(), &registry));
+  const std::string admin = WithPort(config.admin_listen, server->admin_port());
+  RETURN_IF_ERROR(WriteAdminAddress(config.node.data_dir, admin));
+  log::Info("serving", {{"version", Version()},
+                        {"name", config.node.name},
+                        {"data", config.node.data_dir},
+                        {"clients", WithPort(config.client_listen, server->client_port())},
+                        {"peers", config.node.peer_advertise},
+                        {"admin", admin}});
+
+  const char* reason = end.Wait();
+  log::Info("stopping",
+            {{"reason", reason}, {"grace_s", config.stop_grace / std::chrono::seconds(1)}});
+  // Requests that are under way need the node to finish.
+  const MonotonicTime deadline = Clock::System().Now() + config.stop_grace;
+  server->Stop(config.stop_grace / 2);
+  node->Stop(std::max(deadline - Clock::System().Now(), Duration::zero()));
+  log::Info("stopped");
+  return Status::Ok();
+}
+
+int Main(const std::vector<std::string>& args) {
+  const Result<Invocation> invocation = ParseCommandLine(args, Environment());
+  if (!invocation) {
+    std::fprintf(stderr, "raftkv-node: %s\n", invocation.error().message().c_str());
+    return kExitUsage;
+  }
+  if (invocation->kind == Invocation::Kind::kPrint) {
+    std::fputs(invocation->text.c_str(), stdout);
+    return 0;
+  }
+  const Status status = Run(invocation->config);
+  if (!status.ok()) log::Error("cannot run", {{"error", status.message()}});
+  (void)log::Flush(std::chrono::seconds(1));
+  return status.ok() ? 0 : kExitFailed;
+}
+
+}  // namespace
+}  // namespace raftkv
+
+int main(int argc, char** argv) {
+  return raftkv::Main(std::vector<std::string>(argv + 1, argv + argc));
+}

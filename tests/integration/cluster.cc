@@ -1,0 +1,182 @@
+#include "tests/integration/cluster.h"
+
+#include <httplib.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <cctype>
+#include <filesystem>
+
+#include "base/check.h"
+
+namespace raftkv::testing {
+namespace {
+
+// Elections within a second, yet calm on a machine that does other things too.
+constexpr const char* kTick = "50ms";
+
+// Short, because a paused node is asked too.
+constexpr std::chrono::seconds kAdminTimeout{2};
+
+std::string Lower(std::string text) {
+  std::ranges::transform(text, text.begin(), [](unsigned char ch) { return std::tolower(ch); });
+  return text;
+}
+
+std::string Loopback(int port) { return "127.0.0.1:" + std::to_string(port); }
+
+}  // namespace
+
+HttpClient::HttpClient(int port, std::chrono::milliseconds timeout)
+    : client_(std::make_unique<httplib::Client>("127.0.0.1", port)) {
+  client_->set_connection_timeout(timeout);
+  client_->set_read_timeout(timeout);
+  client_->set_tcp_nodelay(true);
+  client_->set_keep_alive(true);
+}
+
+HttpClient::~HttpClient() = default;
+HttpClient::HttpClient(HttpClient&&) noexcept = default;
+
+HttpReply HttpClient::Send(const std::string& method, const std::string& path,
+                           const std::string& body, const Headers& headers) {
+  httplib::Request request;
+  request.method = method;
+  request.path = path;
+  request.body = body;
+  for (const auto& [name, value] : headers) request.headers.emplace(name, value);
+  httplib::Response response;
+  httplib::Error error{};
+  HttpReply reply;
+  if (!client_->send(request, response, error)) return reply;
+  reply.status = response.status;
+  reply.body = response.body;
+  for (const auto& [name, value] : response.headers) reply.headers[Lower(name)] = value;
+  return reply;
+}
+
+HttpReply Http(const std::string& method, int port, const std::string& path,
+               const std::string& body, const Headers& headers, std::chrono::milliseconds timeout) {
+  return HttpClient(port, timeout).Send(method, path, body, headers);
+}
+
+NodeProcess::NodeProcess(std::string name, std::string directory)
+    : name_(std::move(name)),
+      directory_(std::move(directory)),
+      client_port_(ReservePort()),
+      peer_port_(ReservePort()),
+      admin_port_(ReservePort()) {
+  std::filesystem::create_directories(directory_);
+}
+
+void NodeProcess::Start() {
+  std::vector<std::string> args = {NodeBinary(),
+                                   "--name",
+                                   name_,
+                                   "--data-dir",
+                                   data_dir(),
+                                   "--client-listen",
+                                   Loopback(client_port_),
+                                   "--peer-listen",
+                                   peer_address(),
+                                   "--admin-listen",
+                                   Loopback(admin_port_),
+                                   "--raft-tick",
+                                   kTick};
+  args.insert(args.end(), flags_.begin(), flags_.end());
+  process_.reset();
+  process_ = std::make_unique<Process>(args, directory_, directory_ + "/log");
+}
+
+void NodeProcess::Start(std::vector<std::string> flags) {
+  flags_ = std::move(flags);
+  Start();
+}
+
+int NodeProcess::Stop() {
+  process_->Signal(SIGTERM);
+  return process_->Wait();
+}
+
+void NodeProcess::Kill() { process_->Kill(); }
+void NodeProcess::Pause() { process_->Signal(SIGSTOP); }
+void NodeProcess::Resume() { process_->Signal(SIGCONT); }
+
+void NodeProcess::Wipe() {
+  CHECK(!process_->IsRunning(), "a running node is not wiped");
+  std::filesystem::remove_all(data_dir());
+}
+
+HttpReply NodeProcess::Client(const std::string& method, const std::string& path,
+                              const std::string& body, const Headers& headers) const {
+  return Http(method, client_port_, path, body, headers);
+}
+
+HttpReply NodeProcess::Admin(const std::string& method, const std::string& path,
+                             const std::string& body) const {
+  Headers headers;
+  if (!body.empty()) headers["Content-Type"] = "application/json";
+  return Http(method, admin_port_, path, body, headers, kAdminTimeout);
+}
+
+std::optional<v1::StatusResponse> NodeProcess::Status() const {
+  const HttpReply reply = Http("GET", admin_port_, "/admin/status", "",
+                               {{"Accept", "application/protobuf"}}, kAdminTimeout);
+  v1::StatusResponse status;
+  if (reply.status != 200 || !status.ParseFromString(reply.body)) return std::nullopt;
+  return status;
+}
+
+bool NodeProcess::IsReady() const { return Admin("GET", "/readyz").status == 200; }
+
+std::string NodeProcess::peer_address() const { return Loopback(peer_port_); }
+
+std::string NodeProcess::Log() const { return ReadFileOrEmpty(directory_ + "/log"); }
+
+Cluster::Cluster(int size) {
+  for (int i = 0; i < size; ++i) AddNode();
+}
+
+NodeProcess& Cluster::AddNode() {
+  const std::string name = "n" + std::to_string(nodes_.size() + 1);
+  nodes_.push_back(std::make_unique<NodeProcess>(name, directory_.path() + "/" + name));
+  return *nodes_.back();
+}
+
+std::string Cluster::StaticList() const {
+  std::string list;
+  for (const auto& node : nodes_) list += (list.empty() ? "" : ",") + node->peer_address();
+  return list;
+}
+
+void Cluster::StartStatic() {
+  const std::string list = StaticList();
+  for (auto& node : nodes_) node->Start({"--start-mode", "static", "--start-peers", list});
+  for (auto& node : nodes_) CHECK(WaitReady(*node), "a node does not get ready");
+}
+
+bool Cluster::WaitReady(NodeProcess& node) {
+  return WaitUntil([&] { return node.IsReady(); });
+}
+
+size_t Cluster::WaitLeader() {
+  size_t leader = nodes_.size();
+  const bool found = WaitUntil([&] {
+    for (size_t i = 0; i < nodes_.size(); ++i) {
+      if (nodes_[i]->process() == nullptr || !nodes_[i]->process()->IsRunning()) continue;
+      const std::optional<v1::StatusResponse> status = nodes_[i]->Status();
+      if (status && status->role() == v1::StatusResponse::LEADER) leader = i;
+    }
+    return leader < nodes_.size();
+  });
+  CHECK(found, "nobody leads");
+  return leader;
+}
+
+std::string Cluster::Logs() const {
+  std::string text;
+  for (const auto& node : nodes_) text += "--- " + node->name() + "\n" + node->Log();
+  return text;
+}
+
+}  // namespace raftkv::testing

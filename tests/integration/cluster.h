@@ -1,0 +1,114 @@
+// Clusters of real raftkv-node processes on loopback, each in a directory of its own.
+//
+// Thread-safety: none, except where said.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "raftkv/v1/admin.pb.h"
+#include "tests/integration/process.h"
+
+namespace httplib {
+class Client;
+}
+
+namespace raftkv::testing {
+
+struct HttpReply {
+  int status = 0;  // 0: no answer (refused, broken or timed out)
+  std::string body;
+  std::map<std::string, std::string> headers;  // names in lower case
+};
+
+using Headers = std::map<std::string, std::string>;
+
+// Requests over one connection that is kept open. One thread at a time.
+class HttpClient {
+ public:
+  explicit HttpClient(int port, std::chrono::milliseconds timeout = std::chrono::seconds(10));
+  ~HttpClient();
+  HttpClient(HttpClient&&) noexcept;
+  HttpReply Send(const std::string& method, const std::string& path, const std::string& body = "",
+                 const Headers& headers = {});
+
+ private:
+  std::unique_ptr<httplib::Client> client_;
+};
+
+// One request on a connection of its own. Any thread.
+HttpReply Http(const std::string& method, int port, const std::string& path,
+               const std::string& body = "", const Headers& headers = {},
+               std::chrono::milliseconds timeout = std::chrono::seconds(10));
+
+// A node with the native flags.
+class NodeProcess {
+ public:
+  NodeProcess(std::string name, std::string directory);
+
+  // Starts it with the flags given at the first start, or new ones.
+  void Start();
+  void Start(std::vector<std::string> flags);
+  // Ends the process with SIGTERM; its exit status.
+  int Stop();
+  void Kill();
+  void Pause();
+  void Resume();
+  // Removes the data directory of a node that does not run.
+  void Wipe();
+
+  HttpReply Client(const std::string& method, const std::string& path, const std::string& body = "",
+                   const Headers& headers = {}) const;
+  HttpReply Admin(const std::string& method, const std::string& path,
+                  const std::string& body = "") const;
+  // GET /admin/status; nothing while it does not answer.
+  std::optional<v1::StatusResponse> Status() const;
+  bool IsReady() const;  // GET /readyz
+
+  const std::string& name() const { return name_; }
+  std::string data_dir() const { return directory_ + "/data"; }
+  std::string peer_address() const;
+  int client_port() const { return client_port_; }
+  Process* process() { return process_.get(); }
+  std::string Log() const;
+
+ private:
+  const std::string name_;
+  const std::string directory_;
+  const int client_port_;
+  const int peer_port_;
+  const int admin_port_;
+  std::vector<std::string> flags_;
+  std::unique_ptr<Process> process_;
+};
+
+class Cluster {
+ public:
+  // Makes `size` nodes (not started) named n1, n2, ...
+  explicit Cluster(int size);
+
+  // Starts all as a static list and waits until every one serves.
+  void StartStatic();
+  // Adds a node (not started).
+  NodeProcess& AddNode();
+
+  NodeProcess& operator[](size_t i) { return *nodes_[i]; }
+  size_t size() const { return nodes_.size(); }
+
+  // Waits until the node answers linearizable reads.
+  static bool WaitReady(NodeProcess& node);
+  // Waits until some running node says that it leads; its place.
+  size_t WaitLeader();
+  // All nodes' logs, for a failed test.
+  std::string Logs() const;
+  std::string StaticList() const;
+
+ private:
+  TempDir directory_;
+  std::vector<std::unique_ptr<NodeProcess>> nodes_;
+};
+
+}  // namespace raftkv::testing

@@ -1,0 +1,68 @@
+// The walk-throughs of README.md, each in an empty directory.
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/integration/cluster.h"
+#include "tests/integration/walkthrough.h"
+
+namespace raftkv::testing {
+namespace {
+
+class ReadmeTest : public ::testing::Test {
+ protected:
+  void Run(const std::string& name, const std::map<std::string, std::string>& words = {}) {
+    const std::string failure = walkthrough_.Run(name, words);
+    ASSERT_EQ(failure, "") << walkthrough_.Logs();
+  }
+
+  // Nodes that joined are learners first; a reader types slower than that lasts.
+  void WaitForVoters(int port, size_t count) {
+    std::string body;
+    ASSERT_TRUE(WaitUntil([&] {
+      body = Http("GET", walkthrough_.Port(port), "/cluster").body;
+      const nlohmann::json cluster = nlohmann::json::parse(body, nullptr, false);
+      return cluster.is_object() && cluster.contains("voters") && cluster["voters"].size() == count;
+    })) << body
+        << walkthrough_.Logs();
+  }
+
+  Walkthrough walkthrough_{ReadFileOrEmpty("README.md")};
+};
+
+TEST_F(ReadmeTest, RaftexampleSingleNode) { Run("raftexample-single"); }
+
+TEST_F(ReadmeTest, RaftexampleThreeNodesFaultToleranceAndReconfiguration) {
+  Run("raftexample-three");
+  Run("raftexample-fault-tolerance");
+  Run("raftexample-reconfiguration");
+}
+
+TEST_F(ReadmeTest, KvstoreSurvivesItsLeader) {
+  Run("kvstore-start");
+  WaitForVoters(8001, 3);
+  Run("kvstore-leader-dies");
+}
+
+TEST_F(ReadmeTest, RaftTutorial) {
+  const std::map<std::string, std::string> words = {{"$TMPDIR", walkthrough_.directory()}};
+  Run("raft-single", words);
+  Run("raft-cluster", words);
+  WaitForVoters(9090, 3);
+  Run("raft-fault-tolerance", words);
+
+  const HttpReply nodes = Http("GET", walkthrough_.Port(9090), "/mgmt/nodes");
+  const nlohmann::json list = nlohmann::json::parse(nodes.body, nullptr, false);
+  ASSERT_TRUE(list.is_array()) << nodes.body;
+  const std::string address = "127.0.0.1:" + std::to_string(walkthrough_.Port(8081));
+  std::string id;
+  for (const nlohmann::json& node : list) {
+    if (node.at("address") == address) id = node.at("id").get<std::string>();
+  }
+  ASSERT_NE(id, "") << nodes.body;
+  Run("raft-reconfiguration", {{"<ID>", id}});
+}
+
+}  // namespace
+}  // namespace raftkv::testing
