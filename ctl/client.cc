@@ -164,14 +164,14 @@ Result<uint64_t> Client::Count(const ListRequest& request) {
   return page.count;
 }
 
-Result<int> Client::AdminPort(const Endpoint& endpoint) {
+Result<uint16_t> Client::AdminPort(const Endpoint& endpoint) {
   Request request{.method = "GET", .target = "/cluster", .body = {}, .headers = {}, .safe = true};
   ASSIGN_OR_RETURN(Answer answer, http_.SendTo(endpoint, request));
   if (answer.status != 200) return Error(Unexpected(answer));
   Json body = Json::parse(answer.body, nullptr, false);
   if (!body.is_object() || !body.contains("admin_port") || !body["admin_port"].is_number_unsigned())
     return Error(Code::kInternal, endpoint.ToString() + " does not tell its admin port");
-  return body["admin_port"].get<int>();
+  return body["admin_port"].get<uint16_t>();
 }
 
 }  // namespace raftkv::client

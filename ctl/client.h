@@ -82,7 +82,7 @@ class Client {
   Result<uint64_t> Count(const ListRequest& request);
 
   // GET /cluster of one endpoint: the port of its admin listener.
-  Result<int> AdminPort(const Endpoint& endpoint);
+  Result<uint16_t> AdminPort(const Endpoint& endpoint);
 
   Http& http() { return http_; }
 

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <ostream>
 
+#include "base/hex_id.h"
 #include "ctl/cluster_view.h"
 #include "ctl/session.h"
 #include "ctl/table.h"
@@ -12,7 +13,6 @@
 namespace raftkv::ctl {
 namespace {
 
-using client::FormatId;
 using Json = nlohmann::ordered_json;
 
 std::string Number(const std::optional<uint64_t>& number) {
@@ -23,10 +23,10 @@ Json OptionalNumber(const std::optional<uint64_t>& number) {
   return number ? Json(*number) : Json(nullptr);
 }
 
-Json IdOrNull(uint64_t id) { return id != 0 ? Json(FormatId(id)) : Json(nullptr); }
+Json IdOrNull(uint64_t id) { return id != 0 ? Json(HexId(id)) : Json(nullptr); }
 
 Json MemberJson(const MemberView& row, uint64_t leader_commit) {
-  Json out = {{"id", FormatId(row.member.id())},
+  Json out = {{"id", HexId(row.member.id())},
               {"name", row.member.name()},
               {"kind", row.kind},
               {"role", row.RoleName()},
@@ -61,7 +61,7 @@ Json StatusJson(const ClusterView& view) {
   for (const auto& status : view.outside) {
     MemberView row{.member = {}, .kind = "", .status = status, .progress = {}};
     out["outside"].push_back(
-        {{"id", FormatId(status.member_id())}, {"name", status.name()}, {"role", row.RoleName()}});
+        {{"id", HexId(status.member_id())}, {"name", status.name()}, {"role", row.RoleName()}});
   }
   return out;
 }
@@ -69,7 +69,7 @@ Json StatusJson(const ClusterView& view) {
 void AddStatusRow(const MemberView& row, uint64_t leader_commit, Table* table) {
   const auto& status = row.status;
   auto field = [&](uint64_t value) { return status ? std::to_string(value) : std::string(); };
-  table->Add({FormatId(row.member.id()), row.member.name(), row.RoleName(), row.kind,
+  table->Add({HexId(row.member.id()), row.member.name(), row.RoleName(), row.kind,
               status ? field(status->term()) : "", status ? field(status->applied_index()) : "",
               Number(row.Lag(leader_commit)),
               status ? client::FormatBytes(status->state_bytes()) : "",
@@ -91,7 +91,7 @@ void PrintStatus(std::ostream& out, const ClusterView& view) {
   for (const MemberView& row : view.members) {
     if (!row.status) continue;
     for (const auto& warning : row.status->warnings())
-      out << FormatId(row.member.id()) << ": " << client::Printable(warning) << '\n';
+      out << HexId(row.member.id()) << ": " << client::Printable(warning) << '\n';
   }
 }
 
@@ -106,7 +106,7 @@ Status ShowStatus(const Session& session) {
       break;
     case Format::kRaw:
       for (const MemberView& row : view.members)
-        session.out << FormatId(row.member.id()) << ' ' << row.RoleName() << '\n';
+        session.out << HexId(row.member.id()) << ' ' << row.RoleName() << '\n';
   }
   if (view.leader == 0) return Status(Code::kUnavailable, "no node knows a leader");
   return Status::Ok();
@@ -136,7 +136,7 @@ Status Transfer(const Session& session, const std::string& to) {
     request.set_to(member.id());
   }
   ASSIGN_OR_RETURN_STATUS(auto response, admin.TransferLeadership(request));
-  PrintFact(session, "leader", FormatId(response.leader()));
+  PrintFact(session, "leader", HexId(response.leader()));
   return Status::Ok();
 }
 
@@ -152,21 +152,20 @@ Status Compact(const Session& session, uint64_t revision) {
 template <typename Response>
 void PrintIdentity(const Session& session, const Response& response) {
   if (session.format == Format::kJson) {
-    session.out << Json{{"cluster_id", FormatId(response.cluster_id())},
-                        {"member_id", FormatId(response.member_id())}}
+    session.out << Json{{"cluster_id", HexId(response.cluster_id())},
+                        {"member_id", HexId(response.member_id())}}
                 << '\n';
     return;
   }
   const char* separator = session.format == Format::kTable ? ", member " : " ";
   session.out << (session.format == Format::kTable ? "cluster " : "")
-              << FormatId(response.cluster_id()) << separator << FormatId(response.member_id())
-              << '\n';
+              << HexId(response.cluster_id()) << separator << HexId(response.member_id()) << '\n';
 }
 
 // "ID=HOST:PORT": a first voter and its peer address.
 Result<v1::Member> ParseFirstMember(const std::string& text) {
   size_t equals = text.find('=');
-  auto id = client::ParseId(text.substr(0, equals));
+  auto id = ParseHexId(text.substr(0, equals));
   if (!id || equals == std::string::npos)
     return Error(Code::kInvalidArgument,
                  "\"" + text + "\": want ID=HOST:PORT, the ID with 16 hexadecimal digits");
@@ -180,7 +179,7 @@ Status Initialize(const Session& session, const std::string& cluster_id,
                   const std::vector<std::string>& members) {
   v1::InitializeRequest request;
   if (!cluster_id.empty()) {
-    auto id = client::ParseId(cluster_id);
+    auto id = ParseHexId(cluster_id);
     if (!id) return Status(Code::kInvalidArgument, "a cluster ID has 16 hexadecimal digits");
     request.set_cluster_id(*id);
   }

@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <set>
 
+#include "base/hex_id.h"
 #include "ctl/text.h"
 
 namespace raftkv::ctl {
 namespace {
 
 using client::Endpoint;
-using client::FormatId;
 
 bool Contains(const google::protobuf::RepeatedField<uint64_t>& ids, uint64_t id) {
   return std::find(ids.begin(), ids.end(), id) != ids.end();
@@ -136,13 +136,15 @@ Result<ClusterView> LookAround(const Session& session) {
 }
 
 Result<v1::Member> FindMember(const v1::ClusterState& cluster, const std::string& text) {
-  std::optional<uint64_t> id = client::ParseId(text);
+  // Only a whole ID: "a1" is a name.
+  std::optional<uint64_t> id;
+  if (text.size() == 16) id = ParseHexId(text);
   std::vector<v1::Member> found;
   std::string known;
   for (const v1::Member& member : cluster.members()) {
     if ((id && member.id() == *id) || (!member.name().empty() && member.name() == text))
       found.push_back(member);
-    known += (known.empty() ? "" : ", ") + FormatId(member.id());
+    known += (known.empty() ? "" : ", ") + HexId(member.id());
     if (!member.name().empty()) known += " (" + client::Printable(member.name()) + ")";
   }
   if (found.size() == 1) return found.front();

@@ -34,7 +34,7 @@ class FakeNode {
     server_.Put(".*", serve);
     server_.Post(".*", serve);
     server_.Delete(".*", serve);
-    port_ = server_.bind_to_any_port("127.0.0.1");
+    port_ = static_cast<uint16_t>(server_.bind_to_any_port("127.0.0.1"));
     thread_ = std::jthread([this] { server_.listen_after_bind(); });
     while (!server_.is_running()) std::this_thread::yield();
   }
@@ -49,7 +49,7 @@ class FakeNode {
 
  private:
   httplib::Server server_;
-  int port_ = 0;
+  uint16_t port_ = 0;
   std::mutex mutex_;
   std::vector<httplib::Request> requests_;
   std::jthread thread_;
@@ -109,7 +109,7 @@ class MuteNode {
 
   const Manner manner_;
   int listener_ = -1;
-  int port_ = 0;
+  uint16_t port_ = 0;
   std::atomic<int> connections_ = 0;
   std::vector<int> kept_;
   std::jthread thread_;

@@ -89,33 +89,15 @@ bool NeverSent(httplib::Error error) {
 
 }  // namespace
 
-std::string Endpoint::ToString() const {
-  bool ipv6 = host.find(':') != std::string::npos;
-  return (ipv6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
-}
-
 Result<Endpoint> ParseEndpoint(std::string_view text) {
-  std::string_view rest = text;
-  if (rest.starts_with("http://")) rest.remove_prefix(7);
-  if (rest.ends_with('/')) rest.remove_suffix(1);
-  size_t colon = rest.rfind(':');
-  int port = 0;
-  std::string_view host;
-  if (colon != std::string_view::npos) {
-    std::string_view digits = rest.substr(colon + 1);
-    auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
-    if (error != std::errc() || end != digits.data() + digits.size()) port = 0;
-    host = rest.substr(0, colon);
-  }
-  if (host.starts_with('[') && host.ends_with(']')) {
-    host = host.substr(1, host.size() - 2);
-  } else if (host.find_first_of(":/@ ") != std::string_view::npos) {
-    host = {};
-  }
-  if (host.empty() || port < 1 || port > 65535)
-    return Error(Code::kInvalidArgument, "\"" + std::string(text) + "\" is not an endpoint: want " +
-                                             "HOST:PORT, such as 127.0.0.1:7070 or [::1]:7070");
-  return Endpoint{std::string(host), port};
+  if (text.starts_with("http://")) text.remove_prefix(7);
+  if (text.ends_with('/')) text.remove_suffix(1);
+  ASSIGN_OR_RETURN(Endpoint endpoint, ParseHostPort(text));
+  if (endpoint.host.empty() || endpoint.port == 0)
+    return Error(Code::kInvalidArgument, "an endpoint needs a host and a port, such as " +
+                                             std::string("127.0.0.1:7070, not '") +
+                                             std::string(text) + "'");
+  return endpoint;
 }
 
 Result<std::vector<Endpoint>> ParseEndpoints(const std::vector<std::string>& texts) {

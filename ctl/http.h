@@ -16,15 +16,12 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/host_port.h"
 #include "base/status.h"
 
 namespace raftkv::client {
 
-struct Endpoint {
-  std::string host;  // without brackets
-  int port = 0;
-  std::string ToString() const;  // HOST:PORT, [HOST]:PORT
-};
+using Endpoint = HostPort;
 
 // "HOST:PORT", "[IPV6]:PORT", with or without http:// in front. kInvalidArgument otherwise.
 Result<Endpoint> ParseEndpoint(std::string_view text);

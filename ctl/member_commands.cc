@@ -8,6 +8,7 @@
 #include <ostream>
 #include <thread>
 
+#include "base/hex_id.h"
 #include "ctl/cluster_view.h"
 #include "ctl/session.h"
 #include "ctl/table.h"
@@ -16,12 +17,11 @@
 namespace raftkv::ctl {
 namespace {
 
-using client::FormatId;
 using Json = nlohmann::ordered_json;
 
 struct MemberArgs {
   std::vector<std::string> members;  // IDs or names
-  v1::Member added;
+  std::string old;                   // likewise, of replace
   std::string id;
   std::string peer_address;
   std::string name;
@@ -37,15 +37,15 @@ Status ListMembers(const Session& session) {
   ASSIGN_OR_RETURN_STATUS(v1::StatusResponse status, admin.Status());
   ClusterView view = ViewOf(status);
   if (session.format == Format::kRaw) {
-    for (const MemberView& row : view.members) session.out << FormatId(row.member.id()) << '\n';
+    for (const MemberView& row : view.members) session.out << HexId(row.member.id()) << '\n';
     return Status::Ok();
   }
   if (session.format == Format::kJson) {
-    Json out = {{"cluster_id", FormatId(view.cluster.cluster_id())},
+    Json out = {{"cluster_id", HexId(view.cluster.cluster_id())},
                 {"config_index", view.cluster.config_index()},
                 {"members", Json::array()}};
     for (const MemberView& row : view.members) {
-      out["members"].push_back({{"id", FormatId(row.member.id())},
+      out["members"].push_back({{"id", HexId(row.member.id())},
                                 {"name", row.member.name()},
                                 {"kind", row.kind},
                                 {"leader", row.member.id() == view.leader},
@@ -57,7 +57,7 @@ Status ListMembers(const Session& session) {
   }
   Table table({"ID", "NAME", "KIND", "LEADER", "PEER ADDRESS", "CLIENT ADDRESS"});
   for (const MemberView& row : view.members)
-    table.Add({FormatId(row.member.id()), row.member.name(), row.kind,
+    table.Add({HexId(row.member.id()), row.member.name(), row.kind,
                row.member.id() == view.leader ? "yes" : "", row.member.peer_address(),
                row.member.client_address()});
   table.Print(session.out);
@@ -66,7 +66,7 @@ Status ListMembers(const Session& session) {
 
 std::string Ids(const google::protobuf::RepeatedField<uint64_t>& ids) {
   std::string out;
-  for (uint64_t id : ids) out += (out.empty() ? "" : ",") + FormatId(id);
+  for (uint64_t id : ids) out += (out.empty() ? "" : ",") + HexId(id);
   return out.empty() ? "none" : out;
 }
 
@@ -83,15 +83,15 @@ void PrintChange(const Session& session, const v1::ChangeMembershipResponse& res
   Json out = {{"config_index", response.config_index()},
               {"voters", Json::array()},
               {"learners", Json::array()}};
-  for (uint64_t id : response.conf().voters()) out["voters"].push_back(FormatId(id));
-  for (uint64_t id : response.conf().learners()) out["learners"].push_back(FormatId(id));
+  for (uint64_t id : response.conf().voters()) out["voters"].push_back(HexId(id));
+  for (uint64_t id : response.conf().learners()) out["learners"].push_back(HexId(id));
   session.out << out << '\n';
 }
 
 Result<v1::Member> NewMember(const MemberArgs& args) {
   v1::Member member;
   if (!args.id.empty()) {
-    auto id = client::ParseId(args.id);
+    auto id = ParseHexId(args.id);
     if (!id) return Error(Code::kInvalidArgument, "a member ID has 16 hexadecimal digits");
     member.set_id(*id);
   }
@@ -168,7 +168,7 @@ Result<v1::Member> EnsureLearner(client::Admin& admin, const MemberArgs& args,
 Status Replace(const Session& session, const MemberArgs& args) {
   ASSIGN_OR_RETURN_STATUS(client::Admin admin, session.MakeAdmin());
   ASSIGN_OR_RETURN_STATUS(v1::StatusResponse status, admin.Status());
-  ASSIGN_OR_RETURN_STATUS(v1::Member old, FindMember(status.cluster(), args.members.at(0)));
+  ASSIGN_OR_RETURN_STATUS(v1::Member old, FindMember(status.cluster(), args.old));
   ASSIGN_OR_RETURN_STATUS(v1::Member added, EnsureLearner(admin, args, status.cluster()));
   if (added.id() == old.id())
     return Status(Code::kInvalidArgument, "the new address is the old member's own");
@@ -191,8 +191,7 @@ Status Replace(const Session& session, const MemberArgs& args) {
     bool wait = response.error().code() == Code::kFailedPrecondition &&
                 std::chrono::steady_clock::now() < deadline;
     if (!wait)
-      return Status(response.error().code(), response.error().message() + "; " +
-                                                 FormatId(added.id()) +
+      return Status(response.error().code(), response.error().message() + "; " + HexId(added.id()) +
                                                  " stays a learner: repeat the command to go on");
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
   }
@@ -242,7 +241,7 @@ void AddMemberCommands(CLI::App& app, Session& session) {
   auto replace_args = std::make_shared<MemberArgs>();
   CLI::App* replace = member->add_subcommand(
       "replace", "add a node, wait until it has caught up, then swap it for a member");
-  replace->add_option("old", replace_args->members, "ID or name")->required()->expected(1);
+  replace->add_option("old", replace_args->old, "ID or name")->required();
   replace
       ->add_option("peer", replace_args->peer_address, "HOST:PORT of the new one's peer listener")
       ->required();

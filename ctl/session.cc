@@ -23,7 +23,7 @@ Result<client::Client> Session::MakeClient() const {
 
 Result<Endpoint> Session::AdminEndpointOf(const Endpoint& client_endpoint) const {
   client::Client client({client_endpoint}, HttpOptions());
-  ASSIGN_OR_RETURN(int port, client.AdminPort(client_endpoint));
+  ASSIGN_OR_RETURN(uint16_t port, client.AdminPort(client_endpoint));
   return Endpoint{client_endpoint.host, port};
 }
 
@@ -50,10 +50,11 @@ Result<client::Admin> Session::MakeAdmin() const {
 }
 
 Result<client::Admin> Session::MakeAdminOfOneNode() const {
-  if (admin_endpoints.size() != 1 && !(admin_endpoints.empty() && endpoints.empty()))
+  if (admin_endpoints.size() > 1 || (admin_endpoints.empty() && endpoints.size() > 1))
     return Error(
         Code::kInvalidArgument,
         "this concerns one node: name its admin listener with --admin-endpoints HOST:PORT");
+  if (admin_endpoints.empty() && !endpoints.empty()) return MakeAdmin();
   ASSIGN_OR_RETURN(Endpoint endpoint,
                    client::ParseEndpoint(admin_endpoints.empty() ? kDefaultAdminEndpoint
                                                                  : admin_endpoints.front()));

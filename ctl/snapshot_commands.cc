@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <ostream>
 
+#include "base/hex_id.h"
 #include "ctl/session.h"
 #include "ctl/table.h"
 #include "ctl/text.h"
@@ -19,7 +20,6 @@
 namespace raftkv::ctl {
 namespace {
 
-using client::FormatId;
 using Json = nlohmann::ordered_json;
 
 Status OsError(const std::string& what) {
@@ -79,21 +79,21 @@ void PrintSnapshot(const Session& session, const storage::SnapshotStreamReader& 
     return;
   }
   if (session.format == Format::kJson) {
-    Json out = {{"cluster_id", FormatId(manifest.cluster_id())},
+    Json out = {{"cluster_id", HexId(manifest.cluster_id())},
                 {"index", snapshot.index()},
                 {"term", snapshot.term()},
                 {"bytes", manifest.total_bytes()},
                 {"voters", Json::array()},
                 {"learners", Json::array()},
                 {"files", Json::array()}};
-    for (uint64_t id : snapshot.conf().voters()) out["voters"].push_back(FormatId(id));
-    for (uint64_t id : snapshot.conf().learners()) out["learners"].push_back(FormatId(id));
+    for (uint64_t id : snapshot.conf().voters()) out["voters"].push_back(HexId(id));
+    for (uint64_t id : snapshot.conf().learners()) out["learners"].push_back(HexId(id));
     for (const auto& file : manifest.files())
       out["files"].push_back({{"name", file.name()}, {"bytes", file.bytes()}});
     session.out << out.dump(2) << '\n';
     return;
   }
-  session.out << "cluster " << FormatId(manifest.cluster_id()) << ", index " << snapshot.index()
+  session.out << "cluster " << HexId(manifest.cluster_id()) << ", index " << snapshot.index()
               << ", term " << snapshot.term() << ", " << manifest.files_size() << " files, "
               << client::FormatBytes(manifest.total_bytes()) << "; complete, all checksums match\n";
   Table table({"FILE", "SIZE"});

@@ -1,7 +1,7 @@
 #include "ctl/text.h"
 
+#include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstdio>
 
 namespace raftkv::client {
@@ -89,20 +89,6 @@ bool IsUtf8(std::string_view bytes) {
     bytes.remove_prefix(length);
   }
   return true;
-}
-
-std::string FormatId(uint64_t id) {
-  std::array<char, 17> text;
-  std::snprintf(text.data(), text.size(), "%016llx", static_cast<unsigned long long>(id));
-  return text.data();
-}
-
-std::optional<uint64_t> ParseId(std::string_view text) {
-  uint64_t id = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id, 16);
-  if (text.size() != 16 || error != std::errc() || end != text.data() + text.size())
-    return std::nullopt;
-  return id;
 }
 
 std::string Printable(std::string_view bytes) {

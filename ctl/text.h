@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -21,11 +20,6 @@ Result<std::string> Base64Decode(std::string_view text);
 
 // Well-formed UTF-8 (RFC 3629).
 bool IsUtf8(std::string_view bytes);
-
-// Member and cluster IDs as people write them: 16 hexadecimal digits.
-std::string FormatId(uint64_t id);
-// nullopt unless exactly that.
-std::optional<uint64_t> ParseId(std::string_view text);
 
 // Fit for one cell of a table on a terminal: control characters and what is not UTF-8 become \xNN.
 std::string Printable(std::string_view bytes);

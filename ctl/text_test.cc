@@ -40,14 +40,6 @@ TEST(TextTest, Utf8) {
     EXPECT_FALSE(IsUtf8(bad)) << bad;
 }
 
-TEST(TextTest, Ids) {
-  EXPECT_EQ(FormatId(0x1f), "000000000000001f");
-  EXPECT_EQ(ParseId("000000000000001f"), 0x1f);
-  EXPECT_EQ(ParseId("FFFFFFFFFFFFFFFF"), ~uint64_t{0});
-  for (const char* bad : {"", "1f", "0x0000000000001f", "000000000000001g", "0000000000000001f"})
-    EXPECT_EQ(ParseId(bad), std::nullopt) << bad;
-}
-
 TEST(TextTest, PrintableHidesControlCharacters) {
   EXPECT_EQ(Printable("plain \xc3\xa4"), "plain \xc3\xa4");
   EXPECT_EQ(Printable("\x1b[31m\n\xff\x7f"), "\\x1B[31m\\x0A\\xFF\\x7F");
