@@ -147,7 +147,8 @@ class NodeImpl final : public Node, private StoragePorts {
   WorkerThread append_thread_;
   WorkerThread apply_thread_;
   std::thread raft_thread_;
-  bool ready_scheduled_ = false;  // raft thread
+  bool ready_scheduled_ = false;   // raft thread
+  raft::NodeId published_leader_;  // raft thread
 
   std::atomic<uint64_t> next_request_id_;
   std::mutex queue_mutex_;
@@ -383,9 +384,9 @@ void NodeImpl::WakeReady() {
   if (std::exchange(ready_scheduled_, true)) return;
   asio::post(io_, [this] {
     ready_scheduled_ = false;
-    const raft::NodeId leader = replica_->leader();
     replica_->ProcessReady();
-    if (replica_->leader() != leader) PublishStatus();
+    // People and the ready check should not wait a tick to see a new leader.
+    if (std::exchange(published_leader_, replica_->leader()) != replica_->leader()) PublishStatus();
   });
 }
 
