@@ -130,8 +130,12 @@ Status Run(const NodeConfig& config) {
   ASSIGN_OR_RETURN_STATUS(const std::unique_ptr<runtime::Node> node,
                           runtime::Node::Start(config.node, &registry));
   node->OnRemoved([&end] { end.Removed(); });
+  server::ServerOptions server_options = MakeServerOptions(config);
+  server_options.open_snapshot = [&node](MonotonicTime deadline, auto done) {
+    node->ExportSnapshot(deadline, std::move(done));
+  };
   ASSIGN_OR_RETURN_STATUS(const std::unique_ptr<server::Server> server,
-                          server::Server::Start(MakeServerOptions(config), node.get(), &registry));
+                          server::Server::Start(server_options, node.get(), &registry));
   const std::string admin = WithPort(config.admin_listen, server->admin_port());
   RETURN_IF_ERROR(WriteAdminAddress(config.node.data_dir, admin));
   log::Info("serving", {{"version", Version()},

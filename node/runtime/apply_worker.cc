@@ -71,6 +71,7 @@ ApplyDone ApplyWorker::Run(MakeCheckpoint& job) {
   ApplyDone done;
   const kv::AppliedState applied = machine_->applied();
   const std::shared_ptr<const v1::ClusterState> cluster = machine_->cluster();
+  done.checkpoint_dir = job.dir;
   const Status status = store_->Checkpoint(job.dir);
   if (!status.ok()) {
     done.checkpoint_error = status;
@@ -81,7 +82,6 @@ ApplyDone ApplyWorker::Run(MakeCheckpoint& job) {
   snapshot.term = applied.term;
   snapshot.conf = storage::FromProto(cluster->conf());
   done.checkpoint = std::move(snapshot);
-  done.checkpoint_dir = job.dir;
   return done;
 }
 

@@ -97,6 +97,7 @@ class NodeImpl final : public Node, private StoragePorts {
                           Callback<v1::TransferLeadershipResponse> done) override;
   void TakeSnapshot(v1::SnapshotRequest request, MonotonicTime deadline,
                     Callback<v1::SnapshotResponse> done) override;
+  void ExportSnapshot(MonotonicTime deadline, Callback<SnapshotPieces> done) override;
   void Compact(v1::CompactRequest request, MonotonicTime deadline,
                Callback<v1::CompactResponse> done) override;
   void OnRemoved(std::function<void()> callback) override;
@@ -170,6 +171,7 @@ class NodeImpl final : public Node, private StoragePorts {
   std::atomic<MonotonicTime> last_turn_{MonotonicTime{}};
   std::atomic<bool> out_of_space_{false};
   std::atomic<uint64_t> free_bytes_{0};
+  std::atomic<bool> exporting_{false};
   std::atomic<bool> stopping_{false};
   bool stopped_ = false;
 };
@@ -610,6 +612,30 @@ void NodeImpl::TakeSnapshot(v1::SnapshotRequest, MonotonicTime deadline,
   OnRaftThread(std::move(done), [this, deadline](auto answer) {
     replica_->TakeSnapshot(deadline, std::move(answer));
   });
+}
+
+// A checkpoint pins deleted files and is read twice: one at a time is enough.
+void NodeImpl::ExportSnapshot(MonotonicTime, Callback<SnapshotPieces> done) {
+  if (exporting_.exchange(true)) {
+    return done(Error(Code::kResourceExhausted, "a snapshot is being saved already; repeat later"));
+  }
+  using Checkpoint = std::pair<std::string, raft::Snapshot>;
+  Callback<Checkpoint> made = [this, done = std::move(done)](Result<Checkpoint> checkpoint) {
+    if (!checkpoint) {
+      exporting_ = false;
+      return done(Error(checkpoint.error()));
+    }
+    std::lock_guard lock(janitor_mutex_);
+    janitor_jobs_.push_back([this, done, checkpoint = std::move(*checkpoint)] {
+      const std::string& dir = checkpoint.first;
+      done(OpenExport(dir, checkpoint.second, storage_.dir->identity().cluster_id(), [this, dir] {
+        RemoveDir(dir);
+        exporting_ = false;
+      }));
+    });
+    janitor_wake_.notify_all();
+  };
+  OnRaftThread(std::move(made), [this](auto answer) { replica_->MakeExport(std::move(answer)); });
 }
 
 void NodeImpl::Compact(v1::CompactRequest request, MonotonicTime deadline,

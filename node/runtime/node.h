@@ -16,6 +16,7 @@
 #include "node/kv/state_machine.h"
 #include "node/raft/core.h"
 #include "node/runtime/options.h"
+#include "node/runtime/snapshot_export.h"
 #include "raftkv/v1/admin.pb.h"
 #include "raftkv/v1/command.pb.h"
 
@@ -90,6 +91,9 @@ class Node {
                                   Callback<v1::TransferLeadershipResponse> done) = 0;
   virtual void TakeSnapshot(v1::SnapshotRequest request, MonotonicTime deadline,
                             Callback<v1::SnapshotResponse> done) = 0;
+  // A fresh checkpoint of this node's state as a stream of bytes (node/storage/snapshot_stream.h);
+  // the pieces may be asked for on any one thread at a time and read the disk. One at a time.
+  virtual void ExportSnapshot(MonotonicTime deadline, Callback<SnapshotPieces> done) = 0;
   virtual void Compact(v1::CompactRequest request, MonotonicTime deadline,
                        Callback<v1::CompactResponse> done) = 0;
 

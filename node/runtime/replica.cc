@@ -274,6 +274,7 @@ void Replica::AbandonCalls(const raftkv::Status& status) {
   }
   for (TransferCall& call : std::exchange(transfers_, {})) call.done(Error(status));
   for (auto& [deadline, done] : std::exchange(snapshot_waiters_, {})) done(Error(status));
+  for (auto& [dir, done] : std::exchange(exports_, {})) done(Error(status));
   for (auto& [deadline, done] : std::exchange(join_waiters_, {})) done(Error(status));
 }
 

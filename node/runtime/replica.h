@@ -133,6 +133,8 @@ class Replica final : public transport::Handler {
   void TransferLeadership(v1::TransferLeadershipRequest request, MonotonicTime deadline,
                           Callback<v1::TransferLeadershipResponse> done);
   void TakeSnapshot(MonotonicTime deadline, Callback<v1::SnapshotResponse> done);
+  // A checkpoint for somebody else: its directory, to be removed by the caller, and what it is.
+  void MakeExport(Callback<std::pair<std::string, raft::Snapshot>> done);
   v1::StatusResponse Status() const;
   // After the last event: answers everyone who still waits.
   void AbandonCalls(const raftkv::Status& status);
@@ -230,6 +232,7 @@ class Replica final : public transport::Handler {
   // replica_snapshots.cc
   void RequestSnapshot();
   void SendSnapshotMessage(raft::Message message);
+  std::string NewCheckpointDir();
   void OnCheckpoint(const ApplyDone& done);
   void SubmitAppend(raft::StorageAppend work);
   void OnReplaced(raft::EntryId snapshot);
@@ -286,7 +289,8 @@ class Replica final : public transport::Handler {
   std::string ready_snapshot_dir_;
   MonotonicTime ready_snapshot_used_{};
   std::set<raft::NodeId> snapshot_targets_;  // being sent to
-  std::vector<std::string> retired_dirs_;    // replaced while they were being sent
+  std::map<std::string, Callback<std::pair<std::string, raft::Snapshot>>> exports_;  // by directory
+  std::vector<std::string> retired_dirs_;  // replaced while they were being sent
   // Received and verified; taken by the core in the same step, or dropped.
   std::optional<std::pair<raft::EntryId, std::string>> staged_;
   bool installing_ = false;

@@ -25,23 +25,43 @@ void Replica::TakeSnapshot(MonotonicTime deadline, Callback<v1::SnapshotResponse
   RequestSnapshot();
 }
 
+std::string Replica::NewCheckpointDir() {
+  return env_.data_dir->snapshots_path() + "/checkpoints/" + std::to_string(env_.next_request_id());
+}
+
 void Replica::RequestSnapshot() {
   if (snapshot_requested_ || installing_) return;
   snapshot_requested_ = true;
-  env_.ports->SubmitApply(MakeCheckpoint{env_.data_dir->snapshots_path() + "/checkpoints/" +
-                                         std::to_string(env_.next_request_id())});
+  env_.ports->SubmitApply(MakeCheckpoint{NewCheckpointDir()});
+}
+
+void Replica::MakeExport(Callback<std::pair<std::string, raft::Snapshot>> done) {
+  if (core_ == nullptr || removed_) return done(Error(NotServing()));
+  if (env_.machine->applied().index == raft::Index()) {
+    return done(Error(Code::kFailedPrecondition, "this node has no state yet"));
+  }
+  const std::string dir = NewCheckpointDir();
+  exports_.emplace(dir, std::move(done));
+  env_.ports->SubmitApply(MakeCheckpoint{dir});
 }
 
 void Replica::OnCheckpoint(const ApplyDone& done) {
   if (done.checkpoint_error) {
-    snapshot_requested_ = false;
     log::Error("no snapshot could be made", {{"error", done.checkpoint_error->ToString()}});
-    for (auto& [deadline, waiter] : std::exchange(snapshot_waiters_, {})) {
-      waiter(Error(*done.checkpoint_error));
-    }
-    return;
   }
-  env_.ports->SubmitDescribe(done.checkpoint_dir, *done.checkpoint);
+  if (const auto it = exports_.find(done.checkpoint_dir); it != exports_.end()) {
+    const auto answer = std::move(it->second);
+    exports_.erase(it);
+    if (done.checkpoint_error) return answer(Error(*done.checkpoint_error));
+    return answer(std::pair(done.checkpoint_dir, *done.checkpoint));
+  }
+  if (!done.checkpoint_error) {
+    return env_.ports->SubmitDescribe(done.checkpoint_dir, *done.checkpoint);
+  }
+  snapshot_requested_ = false;
+  for (auto& [deadline, waiter] : std::exchange(snapshot_waiters_, {})) {
+    waiter(Error(*done.checkpoint_error));
+  }
 }
 
 void Replica::OnManifest(std::string dir, raft::Snapshot snapshot,
