@@ -87,7 +87,9 @@ constexpr AdminRoute kRoutes[] = {
     {"/admin/membership", Route::kAdminMembership, true,
      [](const Service& s, const ExchangePtr& e) { Call(s, e, &runtime::Node::ChangeMembership); }},
     {"/admin/transfer", Route::kAdminTransfer, true,
-     [](const Service& s, const ExchangePtr& e) { Call(s, e, &runtime::Node::TransferLeadership); }},
+     [](const Service& s, const ExchangePtr& e) {
+       Call(s, e, &runtime::Node::TransferLeadership);
+     }},
     {"/admin/snapshot", Route::kAdminSnapshot, true,
      [](const Service& s, const ExchangePtr& e) { Call(s, e, &runtime::Node::TakeSnapshot); }},
     {"/admin/compact", Route::kAdminCompact, true,

@@ -70,11 +70,21 @@ TEST_F(AdminApiTest, EmptyBodiesAreEmptyMessages) {
   }
 }
 
+TEST_F(AdminApiTest, SnapshotFileIsStreamed) {
+  TestClient client(server_->admin_port());
+  client.Send(Request("GET", "/admin/snapshot/file"));
+  std::string answer = client.ReceiveAll();
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 200 OK\r\n"));
+  EXPECT_TRUE(answer.ends_with("\r\n\r\n21")) << answer;
+  EXPECT_EQ(Admin("POST", "/admin/snapshot/file").Header("allow"), "GET");
+  snapshot_busy_ = true;
+  EXPECT_EQ(Admin("GET", "/admin/snapshot/file").status, 503);
+}
+
 TEST_F(AdminApiTest, WrongBodiesAre400) {
-  for (const char* body :
-       {"{", "[]", "7", "\"x\"", "{\"to\": 178}", "{\"to\": \"b2\"}", "{\"to\": \"178\"}",
-        "{\"to\": [\"00000000000000b2\"]}", "{\"too\": 1}", "{\"to\": \"00000000000000b2\",}",
-        "{\"to\": {}}", "{\"to\": null}"}) {
+  for (const char* body : {"{", "[]", "7", "\"x\"", "{\"to\": 178}", "{\"to\": \"b2\"}",
+                           "{\"to\": \"178\"}", "{\"to\": [\"00000000000000b2\"]}", "{\"too\": 1}",
+                           "{\"to\": \"00000000000000b2\",}", "{\"to\": {}}", "{\"to\": null}"}) {
     TestResponse response = Admin("POST", "/admin/transfer", body, kJson);
     EXPECT_EQ(response.status, 400) << body;
     Detail(response);
@@ -88,7 +98,8 @@ TEST_F(AdminApiTest, WrongBodiesAre400) {
 
 // Deep nesting once would have overflowed the stack of recursive code.
 TEST_F(AdminApiTest, DeepJsonIs400) {
-  std::string deep = "{\"peer_addresses\":" + std::string(300'000, '[') + std::string(300'000, ']') + "}";
+  std::string deep =
+      "{\"peer_addresses\":" + std::string(300'000, '[') + std::string(300'000, ']') + "}";
   EXPECT_EQ(Admin("POST", "/admin/join", deep, kJson).status, 400);
 }
 
@@ -114,8 +125,8 @@ TEST_F(AdminApiTest, ErrorsHaveTheirStatus) {
 }
 
 TEST_F(AdminApiTest, OtherMethodsAre405WithAllow) {
-  for (const char* path : {"/admin/initialize", "/admin/join", "/admin/membership", "/admin/transfer",
-                           "/admin/snapshot", "/admin/compact"}) {
+  for (const char* path : {"/admin/initialize", "/admin/join", "/admin/membership",
+                           "/admin/transfer", "/admin/snapshot", "/admin/compact"}) {
     TestResponse response = Admin("GET", path);
     EXPECT_EQ(response.status, 405) << path;
     EXPECT_EQ(response.Header("allow"), "POST");
@@ -185,7 +196,8 @@ TEST_F(AdminApiTest, MetricsDoNotWaitForTheNode) {
   waiting.Send(Request("PUT", "/kv/a", "1"));
   node_.AwaitHeld(1);
   std::string text = Admin("GET", "/metrics").body;
-  EXPECT_NE(text.find("raftkv_http_requests_in_flight{listener=\"client\"} 1\n"), std::string::npos);
+  EXPECT_NE(text.find("raftkv_http_requests_in_flight{listener=\"client\"} 1\n"),
+            std::string::npos);
   node_.Release();
   EXPECT_EQ(waiting.Receive().status, 201);
 }

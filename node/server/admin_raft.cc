@@ -55,21 +55,20 @@ HttpResponse DescribeRaft(const v1::StatusResponse& status) {
     progress.push_back(Progress(status, peer));
   }
   Json leader = status.leader() == 0 ? Json(nullptr) : Json(HexId(status.leader()));
-  Json body = {
-      {"member_id", HexId(status.member_id())},
-      {"name", status.name()},
-      {"role", v1::StatusResponse::Role_Name(status.role())},
-      {"term", status.term()},
-      {"leader", std::move(leader)},
-      {"log",
-       {{"first_index", status.first_index()},
-        {"last_index", status.last_index()},
-        {"commit_index", status.commit_index()},
-        {"applied_index", status.applied_index()},
-        {"flushed_applied_index", status.flushed_applied_index()}}},
-      {"config_index", status.cluster().config_index()},
-      {"conf", MessageToJson(status.cluster().conf())},
-      {"progress", std::move(progress)}};
+  Json body = {{"member_id", HexId(status.member_id())},
+               {"name", status.name()},
+               {"role", v1::StatusResponse::Role_Name(status.role())},
+               {"term", status.term()},
+               {"leader", std::move(leader)},
+               {"log",
+                {{"first_index", status.first_index()},
+                 {"last_index", status.last_index()},
+                 {"commit_index", status.commit_index()},
+                 {"applied_index", status.applied_index()},
+                 {"flushed_applied_index", status.flushed_applied_index()}}},
+               {"config_index", status.cluster().config_index()},
+               {"conf", MessageToJson(status.cluster().conf())},
+               {"progress", std::move(progress)}};
   if (status.role() != v1::StatusResponse::LEADER) {
     body["note"] = "Only the leader knows the progress of the others; ask it.";
   }

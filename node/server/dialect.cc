@@ -21,8 +21,8 @@ Result<Dialect> ParseDialect(std::string_view name) {
   for (Dialect dialect : {Dialect::kNative, Dialect::kRaftexample, Dialect::kShaj13}) {
     if (name == DialectName(dialect)) return dialect;
   }
-  return Error(Code::kInvalidArgument, "'" + std::string(name) +
-                                           "' is no dialect; they are native, raftexample, shaj13");
+  return Error(Code::kInvalidArgument,
+               "'" + std::string(name) + "' is no dialect; they are native, raftexample, shaj13");
 }
 
 void RemoveMember(const Service& service, const ExchangePtr& exchange, const std::string& name) {

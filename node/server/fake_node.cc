@@ -180,9 +180,7 @@ void FakeNode::ReadBarrier(runtime::Consistency consistency, MonotonicTime,
   });
 }
 
-const kv::StateMachine& FakeNode::state() const {
-  return *const_cast<kv::TestMachine&>(machine_);
-}
+const kv::StateMachine& FakeNode::state() const { return *const_cast<kv::TestMachine&>(machine_); }
 
 std::shared_ptr<const v1::StatusResponse> FakeNode::status() const {
   std::lock_guard lock(mutex_);

@@ -23,13 +23,13 @@ namespace raftkv::server {
 
 // What a client may cost. Every limit has an answer (docs/api.md) or closes the connection.
 struct Limits {
-  size_t max_line_bytes = 16 << 10;    // request line: 414; a 4 KiB key is 12 KiB percent-encoded
-  size_t max_header_bytes = 8 << 10;   // one header line: 431
-  size_t max_head_bytes = 32 << 10;    // request line and all headers: 431
-  size_t max_headers = 64;             // 431
-  size_t max_body_bytes = 1 << 20;     // 413
-  size_t max_connections = 4096;       // 503 and closed
-  size_t max_in_flight = 8192;         // requests being worked on: 429
+  size_t max_line_bytes = 16 << 10;   // request line: 414; a 4 KiB key is 12 KiB percent-encoded
+  size_t max_header_bytes = 8 << 10;  // one header line: 431
+  size_t max_head_bytes = 32 << 10;   // request line and all headers: 431
+  size_t max_headers = 64;            // 431
+  size_t max_body_bytes = 1 << 20;    // 413
+  size_t max_connections = 4096;      // 503 and closed
+  size_t max_in_flight = 8192;        // requests being worked on: 429
   size_t max_buffered_bytes = 256 << 20;  // request bodies and unsent answers, all together: 503
 
   Duration head_timeout = std::chrono::seconds(10);   // first byte to end of head: 408
@@ -71,7 +71,8 @@ struct HttpResponse {
   std::string headers;  // complete lines; use Add
   std::string body;
   bool close = false;  // end the connection after this answer
-  // If set: the body, piece by piece until an empty piece; called on worker threads, may block. The connection ends with the body, whose length nobody knows; an error cuts it short.
+  // If set: the body, piece by piece until an empty piece; called on worker threads, may block. The
+  // connection ends with the body, whose length nobody knows; an error cuts it short.
   std::function<Result<std::string>()> stream;
 
   // `name` and `value` must not hold line breaks.

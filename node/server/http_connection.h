@@ -106,7 +106,7 @@ class Connection {
   std::string out_;
   size_t out_sent_ = 0;
   size_t out_accounted_ = 0;  // of the shared budget
-  Stream stream_;  // while no piece of it is on its way
+  Stream stream_;             // while no piece of it is on its way
 };
 
 }  // namespace raftkv::server

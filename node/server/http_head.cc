@@ -54,7 +54,7 @@ std::expected<void, HeadError> ParseRequestLine(std::string_view line, RequestHe
   }
   head->http10 = version == "HTTP/1.0";
   head->keep_alive = !head->http10;
-  static constexpr std::string_view kMethods[] = {"GET",   "HEAD",  "PUT",     "POST",  "DELETE",
+  static constexpr std::string_view kMethods[] = {"GET",   "HEAD",  "PUT",     "POST",   "DELETE",
                                                   "PATCH", "TRACE", "OPTIONS", "CONNECT"};
   if (std::ranges::find(kMethods, head->request.method) == std::end(kMethods)) {
     return Refuse(501, "The method is unknown. Methods are upper-case words such as GET or PUT.");
@@ -119,8 +119,8 @@ class Framing {
       return Refuse(400, "This method takes no body; leave the body and Content-Length out.");
     }
     if (length_.value_or(0) > limits.max_body_bytes) {
-      return Refuse(413, "The body may have at most " + std::to_string(limits.max_body_bytes) +
-                             " bytes.");
+      return Refuse(
+          413, "The body may have at most " + std::to_string(limits.max_body_bytes) + " bytes.");
     }
     head->content_length = length_.value_or(0);
     return {};
@@ -230,8 +230,8 @@ std::expected<size_t, HeadError> HeadScanner::Scan(std::string_view buffer) {
     }
     if (newline - line_start_ == 1) return newline + 1;
     if (++lines_ > limits_->max_headers + 1) {
-      return Refuse(431, "There may be at most " + std::to_string(limits_->max_headers) +
-                             " header lines.");
+      return Refuse(
+          431, "There may be at most " + std::to_string(limits_->max_headers) + " header lines.");
     }
     line_start_ = scanned_ = newline + 1;
   }

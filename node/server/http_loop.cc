@@ -22,7 +22,9 @@
 namespace raftkv::server {
 namespace {
 
-thread_local Loop* current_loop = nullptr;
+// Of the loop that this thread runs. A mailbox outlives its loop as long as anything refers to it,
+// so that its address stands for one loop only.
+thread_local const Mailbox* current_mailbox = nullptr;
 
 constexpr uint64_t kMailboxTag = 1;
 constexpr uint64_t kListenerTag = 2;
@@ -63,7 +65,7 @@ void Mailbox::Post(std::function<void()> work) {
   if (wake) (void)!write(fd_, &one, sizeof(one));
 }
 
-Loop* Mailbox::LoopIfHere() const { return current_loop == loop_ ? loop_ : nullptr; }
+Loop* Mailbox::LoopIfHere() const { return current_mailbox == this ? loop_ : nullptr; }
 
 std::vector<std::function<void()>> Mailbox::Take() {
   uint64_t count = 0;
@@ -158,8 +160,12 @@ void Loop::ShedOne() {
   if (fd >= 0) {
     close(fd);
     context_->counters.refused.fetch_add(1, std::memory_order_relaxed);
-    log::Warning("a connection was closed because the process has no file descriptors left; raise "
-                 "the limit on open files (ulimit -n)");
+    if (now_ >= next_shed_warning_) {
+      log::Warning(
+          "connections are closed because the process has no file descriptors left; raise "
+          "the limit on open files (ulimit -n)");
+      next_shed_warning_ = now_ + std::chrono::minutes(1);
+    }
   }
   spare_fd_ = SpareDescriptor();
 }
@@ -242,7 +248,7 @@ void Loop::DrainMailbox() {
 }
 
 void Loop::Run() {
-  current_loop = this;
+  current_mailbox = mailbox_.get();
   const Clock& clock = Clock::System();
   next_sweep_ = now_ = clock.Now();
   epoll_event events[kEventsPerRound];
@@ -271,7 +277,7 @@ void Loop::Run() {
     closed_.clear();
   }
   mailbox_->Close();
-  current_loop = nullptr;
+  current_mailbox = nullptr;
   ended_();
 }
 

@@ -74,7 +74,8 @@ class Loop {
   // Called for each connection that arrives on `fd`, on this loop's thread.
   void Listen(int fd, std::function<void(int fd, std::string remote)> accepted);
 
-  // --- On the loop's thread ------------------------------------------------------------------------
+  // --- On the loop's thread
+  // ------------------------------------------------------------------------
   void StopListening();
   // Takes over `fd`. refuse: answers 503 and closes.
   void Adopt(int fd, std::string remote, bool refuse);
@@ -120,6 +121,7 @@ class Loop {
 
   MonotonicTime now_;
   MonotonicTime next_sweep_;
+  MonotonicTime next_shed_warning_;
   bool stopping_ = false;
   std::function<void()> ended_;
   uint64_t next_id_ = 16;  // lower ones are not connections

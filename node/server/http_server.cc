@@ -102,9 +102,8 @@ class EpollServer final : public HttpServer {
     Loop* loop = loops_[next_++ % loops_.size()].get();
     if (loop == loops_.front().get()) return loop->Adopt(fd, std::move(remote), refuse);
     auto socket = std::make_shared<Socket>(fd);
-    loop->mailbox()->Post([loop, socket, remote, refuse] {
-      loop->Adopt(socket->Release(), remote, refuse);
-    });
+    loop->mailbox()->Post(
+        [loop, socket, remote, refuse] { loop->Adopt(socket->Release(), remote, refuse); });
   }
 
   // Closes a descriptor that never arrived at its loop.

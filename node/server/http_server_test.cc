@@ -141,7 +141,8 @@ TEST(HttpServer, PipelinedRequestsWaitForTheOneBefore) {
 TEST(HttpServer, NothingAfterARefusalIsARequest) {
   EchoServer server;
   for (const char* smuggled :
-       {"PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+       {"PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: "
+        "chunked\r\n\r\n0\r\n\r\n",
         "GET /a HTTP/1.1\r\nHost: h\r\nContent-Length: 35\r\n\r\n",
         "PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nContent-Length: 35\r\n\r\n",
         "PUT /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding : chunked\r\nContent-Length: 3\r\n\r\n",
@@ -183,7 +184,8 @@ TEST(HttpServer, RefusesLongLinesAndManyHeaders) {
   EchoServer server;
   EXPECT_EQ(Ask(server.port(), "GET", "/" + std::string(20'000, 'a')).status, 414);
   EXPECT_EQ(Ask(server.port(), "GET", "/" + std::string(4 << 20, 'a')).status, 414);
-  EXPECT_EQ(Ask(server.port(), "GET", "/", "", "A: " + std::string(9000, 'a') + "\r\n").status, 431);
+  EXPECT_EQ(Ask(server.port(), "GET", "/", "", "A: " + std::string(9000, 'a') + "\r\n").status,
+            431);
   std::string headers;
   for (int i = 0; i < 100; ++i) headers += "A: b\r\n";
   EXPECT_EQ(Ask(server.port(), "GET", "/", "", headers).status, 431);
@@ -197,7 +199,8 @@ TEST(HttpServer, Expect100Continue) {
   client.Send("body");
   EXPECT_EQ(client.Receive().body, "PUT /a body");
   // A body that is refused is not asked for.
-  client.Send("PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 9999999\r\nExpect: 100-continue\r\n\r\n");
+  client.Send(
+      "PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 9999999\r\nExpect: 100-continue\r\n\r\n");
   EXPECT_EQ(client.Receive().status, 413);
 }
 
@@ -400,7 +403,9 @@ TEST(HttpServer, ThousandIdleConnectionsDoNotDisturb) {
   for (int i = 0; i < 1000; ++i) {
     idle.emplace_back(server.port());
     ASSERT_TRUE(idle.back().connected());
-    if (i % 2 == 0) ASSERT_EQ(idle.back().Ask(Request("GET", "/a")).status, 200);
+    if (i % 2 == 0) {
+      ASSERT_EQ(idle.back().Ask(Request("GET", "/a")).status, 200);
+    }
   }
   EXPECT_EQ(Ask(server.port(), "GET", "/a").status, 200);
   for (TestClient& client : idle) ASSERT_EQ(client.Ask(Request("GET", "/b")).body, "GET /b ");
@@ -456,7 +461,8 @@ TEST(HttpServer, StopCutsWhatDoesNotFinish) {
 TEST(HttpServer, TwoServersCannotShareAPort) {
   EchoServer server;
   std::string address = "127.0.0.1:" + std::to_string(server.port());
-  auto second = HttpServer::Start(address, {}, [](const ExchangePtr&) {}, nullptr);
+  auto second = HttpServer::Start(
+      address, {}, [](const ExchangePtr&) {}, nullptr);
   ASSERT_FALSE(second.has_value());
   EXPECT_EQ(second.error().code(), Code::kUnavailable);
   EXPECT_NE(second.error().message().find(address), std::string::npos);

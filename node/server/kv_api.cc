@@ -114,9 +114,9 @@ void KvApi::Put(const ExchangePtr& exchange, std::string key, std::string_view v
   SetRoute(exchange, Route::kKeyPut);
   if (Status valid = CheckKey(key); !valid.ok()) return RespondError(exchange, valid);
   if (value.size() > service_->max_value_bytes()) {
-    return exchange->Respond(Problem(413, "The value may have at most " +
-                                              std::to_string(service_->max_value_bytes()) +
-                                              " bytes."));
+    return exchange->Respond(Problem(
+        413,
+        "The value may have at most " + std::to_string(service_->max_value_bytes()) + " bytes."));
   }
   if (auto query = Query::Parse(exchange->request(), {}); !query) {
     return RespondError(exchange, query.error());
@@ -176,8 +176,8 @@ void KvApi::Get(const ExchangePtr& exchange, std::string key, GetAnswer answer) 
   auto conditions = Conditions::Parse(exchange->request());
   if (!conditions) return RespondError(exchange, conditions.error());
   auto read = [exchange, service = service_, answer = std::move(answer),
-               request = ReadRequest{std::move(key), *revision, std::move(*conditions)}](
-                  Status ready) {
+               request =
+                   ReadRequest{std::move(key), *revision, std::move(*conditions)}](Status ready) {
     if (!ready.ok()) return RespondError(exchange, ready);
     AnswerRead(exchange, service->node().state(), request, answer);
   };

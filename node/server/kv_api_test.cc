@@ -109,8 +109,8 @@ TEST_F(KvApiTest, ConditionsOnReads) {
 
 TEST_F(KvApiTest, MalformedConditionsAre400) {
   for (const char* condition :
-       {"If-Match: 2", "If-Match: \"2", "If-Match: \"2\",", "If-Match: ,", "If-Match:",
-        "If-Match: \"2\" \"3\"", "If-Match: *, \"2\"", "If-None-Match: two",
+       {"If-Match: 2", "If-Match: \"2", "If-Match: \"2\",", "If-Match: ,",
+        "If-Match:", "If-Match: \"2\" \"3\"", "If-Match: *, \"2\"", "If-None-Match: two",
         "If-Match: \"2\"\r\nIf-None-Match: *", "If-Match: \"2\"\r\nIf-Match: \"3\"",
         "If-Match: \"2\", \"3\"", "If-None-Match: \"2\""}) {
     EXPECT_EQ(Client("PUT", "/kv/a", "1", std::string(condition) + "\r\n").status, 400)
@@ -126,9 +126,10 @@ TEST_F(KvApiTest, OldRevisions) {
   EXPECT_EQ(Client("GET", "/kv/a?revision=2").Header("raftkv-revision"), "2");
   EXPECT_EQ(Client("GET", "/kv/a?revision=9").status, 400);
   EXPECT_EQ(Client("GET", "/kv/a?revision=x").status, 400);
-  EXPECT_EQ(Admin("POST", "/admin/compact", "{\"revision\":3}", "Content-Type: application/json\r\n")
-                .status,
-            200);
+  EXPECT_EQ(
+      Admin("POST", "/admin/compact", "{\"revision\":3}", "Content-Type: application/json\r\n")
+          .status,
+      200);
   TestResponse gone = Client("GET", "/kv/a?revision=2");
   EXPECT_EQ(gone.status, 410);
   EXPECT_FALSE(Detail(gone).empty());
@@ -219,7 +220,8 @@ INSTANTIATE_TEST_SUITE_P(Codes, WriteFailureTest,
                          });
 
 TEST_F(KvApiTest, RangeByPrefix) {
-  for (const char* key : {"a", "p/1", "p/2", "p/3", "q"}) Client("PUT", "/kv/" + std::string(key), key);
+  for (const char* key : {"a", "p/1", "p/2", "p/3", "q"})
+    Client("PUT", "/kv/" + std::string(key), key);
   auto page = Range("prefix=p/");
   EXPECT_EQ(KeysOf(page), "p/1 p/2 p/3 ");
   EXPECT_EQ(page["more"], false);
@@ -255,7 +257,9 @@ TEST_F(KvApiTest, PagesAreConsistent) {
       Client("DELETE", "/kv/k53");
     }
     EXPECT_EQ(pages, 3);
-    if (order == std::string("asc")) EXPECT_EQ(keys, "k0 k1 k2 k3 k4 k5 k6 k7 k8 ");
+    if (order == std::string("asc")) {
+      EXPECT_EQ(keys, "k0 k1 k2 k3 k4 k5 k6 k7 k8 ");
+    }
   }
 }
 
@@ -277,8 +281,9 @@ TEST_F(KvApiTest, BytesThatAreNoTextAreBase64) {
 }
 
 TEST_F(KvApiTest, BadRangesAre400) {
-  for (const char* query : {"limit=0", "limit=10001", "limit=-1", "limit=x", "order=up", "revision=x",
-                            "keys_only=maybe", "after=", "prefx=a", "limit=1&limit=2"}) {
+  for (const char* query :
+       {"limit=0", "limit=10001", "limit=-1", "limit=x", "order=up", "revision=x",
+        "keys_only=maybe", "after=", "prefx=a", "limit=1&limit=2"}) {
     EXPECT_EQ(Client("GET", "/kv/?" + std::string(query)).status, 400) << query;
   }
 }

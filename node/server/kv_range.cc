@@ -135,8 +135,7 @@ Result<kv::RangeResult> Read(const kv::StateMachine& state, const kv::RangeReque
   return nothing;
 }
 
-void Answer(const ExchangePtr& exchange, const kv::StateMachine& state,
-            const RangeQuery& request) {
+void Answer(const ExchangePtr& exchange, const kv::StateMachine& state, const RangeQuery& request) {
   auto result = Read(state, request.range);
   if (!result && result.error().code() == Code::kConflict) {
     return exchange->Respond(Problem(410, Code::kConflict, result.error().message()));
@@ -156,8 +155,9 @@ void KvApi::Range(const ExchangePtr& exchange) const {
   if (!request) return RespondError(exchange, request.error());
   auto read = [exchange, service = service_, request = *request](Status ready) {
     if (!ready.ok()) return RespondError(exchange, ready);
-    service->RunBlocking(
-        exchange, [exchange, service, request] { Answer(exchange, service->node().state(), request); });
+    service->RunBlocking(exchange, [exchange, service, request] {
+      Answer(exchange, service->node().state(), request);
+    });
   };
   service_->Barrier(exchange, request->consistency, std::move(read));
 }

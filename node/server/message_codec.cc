@@ -64,8 +64,9 @@ Status FromPeople(const FieldDescriptor& field, const std::string& where, Json* 
   std::optional<uint64_t> id;
   if (value->is_string()) id = ParseId(value->get<std::string>());
   if (!id) {
-    return Status(Code::kInvalidArgument,
-                  where + " must be an id: a string of 16 hexadecimal digits, as /cluster shows it.");
+    return Status(
+        Code::kInvalidArgument,
+        where + " must be an id: a string of 16 hexadecimal digits, as /cluster shows it.");
   }
   *value = std::to_string(*id);
   return Status::Ok();
@@ -85,7 +86,8 @@ Status FromPeople(const Descriptor& type, const std::string& where, Json* object
       continue;
     }
     for (Json& element : value) {
-      RETURN_IF_ERROR(FromPeople(*field, path + "[]" + (field->message_type() ? "." : ""), &element));
+      RETURN_IF_ERROR(
+          FromPeople(*field, path + "[]" + (field->message_type() ? "." : ""), &element));
     }
   }
   return Status::Ok();
@@ -128,9 +130,9 @@ Status MessageFromJson(std::string_view text, Message* message) {
   RETURN_IF_ERROR(FromPeople(*message->GetDescriptor(), "", &json));
   auto parsed = google::protobuf::util::JsonStringToMessage(json.dump(), message);
   if (parsed.ok()) return Status::Ok();
-  return Status(Code::kInvalidArgument,
-                "The body does not fit " + message->GetDescriptor()->name() + ": " +
-                    std::string(parsed.message()));
+  return Status(Code::kInvalidArgument, "The body does not fit " +
+                                            message->GetDescriptor()->name() + ": " +
+                                            std::string(parsed.message()));
 }
 
 BodyFormat FormatOfBody(const HttpRequest& request) {

@@ -8,7 +8,7 @@
 #include <cmath>
 #include <utility>
 
-#include "node/server/query.h"
+#include "base/check.h"
 
 namespace raftkv::server {
 namespace {
@@ -17,15 +17,30 @@ using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
 
-constexpr std::string_view kRouteNames[kRouteCount] = {
-    "none",          "kv_get",         "kv_put",          "kv_delete",
-    "kv_range",      "cluster",        "member_add",      "member_remove",
-    "admin_status",  "admin_raft",     "admin_initialize", "admin_join",
-    "admin_membership", "admin_transfer", "admin_snapshot", "admin_snapshot_file",
-    "admin_compact", "livez",          "readyz",          "metrics"};
+constexpr std::string_view kRouteNames[kRouteCount] = {"none",
+                                                       "kv_get",
+                                                       "kv_put",
+                                                       "kv_delete",
+                                                       "kv_range",
+                                                       "cluster",
+                                                       "member_add",
+                                                       "member_remove",
+                                                       "admin_status",
+                                                       "admin_raft",
+                                                       "admin_initialize",
+                                                       "admin_join",
+                                                       "admin_membership",
+                                                       "admin_transfer",
+                                                       "admin_snapshot",
+                                                       "admin_snapshot_file",
+                                                       "admin_compact",
+                                                       "livez",
+                                                       "readyz",
+                                                       "metrics"};
 
 size_t StatusIndex(int status) {
   auto found = std::ranges::lower_bound(HttpMetrics::kStatuses, status);
+  CHECK(found != HttpMetrics::kStatuses.end() && *found == status, "add the status to kStatuses");
   return static_cast<size_t>(found - HttpMetrics::kStatuses.begin());
 }
 
@@ -78,9 +93,9 @@ void HttpMetrics::OnResponse(int loop, int route, int status, Duration latency, 
 }
 
 MetricFamily HttpMetrics::Requests() const {
-  MetricFamily family = Family("raftkv_http_requests_total",
-                               "HTTP requests answered, by route and status code.",
-                               MetricType::Counter);
+  MetricFamily family =
+      Family("raftkv_http_requests_total", "HTTP requests answered, by route and status code.",
+             MetricType::Counter);
   for (size_t route = 0; route < kRouteCount; ++route) {
     for (size_t status = 0; status < kStatuses.size(); ++status) {
       uint64_t sum = 0;
@@ -99,12 +114,12 @@ MetricFamily HttpMetrics::Requests() const {
 }
 
 MetricFamily HttpMetrics::Latencies() const {
-  MetricFamily family = Family("raftkv_http_request_duration_seconds",
-                               "From the last byte of a request to its answer, by route.",
-                               MetricType::Histogram);
+  MetricFamily family =
+      Family("raftkv_http_request_duration_seconds",
+             "From the last byte of a request to its answer, by route.", MetricType::Histogram);
   for (size_t route = 0; route < kRouteCount; ++route) {
-    ClientMetric metric = Labeled(
-        {{"listener", listener_}, {"route", std::string(kRouteNames[route])}});
+    ClientMetric metric =
+        Labeled({{"listener", listener_}, {"route", std::string(kRouteNames[route])}});
     uint64_t count = 0;
     uint64_t sum_ns = 0;
     for (size_t bucket = 0; bucket <= kBuckets; ++bucket) {

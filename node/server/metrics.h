@@ -39,9 +39,9 @@ class HttpMetrics final : public HttpObserver, public prometheus::Collectable {
   // Upper bounds of the latency buckets: 50 us and doubling, 18 of them (up to 6.5 s).
   static constexpr size_t kBuckets = 18;
   static constexpr int64_t kFirstBoundNs = 50'000;
-  static constexpr std::array<int, 24> kStatuses = {
-      200, 201, 204, 304, 400, 404, 405, 408, 409, 410, 411, 412, 413, 414,
-      415, 417, 429, 431, 500, 501, 503, 504, 505, 507};
+  static constexpr std::array<int, 24> kStatuses = {200, 201, 204, 304, 400, 404, 405, 408,
+                                                    409, 410, 411, 412, 413, 414, 415, 417,
+                                                    429, 431, 500, 501, 503, 504, 505, 507};
 
  private:
   struct alignas(64) Shard {
@@ -69,8 +69,7 @@ class ProcessMetrics final : public prometheus::Collectable {
 };
 
 // GET /metrics: everything that the sources collect, in Prometheus' text format.
-void HandleMetrics(Service* service,
-                   const std::vector<const prometheus::Collectable*>& sources,
+void HandleMetrics(Service* service, const std::vector<const prometheus::Collectable*>& sources,
                    const ExchangePtr& exchange);
 
 }  // namespace raftkv::server

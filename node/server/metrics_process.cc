@@ -40,9 +40,8 @@ std::vector<MetricFamily> ProcessMetrics::Collect() const {
     families.push_back(Single(name, help, type, value));
   };
   // The text format has -1 for "no limit" here, as the other client libraries do.
-  double max_virtual = stats->max_virtual_bytes == UINT64_MAX
-                           ? -1
-                           : static_cast<double>(stats->max_virtual_bytes);
+  double max_virtual =
+      stats->max_virtual_bytes == UINT64_MAX ? -1 : static_cast<double>(stats->max_virtual_bytes);
   add("process_cpu_seconds_total", "User and system CPU time spent, in seconds.",
       MetricType::Counter, stats->cpu_seconds);
   add("process_open_fds", "Open file descriptors.", MetricType::Gauge,
@@ -51,8 +50,8 @@ std::vector<MetricFamily> ProcessMetrics::Collect() const {
       static_cast<double>(stats->max_fds));
   add("process_virtual_memory_bytes", "Virtual memory size, in bytes.", MetricType::Gauge,
       static_cast<double>(stats->virtual_bytes));
-  add("process_virtual_memory_max_bytes", "Highest amount of virtual memory, in bytes; -1: no limit.",
-      MetricType::Gauge, max_virtual);
+  add("process_virtual_memory_max_bytes",
+      "Highest amount of virtual memory, in bytes; -1: no limit.", MetricType::Gauge, max_virtual);
   add("process_resident_memory_bytes", "Resident memory size, in bytes.", MetricType::Gauge,
       static_cast<double>(stats->resident_bytes));
   add("process_start_time_seconds", "Start of the process, in seconds since the epoch.",

@@ -23,8 +23,8 @@ Result<Query> Query::Parse(const HttpRequest& request,
   for (size_t i = 0; i < query.parameters_.size(); ++i) {
     const std::string& name = query.parameters_[i].name;
     if (std::ranges::find(known, name) == known.end()) {
-      return Error(Code::kInvalidArgument, "Unknown query parameter '" + name +
-                                               "'. Parameters here: " + List(known) + ".");
+      return Error(Code::kInvalidArgument,
+                   "Unknown query parameter '" + name + "'. Parameters here: " + List(known) + ".");
     }
     for (size_t k = 0; k < i; ++k) {
       if (query.parameters_[k].name == name) {

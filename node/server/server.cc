@@ -25,6 +25,7 @@ class ServerImpl final : public Server {
   ServerImpl(const ServerOptions& options, runtime::Node* node,
              const prometheus::Registry* registry)
       : dialect_(options.dialect),
+        open_snapshot_(options.open_snapshot),
         service_(node, options.request_timeout, options.max_value_bytes),
         kv_(&service_),
         admin_(&service_),
@@ -77,8 +78,8 @@ class ServerImpl final : public Server {
     }
     switch (dialect_) {
       case Dialect::kNative:
-        return exchange->Respond(Problem(
-            404, "There is no such resource; keys are at /kv/KEY, members at /cluster."));
+        return exchange->Respond(
+            Problem(404, "There is no such resource; keys are at /kv/KEY, members at /cluster."));
       case Dialect::kRaftexample:
         return HandleRaftexample(&service_, exchange);
       case Dialect::kShaj13:
@@ -91,13 +92,27 @@ class ServerImpl final : public Server {
     if (path == "/livez") return HandleLivez(service_, exchange);
     if (path == "/readyz") return HandleReadyz(service_, exchange);
     if (path == "/metrics") return HandleMetrics(&service_, sources_, exchange);
+    if (path == "/admin/snapshot/file" && open_snapshot_) return HandleSnapshotFile(exchange);
     if (admin_.Handle(exchange)) return;
     exchange->Respond(Problem(404,
                               "There is no such resource; this is the admin listener: /admin/..., "
                               "/livez, /readyz, /metrics."));
   }
 
+  void HandleSnapshotFile(const ExchangePtr& exchange) {
+    SetRoute(exchange, Route::kAdminSnapshotFile);
+    if (exchange->request().method != "GET") return exchange->Respond(MethodNotAllowed("GET"));
+    open_snapshot_(service_.Deadline(), [exchange](Result<SnapshotPieces> pieces) {
+      if (!pieces) return exchange->Respond(Problem(pieces.error(), Audience::kAdmin));
+      HttpResponse response;
+      response.Add("Content-Type", "application/vnd.raftkv.snapshot");
+      response.stream = std::move(*pieces);
+      exchange->Respond(std::move(response));
+    });
+  }
+
   const Dialect dialect_;
+  const SnapshotOpener open_snapshot_;
   Service service_;
   KvApi kv_;
   AdminApi admin_;

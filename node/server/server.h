@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -21,6 +22,13 @@ class Node;
 
 namespace raftkv::server {
 
+// Makes a checkpoint of the state and gives its bytes (node/storage/snapshot_stream.h), piece by
+// piece until an empty one. The callback may come from any thread; the pieces are asked for on
+// worker threads, one after another, and may block.
+using SnapshotPieces = std::function<Result<std::string>()>;
+using SnapshotOpener =
+    std::function<void(MonotonicTime deadline, std::function<void(Result<SnapshotPieces>)> done)>;
+
 struct ServerOptions {
   std::string client_listen;  // host:port
   std::string admin_listen;
@@ -32,6 +40,8 @@ struct ServerOptions {
   Limits limits;
   // The admin listener has its own, so that clients cannot shut operators out.
   size_t max_admin_connections = 256;
+  // For GET /admin/snapshot/file; without it there is no such route.
+  SnapshotOpener open_snapshot;
 };
 
 class Server {

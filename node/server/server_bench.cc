@@ -12,7 +12,8 @@
 int main(int argc, char** argv) {
   raftkv::server::FakeNode node;
   std::binary_semaphore stored(0);
-  node.Write(raftkv::kv::Put("k", std::string(256, 'v')), {}, [&stored](auto) { stored.release(); });
+  node.Write(raftkv::kv::Put("k", std::string(256, 'v')), {},
+             [&stored](auto) { stored.release(); });
   stored.acquire();
   prometheus::Registry registry;
   raftkv::server::ServerOptions options;

@@ -17,7 +17,7 @@ namespace raftkv::server {
 constexpr bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 constexpr char ToLower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 
-bool IsTokenChar(char c);            // RFC 9110, section 5.6.2
+bool IsTokenChar(char c);             // RFC 9110, section 5.6.2
 bool IsToken(std::string_view text);  // not empty
 bool EqualsIgnoreCase(std::string_view a, std::string_view b);
 bool StartsWithIgnoreCase(std::string_view text, std::string_view prefix);
