@@ -9,7 +9,9 @@
 #include <rocksdb/write_batch.h>
 
 #include <algorithm>
+#include <chrono>
 #include <mutex>
+#include <thread>
 #include <utility>
 
 #include "node/storage/fs_util.h"
@@ -21,6 +23,8 @@ namespace {
 
 constexpr double kBloomBitsPerKey = 10;
 constexpr double kMemtableBloomShare = 0.02;
+constexpr std::chrono::milliseconds kFlushPoll{1};
+constexpr std::chrono::milliseconds kFlushPatience{10'000};
 
 rocksdb::Slice ToSlice(std::string_view bytes) { return {bytes.data(), bytes.size()}; }
 std::string_view ToView(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
@@ -245,10 +249,21 @@ Status RocksState::Flush() {
   const std::shared_ptr<Generation> current = Current();
   rocksdb::FlushOptions options;
   options.allow_write_stall = true;  // the caller is the writer
-  return FromRocks(current->db()->Flush(options), "cannot flush the state in " + current->dir());
+  RETURN_IF_ERROR(
+      FromRocks(current->db()->Flush(options), "cannot flush the state in " + current->dir()));
+  // Once RocksDB 7.8 has met a full disk, its Flush no longer waits for the flush that it starts.
+  for (auto waited = kFlushPoll; waited < kFlushPatience; waited += kFlushPoll) {
+    uint64_t unflushed = 0;
+    (void)current->db()->GetIntProperty(rocksdb::DB::Properties::kNumImmutableMemTable, &unflushed);
+    if (unflushed == 0) return Status::Ok();
+    std::this_thread::sleep_for(kFlushPoll);
+  }
+  return Status(Code::kOutOfSpace,
+                "cannot flush the state in " + current->dir() + ": the disk was full");
 }
 
 Status RocksState::Checkpoint(const std::string& dir) {
+  RETURN_IF_ERROR(Flush());
   const std::shared_ptr<Generation> current = Current();
   rocksdb::Checkpoint* raw = nullptr;
   rocksdb::Status status = rocksdb::Checkpoint::Create(current->db(), &raw);
