@@ -92,8 +92,8 @@ StepResult Core::Propose(std::vector<Buffer> batch) {
 
 StepResult Core::ProposeConfChange(ConfChange change) {
   raft::Propose propose;
-  propose.entries.push_back(
-      {Term(), Index(), std::make_shared<const ConfChange>(std::move(change))});
+  propose.entries.resize(1);
+  propose.entries.front().payload = std::make_shared<const ConfChange>(std::move(change));
   return impl_->Step({.body = std::move(propose)});
 }
 
