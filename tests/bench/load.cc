@@ -4,7 +4,6 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <thread>
 
@@ -43,17 +42,13 @@ Status Invalid(std::string message) { return Status(Code::kInvalidArgument, std:
 }  // namespace
 
 Result<Endpoint> ParseEndpoint(const std::string& text) {
-  std::string rest = text.starts_with("http://") ? text.substr(7) : text;
-  if (rest.ends_with('/')) rest.pop_back();
-  size_t colon = rest.rfind(':');
-  unsigned port = 0;
-  if (colon != std::string::npos) {
-    auto [end, error] = std::from_chars(rest.data() + colon + 1, rest.data() + rest.size(), port);
-    if (error != std::errc() || end != rest.data() + rest.size()) port = 0;
-  }
-  if (colon == 0 || port == 0 || port > 65535)
-    return Error(Code::kInvalidArgument, "\"" + text + "\" is not an endpoint: want HOST:PORT");
-  return Endpoint{rest.substr(0, colon), static_cast<uint16_t>(port)};
+  std::string_view rest = text;
+  if (rest.starts_with("http://")) rest.remove_prefix(7);
+  if (rest.ends_with('/')) rest.remove_suffix(1);
+  ASSIGN_OR_RETURN(Endpoint endpoint, ParseHostPort(rest));
+  if (endpoint.host.empty() || endpoint.port == 0)
+    return Error(Code::kInvalidArgument, "an endpoint needs a host and a port");
+  return endpoint;
 }
 
 Status Validate(const LoadOptions& o) {

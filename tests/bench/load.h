@@ -13,17 +13,16 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/host_port.h"
 #include "base/status.h"
 #include "tests/bench/histogram.h"
 
 namespace raftkv::bench {
 
-struct Endpoint {
-  std::string host;  // an IPv4 address or a name that resolves to one
-  uint16_t port = 0;
-};
+using Endpoint = HostPort;
 
-// "HOST:PORT", with or without http:// in front. kInvalidArgument otherwise.
+// "HOST:PORT", with or without http:// in front; a host is an IPv4 address or a name with one.
+// kInvalidArgument otherwise.
 Result<Endpoint> ParseEndpoint(const std::string& text);
 
 enum class Workload {
