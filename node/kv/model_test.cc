@@ -326,5 +326,11 @@ TEST(ModelTest, InMemory) {
   }
 }
 
+TEST(ModelTest, OnRocksDb) {
+  for (uint64_t seed = 1; seed <= 4 && !HasFailure(); ++seed) {
+    RunModel(StoreKind::kRocks, seed * 1000, 8);
+  }
+}
+
 }  // namespace
 }  // namespace raftkv::kv

@@ -2,6 +2,7 @@
 
 #include <google/protobuf/arena.h>
 
+#include <algorithm>
 #include <mutex>
 #include <utility>
 #include <variant>
@@ -288,7 +289,8 @@ Result<raft::Index> StateMachineImpl::FlushedIndex() const {
   if (!bytes) return raft::Index();
   const auto meta = ParseMeta(*bytes);
   if (!meta) return Error(Unreadable("the flushed applied index"));
-  return meta->index;
+  // The store may have written a batch out before Apply has announced it.
+  return std::min(meta->index, published_meta().index);
 }
 
 Result<std::optional<KeyValue>> StateMachineImpl::Get(std::string_view key,

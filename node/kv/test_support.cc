@@ -3,6 +3,8 @@
 #include <stdlib.h>
 
 #include <filesystem>
+#include <map>
+#include <system_error>
 #include <utility>
 
 #include "base/check.h"
@@ -26,6 +28,68 @@ class MemoryTestStore final : public TestStore {
 
  private:
   storage::MemoryState store_;
+};
+
+using FileSizes = std::map<std::filesystem::path, uintmax_t>;
+
+FileSizes SizesIn(const std::filesystem::path& dir) {
+  FileSizes sizes;
+  std::error_code gone;  // a file that background work removed meanwhile: not listed
+  for (const auto& file : std::filesystem::recursive_directory_iterator(dir)) {
+    if (!file.is_regular_file(gone)) continue;
+    const uintmax_t size = file.file_size(gone);
+    if (!gone) sizes[file.path().lexically_relative(dir)] = size;
+  }
+  return sizes;
+}
+
+// A crash is a copy of the files as they are, opened in the place of the original: closing a
+// database writes what was not flushed.
+class RocksTestStore final : public TestStore {
+ public:
+  explicit RocksTestStore(uint64_t memtable_bytes) : memtable_bytes_(memtable_bytes) {
+    std::string name = std::filesystem::temp_directory_path() / "raftkv-kv-XXXXXX";
+    CHECK(mkdtemp(name.data()) != nullptr);
+    base_ = name;
+    Open();
+  }
+  ~RocksTestStore() override {
+    store_.reset();
+    std::filesystem::remove_all(base_);
+  }
+  storage::StateStore* get() override { return store_.get(); }
+  void Crash() override {
+    const std::filesystem::path old = Path();
+    ++generation_;
+    while (!CopyUnchanged(old, Path())) std::filesystem::remove_all(Path());
+    store_.reset();
+    std::filesystem::remove_all(old);
+    Open();
+  }
+
+ private:
+  // False if the database's background work changed the files meanwhile.
+  static bool CopyUnchanged(const std::filesystem::path& from, const std::filesystem::path& to) {
+    const FileSizes before = SizesIn(from);
+    for (const auto& [name, size] : before) {
+      std::filesystem::create_directories((to / name).parent_path());
+      std::error_code error;
+      if (!std::filesystem::copy_file(from / name, to / name, error)) return false;
+    }
+    return SizesIn(from) == before && SizesIn(to) == before;
+  }
+
+  std::filesystem::path Path() const { return base_ / std::to_string(generation_); }
+  void Open() {
+    auto store = storage::OpenRocksState(Path(), {.memtable_bytes = memtable_bytes_});
+    CHECK(store.has_value());
+    store_ = *std::move(store);
+  }
+
+  const uint64_t memtable_bytes_;
+  std::filesystem::path base_;
+  int generation_ = 0;
+  std::unique_ptr<storage::StateStore> store_;
 };
 
 }  // namespace
@@ -105,9 +169,9 @@ std::ostream& operator<<(std::ostream& out, StoreKind kind) {
   return out << (kind == StoreKind::kMemory ? "Memory" : "Rocks");
 }
 
-std::unique_ptr<TestStore> TestStore::New(StoreKind kind) {
-  CHECK(kind == StoreKind::kMemory);
-  return std::make_unique<MemoryTestStore>();
+std::unique_ptr<TestStore> TestStore::New(StoreKind kind, uint64_t memtable_bytes) {
+  if (kind == StoreKind::kMemory) return std::make_unique<MemoryTestStore>();
+  return std::make_unique<RocksTestStore>(memtable_bytes);
 }
 
 TestMachine::TestMachine(StoreKind kind) : store_(TestStore::New(kind)) { Reopen(); }

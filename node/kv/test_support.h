@@ -37,7 +37,8 @@ std::ostream& operator<<(std::ostream& out, StoreKind kind);
 // A store that can crash: it comes back with what was flushed.
 class TestStore {
  public:
-  static std::unique_ptr<TestStore> New(StoreKind kind);
+  // A small memtable makes a database of many files out of little data.
+  static std::unique_ptr<TestStore> New(StoreKind kind, uint64_t memtable_bytes = 1 << 20);
   virtual ~TestStore() = default;
   virtual storage::StateStore* get() = 0;
   virtual void Crash() = 0;
