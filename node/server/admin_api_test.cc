@@ -77,7 +77,7 @@ TEST_F(AdminApiTest, SnapshotFileIsStreamed) {
   EXPECT_TRUE(answer.starts_with("HTTP/1.1 200 OK\r\n"));
   EXPECT_TRUE(answer.ends_with("\r\n\r\n21")) << answer;
   EXPECT_EQ(Admin("POST", "/admin/snapshot/file").Header("allow"), "GET");
-  snapshot_busy_ = true;
+  node_.FailAdmin(Status(Code::kUnavailable, "One is being taken already."));
   EXPECT_EQ(Admin("GET", "/admin/snapshot/file").status, 503);
 }
 

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 #include <prometheus/registry.h>
 
-#include <atomic>
 #include <nlohmann/json.hpp>
 
 #include "node/server/fake_node.h"
@@ -20,11 +19,8 @@ class ApiTest : public testing::Test {
     options.client_listen = options.admin_listen = "127.0.0.1:0";
     options.dialect = dialect;
     options.max_value_bytes = 1000;
-    options.open_snapshot = [this](MonotonicTime,
-                                   std::function<void(Result<SnapshotPieces>)> done) {
-      if (snapshot_busy_) return done(Error(Code::kUnavailable, "One is being taken already."));
-      auto left = std::make_shared<int>(2);
-      done([left]() -> Result<std::string> { return *left ? std::to_string((*left)--) : ""; });
+    options.open_snapshot = [this](MonotonicTime deadline, auto done) {
+      node_.ExportSnapshot(deadline, std::move(done));
     };
     server_ = std::move(Server::Start(options, &node_, &registry_).value());
   }
@@ -50,7 +46,6 @@ class ApiTest : public testing::Test {
   }
 
   prometheus::Registry registry_;
-  std::atomic<bool> snapshot_busy_ = false;  // else GET /admin/snapshot/file gives "21"
   FakeNode node_;
   std::unique_ptr<Server> server_;
 };

@@ -267,6 +267,14 @@ void FakeNode::TakeSnapshot(v1::SnapshotRequest, MonotonicTime,
   Admin("snapshot", std::move(response), std::move(done));
 }
 
+void FakeNode::ExportSnapshot(MonotonicTime, runtime::Callback<runtime::SnapshotPieces> done) {
+  auto left = std::make_shared<int>(2);
+  runtime::SnapshotPieces pieces = [left]() -> Result<std::string> {
+    return *left > 0 ? std::to_string((*left)--) : "";
+  };
+  Admin("export", std::move(pieces), std::move(done));
+}
+
 void FakeNode::Compact(v1::CompactRequest request, MonotonicTime,
                        runtime::Callback<v1::CompactResponse> done) {
   v1::CompactResponse response;

@@ -58,6 +58,9 @@ class FakeNode final : public runtime::Node {
                           runtime::Callback<v1::TransferLeadershipResponse> done) override;
   void TakeSnapshot(v1::SnapshotRequest request, MonotonicTime deadline,
                     runtime::Callback<v1::SnapshotResponse> done) override;
+  // Gives "2" and "1".
+  void ExportSnapshot(MonotonicTime deadline,
+                      runtime::Callback<runtime::SnapshotPieces> done) override;
   void Compact(v1::CompactRequest request, MonotonicTime deadline,
                runtime::Callback<v1::CompactResponse> done) override;
   void OnRemoved(std::function<void()>) override {}

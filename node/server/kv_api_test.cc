@@ -211,9 +211,9 @@ INSTANTIATE_TEST_SUITE_P(Codes, WriteFailureTest,
                                          Failure{Code::kOutOfSpace, 507, false},
                                          Failure{Code::kIoError, 500, false},
                                          Failure{Code::kInternal, 500, false}),
-                         [](const auto& info) {
+                         [](const auto& failure) {
                            std::string name;
-                           for (char c : CodeName(info.param.code)) {
+                           for (char c : CodeName(failure.param.code)) {
                              if (std::isalnum(static_cast<unsigned char>(c))) name += c;
                            }
                            return name;
