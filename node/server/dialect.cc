@@ -39,7 +39,7 @@ void RemoveMember(const Service& service, const ExchangePtr& exchange, const std
   change.add_remove(id);
   auto done = [exchange](Result<v1::ChangeMembershipResponse> result) {
     if (!result) return exchange->Respond(Problem(result.error(), Audience::kAdmin));
-    exchange->Respond(HttpResponse{.status = 204, .headers = {}, .body = {}, .stream = {}});
+    exchange->Respond(HttpResponse{.status = 204});
   };
   service.node().ChangeMembership(std::move(change), service.Deadline(), std::move(done));
 }

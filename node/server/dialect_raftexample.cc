@@ -46,7 +46,7 @@ void AddMember(Service* service, const ExchangePtr& exchange, const std::string&
   auto done = [exchange](Result<kv::CommandResult> result) {
     if (!result) return RespondError(exchange, result.error());
     if (!result->status.ok()) return RespondError(exchange, result->status);
-    exchange->Respond(HttpResponse{.status = 204, .headers = {}, .body = {}, .stream = {}});
+    exchange->Respond(HttpResponse{.status = 204});
   };
   service->Write(exchange, std::move(command), std::move(done));
 }

@@ -59,7 +59,7 @@ void AnswerRead(const ExchangePtr& exchange, const kv::StateMachine& state,
   }
   HttpResponse response = answer(item);
   if (verdict == Conditions::Verdict::kNotModified) {
-    response = HttpResponse{.status = 304, .headers = {}, .body = {}, .stream = {}};
+    response = HttpResponse{.status = 304};
   }
   response.Add("ETag", FormatETag(item.mod_revision));
   response.Add("Raftkv-Revision", ReadRevision(request, before, item));
