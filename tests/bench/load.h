@@ -32,12 +32,19 @@ enum class Workload {
   kFill,  // puts each key once, in order, and ends
 };
 
+enum class Protocol {
+  kRaftkv,       // PUT and GET of path_prefix + key
+  kEtcdGateway,  // etcd's JSON gateway, for machines without etcd's own benchmark client
+};
+
 struct LoadOptions {
+  Protocol protocol = Protocol::kRaftkv;
   std::vector<Endpoint> endpoints;  // clients are spread over them round robin
   Workload workload = Workload::kPut;
   double read_ratio = 0.5;           // of kMixed: share of gets, 0 to 1
   std::string path_prefix = "/kv/";  // before the key
   std::string get_query;             // after the key in gets, e.g. "?consistency=stale"
+  bool stale = false;                // kEtcdGateway: serializable gets
   uint64_t keys = 100'000;           // numbers 0 to keys - 1, padded with zeros to key_bytes
   int key_bytes = 8;
   size_t value_bytes = 256;

@@ -27,6 +27,7 @@ class FakeServer {
     };
     server_.Get(".*", serve);
     server_.Put(".*", serve);
+    server_.Post(".*", serve);
     port_ = server_.bind_to_any_port("127.0.0.1");
     thread_ = std::jthread([this] { server_.listen_after_bind(); });
     while (!server_.is_running()) std::this_thread::yield();
@@ -213,6 +214,30 @@ TEST(LoadTest, OpenLoopCountsWhatItCouldNotSend) {
   ASSERT_TRUE(result);
   EXPECT_EQ(result->succeeded() + result->unsent, 200u);
   EXPECT_GE(result->unsent, 185u);
+}
+
+TEST(LoadTest, SpeaksToEtcdsGateway) {
+  std::mutex mutex;
+  std::map<std::string, std::string> seen;  // path to the last body
+  FakeServer server([&](const httplib::Request& request, httplib::Response& response) {
+    std::lock_guard lock(mutex);
+    seen[request.path] = request.body;
+    response.set_content("{}", "application/json");
+  });
+  LoadOptions options = Options(server);
+  options.protocol = Protocol::kEtcdGateway;
+  options.workload = Workload::kMixed;
+  options.keys = 1;
+  options.value_bytes = 4;
+  options.stale = true;
+  options.requests = 50;
+  auto result = RunLoad(options);
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->succeeded(), 50u);
+  // "00000000" and four bytes of value, in base64.
+  EXPECT_THAT(seen["/v3/kv/put"],
+              testing::MatchesRegex("\\{\"key\":\"MDAwMDAwMDA=\",\"value\":\".{6}==\"\\}"));
+  EXPECT_EQ(seen["/v3/kv/range"], "{\"key\":\"MDAwMDAwMDA=\",\"serializable\":true}");
 }
 
 TEST(LoadTest, RefusesWrongSettings) {

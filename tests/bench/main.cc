@@ -31,7 +31,8 @@ void AddOptions(CLI::App& app, Settings& s) {
       {"put", Workload::kPut}, {"get", Workload::kGet}, {"mixed", Workload::kMixed}};
   app.add_option("workload", s.load.workload, "put, get or mixed")
       ->required()
-      ->transform(CLI::CheckedTransformer(kWorkloads));
+      ->transform(CLI::CheckedTransformer(kWorkloads))
+      ->option_text("put|get|mixed");
   app.add_option("--endpoints", s.endpoints,
                  "HOST:PORT,...: clients are spread over them round robin")
       ->delimiter(',')
@@ -57,6 +58,11 @@ void AddOptions(CLI::App& app, Settings& s) {
       ->capture_default_str();
   app.add_option("--consistency", s.consistency, "of gets: linearizable, lease or stale")
       ->check(CLI::IsMember({"linearizable", "lease", "stale"}));
+  static const std::map<std::string, Protocol> kProtocols = {
+      {"raftkv", Protocol::kRaftkv}, {"etcd-gateway", Protocol::kEtcdGateway}};
+  app.add_option("--protocol", s.load.protocol, "raftkv, or etcd-gateway: etcd's JSON gateway")
+      ->transform(CLI::CheckedTransformer(kProtocols))
+      ->option_text("raftkv|etcd-gateway");
   app.add_option("--path-prefix", s.load.path_prefix, "before the key")->capture_default_str();
   app.add_option("--seed", s.load.seed, "of keys and values")->capture_default_str();
   app.add_flag("--json", s.json, "print one JSON object");
@@ -78,6 +84,7 @@ Result<LoadResult> RunAll(Settings& s) {
   using Seconds = std::chrono::duration<double>;
   s.load.duration = std::chrono::duration_cast<Duration>(Seconds(s.duration_s));
   s.load.timeout = std::chrono::duration_cast<Duration>(Seconds(s.timeout_s));
+  s.load.stale = s.consistency == "stale";
   if (!s.consistency.empty()) s.load.get_query = "?consistency=" + s.consistency;
   if (s.fill) {
     LoadOptions fill = s.load;

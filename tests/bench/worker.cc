@@ -45,13 +45,6 @@ uint64_t ReadThreshold(const LoadOptions& options) {
   return static_cast<uint64_t>(std::ldexp(std::min(options.read_ratio, 0.999999), 64));
 }
 
-// Printable and without repetition, so that compression somewhere on the way gains nothing.
-std::string RandomValue(size_t bytes, Random& random) {
-  std::string value(bytes, '\0');
-  for (char& c : value) c = static_cast<char>('0' + random.Uniform(75));
-  return value;
-}
-
 }  // namespace
 
 void Fd::Close() {
@@ -66,22 +59,17 @@ Worker::Worker(const LoadOptions& options, const std::vector<sockaddr_in>& addre
       rate_(options.rate / options.threads),
       quota_(Quota(options, index)),
       random_(options.seed * 1'000'003 + static_cast<uint64_t>(index)),
+      maker_(options, random_),
       read_threshold_(ReadThreshold(options)),
       read_buffer_(kReadBufferBytes) {
-  value_ = RandomValue(options.value_bytes, random_);
   for (int i = index; i < options.clients; i += options.threads) clients_.push_back(MakeClient(i));
 }
 
 std::unique_ptr<Worker::Client> Worker::MakeClient(int number) const {
   auto client = std::make_unique<Client>();
   client->endpoint = static_cast<size_t>(number) % options_.endpoints.size();
-  const Endpoint& to = options_.endpoints[client->endpoint];
-  std::string path =
-      options_.path_prefix + std::string(static_cast<size_t>(options_.key_bytes), '0');
-  std::string host = " HTTP/1.1\r\nHost: " + to.host + ":" + std::to_string(to.port) + "\r\n";
-  client->put_head =
-      "PUT " + path + host + "Content-Length: " + std::to_string(value_.size()) + "\r\n\r\n";
-  client->get_head = "GET " + path + options_.get_query + host + "\r\n";
+  client->put = maker_.Put(options_.endpoints[client->endpoint]);
+  client->get = maker_.Get(options_.endpoints[client->endpoint]);
   return client;
 }
 
@@ -276,7 +264,7 @@ void Worker::ClearTimer() {
 
 Status Worker::StartRequest(Client& client, MonotonicTime due) {
   client.is_read = read_threshold_ == kNoLimit || random_.Next() < read_threshold_;
-  WriteKey(client);
+  maker_.WriteKey(NextKey(), &RequestOf(client));
   ++issued_;
   ++under_way_;
   client.due = due;
@@ -287,25 +275,20 @@ Status Worker::StartRequest(Client& client, MonotonicTime due) {
   return Send(client);
 }
 
-void Worker::WriteKey(Client& client) {
-  uint64_t key =
-      options_.workload == Workload::kFill
-          ? issued_ * static_cast<uint64_t>(options_.threads) + static_cast<uint64_t>(index_)
-          : random_.Uniform(options_.keys);
-  std::string& head = client.is_read ? client.get_head : client.put_head;
-  size_t first = 4 + options_.path_prefix.size();  // both methods have three letters
-  for (size_t i = first + static_cast<size_t>(options_.key_bytes); i-- > first; key /= 10)
-    head[i] = static_cast<char>('0' + key % 10);
+uint64_t Worker::NextKey() {
+  if (options_.workload != Workload::kFill) return random_.Uniform(options_.keys);
+  return issued_ * static_cast<uint64_t>(options_.threads) + static_cast<uint64_t>(index_);
 }
 
 Status Worker::Send(Client& client) {
-  std::string& head = client.is_read ? client.get_head : client.put_head;
-  size_t body = client.is_read ? 0 : value_.size();
+  std::string& head = RequestOf(client).bytes;
+  const std::string& tail = maker_.put_tail();
+  size_t body = client.is_read ? 0 : tail.size();
   while (client.sent < head.size() + body) {
     size_t from_head = std::min(client.sent, head.size());
     size_t from_body = client.sent - from_head;
     iovec parts[2] = {{head.data() + from_head, head.size() - from_head},
-                      {value_.data() + from_body, body - from_body}};
+                      {const_cast<char*>(tail.data()) + from_body, body - from_body}};
     msghdr message{};
     message.msg_iov = parts;
     message.msg_iovlen = 2;

@@ -17,6 +17,7 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "tests/bench/load.h"
+#include "tests/bench/requests.h"
 #include "tests/bench/response_parser.h"
 
 namespace raftkv::bench {
@@ -63,9 +64,8 @@ class Worker {
     Phase phase = Phase::kDown;
     bool watching_output = false;
     bool is_read = false;
-    // The heads of both kinds of request; only the key changes.
-    std::string put_head;
-    std::string get_head;
+    Request put;
+    Request get;
     size_t sent = 0;       // bytes of head and value
     MonotonicTime due{};   // latency counts from here
     MonotonicTime wake{};  // kDown: reconnect; otherwise the request's deadline
@@ -85,7 +85,8 @@ class Worker {
   Status Next(Client& client);
   Status StartRequest(Client& client, MonotonicTime due);
   Status Send(Client& client);
-  void WriteKey(Client& client);
+  Request& RequestOf(Client& client) const { return client.is_read ? client.get : client.put; }
+  uint64_t NextKey();
   // Open loop: hands the requests that are due to idle clients and sets the timer for the next.
   Status SendDue();
   void ClearTimer();
@@ -100,8 +101,8 @@ class Worker {
   const int index_;
   const double rate_;     // of this worker
   const uint64_t quota_;  // requests of this worker; the largest number: no limit
-  std::string value_;
   SeededRandom random_;
+  RequestMaker maker_;
   uint64_t read_threshold_;  // a request is a get if random_.Next() is below
 
   Fd epoll_;

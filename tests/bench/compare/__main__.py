@@ -71,6 +71,9 @@ def parse_arguments(argv):
         parser.error("rounds, seconds and clients must be positive")
     if options.data_dir is None:
         options.data_dir = os.path.join(options.cache_dir, "data")
+    # Members run in folders of their own.
+    for name in ("build_dir", "cache_dir", "data_dir"):
+        setattr(options, name, os.path.abspath(getattr(options, name)))
     return options
 
 
@@ -172,7 +175,8 @@ def failed_requests(result):
 
 def main(argv):
     options = parse_arguments(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     running = []
     try:
         running = make_systems(options)

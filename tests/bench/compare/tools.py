@@ -71,3 +71,15 @@ def etcds(cache_folder, wanted):
     if os.path.exists(server):
         os.replace(server, os.path.join(folder, "etcd"))
     return {name: os.path.join(folder, name) for name in ("etcd", "benchmark", "raftexample")}
+
+
+def debian_etcd():
+    """Debian's server; it brings no benchmark client."""
+    path = shutil.which("etcd")
+    if not path:
+        raise BenchError(
+            "neither Go 1.21 or newer nor etcd is there: apt-get install etcd-server, or leave etcd "
+            "out with --systems raftkv"
+        )
+    say("no Go: comparing with Debian's etcd through its JSON gateway, which is slower than gRPC")
+    return {"etcd": path}
