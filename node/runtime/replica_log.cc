@@ -14,8 +14,12 @@ raft::LogReader::InitialState ReplicaLog::initial_state() const {
 }
 
 raft::LogResult<raft::Snapshot> ReplicaLog::snapshot() const {
-  // Useless if the log no longer continues it.
-  if (snapshot_ && snapshot_->index.Next() >= log_->first_index()) return *snapshot_;
+  // Useless if the log no longer continues it; and a member that joined after it was made would
+  // ignore it, because it does not name that member.
+  if (snapshot_ && snapshot_->index.Next() >= log_->first_index() &&
+      snapshot_->index.value >= machine_->cluster()->config_index()) {
+    return *snapshot_;
+  }
   request_snapshot_();
   return std::unexpected(raft::LogError::kSnapshotTemporarilyUnavailable);
 }

@@ -158,6 +158,17 @@ TEST(Replica, JoinsAsLearnerAndIsPromoted) {
   EXPECT_EQ(joiner.machine().cluster()->conf().voters_size(), 2);
 }
 
+// A snapshot from before a node was added does not name it, and the node refuses it.
+TEST(Replica, SecondJoinerGetsASnapshotThatNamesIt) {
+  TestCluster cluster;
+  cluster.Add("n1", {Bootstrap::Mode::kSingle, {}});
+  ASSERT_TRUE(cluster.Run(50, [&] { return cluster.Leader() != nullptr; }));
+  cluster.Add("n2", {Bootstrap::Mode::kJoin, {"n1:1"}});
+  cluster.Add("n3", {Bootstrap::Mode::kJoin, {"n1:1"}});
+  EXPECT_TRUE(cluster.Run(
+      300, [&] { return cluster.node("n1").machine().cluster()->conf().voters_size() == 3; }));
+}
+
 TEST(Replica, GrowsFromThreeToFiveInOneChange) {
   TestCluster cluster;
   cluster.StartStatic(3);
