@@ -200,7 +200,10 @@ void Replica::ApplyConfChanges(const ApplyDone& done) {
   for (const kv::MembershipResult& membership : done.memberships) {
     if (!membership.status.ok()) continue;
     CHECK(next < done.accepted_changes.size(), "an accepted change has its steps");
-    const raft::ConfState conf = core_->ApplyConfChange(*done.accepted_changes[next++]);
+    const raft::ConfChange& change = *done.accepted_changes[next++];
+    // The core has taken over a later configuration from a snapshot meanwhile.
+    if (raft::Index(membership.config_index) < core_->first_index()) continue;
+    const raft::ConfState conf = core_->ApplyConfChange(change);
     CHECK(conf == membership.conf, "core and state machine agree on the configuration");
     log::Info("configuration applied", {{"index", membership.config_index},
                                         {"voters", conf.voters.size()},
