@@ -21,8 +21,7 @@
 
 namespace raftkv::storage {
 
-// --- Writing: append these to each other. Thread-safety: pure functions.
-// ----------------------------
+// --- Writing: append these to each other. Thread-safety: pure functions. -------------------------
 
 // Magic and first frame. `snapshot.data` must be the serialized manifest.
 std::string SnapshotStreamBegin(const v1::Snapshot& snapshot);
@@ -30,8 +29,7 @@ std::string SnapshotStreamFrame(const v1::SnapshotChunk& chunk);
 // Last frame. Anything but ok tells the reader why the stream ends early.
 std::string SnapshotStreamEnd(const Status& status);
 
-// --- Reading
-// ----------------------------------------------------------------------------------------
+// --- Reading -------------------------------------------------------------------------------------
 
 // Checks a stream as it passes, whatever the pieces it comes in, with memory for one frame. Every
 // limit and checksum of the frames and the manifest is enforced: file names without slashes, sizes

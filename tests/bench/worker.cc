@@ -120,8 +120,7 @@ void Worker::CountUnsent() {
   if (due > issued_) result_.unsent = due - issued_;
 }
 
-// --- Connections
-// ------------------------------------------------------------------------------------
+// --- Connections ---------------------------------------------------------------------------------
 
 Status Worker::Watch(Client& client, bool output) {
   epoll_event event{.events = EPOLLIN | (output ? EPOLLOUT : 0u), .data = {.ptr = &client}};
@@ -229,8 +228,7 @@ Status Worker::Lost(Client& client) {
   return MayIssue() ? Connect(client) : Status::Ok();
 }
 
-// --- Requests
-// ---------------------------------------------------------------------------------------
+// --- Requests ------------------------------------------------------------------------------------
 
 Status Worker::Next(Client& client) {
   if (rate_ > 0 || !MayIssue()) {
