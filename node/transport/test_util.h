@@ -245,6 +245,12 @@ inline raft::Message Numbered(uint64_t from, uint64_t to, uint64_t number) {
           raft::AppendResponse{.index = raft::Index(number)}};
 }
 
+inline v1::PeerCall CommandCall(std::string bytes) {
+  v1::PeerCall call;
+  call.set_command(std::move(bytes));
+  return call;
+}
+
 inline raft::Message Append(uint64_t from, uint64_t to, uint64_t index, size_t bytes) {
   raft::Entry entry{raft::Term(1), raft::Index(index), Buffer(std::string(bytes, 'v'))};
   return {raft::NodeId(from), raft::NodeId(to), raft::Term(1),
