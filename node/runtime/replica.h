@@ -209,6 +209,7 @@ class Replica final : public transport::Handler {
     v1::ChangeMembershipRequest request;
     MonotonicTime deadline;
     Callback<v1::ChangeMembershipResponse> done;
+    bool from_member = false;  // a member passed it on to us as the leader
   };
   struct TransferCall {
     raft::NodeId to;
@@ -216,6 +217,7 @@ class Replica final : public transport::Handler {
     Callback<v1::TransferLeadershipResponse> done;
   };
   void Dispatch(MembershipCall call);
+  void OnChangeReply(raft::NodeId asked, MembershipCall call, Result<v1::PeerReply> reply);
   void ChangeAsLeader(MembershipCall call);
   void ResolveAddresses(MembershipCall call);
   Result<raft::ConfChange> PlanChange(const v1::ChangeMembershipRequest& request) const;

@@ -46,19 +46,37 @@ void Replica::Dispatch(MembershipCall call) {
   if (leader == id_ && core_->transferee() == raft::kNone) {
     ChangeAsLeader(std::move(call));
   } else if (leader != raft::kNone && leader != id_) {
+    // Passed on once only: a leader that hands over because it is to be removed does not live long
+    // enough to pass the answer back.
+    if (call.from_member) {
+      return call.done(Error(Code::kUnavailable, "this member does not lead any more; repeat"));
+    }
     v1::PeerCall peer_call;
     *peer_call.mutable_change_membership() = call.request;
+    auto shared = std::make_shared<MembershipCall>(std::move(call));
     transport_->Call(leader, std::move(peer_call),
-                     [done = std::move(call.done)](Result<v1::PeerReply> reply) {
-                       if (!reply) return done(Error(reply.error()));
-                       if (reply->code() != 0) {
-                         return done(Error(static_cast<Code>(reply->code()), reply->message()));
-                       }
-                       done(reply->change_membership());
+                     [this, shared, leader](Result<v1::PeerReply> reply) {
+                       OnChangeReply(leader, std::move(*shared), std::move(reply));
                      });
   } else {
     parked_changes_.push_back(std::move(call));
   }
+}
+
+void Replica::OnChangeReply(raft::NodeId asked, MembershipCall call, Result<v1::PeerReply> reply) {
+  raftkv::Status status;
+  if (!reply) {
+    status = reply.error();
+  } else if (reply->code() != 0) {
+    status = raftkv::Status(static_cast<Code>(reply->code()), reply->message());
+  }
+  if (status.ok()) return call.done(reply->change_membership());
+  // Refused before anything happened, by a leader that is none any more: its successor is asked.
+  if (status.code() == Code::kUnavailable && core_->leader() != asked && !removed_) {
+    parked_changes_.push_back(std::move(call));
+    return;
+  }
+  call.done(Error(status));
 }
 
 void Replica::ChangeAsLeader(MembershipCall call) {
@@ -397,16 +415,17 @@ void Replica::OnCall(raft::NodeId from, v1::PeerCall call, transport::ReplyFn re
       return;
     case v1::PeerCall::kChangeMembership:
       if (!is_leader()) break;
-      return ChangeMembership(std::move(*call.mutable_change_membership()), deadline,
-                              [reply](Result<v1::ChangeMembershipResponse> response) {
-                                v1::PeerReply answer;
-                                if (response) {
-                                  *answer.mutable_change_membership() = std::move(*response);
-                                } else {
-                                  ReplyStatus(response.error(), &answer);
-                                }
-                                reply(std::move(answer));
-                              });
+      return Dispatch({std::move(*call.mutable_change_membership()), deadline,
+                       [reply](Result<v1::ChangeMembershipResponse> response) {
+                         v1::PeerReply answer;
+                         if (response) {
+                           *answer.mutable_change_membership() = std::move(*response);
+                         } else {
+                           ReplyStatus(response.error(), &answer);
+                         }
+                         reply(std::move(answer));
+                       },
+                       true});
     case v1::PeerCall::kTransfer:
       if (!is_leader()) break;
       return TransferLeadership(call.transfer(), deadline,

@@ -215,6 +215,22 @@ TEST(Replica, LeaderHandsOverBeforeItIsRemoved) {
   EXPECT_TRUE(cluster.Run(50, [&] { return old_leader.removed(); }));
 }
 
+// The answer must not have to come through the leader that is removed.
+TEST(Replica, FollowerIsAnsweredWhenItRemovesTheLeader) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& old_leader = *cluster.Leader();
+  TestNode& asked = cluster.node(old_leader.options().name == "n1" ? "n2" : "n1");
+  v1::ChangeMembershipRequest remove;
+  remove.add_remove(old_leader.id().value);
+  auto removed = asked.Change(remove);
+  ASSERT_TRUE(cluster.Run(100, [&] { return cluster.Leader() != &old_leader; }));
+  cluster.Isolate(old_leader.options().name);
+  ASSERT_TRUE(cluster.Run(100, [&] { return removed->has_value(); }));
+  ASSERT_TRUE((*removed)->has_value()) << (*removed)->error().message();
+  EXPECT_EQ((**removed)->conf().voters_size(), 2);
+}
+
 TEST(Replica, LaggingFollowerGetsASnapshot) {
   TestCluster cluster;
   cluster.StartStatic(3, [](Options& options) {
