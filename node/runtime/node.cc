@@ -172,6 +172,7 @@ class NodeImpl final : public Node, private StoragePorts {
   std::atomic<bool> out_of_space_{false};
   std::atomic<uint64_t> free_bytes_{0};
   std::atomic<bool> exporting_{false};
+  std::atomic<bool> serving_{false};  // a member, as far as the last status says
   std::atomic<bool> stopping_{false};
   bool stopped_ = false;
 };
@@ -364,6 +365,8 @@ void NodeImpl::PublishStatus() {
   if (out_of_space_) {
     fresh->add_warnings("out of space: writes that grow the store are refused");
   }
+  serving_ =
+      fresh->role() != v1::StatusResponse::BLANK && fresh->role() != v1::StatusResponse::REMOVED;
   const std::map<raft::NodeId, transport::PeerStats> peers = transport_->stats();
   metrics_.Update({.status = fresh.get(),
                    .counters = &replica_->counters(),
@@ -516,6 +519,8 @@ void NodeImpl::Write(v1::Command command, MonotonicTime deadline, WriteCallback 
 
 void NodeImpl::ReadBarrier(Consistency consistency, MonotonicTime deadline, BarrierCallback done) {
   if (stopping_) return done({Code::kUnavailable, "this node is stopping; use another member"});
+  // What this node has is good enough: no need to wake the raft thread.
+  if (consistency == Consistency::kStale && serving_) return done(Status::Ok());
   bool post = false;
   bool full = false;
   {

@@ -2,8 +2,8 @@
 // append, apply) and the rules (replica.h).
 //
 // Thread-safety: every method may be called from any thread. Callbacks run on one of the node's own
-// threads and must be quick (set a result, wake a thread); each is called exactly once, at the
-// latest shortly after its deadline.
+// threads, or on the caller's before the call returns, and must be quick (set a result, wake a
+// thread); each is called exactly once, at the latest shortly after its deadline.
 #pragma once
 
 #include <functional>
