@@ -68,7 +68,7 @@ class LogStorage {
 
 struct LogOptions {
   // Entries kept in memory for peers that lag a little.
-  uint64_t cache_bytes = 16 << 20;
+  uint64_t cache_bytes = 8 << 20;
   // One memtable of the log database; up to three are in memory while the disk is slow.
   uint64_t write_buffer_bytes = 4 << 20;
   // Called when a stored record turns out damaged while running. Must not return.

@@ -89,7 +89,8 @@ class StateStore {
 };
 
 struct StateOptions {
-  uint64_t memtable_bytes = 16 << 20;
+  // Two at most are in memory: one being filled, one being flushed.
+  uint64_t memtable_bytes = 6 << 20;
   uint64_t block_cache_bytes = 8 << 20;
 };
 
