@@ -22,8 +22,8 @@ Exit status:
   0  done
   1  something unexpected: a bug, damaged data, an unreadable file
   2  wrong usage, or a request that can never succeed
-  3  the key, member or revision does not exist
-  4  a condition does not hold; nothing was changed
+  3  the key or member does not exist
+  4  a condition does not hold, nothing was changed; or the revision is compacted
   5  not available, certainly not done: no leader, no connection, too much in flight; try again
   6  outcome unknown: the write may have been carried out or not
   7  disk or quota full; reads and deletes still work

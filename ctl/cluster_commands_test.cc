@@ -205,6 +205,32 @@ TEST(MemberTest, ReplaceWaitsForTheNewOneThenSwapsInOneChange) {
   EXPECT_THAT(request.remove(), testing::ElementsAre(kFollower));
 }
 
+// Regression: replacing the member that was asked ended with an unknown outcome although it had
+// worked.
+TEST(MemberTest, ALostAnswerIsLookedUpNotRepeated) {
+  std::atomic<int> posts = 0;
+  FakeNode admin([&](const httplib::Request& request, httplib::Response& response) {
+    if (request.method == "POST") {
+      ++posts;
+      return Refuse(response, 504, "unknown outcome", "the connection broke");
+    }
+    v1::StatusResponse status = LeaderStatus();
+    if (posts > 0) {
+      status.mutable_cluster()->mutable_conf()->clear_learners();
+      status.mutable_cluster()->set_config_index(31);
+    }
+    Reply(response, status);
+  });
+  Outcome outcome = RunArgs({"--admin-endpoints", admin.address(), "member", "remove", "node3"});
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("learners none"));
+  EXPECT_EQ(posts, 1);
+  // Not done as far as can be seen: that is said.
+  outcome = RunArgs({"--admin-endpoints", admin.address(), "member", "remove", "node2"});
+  EXPECT_EQ(outcome.status, 6);
+  EXPECT_EQ(posts, 2);
+}
+
 TEST(MemberTest, ReplaceGivesUpAndSaysHowToGoOn) {
   FakeNode admin(AdminNode([&](const auto&, auto& response) {
     Refuse(response, 409, "failed precondition", "has not caught up");

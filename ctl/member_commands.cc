@@ -3,6 +3,7 @@
 // Every change names the configuration index it was decided on, so that two people (or an operator)
 // who change the membership at once do not undo each other's work: the second gets a conflict.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
@@ -103,6 +104,55 @@ Result<v1::Member> NewMember(const MemberArgs& args) {
   return member;
 }
 
+const v1::Member* AtAddress(const v1::ClusterState& cluster, const std::string& peer_address) {
+  for (const v1::Member& member : cluster.members())
+    if (member.peer_address() == peer_address) return &member;
+  return nullptr;
+}
+
+bool Contains(const google::protobuf::RepeatedField<uint64_t>& ids, uint64_t id) {
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
+}
+
+// Whether the cluster is as the request wants it.
+bool IsDone(const v1::ChangeMembershipRequest& request, const v1::ClusterState& cluster) {
+  const v1::ConfState& conf = cluster.conf();
+  if (conf.voters_outgoing_size() > 0) return false;
+  auto is_voter = [&](uint64_t id) { return Contains(conf.voters(), id); };
+  auto is_learner = [&](uint64_t id) { return Contains(conf.learners(), id); };
+  auto all = [](const auto& list, auto holds) {
+    return std::all_of(list.begin(), list.end(), holds);
+  };
+  auto at = [&](const v1::Member& wanted) {
+    const v1::Member* member = AtAddress(cluster, wanted.peer_address());
+    return member == nullptr ? 0 : member->id();
+  };
+  return all(request.promote(), is_voter) && all(request.demote(), is_learner) &&
+         all(request.remove(), [&](uint64_t id) { return !is_voter(id) && !is_learner(id); }) &&
+         all(request.add_voters(), [&](const v1::Member& m) { return is_voter(at(m)); }) &&
+         all(request.add_learners(), [&](const v1::Member& m) { return is_learner(at(m)); });
+}
+
+// Carries out a change, and looks whether it has happened if the answer was lost: the node that was
+// asked, or the leader, may be one that the change removes. Nothing is sent twice.
+Result<v1::ChangeMembershipResponse> Carry(client::Admin& admin,
+                                           const v1::ChangeMembershipRequest& request) {
+  auto response = admin.ChangeMembership(request);
+  if (response || response.error().code() != Code::kUnknownOutcome) return response;
+  for (int i = 0; i < 20; ++i) {
+    auto status = admin.Status();
+    if (status && status->role() != v1::StatusResponse::REMOVED &&
+        IsDone(request, status->cluster())) {
+      v1::ChangeMembershipResponse seen;
+      seen.set_config_index(status->cluster().config_index());
+      *seen.mutable_conf() = status->cluster().conf();
+      return seen;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  return response;
+}
+
 Status AddMember(const Session& session, const MemberArgs& args) {
   ASSIGN_OR_RETURN_STATUS(v1::Member member, NewMember(args));
   ASSIGN_OR_RETURN_STATUS(client::Admin admin, session.MakeAdmin());
@@ -111,7 +161,7 @@ Status AddMember(const Session& session, const MemberArgs& args) {
   request.set_expected_config_index(status.cluster().config_index());
   request.set_force(args.force);
   *(args.voter ? request.add_add_voters() : request.add_add_learners()) = member;
-  ASSIGN_OR_RETURN_STATUS(auto response, admin.ChangeMembership(request));
+  ASSIGN_OR_RETURN_STATUS(auto response, Carry(admin, request));
   PrintChange(session, response);
   return Status::Ok();
 }
@@ -138,15 +188,9 @@ Status ChangeMembers(const Session& session, const MemberArgs& args, Change chan
         request.add_remove(member.id());
     }
   }
-  ASSIGN_OR_RETURN_STATUS(auto response, admin.ChangeMembership(request));
+  ASSIGN_OR_RETURN_STATUS(auto response, Carry(admin, request));
   PrintChange(session, response);
   return Status::Ok();
-}
-
-const v1::Member* AtAddress(const v1::ClusterState& cluster, const std::string& peer_address) {
-  for (const v1::Member& member : cluster.members())
-    if (member.peer_address() == peer_address) return &member;
-  return nullptr;
 }
 
 // The member at the new address: made a learner unless it is a member already (a repeated command).
@@ -156,7 +200,7 @@ Result<v1::Member> EnsureLearner(client::Admin& admin, const MemberArgs& args,
   v1::ChangeMembershipRequest request;
   request.set_expected_config_index(cluster.config_index());
   ASSIGN_OR_RETURN(*request.add_add_learners(), NewMember(args));
-  ASSIGN_OR_RETURN(auto response, admin.ChangeMembership(request));
+  ASSIGN_OR_RETURN(auto response, Carry(admin, request));
   ASSIGN_OR_RETURN(v1::StatusResponse status, admin.Status());
   if (const v1::Member* there = AtAddress(status.cluster(), args.peer_address)) return *there;
   return Error(Code::kUnavailable, "the node at " + args.peer_address +
@@ -179,10 +223,9 @@ Status Replace(const Session& session, const MemberArgs& args) {
     request.set_expected_config_index(now.cluster().config_index());
     request.add_remove(old.id());
     const auto& conf = now.cluster().conf();
-    bool was_voter = std::count(conf.voters().begin(), conf.voters().end(), old.id()) > 0;
-    bool is_voter = std::count(conf.voters().begin(), conf.voters().end(), added.id()) > 0;
-    if (was_voter && !is_voter) request.add_promote(added.id());
-    auto response = admin.ChangeMembership(request);
+    if (Contains(conf.voters(), old.id()) && !Contains(conf.voters(), added.id()))
+      request.add_promote(added.id());
+    auto response = Carry(admin, request);
     if (response) {
       PrintChange(session, *response);
       return Status::Ok();

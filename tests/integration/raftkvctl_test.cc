@@ -1,0 +1,200 @@
+// raftkvctl's commands against real nodes.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "ctl/app.h"
+#include "tests/integration/cluster.h"
+
+namespace raftkv::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using Json = nlohmann::json;
+
+struct Outcome {
+  int status;
+  std::string out;
+  std::string err;
+};
+
+std::string Address(const NodeProcess& node) {
+  return "127.0.0.1:" + std::to_string(node.client_port());
+}
+
+Outcome Ctl(const std::string& endpoints, std::vector<std::string> args,
+            const std::string& input = "") {
+  args.insert(args.begin(), {"--endpoints", endpoints});
+  std::istringstream in(input);
+  std::ostringstream out, err;
+  int status = ctl::Run(args, in, out, err);
+  return {status, out.str(), err.str()};
+}
+
+// Makes a running cluster of three and runs commands with all of them as endpoints.
+class RaftkvctlTest : public ::testing::Test {
+ protected:
+  explicit RaftkvctlTest() : cluster_(3) {}
+  void SetUp() override { cluster_.StartStatic(); }
+
+  Outcome Run(std::vector<std::string> args, const std::string& input = "") {
+    return Ctl(Endpoints(), std::move(args), input);
+  }
+  // Fails the test unless the command does what it should.
+  std::string Good(std::vector<std::string> args, const std::string& input = "") {
+    Outcome outcome = Run(args, input);
+    EXPECT_EQ(outcome.status, 0) << args[0] << ": " << outcome.err;
+    return outcome.out;
+  }
+  std::string Endpoints() {
+    std::string list;
+    for (size_t i = 0; i < 3; ++i) list += (i == 0 ? "" : ",") + Address(cluster_[i]);
+    return list;
+  }
+  std::vector<std::string> Ids(const char* kind) {
+    std::vector<std::string> ids;
+    Json members = Json::parse(Good({"member", "list", "-o", "json"}))["members"];
+    for (const Json& member : members)
+      if (member["kind"] == kind) ids.push_back(member["id"]);
+    return ids;
+  }
+
+  Cluster cluster_;
+};
+
+TEST_F(RaftkvctlTest, KeysWithConditionsRevisionsAndBytes) {
+  std::string bytes("\0\xff\n", 3);
+  std::string first = Good({"-o", "raw", "put", "dir/a b", "--if-absent"}, bytes);
+  EXPECT_EQ(Good({"get", "dir/a b", "-o", "raw"}), bytes);
+  EXPECT_EQ(Run({"put", "dir/a b", "x", "--if-absent"}).status, 4);
+  first.pop_back();
+  Good({"put", "dir/a b", "new", "--if-revision", first});
+  EXPECT_EQ(Run({"put", "dir/a b", "x", "--if-revision", first}).status, 4);
+  EXPECT_EQ(Good({"get", "dir/a b"}), "new\n");
+  EXPECT_EQ(Good({"get", "dir/a b", "-o", "raw", "--revision", first}), bytes);
+  Json json = Json::parse(Good({"get", "dir/a b", "-o", "json", "--revision", first}));
+  EXPECT_EQ(json["value"], "AP8K");
+  EXPECT_EQ(json["mod_revision"], std::stoull(first));
+  Good({"put", "--key-base64", "/wA=", "binary"});
+  EXPECT_EQ(Good({"get", "--key-base64", "/wA="}), "binary\n");
+  EXPECT_EQ(Run({"del", "dir/a b", "--if-revision", first}).status, 4);
+  Good({"del", "dir/a b"});
+  EXPECT_EQ(Run({"get", "dir/a b"}).status, 3);
+  EXPECT_EQ(Run({"del", "dir/a b"}).status, 3);
+  EXPECT_EQ(Run({"put", std::string(5000, 'k'), "v"}).status, 2);
+  EXPECT_EQ(Run({"get", "k", "--revision", "1000000"}).status, 2);
+}
+
+TEST_F(RaftkvctlTest, ListPagesAreAllOfOneRevision) {
+  for (int i = 0; i < 7; ++i) Good({"put", "p/" + std::to_string(i), std::to_string(i)});
+  Good({"put", "q", "outside"});
+  EXPECT_EQ(Good({"list", "p/", "-o", "raw", "--page-size", "2"}),
+            "p/0\np/1\np/2\np/3\np/4\np/5\np/6\n");
+  EXPECT_EQ(Good({"list", "p/", "-o", "raw", "--desc", "--limit", "3", "--page-size", "2"}),
+            "p/6\np/5\np/4\n");
+  EXPECT_EQ(Good({"list", "--start", "p/2", "--end", "p/4", "-o", "raw"}), "p/2\np/3\n");
+  EXPECT_EQ(Good({"list", "p/", "--count"}), "7\n");
+  Json json = Json::parse(Good({"list", "p/", "-o", "json", "--page-size", "3"}));
+  EXPECT_EQ(json["items"].size(), 7u);
+  EXPECT_EQ(json["items"][6]["value"], "6");
+  EXPECT_THAT(Good({"list", "q"}), HasSubstr("outside"));
+}
+
+TEST_F(RaftkvctlTest, StatusTransferAndALostLeader) {
+  size_t leader = cluster_.WaitLeader();
+  // One endpoint is enough to find them all.
+  Outcome status = Ctl(Address(cluster_[leader]), {"status", "-o", "json"});
+  ASSERT_EQ(status.status, 0) << status.err;
+  Json members = Json::parse(status.out)["members"];
+  ASSERT_EQ(members.size(), 3u);
+  for (const Json& member : members) {
+    EXPECT_NE(member["role"], "unreachable");
+    EXPECT_EQ(member["term"], members[0]["term"]);
+  }
+  size_t next = (leader + 1) % 3;
+  Good({"transfer", cluster_[next].name()});
+  EXPECT_EQ(cluster_.WaitLeader(), next);
+  cluster_[next].Kill();
+  // Certainly not done at the dead one, and then refused until there is a leader again.
+  Good({"put", "k", "after"});
+  EXPECT_EQ(Good({"get", "k"}), "after\n");
+  EXPECT_THAT(Good({"status"}), HasSubstr("unreachable"));
+  EXPECT_EQ(Ctl(Address(cluster_[next]), {"put", "k", "v"}).status, 5);
+}
+
+TEST_F(RaftkvctlTest, MembersComeAndGo) {
+  NodeProcess& fourth = cluster_.AddNode();
+  fourth.Start({"--start-mode", "wait"});
+  Good({"put", "k", "v"});
+  // A blank node is up once it tells its status.
+  ASSERT_TRUE(WaitUntil([&] { return fourth.Status().has_value(); }));
+  Good({"member", "add", fourth.peer_address()});
+  ASSERT_EQ(Ids("learner").size(), 1u);
+  std::string fourth_id = Ids("learner")[0];
+  ASSERT_TRUE(WaitUntil([&] { return Run({"member", "promote", fourth.name()}).status == 0; }));
+  EXPECT_EQ(Ids("voter").size(), 4u);
+  Good({"member", "demote", fourth.name()});
+  EXPECT_EQ(Ids("learner"), std::vector<std::string>{fourth_id});
+  Good({"member", "remove", fourth_id});
+  EXPECT_EQ(Ids("voter").size(), 3u);
+  EXPECT_EQ(Run({"member", "remove", fourth_id}).status, 3);
+
+  NodeProcess& fifth = cluster_.AddNode();
+  fifth.Start({"--start-mode", "wait"});
+  ASSERT_TRUE(WaitUntil([&] { return fifth.Status().has_value(); }));
+  Good({"member", "replace", cluster_[0].name(), fifth.peer_address()});
+  std::string listed = Good({"member", "list"});
+  EXPECT_THAT(listed, HasSubstr(fifth.peer_address()));
+  EXPECT_THAT(listed, ::testing::Not(HasSubstr(cluster_[0].peer_address())));
+  EXPECT_EQ(Ids("voter").size(), 3u);
+  EXPECT_EQ(Ctl(Address(fifth), {"get", "k"}).out, "v\n");
+}
+
+TEST_F(RaftkvctlTest, SnapshotsAndCompaction) {
+  std::string old = Good({"-o", "raw", "put", "k", "old"});
+  old.pop_back();
+  std::string revision = Good({"-o", "raw", "put", "k", "new"});
+  revision.pop_back();
+  std::string path = ::testing::TempDir() + "/raftkvctl-real-snapshot";
+  std::filesystem::remove(path);
+  Json saved = Json::parse(Good({"-o", "json", "snapshot", "save", path}));
+  Json inspected = Json::parse(Good({"-o", "json", "snapshot", "inspect", path}));
+  EXPECT_EQ(saved, inspected);
+  EXPECT_GT(inspected["index"], 0);
+  EXPECT_FALSE(inspected["files"].empty());
+  EXPECT_EQ(inspected["voters"].size(), 3u);
+  std::filesystem::remove(path);
+  EXPECT_THAT(Good({"snapshot", "take"}), HasSubstr("index"));
+
+  EXPECT_EQ(Good({"get", "k", "--revision", old}), "old\n");
+  Good({"compact", revision});
+  EXPECT_EQ(Run({"get", "k", "--revision", old}).status, 4);
+  EXPECT_EQ(Good({"get", "k"}), "new\n");
+}
+
+TEST(RaftkvctlBlankTest, InitializeAndJoin) {
+  Cluster cluster(2);
+  for (size_t i = 0; i < 2; ++i) {
+    cluster[i].Start({"--start-mode", "wait"});
+    ASSERT_TRUE(WaitUntil([&] { return cluster[i].Status().has_value(); })) << cluster.Logs();
+  }
+  EXPECT_EQ(Ctl(Address(cluster[0]), {"--timeout", "1", "put", "k", "v"}).status, 5);
+  std::vector<std::string> initialize = {"-o", "raw", "initialize", "--cluster-id",
+                                         "00000000000000c1"};
+  Outcome first = Ctl(Address(cluster[0]), initialize);
+  ASSERT_EQ(first.status, 0) << first.err;
+  EXPECT_THAT(first.out, HasSubstr("00000000000000c1 "));
+  Outcome again = Ctl(Address(cluster[0]), initialize);
+  EXPECT_EQ(again.status, 0) << again.err;
+  EXPECT_EQ(again.out, first.out);
+  EXPECT_EQ(Ctl(Address(cluster[0]), {"put", "k", "v"}).status, 0);
+  Outcome joined = Ctl(Address(cluster[1]), {"join", cluster[0].peer_address()});
+  EXPECT_EQ(joined.status, 0) << joined.err;
+  EXPECT_TRUE(WaitUntil([&] { return Ctl(Address(cluster[1]), {"get", "k"}).out == "v\n"; }));
+}
+
+}  // namespace
+}  // namespace raftkv::testing
