@@ -1,6 +1,7 @@
 // The listening socket of an HTTP server.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "base/status.h"
