@@ -184,6 +184,7 @@ Status NodeImpl::Init() {
   storage::LogOptions log_options;
   log_options.cache_bytes = options_.log_cache_bytes;
   log_options.on_fatal = [](const Status& status) { Fatal(status); };
+  log_options.on_notice = [](std::string_view text) { log::Warning(text); };
   log_options.on_append = [this](Duration write, Duration sync) {
     metrics_.ObserveAppend(write, sync);
   };
