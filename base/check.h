@@ -17,8 +17,8 @@ namespace raftkv {
 }  // namespace raftkv
 
 // CHECK(ok) or CHECK(ok, "message").
-#define CHECK(condition, ...)                                              \
-  do {                                                                     \
-    if (!(condition)) [[unlikely]]                                         \
-      ::raftkv::CheckFailed(#condition, ::std::string_view{__VA_ARGS__});  \
+#define CHECK(condition, ...)                                             \
+  do {                                                                    \
+    if (!(condition)) [[unlikely]]                                        \
+      ::raftkv::CheckFailed(#condition, ::std::string_view{__VA_ARGS__}); \
   } while (false)

@@ -177,8 +177,7 @@ SettingGroup MakeProcess(NodeConfig* c) {
 }
 
 std::string Replace(std::string text, const std::string& from, char to) {
-  std::ranges::replace_if(
-      text, [&](char ch) { return from.find(ch) != from.npos; }, to);
+  std::ranges::replace_if(text, [&](char ch) { return from.find(ch) != from.npos; }, to);
   return text;
 }
 

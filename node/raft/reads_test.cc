@@ -17,11 +17,7 @@ void UseLease(Config& c) {
 
 class Reads : public testing::TestWithParam<bool> {
  protected:
-  Reads()
-      : net_(
-            3, GetParam() ? UseLease : [](Config&) {}) {
-    net_.Campaign(1);
-  }
+  Reads() : net_(3, GetParam() ? UseLease : [](Config&) {}) { net_.Campaign(1); }
   TestNetwork net_;
 };
 

@@ -468,7 +468,7 @@ void NodeImpl::RunJanitor() {
 }
 
 void NodeImpl::CheckDisk() {
-  struct statvfs fs {};
+  struct statvfs fs{};
   if (statvfs(options_.data_dir.c_str(), &fs) != 0) return;
   const uint64_t free = uint64_t{fs.f_bavail} * fs.f_frsize;
   free_bytes_ = free;

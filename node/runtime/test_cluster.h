@@ -138,8 +138,7 @@ class TestCluster {
   // Delivers and works until nothing moves.
   void Settle();
   // Time passes, one tick after the other, each settled; stops early when `until` holds.
-  bool Run(
-      int ticks, const std::function<bool()>& until = [] { return false; });
+  bool Run(int ticks, const std::function<bool()>& until = [] { return false; });
 
   ManualClock& clock() { return clock_; }
   SeededRandom& random() { return random_; }

@@ -461,8 +461,7 @@ TEST(HttpServer, StopCutsWhatDoesNotFinish) {
 TEST(HttpServer, TwoServersCannotShareAPort) {
   EchoServer server;
   std::string address = "127.0.0.1:" + std::to_string(server.port());
-  auto second = HttpServer::Start(
-      address, {}, [](const ExchangePtr&) {}, nullptr);
+  auto second = HttpServer::Start(address, {}, [](const ExchangePtr&) {}, nullptr);
   ASSERT_FALSE(second.has_value());
   EXPECT_EQ(second.error().code(), Code::kUnavailable);
   EXPECT_NE(second.error().message().find(address), std::string::npos);

@@ -137,9 +137,7 @@ void Encode(const raft::ReadIndexResponse& in, v1::RaftMessage* out) {
 }
 
 template <typename Body>
-concept Sendable = requires(const Body& body, v1::RaftMessage* out) {
-  Encode(body, out);
-};
+concept Sendable = requires(const Body& body, v1::RaftMessage* out) { Encode(body, out); };
 
 // --- And back
 // -------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ Status OpenError(const std::string& path) {
 }
 
 mode_t ModeOf(const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   EXPECT_EQ(::stat(path.c_str(), &info), 0);
   return info.st_mode & 0777;
 }
@@ -81,7 +81,9 @@ TEST(DataDir, OneProcessAtATime) {
 
 TEST(DataDir, EveryDamagedByteOfTheIdentityIsNoticed) {
   TempDir temp;
-  { auto dir = DataDir::Open(temp.path(), "n1").value(); }
+  {
+    auto dir = DataDir::Open(temp.path(), "n1").value();
+  }
   const std::string file = temp / "identity";
   const std::string good = ReadFile(file).value();
   for (size_t i = 0; i < good.size(); ++i) {
@@ -100,7 +102,9 @@ TEST(DataDir, EveryDamagedByteOfTheIdentityIsNoticed) {
 
 TEST(DataDir, DatabasesWithoutAnIdentityAreRefused) {
   TempDir temp;
-  { auto dir = DataDir::Open(temp.path(), "n1").value(); }
+  {
+    auto dir = DataDir::Open(temp.path(), "n1").value();
+  }
   ASSERT_EQ(::unlink((temp / "identity").c_str()), 0);
   ASSERT_OK(MakeDirs(temp / "log"));  // made before a crash, nothing inside: still blank
   EXPECT_TRUE(OpenError(temp.path()).ok());
