@@ -69,7 +69,7 @@ void AppendWorker::Commit(std::vector<AppendJob>& jobs, size_t first, size_t las
     if (!status.ok()) return sink_.fatal(status);
   }
   if (sink_.on_batch) sink_.on_batch(last - first, entries);
-  if (!responses.empty()) sink_.done(std::move(responses));
+  sink_.done(last - first, std::move(responses));
 }
 
 }  // namespace raftkv::runtime

@@ -196,9 +196,9 @@ Status NodeImpl::Init() {
       storage_.log.get(),
       AppendWorker::Sink{
           .done =
-              [this](std::vector<raft::Message> responses) {
-                asio::post(io_, [this, responses = std::move(responses)]() mutable {
-                  replica_->OnAppendDone(std::move(responses));
+              [this](size_t jobs, std::vector<raft::Message> responses) {
+                asio::post(io_, [this, jobs, responses = std::move(responses)]() mutable {
+                  replica_->OnAppendDone(jobs, std::move(responses));
                   WakeReady();
                 });
               },

@@ -57,6 +57,7 @@ void Replica::StartCore() {
   config.step_down_on_removal = true;
   core_ = std::make_unique<raft::Core>(config);
   last_term_ = core_->term();
+  hard_state_ = env_.log->hard_state();
   truncated_to_ = env_.log->first_index().Prev();
   garbage_done_for_ = 0;
   PublishPeers();
@@ -155,8 +156,47 @@ void Replica::SendMessages(std::vector<raft::Message> messages) {
   }
 }
 
-void Replica::OnAppendDone(std::vector<raft::Message> responses) {
-  if (core_ == nullptr) return;
+void Replica::SubmitAppend(raft::StorageAppend work) {
+  if (NothingToWrite(work)) {
+    if (work.hard_state) {
+      hard_state_ = *work.hard_state;
+      commit_unwritten_ = true;
+    }
+    return Deliver(std::move(work.responses));
+  }
+  if (work.hard_state) {
+    hard_state_ = *work.hard_state;
+  } else if (commit_unwritten_) {
+    work.hard_state = hard_state_;
+  }
+  commit_unwritten_ = false;
+  AppendJob job{std::move(work), std::nullopt};
+  if (job.work.snapshot) InstallSnapshot(&job);
+  HandOutAppend(std::move(job));
+}
+
+// A commit index that moved alone need not be durable, and with no write under way, what the
+// responses rest on is: neither has to visit the append thread.
+bool Replica::NothingToWrite(const raft::StorageAppend& work) const {
+  const bool only_commit = !work.hard_state || (work.hard_state->term == hard_state_.term &&
+                                                work.hard_state->vote == hard_state_.vote);
+  return only_commit && work.entries.empty() && !work.snapshot && appends_under_way_ == 0 &&
+         !installing_;
+}
+
+void Replica::HandOutAppend(AppendJob job) {
+  if (installing_) return held_appends_.push_back(std::move(job));
+  ++appends_under_way_;
+  env_.ports->SubmitAppend(std::move(job));
+}
+
+void Replica::OnAppendDone(size_t jobs, std::vector<raft::Message> responses) {
+  CHECK(jobs <= appends_under_way_, "only what was handed out comes back");
+  appends_under_way_ -= jobs;
+  if (core_ != nullptr) Deliver(std::move(responses));
+}
+
+void Replica::Deliver(std::vector<raft::Message> responses) {
   std::vector<raft::Message> out;
   for (raft::Message& response : responses) {
     if (response.to == id_) {

@@ -115,7 +115,8 @@ class Replica final : public transport::Handler {
   // --- Events
   // ---------------------------------------------------------------------------------------
   void OnTick();
-  void OnAppendDone(std::vector<raft::Message> responses);
+  // `jobs` append jobs are done, and released these.
+  void OnAppendDone(size_t jobs, std::vector<raft::Message> responses);
   void OnApplyDone(ApplyDone done);
   void OnManifest(std::string dir, raft::Snapshot snapshot, Result<v1::SnapshotManifest> manifest);
   // Takes everything the core wants done and hands it out. Call after each batch of events.
@@ -166,6 +167,10 @@ class Replica final : public transport::Handler {
   void StartCore();
   void PublishPeers();
   void SendMessages(std::vector<raft::Message> messages);
+  void Deliver(std::vector<raft::Message> responses);
+  void SubmitAppend(raft::StorageAppend work);
+  bool NothingToWrite(const raft::StorageAppend& work) const;
+  void HandOutAppend(AppendJob job);
   void HandleLeaderChange();
   void TruncateLog();
   void ProposeCompaction();
@@ -236,7 +241,7 @@ class Replica final : public transport::Handler {
   void SendSnapshotMessage(raft::Message message);
   std::string NewCheckpointDir();
   void OnCheckpoint(const ApplyDone& done);
-  void SubmitAppend(raft::StorageAppend work);
+  void InstallSnapshot(AppendJob* job);
   void OnReplaced(raft::EntryId snapshot);
   void RetireReadySnapshot();
 
@@ -262,6 +267,11 @@ class Replica final : public transport::Handler {
   std::unique_ptr<raft::Core> core_;
   ReplicaCounters counters_;
   bool removed_ = false;
+
+  // Appends.
+  size_t appends_under_way_ = 0;
+  raft::HardState hard_state_;     // the newest that the core handed out
+  bool commit_unwritten_ = false;  // its commit index goes with the next append
 
   // Writes.
   std::deque<Proposal> parked_;              // wait for a leader

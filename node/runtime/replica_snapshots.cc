@@ -131,22 +131,14 @@ void Replica::OnSnapshotReceived(raft::Message message, std::string dir) {
 
 // The state is replaced first, then the log is reset. A crash in between leaves a state ahead of
 // the log, which Node::Start recognises and mends by the same reset.
-void Replica::SubmitAppend(raft::StorageAppend work) {
-  AppendJob job{std::move(work), std::nullopt};
-  if (job.work.snapshot) {
-    const raft::EntryId id = job.work.snapshot->id();
-    CHECK(staged_ && staged_->first == id, "snapshots come in by OnSnapshotReceived only");
-    log::Info("installing a snapshot", {{"index", id.index.value}, {"term", id.term.value}});
-    job.reset_to = id;
-    installing_ = true;
-    env_.ports->SubmitApply(ReplaceState{std::move(staged_->second), id});
-    staged_.reset();
-  }
-  if (installing_) {
-    held_appends_.push_back(std::move(job));
-  } else {
-    env_.ports->SubmitAppend(std::move(job));
-  }
+void Replica::InstallSnapshot(AppendJob* job) {
+  const raft::EntryId id = job->work.snapshot->id();
+  CHECK(staged_ && staged_->first == id, "snapshots come in by OnSnapshotReceived only");
+  log::Info("installing a snapshot", {{"index", id.index.value}, {"term", id.term.value}});
+  job->reset_to = id;
+  installing_ = true;
+  env_.ports->SubmitApply(ReplaceState{std::move(staged_->second), id});
+  staged_.reset();
 }
 
 void Replica::OnReplaced(raft::EntryId snapshot) {
@@ -154,7 +146,7 @@ void Replica::OnReplaced(raft::EntryId snapshot) {
   installing_ = false;
   counters_.snapshots_installed.fetch_add(1, std::memory_order_relaxed);
   log::Info("snapshot installed", {{"index", snapshot.index.value}});
-  for (AppendJob& job : std::exchange(held_appends_, {})) env_.ports->SubmitAppend(std::move(job));
+  for (AppendJob& job : std::exchange(held_appends_, {})) HandOutAppend(std::move(job));
   // Proposals below the snapshot were committed or not: nobody here can tell any more.
   while (!tracked_.empty() && tracked_.front().id.index <= snapshot.index) tracked_.pop_front();
   truncated_to_ = snapshot.index;

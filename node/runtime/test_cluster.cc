@@ -36,13 +36,14 @@ void TestNode::Boot() {
   waiters_ =
       std::make_unique<WaiterTable>(options_.max_inflight_requests, options_.max_inflight_bytes);
   append_ = std::make_unique<AppendWorker>(
-      storage_.log.get(), AppendWorker::Sink{.done =
-                                                 [this](std::vector<raft::Message> responses) {
-                                                   replica_->OnAppendDone(std::move(responses));
-                                                   woken_ = true;
-                                                 },
-                                             .fatal = TestFatal,
-                                             .on_batch = {}});
+      storage_.log.get(),
+      AppendWorker::Sink{.done =
+                             [this](size_t jobs, std::vector<raft::Message> responses) {
+                               replica_->OnAppendDone(jobs, std::move(responses));
+                               woken_ = true;
+                             },
+                         .fatal = TestFatal,
+                         .on_batch = {}});
   apply_ = std::make_unique<ApplyWorker>(
       id_.value, storage_.store.get(), storage_.machine.get(), waiters_.get(), &cluster_->clock_,
       ApplyWorker::Sink{.done =

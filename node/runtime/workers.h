@@ -41,7 +41,8 @@ struct AppendJob {
 class AppendWorker {
  public:
   struct Sink {
-    std::function<void(std::vector<raft::Message> responses)> done;
+    // After each job or several: how many, and what they released.
+    std::function<void(size_t jobs, std::vector<raft::Message> responses)> done;
     FatalFn fatal;
     // Number of jobs and entries in one group commit, for metrics. May be empty.
     std::function<void(size_t jobs, size_t entries)> on_batch;
