@@ -110,6 +110,13 @@ class NodeImpl final : public Node, private StoragePorts {
     BarrierCallback done;
   };
 
+  // What only the disk knows; taken by the janitor, because looking may take time.
+  struct DiskSample {
+    storage::StateStats state;
+    storage::LogStats log;
+    uint64_t flushed_index = 0;
+  };
+
   // StoragePorts, on the raft thread.
   void SubmitAppend(AppendJob job) override;
   void SubmitTruncate(raft::Index index) override;
@@ -126,6 +133,7 @@ class NodeImpl final : public Node, private StoragePorts {
   void DrainQueue();
   void RunJanitor();
   void CheckDisk();
+  DiskSample LastDiskSample() const;
   // Runs `work` on the raft thread with the replica, or fails `done` if the node is stopping.
   template <typename T, typename Work>
   void OnRaftThread(Callback<T> done, Work work);
@@ -159,6 +167,7 @@ class NodeImpl final : public Node, private StoragePorts {
 
   mutable std::mutex status_mutex_;
   std::shared_ptr<const v1::StatusResponse> status_ = std::make_shared<v1::StatusResponse>();
+  DiskSample disk_sample_;
   std::function<void()> on_removed_;
   bool removed_ = false;
 
@@ -357,12 +366,10 @@ void NodeImpl::OnTick() {
 
 void NodeImpl::PublishStatus() {
   auto fresh = std::make_shared<v1::StatusResponse>(replica_->Status());
-  const storage::StateStats state = storage_.store->stats();
-  const storage::LogStats log = storage_.log->stats();
-  fresh->set_state_bytes(state.disk_bytes + state.memtable_bytes);
-  fresh->set_log_bytes(log.bytes);
-  const Result<raft::Index> flushed = storage_.machine->FlushedIndex();
-  if (flushed) fresh->set_flushed_applied_index(flushed->value);
+  const DiskSample disk = LastDiskSample();
+  fresh->set_state_bytes(disk.state.disk_bytes + disk.state.memtable_bytes);
+  fresh->set_log_bytes(disk.log.bytes);
+  fresh->set_flushed_applied_index(disk.flushed_index);
   if (out_of_space_) {
     fresh->add_warnings("out of space: writes that grow the store are refused");
   }
@@ -376,8 +383,8 @@ void NodeImpl::PublishStatus() {
                    .flushed_index = fresh->flushed_applied_index(),
                    .live_keys = storage_.machine->live_keys(),
                    .stored_versions = storage_.machine->stored_versions(),
-                   .state = state,
-                   .log = log,
+                   .state = disk.state,
+                   .log = disk.log,
                    .free_bytes = free_bytes_,
                    .out_of_space = out_of_space_});
   std::lock_guard lock(status_mutex_);
@@ -467,12 +474,27 @@ void NodeImpl::RunJanitor() {
   }
 }
 
+NodeImpl::DiskSample NodeImpl::LastDiskSample() const {
+  std::lock_guard lock(status_mutex_);
+  return disk_sample_;
+}
+
 void NodeImpl::CheckDisk() {
   struct statvfs fs{};
   if (statvfs(options_.data_dir.c_str(), &fs) != 0) return;
   const uint64_t free = uint64_t{fs.f_bavail} * fs.f_frsize;
   free_bytes_ = free;
-  const storage::StateStats stats = storage_.store->stats();
+  DiskSample sample;
+  sample.state = storage_.store->stats();
+  sample.log = storage_.log->stats();
+  if (const Result<raft::Index> flushed = storage_.machine->FlushedIndex()) {
+    sample.flushed_index = flushed->value;
+  }
+  const storage::StateStats& stats = sample.state;
+  {
+    std::lock_guard lock(status_mutex_);
+    disk_sample_ = sample;
+  }
   const bool over_quota =
       options_.quota_bytes > 0 && stats.disk_bytes + stats.memtable_bytes > options_.quota_bytes;
   const bool full = free < options_.min_free_bytes || over_quota;
