@@ -200,7 +200,7 @@ Status CheckOps(const Ops& ops) {
   if (static_cast<size_t>(ops.size()) > kMaxTxnOps) {
     return Invalid("the transaction has more than " + std::to_string(kMaxTxnOps) + " operations");
   }
-  const Status duplicate = Invalid("a key is put twice, or put and deleted, in one transaction");
+  Status duplicate = Invalid("a key is put twice, or put and deleted, in one transaction");
   std::set<std::string_view> puts;
   for (const TxnCommand::Op& op : ops) {
     RETURN_IF_ERROR(CheckOp(op));

@@ -544,20 +544,15 @@ void NodeImpl::ReadBarrier(Consistency consistency, MonotonicTime deadline, Barr
   if (stopping_) return done({Code::kUnavailable, "this node is stopping; use another member"});
   // What this node has is good enough: no need to wake the raft thread.
   if (consistency == Consistency::kStale && serving_) return done(Status::Ok());
-  bool post = false;
-  bool full = false;
-  {
-    std::lock_guard lock(queue_mutex_);
-    full = reads_.size() >= options_.max_inflight_requests;
-    if (!full) {
-      reads_.push_back({consistency, deadline, std::move(done)});
-      post = !std::exchange(queue_posted_, true);
-    }
-  }
-  if (full) {
+  std::unique_lock lock(queue_mutex_);
+  if (reads_.size() >= options_.max_inflight_requests) {
+    lock.unlock();
     return done(
         {Code::kResourceExhausted, "too many reads wait for this node already; repeat later"});
   }
+  reads_.push_back({consistency, deadline, std::move(done)});
+  const bool post = !std::exchange(queue_posted_, true);
+  lock.unlock();
   if (post) WakeQueue();
 }
 
