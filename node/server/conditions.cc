@@ -30,7 +30,7 @@ Result<std::optional<Tags>> ParseTags(const HttpRequest& request, std::string_vi
   for (const HttpHeader& header : request.headers) {
     if (!EqualsIgnoreCase(header.name, name)) continue;
     if (tags) return Error(Code::kInvalidArgument, std::string(name) + " is given twice.");
-    tags.emplace();
+    tags.emplace(Tags{});
     std::string_view rest = header.value;
     if (rest == "*") {
       tags->any = true;
