@@ -66,7 +66,7 @@ Result<StateDirs> StateDirs::Open(const std::string& path) {
 }
 
 Result<std::string> StateDirs::Adopt(const std::string& dir) {
-  const std::string next = path_ + "/" + NameOf(++last_number_);
+  std::string next = path_ + "/" + NameOf(++last_number_);
   RETURN_UNEXPECTED_IF_ERROR(Rename(dir, next));
   RETURN_UNEXPECTED_IF_ERROR(SyncDir(path_));
   RETURN_UNEXPECTED_IF_ERROR(SyncDir(ParentOf(dir)));

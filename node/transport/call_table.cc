@@ -56,8 +56,11 @@ void CallTable::OnReply(v1::PeerReply reply) {
   if (reply.id() < first_id_ || reply.id() - first_id_ >= calls_.size()) return;
   const Waiter waiter = std::exchange(calls_[reply.id() - first_id_].waiter, std::monostate());
   DropAnswered();
-  if (const auto* done = std::get_if<CallDone>(&waiter)) (*done)(std::move(reply));
-  if (const auto* refused = std::get_if<Refused>(&waiter)) (*refused)(std::move(reply));
+  if (const auto* done = std::get_if<CallDone>(&waiter)) {
+    (*done)(std::move(reply));
+  } else if (const auto* refused = std::get_if<Refused>(&waiter)) {
+    (*refused)(std::move(reply));
+  }
 }
 
 void CallTable::OnBroken(uint64_t handed_over) {

@@ -223,7 +223,7 @@ Result<bool> InteractionEnv::StabilizeReady(const std::vector<NodeId>& ids) {
     output_.WriteLine(Header(id, "handling Ready"));
     Status status;
     output_.Indent([&] { status = ProcessReady(id); });
-    RETURN_UNEXPECTED_IF_ERROR(status);
+    if (!status.ok()) return Error(std::move(status));
   }
   return busy;
 }
@@ -248,7 +248,7 @@ Result<bool> InteractionEnv::StabilizeAppendThreads(const std::vector<NodeId>& i
     while (!node(id).append_work.empty()) {
       Status status;
       output_.Indent([&] { status = ProcessAppendThread(id); });
-      RETURN_UNEXPECTED_IF_ERROR(status);
+      if (!status.ok()) return Error(std::move(status));
     }
   }
   return busy;
