@@ -3,6 +3,11 @@
 #include <charconv>
 
 namespace raftkv {
+namespace {
+
+constexpr size_t kMaxHostBytes = 253;  // of a name in the DNS (RFC 1035, section 2.3.4)
+
+}  // namespace
 
 std::string HostPort::ToString() const {
   const bool v6 = host.find(':') != std::string::npos;
@@ -24,11 +29,15 @@ Result<HostPort> ParseHostPort(std::string_view text) {
   if (error != std::errc() || stop != end) return wrong;
   std::string_view host = text.substr(0, colon);
   if (host.starts_with('[') && host.ends_with(']')) {
+    if (host.size() == 2) return wrong;
     host = host.substr(1, host.size() - 2);
   } else if (host.find(':') != std::string_view::npos) {
     return wrong;
   }
-  if (host.find_first_of("/@ []") != std::string_view::npos) return wrong;
+  if (host.size() > kMaxHostBytes || host.find('\0') != std::string_view::npos ||
+      host.find_first_of("/@ []") != std::string_view::npos) {
+    return wrong;
+  }
   address.host = std::string(host);
   return address;
 }

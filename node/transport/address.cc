@@ -5,7 +5,6 @@
 
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
-#include <charconv>
 #include <cstring>
 #include <system_error>
 #include <thread>
@@ -16,10 +15,6 @@ namespace {
 
 constexpr int kMaxLookups = 32;
 
-std::unexpected<Status> BadAddress(std::string_view text, const char* why) {
-  return Error(Code::kInvalidArgument, "address '" + std::string(text) + "': " + why);
-}
-
 Endpoint ToEndpoint(const sockaddr* address) {
   Endpoint endpoint;
   const size_t size = address->sa_family == AF_INET6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in);
@@ -28,27 +23,6 @@ Endpoint ToEndpoint(const sockaddr* address) {
 }
 
 }  // namespace
-
-Result<HostPort> ParseHostPort(std::string_view text) {
-  const size_t colon = text.rfind(':');
-  if (colon == std::string_view::npos) return BadAddress(text, "expected host:port");
-  std::string_view host = text.substr(0, colon);
-  const std::string_view port = text.substr(colon + 1);
-  if (host.starts_with('[')) {
-    if (!host.ends_with(']') || host.size() == 2) return BadAddress(text, "expected [IPv6]:port");
-    host = host.substr(1, host.size() - 2);
-  } else if (host.find(':') != std::string_view::npos) {
-    return BadAddress(text, "an IPv6 address needs brackets: [IPv6]:port");
-  }
-  if (host.size() > 253) return BadAddress(text, "the host name is too long");
-  if (host.find('\0') != std::string_view::npos) return BadAddress(text, "bad host name");
-  HostPort out{.host = std::string(host)};
-  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), out.port);
-  if (error != std::errc() || end != port.data() + port.size()) {
-    return BadAddress(text, "the port must be a number from 0 to 65535");
-  }
-  return out;
-}
 
 Result<std::vector<Endpoint>> ResolveBlocking(const HostPort& address) {
   addrinfo hints{};

@@ -1,4 +1,4 @@
-// Addresses: "host:port", "10.0.0.1:2380", "[::1]:2380", and looking names up without blocking.
+// Looking up the names in addresses without blocking.
 #pragma once
 
 #include <asio/ip/tcp.hpp>
@@ -10,19 +10,12 @@
 #include <string_view>
 #include <vector>
 
+#include "base/host_port.h"
 #include "base/status.h"
 
 namespace raftkv::transport {
 
 using Endpoint = asio::ip::tcp::endpoint;
-
-struct HostPort {
-  std::string host;  // without brackets; may be empty (any interface) for listening
-  uint16_t port = 0;
-};
-
-// kInvalidArgument says what is wrong with the text.
-Result<HostPort> ParseHostPort(std::string_view text);
 
 // Looks a name up; blocks (seconds, if the name servers are silent).
 Result<std::vector<Endpoint>> ResolveBlocking(const HostPort& address);
