@@ -144,6 +144,7 @@ class NodeImpl final : public Node, private StoragePorts {
   SeededRandom random_;
   WaiterTable waiters_;
   OpenedStorage storage_;
+  uint64_t member_id_ = 0;  // storage_.dir belongs to the raft thread, and this never changes
   CoreLogger core_logger_;
 
   asio::io_context io_{1};
@@ -200,6 +201,7 @@ Status NodeImpl::Init() {
   Result<OpenedStorage> opened = OpenStorage(options_, log_options);
   if (!opened) return opened.error();
   storage_ = std::move(*opened);
+  member_id_ = storage_.dir->identity().member_id();
 
   append_worker_ = std::make_unique<AppendWorker>(
       storage_.log.get(),
@@ -214,8 +216,7 @@ Status NodeImpl::Init() {
           .fatal = Fatal,
           .on_batch = [this](size_t, size_t entries) { metrics_.ObserveAppendBatch(entries); }});
   apply_worker_ = std::make_unique<ApplyWorker>(
-      storage_.dir->identity().member_id(), storage_.store.get(), storage_.machine.get(), &waiters_,
-      &Clock::System(),
+      member_id_, storage_.store.get(), storage_.machine.get(), &waiters_, &Clock::System(),
       ApplyWorker::Sink{
           .done =
               [this](ApplyDone done) {
@@ -298,9 +299,8 @@ void NodeImpl::Stop(Duration grace) {
         replica_->HandOver();
         WakeReady();
       });
-      const uint64_t self = storage_.dir->identity().member_id();
       const MonotonicTime half = Clock::System().Now() + grace / 2;
-      while (status()->leader() == self && status()->cluster().conf().voters_size() > 1 &&
+      while (status()->leader() == member_id_ && status()->cluster().conf().voters_size() > 1 &&
              Clock::System().Now() < half) {
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
       }
@@ -525,7 +525,7 @@ void NodeImpl::Write(v1::Command command, MonotonicTime deadline, WriteCallback 
   }
   const uint64_t request_id = next_request_id_.fetch_add(1);
   command.set_version(kv::kCommandVersion);
-  command.set_origin(storage_.dir->identity().member_id());
+  command.set_origin(member_id_);
   command.set_request_id(request_id);
   Proposal proposal{request_id, Buffer(command.SerializeAsString()), deadline};
   Waiter waiter{deadline, proposal.command.size(), std::move(done)};
@@ -648,10 +648,11 @@ void NodeImpl::ExportSnapshot(MonotonicTime, Callback<SnapshotPieces> done) {
       exporting_ = false;
       return done(Error(checkpoint.error()));
     }
+    const uint64_t cluster_id = storage_.dir->identity().cluster_id();  // on the raft thread
     std::lock_guard lock(janitor_mutex_);
-    janitor_jobs_.push_back([this, done, checkpoint = std::move(*checkpoint)] {
+    janitor_jobs_.push_back([this, done, cluster_id, checkpoint = std::move(*checkpoint)] {
       const std::string& dir = checkpoint.first;
-      done(OpenExport(dir, checkpoint.second, storage_.dir->identity().cluster_id(), [this, dir] {
+      done(OpenExport(dir, checkpoint.second, cluster_id, [this, dir] {
         RemoveDir(dir);
         exporting_ = false;
       }));
