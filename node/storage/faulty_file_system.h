@@ -20,11 +20,13 @@ class FaultyFileSystem final : public rocksdb::FileSystemWrapper {
   rocksdb::IOStatus NewWritableFile(const std::string& name, const rocksdb::FileOptions& options,
                                     std::unique_ptr<rocksdb::FSWritableFile>* file,
                                     rocksdb::IODebugContext* debug) override {
-    rocksdb::IOStatus status = target()->NewWritableFile(name, options, file, debug);
-    if (status.ok() && name.ends_with(extension_)) {
-      *file = std::make_unique<FaultyFile>(std::move(*file), this);
-    }
-    return status;
+    return Wrap(name, target()->NewWritableFile(name, options, file, debug), file);
+  }
+  rocksdb::IOStatus ReuseWritableFile(const std::string& name, const std::string& old_name,
+                                      const rocksdb::FileOptions& options,
+                                      std::unique_ptr<rocksdb::FSWritableFile>* file,
+                                      rocksdb::IODebugContext* debug) override {
+    return Wrap(name, target()->ReuseWritableFile(name, old_name, options, file, debug), file);
   }
 
   // What appends and syncs return from now on. Set while nothing runs in the background.
@@ -53,6 +55,14 @@ class FaultyFileSystem final : public rocksdb::FileSystemWrapper {
    private:
     FaultyFileSystem* const faults_;
   };
+
+  rocksdb::IOStatus Wrap(const std::string& name, rocksdb::IOStatus status,
+                         std::unique_ptr<rocksdb::FSWritableFile>* file) {
+    if (status.ok() && name.ends_with(extension_)) {
+      *file = std::make_unique<FaultyFile>(std::move(*file), this);
+    }
+    return status;
+  }
 
   const std::string extension_;
 };

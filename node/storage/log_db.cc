@@ -10,6 +10,7 @@
 #include "node/storage/bytes.h"
 #include "node/storage/fs_util.h"
 #include "node/storage/log_record.h"
+#include "node/storage/prewritten_wal.h"
 #include "node/storage/rocks_util.h"
 #include "node/storage/wal_check.h"
 
@@ -109,7 +110,7 @@ Result<std::string> LogDb::Prepare(const std::string& path,
 Result<std::unique_ptr<LogDb>> LogDb::Open(const std::string& path, const LogOptions& options,
                                            const std::shared_ptr<rocksdb::FileSystem>& fs) {
   std::unique_ptr<LogDb> log(new LogDb);
-  log->env_ = rocksdb::NewCompositeEnv(fs);
+  log->env_ = rocksdb::NewCompositeEnv(PrewriteWals(fs, options.write_buffer_bytes));
   rocksdb::ColumnFamilyOptions column = LogColumnOptions(options);
   column.compaction_filter_factory = std::make_shared<DropCompactedFactory>(log->compacted_);
   rocksdb::DB* db = nullptr;

@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <atomic>
 #include <thread>
@@ -240,6 +241,23 @@ TEST_F(RocksLogTest, TruncatedEntriesLeaveTheDisk) {
   EXPECT_LT(most, 6u << 20);
   Reopen();
   EXPECT_EQ(ReadAll(*log_), MakeEntries(1, 18901, 20000, 1000));
+}
+
+// A synced write into a file that grows waits for the file system's journal.
+TEST_F(RocksLogTest, AFreshWriteAheadLogHasItsSizeAndBlocks) {
+  ASSERT_OK(AppendEntries(log_.get(), MakeEntries(1, 1, 3)));
+  const std::vector<std::string> wals = FilesWith(path_, ".log");
+  ASSERT_EQ(wals.size(), 1u);
+  struct stat file{};
+  ASSERT_EQ(::stat(wals[0].c_str(), &file), 0);
+  EXPECT_GE(static_cast<uint64_t>(file.st_size), options_.write_buffer_bytes);
+  EXPECT_GE(file.st_blocks * 512, file.st_size);
+
+  std::vector<std::string> notices;
+  options_.on_notice = [&](std::string_view text) { notices.emplace_back(text); };
+  Reopen();
+  EXPECT_EQ(ReadAll(*log_), MakeEntries(1, 1, 3));
+  EXPECT_THAT(notices, testing::IsEmpty()) << "zeros are no interrupted write";
 }
 
 TEST_F(RocksLogTest, RandomOperationsMatchAModel) {
