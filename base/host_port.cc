@@ -1,5 +1,6 @@
 #include "base/host_port.h"
 
+#include <algorithm>
 #include <charconv>
 
 namespace raftkv {
@@ -34,8 +35,10 @@ Result<HostPort> ParseHostPort(std::string_view text) {
   } else if (host.find(':') != std::string_view::npos) {
     return wrong;
   }
-  if (host.size() > kMaxHostBytes || host.find('\0') != std::string_view::npos ||
-      host.find_first_of("/@ []") != std::string_view::npos) {
+  // Names outside of ASCII are written in Punycode (RFC 3492).
+  const auto forbidden = [](char c) { return c <= ' ' || c >= 0x7f || c == '/' || c == '@'; };
+  if (host.size() > kMaxHostBytes || std::ranges::any_of(host, forbidden) ||
+      host.find_first_of("[]") != std::string_view::npos) {
     return wrong;
   }
   address.host = std::string(host);

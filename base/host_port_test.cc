@@ -14,8 +14,9 @@ TEST(HostPortTest, ReadsWhatPeopleWrite) {
   EXPECT_TRUE(ParseHostPort("0.0.0.0:80")->IsWildcard());
   EXPECT_TRUE(ParseHostPort("[::]:80")->IsWildcard());
   EXPECT_FALSE(ParseHostPort("localhost:80")->IsWildcard());
-  for (const char* text : {"", "80", "host", "host:", "host:x", "host:65536", "host:-1", "::1:80",
-                           "http://host:80", "a@b:80", "host:80/", "host :80"}) {
+  for (const char* text :
+       {"", "80", "host", "host:", "host:x", "host:65536", "host:-1", "::1:80", "http://host:80",
+        "a@b:80", "host:80/", "host :80", "ho\xff\x73t:80", "host\t:80"}) {
     EXPECT_FALSE(ParseHostPort(text)) << text;
   }
 }

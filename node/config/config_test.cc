@@ -130,6 +130,14 @@ TEST_F(ConfigTest, WrongValuesNameTheirSource) {
             std::string::npos);
 }
 
+// A name that was no text was accepted, and its data directory could not be read again.
+TEST_F(ConfigTest, NamesAreText) {
+  EXPECT_EQ(Refusal({"--name", "node-1.example"}), "accepted");
+  for (const std::string name : {"\xff", "a b", "tab\t", "\xc3\xa4"}) {
+    EXPECT_NE(Refusal({"--name", name}).find("printable ASCII"), std::string::npos) << name;
+  }
+}
+
 TEST_F(ConfigTest, FilesAreChecked) {
   EXPECT_EQ(Refusal(ParseFile("")), "accepted");
   EXPECT_EQ(Refusal(ParseFile("start:\n  mode: join\n  peers: [a:1, b:2]\n")), "accepted");

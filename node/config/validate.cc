@@ -11,6 +11,8 @@ namespace {
 
 using runtime::Bootstrap;
 
+constexpr size_t kMaxNameBytes = 256;  // as the state machine has it
+
 std::string HostName() {
   std::array<char, 256> name{};
   if (gethostname(name.data(), name.size() - 1) != 0 || name[0] == '\0') return "raftkv";
@@ -18,6 +20,14 @@ std::string HostName() {
 }
 
 Status Invalid(const std::string& message) { return Status(Code::kInvalidArgument, message); }
+
+// It is stored, replicated and shown: in the identity, in the membership, in logs and metrics.
+Status ValidateName(const std::string& name) {
+  const auto plain = [](char c) { return c > ' ' && c < 0x7f; };
+  if (name.size() <= kMaxNameBytes && std::ranges::all_of(name, plain)) return Status::Ok();
+  return Invalid("name must be 1 to " + std::to_string(kMaxNameBytes) +
+                 " printable ASCII characters without spaces; set --name");
+}
 
 Status CompleteAddresses(NodeConfig* config) {
   runtime::Options& node = config->node;
@@ -76,6 +86,7 @@ Status ValidateStart(const runtime::Options& node) {
 Status CompleteAndValidate(NodeConfig* config) {
   runtime::Options& node = config->node;
   if (node.name.empty()) node.name = HostName();
+  RETURN_IF_ERROR(ValidateName(node.name));
   RETURN_IF_ERROR(CompleteAddresses(config));
   RETURN_IF_ERROR(ValidateStart(node));
   if (node.heartbeat_ticks * 3 > node.election_ticks) {

@@ -333,4 +333,13 @@ Result<CommandResult> ExecuteCommand(const v1::Command& command, SliceWriter& wr
   return result;
 }
 
+Status CheckReadable(std::string_view command) {
+  v1::Command parsed;
+  if (!parsed.ParseFromArray(command.data(), static_cast<int>(command.size())) ||
+      parsed.version() == 0 || parsed.version() > kCommandVersion) {
+    return Invalid("the command cannot be read: names and addresses must be UTF-8 text");
+  }
+  return Status::Ok();
+}
+
 }  // namespace raftkv::kv

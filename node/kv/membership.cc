@@ -6,6 +6,8 @@
 #include <string_view>
 #include <utility>
 
+#include "base/hex_id.h"
+#include "base/host_port.h"
 #include "node/kv/state_machine.h"
 #include "node/raft/confchange.h"
 #include "node/storage/codec.h"
@@ -19,7 +21,7 @@ using raft::ConfChangeType;
 using v1::ClusterState;
 using v1::Member;
 
-std::string Named(uint64_t id) { return "member " + std::to_string(id); }
+std::string Named(uint64_t id) { return "member " + HexId(id); }
 
 Status Invalid(std::string message) { return Status(Code::kInvalidArgument, std::move(message)); }
 
@@ -59,10 +61,20 @@ bool Adds(const ConfChangeStep& step) {
   return step.type == ConfChangeType::kAddVoter || step.type == ConfChangeType::kAddLearner;
 }
 
+// Ids that no member can have: 0 stands for none, the highest for a member's own threads.
+Status CheckId(uint64_t id) {
+  if (id == 0) return Invalid("a member has no id");
+  if (raft::IsLocalTarget(raft::NodeId(id))) {
+    return Invalid(HexId(id) + " cannot be a member's id: each node chooses its own, see its " +
+                   "/admin/status");
+  }
+  return Status::Ok();
+}
+
 Status CheckStep(const ClusterState& state, const ConfChangeStep& step,
                  const std::set<uint64_t>& present, const std::set<uint64_t>& described) {
   const uint64_t id = step.id.value;
-  if (id == 0) return Invalid("a step of the change has no member id");
+  RETURN_IF_ERROR(CheckId(id));
   if (std::ranges::binary_search(state.removed_ids(), id)) {
     return Status(Code::kFailedPrecondition,
                   Named(id) +
@@ -70,7 +82,14 @@ Status CheckStep(const ClusterState& state, const ConfChangeStep& step,
                       "start the node with an empty data directory, so that it gets a new "
                       "id");
   }
-  if (present.contains(id)) return Status::Ok();
+  if (present.contains(id)) {
+    // Promotions and demotions come without a record. With one, somebody believes that it is new:
+    // adding a voter as a learner would take its vote.
+    if (!Adds(step) || !described.contains(id)) return Status::Ok();
+    return Status(Code::kConflict, Named(id) +
+                                       " is in the configuration already: promote, demote or "
+                                       "update it, or add a node with an id of its own");
+  }
   if (!Adds(step)) return Status(Code::kNotFound, Named(id) + " is not in the configuration");
   if (!described.contains(id)) return Invalid(Named(id) + " is to be added without a record");
   return Status::Ok();
@@ -166,6 +185,17 @@ Status CheckText(std::string_view text, const std::string& what) {
   return Status::Ok();
 }
 
+Status CheckPeerAddress(const std::string& address, const std::string& what) {
+  RETURN_IF_ERROR(CheckText(address, what));
+  const Result<HostPort> parsed = ParseHostPort(address);
+  if (!parsed) return Invalid(what + ": " + parsed.error().message());
+  if (parsed->IsWildcard() || parsed->port == 0) {
+    return Invalid(what + ": other members cannot dial " + address +
+                   "; it has to name a host and a port");
+  }
+  return Status::Ok();
+}
+
 // Records complete, names and addresses unique. A member that is on its way out does not count: its
 // successor may have its name and its address (a pod that has lost its disk).
 Status CheckMembers(const ClusterState& state) {
@@ -174,7 +204,8 @@ Status CheckMembers(const ClusterState& state) {
   std::set<std::string_view> addresses;
   for (const Member& member : state.members()) {
     RETURN_IF_ERROR(CheckText(member.name(), "the name of " + Named(member.id())));
-    RETURN_IF_ERROR(CheckText(member.peer_address(), "the peer address of " + Named(member.id())));
+    RETURN_IF_ERROR(
+        CheckPeerAddress(member.peer_address(), "the peer address of " + Named(member.id())));
     if (member.client_address().size() > kMaxNameBytes) {
       return Invalid("the client address of " + Named(member.id()) + " is too long");
     }
@@ -211,7 +242,8 @@ Result<ClusterState> ChangeMembership(const ClusterState& state, const ConfChang
 
 Result<ClusterState> Invite(const ClusterState& state, const v1::InviteCommand& invite) {
   RETURN_UNEXPECTED_IF_ERROR(CheckText(invite.name(), "the name of the invitation"));
-  RETURN_UNEXPECTED_IF_ERROR(CheckText(invite.peer_address(), "the invitation's peer address"));
+  RETURN_UNEXPECTED_IF_ERROR(
+      CheckPeerAddress(invite.peer_address(), "the invitation's peer address"));
   for (const Member& member : state.members()) {
     if (member.name() == invite.name() || member.peer_address() == invite.peer_address()) {
       return Error(Code::kConflict, Named(member.id()) + " has this name or peer address already");
@@ -242,7 +274,7 @@ Result<ClusterState> FirstClusterState(const ClusterState& initial, raft::Index 
   std::ranges::sort(*first.mutable_members(), {}, &Member::id);
   v1::ConfState conf;
   for (Member& member : *first.mutable_members()) {
-    if (member.id() == 0) return Error(Invalid("a member of the new cluster has no id"));
+    RETURN_UNEXPECTED_IF_ERROR(CheckId(member.id()));
     member.set_auto_promote(false);
     conf.add_voters(member.id());
   }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "node/kv/commands.h"
 #include "node/kv/test_support.h"
 #include "node/raft/confchange.h"
 #include "node/storage/codec.h"
@@ -189,7 +190,7 @@ TEST_F(MembershipTest, RemovedIdsAreRefusedForEver) {
   EXPECT_EQ(MemberIds(cluster()), (std::vector<uint64_t>{1, 2}));
   for (const char* steps : {"v3", "l3", "v3 v4"}) {
     EXPECT_EQ(Try(Change(steps), Records({3})), Code::kFailedPrecondition);
-    EXPECT_THAT(message_, HasSubstr("member 3 was removed"));
+    EXPECT_THAT(message_, HasSubstr("member 0000000000000003 was removed"));
   }
   EXPECT_EQ(Try(Change("r3")), Code::kFailedPrecondition);
 }
@@ -253,6 +254,54 @@ TEST_F(MembershipTest, InvalidChangesAreRefused) {
   EXPECT_EQ(Try(Change("l4"), request), Code::kInvalidArgument);
   request.mutable_members(0)->clear_peer_address();
   EXPECT_EQ(Try(Change("l4"), request), Code::kInvalidArgument);
+}
+
+// `member add` with a voter's address took its vote.
+TEST_F(MembershipTest, AddingAMemberThatIsThereChangesNothing) {
+  EXPECT_EQ(Try(Change("l2"), Records({2})), Code::kConflict);
+  EXPECT_THAT(message_, HasSubstr("promote, demote or update"));
+  EXPECT_EQ(Try(Change("v2"), Records({2})), Code::kConflict);
+  EXPECT_EQ(Try(Change("l2")), Code::kOk) << "a demotion has no record";
+  EXPECT_EQ(Try(Change("v2")), Code::kOk) << "nor has a promotion";
+}
+
+// The ids of a member's own threads: each leader that replicated to such a member ended.
+TEST_F(MembershipTest, IdsOfThreadsAreNoMembers) {
+  for (const raft::NodeId id : {raft::kAppendThread, raft::kApplyThread}) {
+    v1::MembershipChange request = Records({4});
+    request.mutable_members(0)->set_id(id.value);
+    raft::ConfChange change;
+    change.steps = {{raft::ConfChangeType::kAddLearner, id}};
+    EXPECT_EQ(Try(change, request), Code::kInvalidArgument);
+  }
+}
+
+// One invitation with a broken address stopped every member, for ever: its entry could not be read.
+TEST_F(MembershipTest, CommandsThatNobodyCouldReadAreTold) {
+  v1::Command command;
+  command.set_version(kCommandVersion);
+  command.mutable_invite()->set_name("n4");
+  command.mutable_invite()->set_peer_address("host4:1");
+  EXPECT_TRUE(CheckReadable(command.SerializeAsString()).ok());
+  command.mutable_invite()->set_peer_address("\xff:1");
+  EXPECT_EQ(CheckReadable(command.SerializeAsString()).code(), Code::kInvalidArgument);
+  EXPECT_FALSE(Invite(cluster(), command.invite()).has_value());
+  command.mutable_invite()->set_peer_address("host4:1");
+  command.set_version(kCommandVersion + 1);
+  EXPECT_EQ(CheckReadable(command.SerializeAsString()).code(), Code::kInvalidArgument);
+  EXPECT_EQ(CheckReadable("no command").code(), Code::kInvalidArgument);
+}
+
+TEST_F(MembershipTest, PeerAddressesCanBeDialed) {
+  for (const char* address : {"garbage", "host:0", ":7071", "0.0.0.0:7071", "a b:1"}) {
+    v1::MembershipChange request = Records({4});
+    request.mutable_members(0)->set_peer_address(address);
+    EXPECT_EQ(Try(Change("l4"), request), Code::kInvalidArgument) << address;
+    v1::InviteCommand invite;
+    invite.set_name("n4");
+    invite.set_peer_address(address);
+    EXPECT_FALSE(Invite(cluster(), invite).has_value()) << address;
+  }
 }
 
 TEST_F(MembershipTest, AddressesChangeByAnUpdate) {

@@ -27,6 +27,7 @@
 #include "base/hex_id.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "node/kv/commands.h"
 #include "node/runtime/core_logger.h"
 #include "node/runtime/metrics.h"
 #include "node/runtime/recovery.h"
@@ -528,6 +529,12 @@ void NodeImpl::Write(v1::Command command, MonotonicTime deadline, WriteCallback 
   command.set_origin(member_id_);
   command.set_request_id(request_id);
   Proposal proposal{request_id, Buffer(command.SerializeAsString()), deadline};
+  // Of all commands only invitations carry text.
+  if (command.has_invite()) {
+    if (Status readable = kv::CheckReadable(proposal.command.view()); !readable.ok()) {
+      return done(Error(std::move(readable)));
+    }
+  }
   Waiter waiter{deadline, proposal.command.size(), std::move(done)};
   const Status added = waiters_.Add(request_id, waiter);
   if (!added.ok()) return waiter.Fail(added);

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/hex_id.h"
 #include "base/log.h"
+#include "node/kv/commands.h"
 #include "node/raft/confchange.h"
 #include "node/runtime/replica.h"
 #include "node/storage/codec.h"
@@ -169,6 +170,13 @@ Result<raft::ConfChange> Replica::PlanChange(const v1::ChangeMembershipRequest& 
   const auto add = [&](raft::ConfChangeType type, uint64_t id) {
     change.steps.push_back({type, raft::NodeId(id)});
   };
+  for (const auto* list : {&request.add_learners(), &request.add_voters()}) {
+    for (const v1::Member& member : *list) {
+      if (FindMember(*cluster, member.id()) == nullptr) continue;
+      return Error(Code::kConflict,
+                   HexId(member.id()) + " is a member already: promote, demote or update it");
+    }
+  }
   for (const v1::Member& member : request.add_learners()) {
     add(raft::ConfChangeType::kAddLearner, member.id());
     *context.add_members() = member;
@@ -224,8 +232,10 @@ Result<raft::ConfChange> Replica::PlanChange(const v1::ChangeMembershipRequest& 
 void Replica::ProposeChange(raft::ConfChange change, MembershipCall call) {
   const uint64_t request_id = env_.next_request_id();
   v1::MembershipChange context;
-  CHECK(context.ParseFromArray(change.context.view().data(),
-                               static_cast<int>(change.context.size())));
+  if (!context.ParseFromArray(change.context.view().data(),
+                              static_cast<int>(change.context.size()))) {
+    return call.done(Error(Code::kInvalidArgument, "names and addresses must be UTF-8 text"));
+  }
   context.set_request_id(request_id);
   change.context = Buffer(context.SerializeAsString());
 
@@ -411,6 +421,12 @@ void Replica::OnCall(raft::NodeId from, v1::PeerCall call, transport::ReplyFn re
   env_.wake();
   switch (call.body_case()) {
     case v1::PeerCall::kCommand:
+      // Another member may run another version, or be out of order: what it sends is not trusted.
+      if (raftkv::Status readable = kv::CheckReadable(call.command()); !readable.ok()) {
+        v1::PeerReply answer;
+        ReplyStatus(readable, &answer);
+        return reply(std::move(answer));
+      }
       forwarded_.push_back({Buffer(std::move(*call.mutable_command())), std::move(reply)});
       return;
     case v1::PeerCall::kChangeMembership:

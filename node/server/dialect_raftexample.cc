@@ -1,6 +1,7 @@
 // etcd's contrib/raftexample: the path is the key, the body is the value; POST and DELETE of a
 // number change the membership. Unlike there, nothing is answered before it is committed, and reads
 // are linearizable.
+#include "base/host_port.h"
 #include "node/server/dialect.h"
 #include "node/server/query.h"
 #include "node/server/text.h"
@@ -18,10 +19,8 @@ Result<std::string> PeerAddress(std::string_view url) {
   for (std::string_view scheme : {"http://", "https://"}) {
     if (url.starts_with(scheme)) url.remove_prefix(scheme.size());
   }
-  size_t colon = url.rfind(':');
-  std::optional<uint64_t> port;
-  if (colon != url.npos && colon > 0) port = ParseDecimal(url.substr(colon + 1));
-  if (!port || *port == 0 || *port > 65535 || url.find('/') != url.npos) {
+  const Result<HostPort> address = ParseHostPort(url);
+  if (!address || address->IsWildcard() || address->port == 0) {
     return Error(Code::kInvalidArgument,
                  "The body must be the peer URL of the new member, e.g. http://127.0.0.1:42379.");
   }

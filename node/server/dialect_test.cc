@@ -38,8 +38,8 @@ TEST_F(RaftexampleTest, PostRefusesWhatIsNoMember) {
   for (const char* path : {"/four", "/0", "/-1", "/4x"}) {
     EXPECT_EQ(Client("POST", path, "http://127.0.0.1:42379").status, 400) << path;
   }
-  for (const char* url :
-       {"", "http://", "127.0.0.1", "http://h:0", "http://h:99999", "http://h/x:1"}) {
+  for (const char* url : {"", "http://", "127.0.0.1", "http://h:0", "http://h:99999",
+                          "http://h/x:1", "http://\xff:24379", "http://a b:1"}) {
     EXPECT_EQ(Client("POST", "/4", url).status, 400) << url;
   }
   EXPECT_TRUE(node_.calls().empty());
