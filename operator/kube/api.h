@@ -94,8 +94,8 @@ class Api {
   // `patch` as its type wants it: an object, or an array of operations.
   virtual ApiResult<Object> Patch(const Resource& resource, const Key& key, PatchType type,
                                   const Json& patch, std::string_view subresource = {}) = 0;
-  // Server-side apply under the client's field manager. Sets apiVersion and kind; refuses (kInvalid)
-  // objects with resourceVersion, uid or managedFields: those are not ours to apply.
+  // Server-side apply under the client's field manager. Sets apiVersion and kind; refuses
+  // (kInvalid) objects with resourceVersion, uid or managedFields: those are not ours to apply.
   virtual ApiResult<Object> Apply(const Resource& resource, const Object& object,
                                   const ApplyOptions& options = {}) = 0;
   // Without an error when the object is gone or on its way (finalizers, grace period); kNotFound

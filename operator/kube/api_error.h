@@ -15,26 +15,26 @@ namespace raftkv::kube {
 
 // Kubernetes' reasons as far as a caller acts on them, and our own for calls without an answer.
 enum class Reason {
-  kUnknown,        // an answer that does not say why
-  kUnauthorized,   // 401
-  kForbidden,      // 403
-  kNotFound,       // 404
-  kAlreadyExists,  // 409, the name is taken
-  kConflict,       // 409, the resourceVersion, UID or field owner is another
-  kExpired,        // 410, the resourceVersion or continue token is too old (Expired, Gone)
-  kInvalid,        // 422, causes tell the fields
-  kBadRequest,     // 400
+  kUnknown,          // an answer that does not say why
+  kUnauthorized,     // 401
+  kForbidden,        // 403
+  kNotFound,         // 404
+  kAlreadyExists,    // 409, the name is taken
+  kConflict,         // 409, the resourceVersion, UID or field owner is another
+  kExpired,          // 410, the resourceVersion or continue token is too old (Expired, Gone)
+  kInvalid,          // 422, causes tell the fields
+  kBadRequest,       // 400
   kTooManyRequests,  // 429
   kTimeout,          // 504, or the server gave up waiting
   kVersionTooLarge,  // 504: this server has not seen that resourceVersion yet
   kServer,           // other 5xx
-  kConnection,  // no connection, or it broke; ApiError::sent tells whether the request had left
-  kDeadline,    // no answer in time; the request may have been carried out
-  kTooLarge,    // the answer exceeds the limit
-  kMalformed,   // the answer is not what the protocol allows
-  kStopped,     // the caller asked to stop
-  kFenced,      // not sent: this process no longer holds its lease
-  kCredentials, // not sent: no usable credentials or certificates
+  kConnection,   // no connection, or it broke; ApiError::sent tells whether the request had left
+  kDeadline,     // no answer in time; the request may have been carried out
+  kTooLarge,     // the answer exceeds the limit
+  kMalformed,    // the answer is not what the protocol allows
+  kStopped,      // the caller asked to stop
+  kFenced,       // not sent: this process no longer holds its lease
+  kCredentials,  // not sent: no usable credentials or certificates
 };
 std::string_view ReasonName(Reason reason);
 

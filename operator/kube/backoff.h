@@ -12,8 +12,8 @@ Duration Jitter(Duration duration, double factor, Random& random);
 struct BackoffOptions {
   Duration initial = std::chrono::milliseconds(800);
   double factor = 2;
-  Duration cap = std::chrono::seconds(30);  // before jitter
-  double jitter = 1;                        // up to twice the delay
+  Duration cap = std::chrono::seconds(30);         // before jitter
+  double jitter = 1;                               // up to twice the delay
   Duration reset_after = std::chrono::minutes(2);  // without a failure: starts again
 };
 

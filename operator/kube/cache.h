@@ -2,7 +2,7 @@
 //
 // Reads give shared, immutable objects, perhaps a little old: before anything destructive the
 // caller reads live (Api::Get) and deletes with preconditions. A controller that has just written
-// asks IsBehind() before it plans again.
+// asks IsBehind() before it plans again, and comes back a little later if it is (requeue_after).
 //
 // Thread-safety: every method from any thread. Handlers run on the reflector's thread, in order,
 // without a lock of the cache held; they must not block.

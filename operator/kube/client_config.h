@@ -57,7 +57,8 @@ Result<ClientConfig> ParseKubeconfig(const std::string& yaml, const std::string&
 // From KUBERNETES_SERVICE_HOST and _PORT and `folder`'s token, ca.crt and namespace.
 inline constexpr std::string_view kServiceAccountFolder =
     "/var/run/secrets/kubernetes.io/serviceaccount";
-Result<ClientConfig> InClusterConfig(const std::string& folder = std::string(kServiceAccountFolder));
+Result<ClientConfig> InClusterConfig(
+    const std::string& folder = std::string(kServiceAccountFolder));
 
 // `kubeconfig` if it is not empty; else $KUBECONFIG if set; else in-cluster if this is a pod; else
 // ~/.kube/config.

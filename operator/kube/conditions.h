@@ -16,8 +16,8 @@ struct Condition {
   int64_t observed_generation = 0;
 };
 
-// Sets one condition in an array of them (created if `conditions` is null). lastTransitionTime moves only when
-// status flips. False: nothing changed.
+// Sets one condition in an array of them (created if `conditions` is null). lastTransitionTime
+// moves only when status flips. False: nothing changed.
 bool SetCondition(Json& conditions, const Condition& condition, int64_t wall_micros);
 // Its status; empty if there is none of this type.
 std::string ConditionStatus(const Json& conditions, std::string_view type);

@@ -9,8 +9,8 @@
 //
 // Level-triggered: reconcile is told which object, never what happened to it.
 //
-// Thread-safety: Watch before Start; the rest from any thread. `reconcile` runs on the workers, never
-// twice at once for one key.
+// Thread-safety: Watch before Start; the rest from any thread. `reconcile` runs on the workers,
+// never twice at once for one key.
 #pragma once
 
 #include <functional>

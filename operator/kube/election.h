@@ -1,10 +1,10 @@
 // Election: one of several processes holds a coordination.k8s.io Lease and works.
 //
 // 15 s lease, renewed every 2 s, given up 10 s after the last success. Another's lease has expired
-// when *we* have not seen it change for its duration by our own monotonic clock: dates in the object
-// are for people. A Lease is no fence for other systems; for this process it is: MayWrite() is
-// false from the moment when another could have taken the lease, even if this thread was stopped in
-// between (RestOptions' fence).
+// when *we* have not seen it change for its duration by our own monotonic clock: dates in the
+// object are for people. A Lease is no fence for other systems; for this process it is: MayWrite()
+// is false from the moment when another could have taken the lease, even if this thread was stopped
+// in between (RestOptions' fence).
 //
 // Thread-safety: every method from any thread; Run on one.
 #pragma once
@@ -61,11 +61,20 @@ class Election final : public WriteFence {
     MonotonicTime at;
   };
 
-  bool TryAcquireOrRenew();
-  bool Write(const Object& lease, bool exists, MonotonicTime sent);
-  Object Desired(const Object* existing) const;
+  enum class Outcome {
+    kHeld,    // ours, just written
+    kFailed,  // no answer, or another was faster
+    kOthers,  // another holds it
+  };
+
+  bool Acquire(std::stop_token stop);
+  End Hold(std::stop_token stop);
+  Outcome TryAcquireOrRenew();
+  Outcome Write(Object lease);
+  bool HeldByAnother(const Object& lease);
+  // `lease` with us as its holder.
+  Object Claim(Object lease, bool renewal) const;
   void Release();
-  Duration RetryDelay();
   void SetHolder(std::string holder);
 
   Api* const api_;

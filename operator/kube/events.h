@@ -13,12 +13,16 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstdint>
 #include <deque>
 #include <map>
 #include <mutex>
+#include <set>
+#include <stop_token>
 #include <string>
 #include <thread>
 
+#include "base/random.h"
 #include "operator/kube/api.h"
 #include "operator/kube/backoff.h"
 #include "operator/kube/timing.h"
@@ -60,36 +64,45 @@ class EventRecorder {
 
   // About `regarding`, which has a name and should have a UID.
   void Record(const Object& regarding, const EventNote& note);
-  // Waits until all that was recorded has been handled; false after `limit`.
+  // Waits until all that was recorded has been handled, but for counts of series that are not due;
+  // false after `limit`.
   bool Flush(Duration limit);
   EventStats stats() const;
 
  private:
+  // Events that are the same but for their time.
   struct Series {
-    Key event;  // the object on the server; empty name: not created yet
+    Key event;  // the object on the server; no name: not there yet
     int count = 0;
+    bool unsent = false;  // count has grown since it was sent
     MonotonicTime last_seen;
     MonotonicTime last_sent;
     int64_t last_seen_wall = 0;
-    int unsent = 0;
   };
+  // Events that differ in their note alone.
   struct Similar {
-    MonotonicTime since;
-    int count = 0;
+    MonotonicTime last_seen;  // of the window's start
+    std::set<std::string> notes;
+  };
+  struct Limit {
+    TokenBucket bucket;
+    MonotonicTime last_seen;
   };
   struct Waiting {
-    std::string key;
+    std::string series;
     Object event;
   };
 
   void Run();
-  bool Allowed(const std::string& object_key, MonotonicTime now);
-  void Send(const Waiting& waiting);
-  void SendSeries(const std::string& key, Series series);
-  MonotonicTime NextSeriesDueLocked() const;
-  void FlushSeriesLocked(std::unique_lock<std::mutex>& lock, MonotonicTime now);
-  void BoundLocked();
-  Object MakeEvent(const Object& regarding, const EventNote& note);
+  bool AllowedLocked(const std::string& object_key, MonotonicTime now);
+  std::string CombinedLocked(const std::string& similar_key, const std::string& note,
+                             MonotonicTime now);
+  Object MakeEventLocked(const Object& regarding, const EventNote& note);
+  void CreateEvent(std::unique_lock<std::mutex>& lock);
+  // Sends the count of one series that is due; false if none is.
+  bool SendDueSeries(std::unique_lock<std::mutex>& lock);
+  MonotonicTime NextDueLocked() const;
+  bool MayGoOnLocked() const;
 
   Api* const api_;
   const EventOptions options_;
@@ -102,11 +115,11 @@ class EventRecorder {
   std::deque<Waiting> queue_;
   std::map<std::string, Series> series_;
   std::map<std::string, Similar> similar_;
-  std::map<std::string, TokenBucket> buckets_;
+  std::map<std::string, Limit> limits_;
   EventStats stats_;
   bool busy_ = false;
   bool stopping_ = false;
-  MonotonicTime stop_by_;
+  std::stop_source stop_;
   std::thread thread_;
 };
 

@@ -62,10 +62,10 @@ class HttpConnection {
 
   std::unique_ptr<TlsStream> stream_;
   const HttpLimits limits_;
-  std::string in_;        // received, from consumed_ on not yet used
+  std::string in_;  // received, from consumed_ on not yet used
   size_t consumed_ = 0;
   Body body_ = Body::kDone;
-  uint64_t left_ = 0;     // of the body, or of the chunk
+  uint64_t left_ = 0;  // of the body, or of the chunk
   bool chunk_open_ = false;
   bool keep_alive_ = false;
   std::string method_;

@@ -5,7 +5,8 @@
 //   2. the reflectors start, on every replica: a follower takes over with warm caches
 //   3. the lease is awaited; then the controllers start, once every cache is synced (2 minutes at
 //      most, else Run fails)
-//   4. Stop: controllers drain (30 s at most), events are sent, then the lease is released, then the
+//   4. Stop: controllers drain (30 s at most), events are sent, then the lease is released, then
+//   the
 //      rest ends. Lost lease: the write fence falls, Run returns at once, the process must exit.
 //
 //   Manager manager(std::move(config), {.lease = {"raftkv-system", "raftkv-operator"}});
@@ -16,6 +17,8 @@
 // Thread-safety: set up on one thread; Stop and the accessors from any.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -35,6 +38,8 @@ class Registry;
 }
 
 namespace raftkv::kube {
+
+class Metrics;
 
 struct ManagerOptions {
   RestOptions rest;
@@ -63,8 +68,8 @@ class Manager {
   uint16_t health_port() const;
   bool IsLeader() const;
 
-  // Ok after Stop; kUnavailable when the lease was lost or the caches did not sync: exit, so that the
-  // next process starts from nothing.
+  // Ok after Stop; kUnavailable when the lease was lost or the caches did not sync: exit, so that
+  // the next process starts from nothing.
   Status Run();
   void Stop() { stop_.request_stop(); }
 
@@ -73,7 +78,10 @@ class Manager {
 
   Status StartHealth();
   Status StartControllers();
-  void AwaitCaches();
+  // Waits for the lease and works as long as it is held.
+  Status RunElected();
+  // Starts the controllers, waits for Stop, drains.
+  Status Work();
   void Drain();
   Status CachesSynced() const;
 
@@ -81,6 +89,7 @@ class Manager {
   Timing* const timing_;
   std::stop_source stop_;        // asked to end
   std::stop_source reflectors_;  // ends the reflectors
+  std::atomic<bool> lost_{false};
   std::unique_ptr<prometheus::Registry> registry_;
   std::unique_ptr<Metrics> metrics_;
   std::unique_ptr<RestClient> lease_client_;

@@ -30,29 +30,26 @@ class ControllerMetrics : public WorkQueueObserver {
 
 class Metrics {
  public:
-  // `registry` must outlive this.
+  // `registry` must outlive this, and this what ForController returns.
   explicit Metrics(prometheus::Registry* registry);
   ~Metrics();
 
   // `queue_running` is asked at each scrape for workqueue_unfinished_work_seconds; it must stay
   // callable until the result is destroyed.
   std::unique_ptr<ControllerMetrics> ForController(
-      const std::string& name, int workers,
-      std::function<std::vector<Duration>()> queue_running);
+      const std::string& name, int workers, std::function<std::vector<Duration>()> queue_running);
 
   // rest_client_requests_total{code,method,host}; status 0: "<error>".
   void CountRequest(std::string_view method, int status, const std::string& host, Duration took);
   // leader_election_master_status{name}
   void SetLeader(const std::string& lease, bool leader);
-  // raftkv_operator_reflector_*{resource}
-  void CountList(const std::string& resource);
-  void CountWatch(const std::string& resource);
 
   // The text format (0.0.4): everything in the registry, and the process_* set.
   std::string Render() const;
 
- private:
   struct Families;
+
+ private:
   std::unique_ptr<Families> families_;
 };
 

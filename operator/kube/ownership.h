@@ -28,6 +28,7 @@ ApiResult<Object> ApplyOwned(Api& api, const Resource& resource, Object desired,
 // Deletes if it is still the object that `seen` was (UID, and version if `exact`) and `owner`
 // controls it: reads live first. kNotFound counts as done.
 ApiResult<void> DeleteOwned(Api& api, const Resource& resource, const Object& seen,
-                            const Object& owner, Propagation propagation = Propagation::kBackground);
+                            const Object& owner,
+                            Propagation propagation = Propagation::kBackground);
 
 }  // namespace raftkv::kube

@@ -1,9 +1,9 @@
 // Reflector: keeps a Cache the same as the server's objects, by one list and an endless watch.
 //
-// List: resourceVersion "0" first, pages of 500. Watch from the list's version with bookmarks, for a
-// random 300 to 600 s, then again from the newest version seen: no list. Too old (410) or too new a
-// version: list again, what is missing from it is deleted. Failures are repeated after
-// 0.8 s x 2 .. 30 s with jitter, for ever, one log line for each new trouble.
+// List: resourceVersion "0" first, pages of 500. Watch from the list's version with bookmarks, for
+// a random 300 to 600 s, then again from the newest version seen: no list. Too old (410) or too new
+// a version: list again, what is missing from it is deleted. Failures are repeated after 0.8 s x 2
+// .. 30 s with jitter, for ever, one log line for each new trouble.
 //
 // Thread-safety: Run on one thread; status() from any.
 #pragma once
@@ -59,7 +59,9 @@ class Reflector {
   Next ListAll(std::stop_token stop);
   Next WatchOnce(std::stop_token stop);
   ApiResult<ObjectList> ListPages(const std::string& version, std::stop_token stop);
-  void OnEvent(WatchEvent event);
+  Next AfterFailedWatch(const ApiError& error, std::stop_token stop);
+  // *full: the cache has no room.
+  void OnEvent(WatchEvent event, Status* full);
   void Transform(Object& object) const;
   void ResyncIfDue();
   // Logs, counts and waits.

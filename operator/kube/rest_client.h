@@ -35,8 +35,8 @@ struct RestOptions {
   std::string user_agent;  // empty: "raftkv-operator/VERSION"
 
   Duration connect_timeout = std::chrono::seconds(10);
-  Duration call_timeout = std::chrono::seconds(32);  // one attempt, with its connection
-  int max_retries = 10;                              // after answers with Retry-After
+  Duration call_timeout = std::chrono::seconds(32);     // one attempt, with its connection
+  int max_retries = 10;                                 // after answers with Retry-After
   Duration max_retry_after = std::chrono::seconds(60);  // a longer one is the caller's to wait
   // Over WatchOptions::timeout, for a server that has forgotten its end of a stream.
   Duration watch_leeway = std::chrono::seconds(5);
@@ -98,13 +98,18 @@ class RestClient final : public Api {
     uint64_t generation = 0;
     bool reused = false;
   };
+  struct Attempt {
+    bool reused = false;  // the connection had served other calls
+    int http_status = 0;  // 0: no answer
+  };
 
   // Sends with all the repeating; the answer's body.
   ApiResult<std::string> Call(HttpCall call, std::stop_token stop = {});
   ApiResult<std::string> CallOnce(const HttpCall& call, const Credentials::Snapshot& credentials,
-                                  std::stop_token stop, bool may_reuse, bool* reused);
+                                  std::stop_token stop, bool may_reuse, Attempt* attempt);
   ApiResult<Object> CallObject(HttpCall call);
-  ApiResult<Opened> Open(const Credentials::Snapshot& credentials, const Wait& wait, bool may_reuse);
+  ApiResult<Opened> Open(const Credentials::Snapshot& credentials, const Wait& wait,
+                         bool may_reuse);
   void Keep(Opened opened);
   HttpCall Prepare(const HttpCall& call, const Credentials::Snapshot& credentials) const;
   // Waits for the rate limit.

@@ -24,6 +24,7 @@ struct TlsMaterial {
   std::string certificate_pem;
   std::string key_pem;
   bool insecure_skip_verify = false;
+  bool operator==(const TlsMaterial&) const = default;
 };
 
 // Immutable after Make; shared by connections. TLS 1.2 or newer.

@@ -1,6 +1,6 @@
-// WorkQueue: keys that wait to be reconciled. A key waits once however often it is added, and no two
-// workers ever have the same key: one that is added while it is worked on comes again when it is
-// done (client-go's semantics).
+// WorkQueue: keys that wait to be reconciled. A key waits once however often it is added, and no
+// two workers ever have the same key: one that is added while it is worked on comes again when it
+// is done (client-go's semantics).
 //
 // Bounded by the number of different keys, which the cache bounds.
 //
