@@ -61,7 +61,7 @@ EventRecorder::~EventRecorder() {
     stopping_ = true;
     wake_.notify_all();
     MonotonicTime deadline = SaturatingAdd(timing_->Now(), kCloseGrace);
-    while ((busy_ || !queue_.empty()) && timing_->Now() < deadline) {
+    while (busy_ && timing_->Now() < deadline) {
       timing_->WaitUntil(lock, idle_, deadline);
     }
     stop_.request_stop();
@@ -79,10 +79,10 @@ EventStats EventRecorder::stats() const {
 bool EventRecorder::Flush(Duration limit) {
   std::unique_lock lock(mutex_);
   MonotonicTime deadline = SaturatingAdd(timing_->Now(), limit);
-  while ((busy_ || !queue_.empty()) && timing_->Now() < deadline) {
+  while (busy_ && timing_->Now() < deadline) {
     timing_->WaitUntil(lock, idle_, deadline);
   }
-  return !busy_ && queue_.empty();
+  return !busy_;
 }
 
 // --- Recording
@@ -111,6 +111,7 @@ void EventRecorder::Record(const Object& regarding, const EventNote& note) {
     series.unsent = true;
     series.last_seen = now;
     series.last_seen_wall = timing_->WallMicros();
+    busy_ = true;
     wake_.notify_one();
     return;
   }
@@ -124,6 +125,7 @@ void EventRecorder::Record(const Object& regarding, const EventNote& note) {
                   .last_seen_wall = timing_->WallMicros()};
   Bound(series_, options_.max_series);
   queue_.push_back({std::move(key), MakeEventLocked(regarding, cut)});
+  busy_ = true;
   wake_.notify_one();
 }
 

@@ -117,7 +117,7 @@ class EventRecorder {
   std::map<std::string, Similar> similar_;
   std::map<std::string, Limit> limits_;
   EventStats stats_;
-  bool busy_ = false;
+  bool busy_ = false;  // there is, or may be, something to send
   bool stopping_ = false;
   std::stop_source stop_;
   std::thread thread_;

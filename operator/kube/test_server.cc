@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -120,9 +121,10 @@ void TestExchange::Respond(int status, std::string_view json, std::string_view m
 }
 
 void TestExchange::Refuse(int status, std::string_view reason, std::string_view more_headers) {
-  std::string body = R"({"kind":"Status","apiVersion":"v1","status":"Failure","message":"test",)";
-  body.append(R"("reason":")").append(reason).append(R"(","code":)");
-  Respond(status, body + std::to_string(status) + "}", more_headers);
+  std::string status_object =
+      R"({"kind":"Status","apiVersion":"v1","status":"Failure","message":"test",)";
+  status_object.append(R"("reason":")").append(reason).append(R"(","code":)");
+  Respond(status, status_object + std::to_string(status) + "}", more_headers);
 }
 
 void TestExchange::BeginStream() {
@@ -220,6 +222,8 @@ void TestServer::Accept() {
   while (!stopping_) {
     int fd = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
     if (fd < 0) continue;
+    int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     std::lock_guard lock(mutex_);
     open_.push_back(fd);
     threads_.emplace_back([this, fd, number = connections_++] { Serve(fd, number); });
