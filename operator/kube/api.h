@@ -9,6 +9,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "operator/kube/api_error.h"
@@ -74,6 +75,9 @@ struct ApplyOptions {
 class Api {
  public:
   virtual ~Api() = default;
+
+  // The field manager of all writes.
+  virtual std::string_view field_manager() const = 0;
 
   virtual ApiResult<Object> Get(const Resource& resource, const Key& key) = 0;
   virtual ApiResult<ObjectList> List(const Resource& resource, const ListOptions& options,

@@ -1,5 +1,6 @@
 #include "operator/kube/ownership.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
@@ -14,6 +15,42 @@ std::string Describe(const Object& object) {
 std::unexpected<ApiError> Refuse(const Object& existing, const Object& owner, std::string why) {
   return Fail(Reason::kConflict, Describe(existing) + " is not managed for " + Describe(owner) +
                                      ": " + std::move(why));
+}
+
+bool IsOurs(const Json& entry, std::string_view manager, const char* operation) {
+  Object fields(entry);
+  return fields.String("/manager") == manager && fields.String("/operation") == operation &&
+         fields.String("/subresource").empty();
+}
+
+// What Create() wrote belongs to our manager's "Update" entry; an apply takes only those fields
+// back that its "Apply" entry had. Makes the one the other, as kubectl does when it changes from
+// client-side to server-side apply. Does nothing if there is no such entry.
+ApiResult<void> ClaimCreatedFields(Api& api, const Resource& resource, const Object& live) {
+  Json entries = live.At("/metadata/managedFields");
+  if (!entries.is_array()) return {};
+  std::string_view manager = api.field_manager();
+  auto find = [&](const char* operation) {
+    return std::ranges::find_if(
+        entries, [&](const Json& entry) { return IsOurs(entry, manager, operation); });
+  };
+  auto created = find("Update");
+  if (created == entries.end()) return {};
+  if (auto applied = find("Apply"); applied != entries.end()) {
+    (*applied)["fieldsV1"].merge_patch((*created)["fieldsV1"]);
+    entries.erase(created);
+  } else {
+    (*created)["operation"] = "Apply";
+  }
+  // With the version as a precondition: entries that came since must not be lost.
+  Json patch = Json::array(
+      {{{"op", "replace"}, {"path", "/metadata/managedFields"}, {"value", std::move(entries)}},
+       {{"op", "replace"},
+        {"path", "/metadata/resourceVersion"},
+        {"value", std::string(live.resource_version())}}});
+  auto patched = api.Patch(resource, live.key(), PatchType::kJson, patch);
+  if (!patched) return std::unexpected(patched.error());
+  return {};
 }
 
 }  // namespace
@@ -62,14 +99,15 @@ ApiResult<Object> ApplyOwned(Api& api, const Resource& resource, Object desired,
   auto existing = api.Get(resource, desired.key());
   if (!existing && existing.error().Is(Reason::kNotFound)) {
     // Not an apply, which would take over what somebody else makes in this moment.
-    auto created = api.Create(resource, desired);
-    if (!created) return created;
-    // The apply claims the fields for the manager under which later applies run.
-    return api.Apply(resource, desired);
+    existing = api.Create(resource, desired);
   }
   if (!existing) return existing;
   if (auto allowed = CheckMayManage(*existing, owner); !allowed) {
     return std::unexpected(allowed.error());
+  }
+  // Not only after a Create of this call: the process may have died in between.
+  if (auto claimed = ClaimCreatedFields(api, resource, *existing); !claimed) {
+    return std::unexpected(claimed.error());
   }
   return api.Apply(resource, desired);
 }

@@ -181,7 +181,8 @@ ApiResult<std::string> RestClient::Call(HttpCall call, std::stop_token caller_st
       may_reuse = false;
       continue;
     }
-    bool asked_back = error.retry_after > Duration::zero() &&
+    // A version that the server has not seen yet: whoever asked for it has better things to do.
+    bool asked_back = error.retry_after > Duration::zero() && !error.Is(Reason::kVersionTooLarge) &&
                       error.retry_after <= options_.max_retry_after &&
                       (error.http_status == 429 || error.http_status >= 500);
     if (!asked_back || repeats++ >= options_.max_retries) return body;

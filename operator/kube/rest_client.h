@@ -59,6 +59,8 @@ class RestClient final : public Api {
              const WriteFence* fence = nullptr);
   ~RestClient() override;
 
+  std::string_view field_manager() const override { return options_.field_manager; }
+
   ApiResult<Object> Get(const Resource& resource, const Key& key) override;
   ApiResult<ObjectList> List(const Resource& resource, const ListOptions& options,
                              std::stop_token stop = {}) override;

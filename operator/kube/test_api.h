@@ -21,6 +21,8 @@ class MemoryApi final : public Api {
   // Before each call, with "VERB plural/name": an error is returned instead.
   std::function<ApiResult<void>(const std::string&)> before;
 
+  std::string_view field_manager() const override { return "raftkv-operator"; }
+
   ApiResult<Object> Get(const Resource& resource, const Key& key) override {
     if (auto ok = Before("GET", resource, key.name); !ok) return std::unexpected(ok.error());
     std::lock_guard lock(mutex_);

@@ -124,7 +124,7 @@ TEST_F(RuntimeApi, ApplyIsIdempotentAndLeavesForeignFieldsAlone) {
   EXPECT_TRUE(api_->Apply(resources::kConfigMaps, theirs));
 }
 
-TEST_F(RuntimeApi, ApplyOwnedThenAppliedAgainChangesNothingAndTakesFieldsBack) {
+TEST_F(RuntimeApi, FieldsOfACreatedObjectAreTakenBack) {
   Object owner = Create(ConfigMap("owner", "x"));
   Object wanted = ConfigMap("owned", "x");
   wanted.Set("/data/second", "2");
