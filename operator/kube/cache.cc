@@ -23,6 +23,14 @@ Change Deleted(ObjectPtr object, bool final_state_unknown) {
           .final_state_unknown = final_state_unknown};
 }
 
+// A state from before the one that is known (a watch that began at an older version, a server that
+// lags): to take it over would be to travel back in time.
+bool IsOlder(const Object& arrived, const Object& known) {
+  auto version = ParseResourceVersion(arrived.resource_version());
+  auto known_version = ParseResourceVersion(known.resource_version());
+  return version && known_version && *version < *known_version;
+}
+
 // What an object's arrival under a key means for those who knew `before` there.
 void AppendChanges(ObjectPtr before, ObjectPtr after, std::vector<Change>* out) {
   if (before == nullptr) return out->push_back(Added(std::move(after)));
@@ -214,6 +222,8 @@ Status Cache::Upsert(Object object) {
                                             " objects than the cache's " +
                                             std::to_string(max_objects_) + "; use a selector"};
     }
+    auto known = objects_.find(after->key());
+    if (known != objects_.end() && IsOlder(*after, *known->second)) return Status::Ok();
     AppendChanges(PutLocked(after), after, &changes);
     ReachedLocked(after->resource_version());
   }
@@ -225,6 +235,8 @@ void Cache::Remove(const Object& last_state) {
   std::vector<Change> changes;
   {
     std::unique_lock lock(mutex_);
+    auto now = objects_.find(last_state.key());
+    if (now != objects_.end() && IsOlder(last_state, *now->second)) return;
     ObjectPtr known = TakeLocked(last_state.key());
     ReachedLocked(last_state.resource_version());
     if (known == nullptr) return;

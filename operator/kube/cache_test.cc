@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
 
+#include "base/random.h"
 #include "operator/kube/test_timing.h"
 
 namespace raftkv::kube {
@@ -124,6 +126,79 @@ TEST_F(CacheTest, IsBehindUntilItHasSeenOurWrite) {
   cache_.Wrote(Pod("n", "a", "1", "30"));
   cache_.Remove(Pod("n", "a", "1", "31"));
   EXPECT_FALSE(cache_.IsBehind(key));
+}
+
+TEST_F(CacheTest, DoesNotTravelBackInTime) {
+  ASSERT_TRUE(cache_.Upsert(Pod("n", "a", "2", "9")).ok());
+  TakeChanges();
+  ASSERT_TRUE(cache_.Upsert(Pod("n", "a", "2", "8")).ok());
+  cache_.Remove(Pod("n", "a", "1", "7"));  // the deletion of the incarnation before
+  EXPECT_TRUE(TakeChanges().empty());
+  EXPECT_EQ(cache_.Get({"n", "a"})->resource_version(), "9");
+}
+
+// Level-triggered: whatever is missed, doubled or late, a list later the cache and what its
+// handlers know are the server's state.
+TEST(CacheModel, MissedDoubledAndLateEventsEndInTheSameState) {
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
+    SeededRandom random(seed);
+    Cache cache(resources::kPods);
+    std::map<Key, std::string> known;  // by the handlers' account: the UID
+    cache.AddHandler([&](const Change& change) {
+      Key key = change.object().key();
+      if (change.type == Change::Type::kDeleted) {
+        EXPECT_EQ(known[key], change.before->uid()) << "seed " << seed;
+        known.erase(key);
+        return;
+      }
+      if (change.type == Change::Type::kAdded) {
+        EXPECT_FALSE(known.contains(key)) << "seed " << seed;
+      }
+      known[key] = change.after->uid();
+    });
+    std::map<Key, Object> server;
+    std::vector<std::pair<bool, Object>> late;  // deleted?, state
+    uint64_t version = 10;
+    auto deliver = [&](bool deleted, const Object& state) {
+      if (deleted) return cache.Remove(state);
+      EXPECT_TRUE(cache.Upsert(state).ok());
+    };
+    for (int step = 0; step < 100; ++step) {
+      std::string name(1, static_cast<char>('a' + random.Uniform(4)));
+      Key key{"n", name};
+      bool deleted = server.contains(key) && random.Uniform(3) == 0;
+      std::string uid =
+          server.contains(key) ? std::string(server[key].uid()) : "u" + std::to_string(version);
+      Object state = Pod("n", name, uid, std::to_string(++version));
+      if (deleted) {
+        server.erase(key);
+      } else {
+        server[key] = state;
+      }
+      uint64_t fate = random.Uniform(10);
+      if (fate == 0) continue;  // missed
+      if (fate == 1) {
+        late.emplace_back(deleted, state);
+        continue;
+      }
+      deliver(deleted, state);
+      if (fate == 2) deliver(deleted, state);
+      if (fate == 3 && !late.empty()) {
+        deliver(late.back().first, late.back().second);
+        late.pop_back();
+      }
+    }
+    std::vector<Object> list;
+    std::map<Key, std::string> wanted;
+    for (const auto& [key, object] : server) {
+      list.push_back(object);
+      wanted[key] = object.uid();
+    }
+    ASSERT_TRUE(cache.Replace(list, std::to_string(version)).ok());
+    EXPECT_EQ(known, wanted) << "seed " << seed;
+    EXPECT_EQ(cache.size(), server.size()) << "seed " << seed;
+    for (const auto& [key, object] : server) EXPECT_EQ(*cache.Get(key), object);
+  }
 }
 
 TEST_F(CacheTest, ResyncShowsEverythingAgain) {

@@ -186,10 +186,12 @@ TEST_F(ElectionTest, OnlyOneOfTwoIsElected) {
   std::thread a([&] { first.Run([] {}, stop_first.get_token()); });
   EXPECT_TRUE(Eventually([&] { return first.IsLeader(); }));
   std::thread b([&] { second.Run([] {}, stop_second.get_token()); });
+  EXPECT_TRUE(Eventually([&] { return timing.waiting() == 2; }));
   for (int i = 0; i < 60; ++i) {
     size_t writes = api_.CountCalls("UPDATE leases/op");
     timing.Advance(seconds(2));
     EXPECT_TRUE(Eventually([&] { return api_.CountCalls("UPDATE leases/op") > writes; }));
+    EXPECT_TRUE(Eventually([&] { return timing.waiting() == 2; }));
     EXPECT_TRUE(first.IsLeader());
     EXPECT_FALSE(second.IsLeader());
   }

@@ -33,7 +33,9 @@ class FakeTiming final : public Timing {
       return;
     }
     // Looks again soon: whoever advances the clock does not know who waits.
+    ++waiting_;
     wake.wait_for(lock, std::chrono::milliseconds(1));
+    --waiting_;
   }
 
   void Advance(Duration duration) {
@@ -43,6 +45,9 @@ class FakeTiming final : public Timing {
   // As an administrator or NTP sets the date.
   void JumpWall(Duration duration) { wall_micros_ += duration.count() / 1000; }
 
+  // kManual: how many threads wait at this moment; none of them has yet to look at the clock to
+  // know for how long.
+  int waiting() const { return waiting_; }
   // kJump: all waits so far.
   std::vector<Duration> slept() const {
     std::lock_guard guard(mutex_);
@@ -53,6 +58,7 @@ class FakeTiming final : public Timing {
   const Mode mode_;
   std::atomic<int64_t> now_ns_{1'000'000'000'000};
   std::atomic<int64_t> wall_micros_{1'790'000'000'000'000};
+  std::atomic<int> waiting_{0};
   mutable std::mutex mutex_;
   std::vector<Duration> slept_;
 };

@@ -321,6 +321,35 @@ TEST_F(ControllerTest, StopAsksRunningWorkToEnd) {
   EXPECT_TRUE(controller.Stop(seconds(30)));
 }
 
+TEST_F(ControllerTest, DrainsFor30SecondsAndNoLonger) {
+  std::atomic<bool> started{false};
+  std::atomic<bool> release{false};
+  Controller controller(
+      {.name = "c"},
+      [&](const Key&, std::stop_token) -> ApiResult<ReconcileResult> {
+        started = true;
+        while (!release) std::this_thread::yield();
+        return ReconcileResult{};
+      },
+      &timing_);
+  controller.Start();
+  controller.queue().Add(kA);
+  EXPECT_TRUE(Eventually([&] { return started.load(); }));
+  std::atomic<bool> stopped{false};
+  MonotonicTime start = timing_.Now();
+  std::thread stopper([&] {
+    EXPECT_FALSE(controller.Stop(seconds(30)));
+    stopped = true;
+  });
+  EXPECT_TRUE(Eventually([&] {
+    timing_.Advance(seconds(1));
+    return stopped.load();
+  }));
+  EXPECT_GE(timing_.Now() - start, seconds(30));
+  stopper.join();
+  release = true;
+}
+
 TEST_F(ControllerTest, StatusAloneIsNoReason) {
   Filter filter = OnlySpecChanges();
   auto change = [](int64_t before, int64_t after, const char* label) {
