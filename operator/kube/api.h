@@ -84,7 +84,7 @@ class Api {
                                      std::stop_token stop = {}) = 0;
   // Calls `on_event` in the order of the stream, on this thread; false ends the watch. Returns
   // without error when the server ends the stream in good order, kStopped after `stop`, kExpired
-  // or kVersionTooLarge when the caller must list again.
+  // or kVersionTooLarge when the caller must list again, kDeadline when the stream went silent.
   virtual ApiResult<void> Watch(const Resource& resource, const WatchOptions& options,
                                 const std::function<bool(WatchEvent)>& on_event,
                                 std::stop_token stop) = 0;

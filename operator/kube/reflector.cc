@@ -25,7 +25,7 @@ Reflector::Reflector(Api* api, Cache* cache, ReflectorOptions options, Timing* t
 void Reflector::Run(std::stop_token stop) {
   Next next = Next::kList;
   while (next != Next::kStop && !stop.stop_requested()) {
-    if (next == Next::kListNewest) version_.clear();
+    if (next == Next::kListNewest) newest_ = true;
     next = next == Next::kWatch ? WatchOnce(stop) : ListAll(stop);
     ResyncIfDue();
   }
@@ -40,9 +40,8 @@ ReflectorStats Reflector::stats() const {
 // -----------------------------------------------------------------------------------------
 
 Reflector::Next Reflector::ListAll(std::stop_token stop) {
-  // "0" the first time only: afterwards it might be older than what we have seen.
-  std::string version =
-      !cache_->synced() && version_.empty() && stats().lists == 0 ? "0" : version_;
+  // "0" until the first list has come: afterwards it might be older than what we have seen.
+  std::string version = newest_ ? "" : version_.empty() ? "0" : version_;
   {
     std::lock_guard lock(mutex_);
     ++stats_.lists;
@@ -63,6 +62,7 @@ Reflector::Next Reflector::ListAll(std::stop_token stop) {
     return Next::kList;
   }
   version_ = list->resource_version;
+  newest_ = false;
   malformed_in_a_row_ = 0;
   if (next_resync_ == MonotonicTime::max() && options_.resync > Duration::zero()) {
     next_resync_ = timing_->Now() + Jitter(options_.resync * 9 / 10, 2.0 / 9, random_);

@@ -75,6 +75,7 @@ class Reflector {
   SeededRandom random_;
   Backoff backoff_;
   std::string version_;  // the newest seen; empty: none
+  bool newest_ = false;  // the server does not serve version_: list its newest state
   int malformed_in_a_row_ = 0;
   MonotonicTime next_resync_;
 

@@ -220,6 +220,9 @@ TEST_F(ReflectorTest, BacksOffFromAServerThatFails) {
     EXPECT_LE(wait, base * 2);
     base *= 2;
   }
+  for (size_t i = 0; i < 7; ++i) {
+    EXPECT_NE(Request(i).find("resourceVersion=0"), std::string::npos) << Request(i);
+  }
   EXPECT_EQ(reflector_->stats().failures, 6u);
   EXPECT_EQ(reflector_->stats().last_error, "");
 }
@@ -285,6 +288,21 @@ TEST_F(ReflectorTest, ASilentWatchIsGivenUpAfterItsTimeAndResumed) {
       options, rest);
   EXPECT_TRUE(AwaitChanges({"+a", "+b"}));
   EXPECT_EQ(lists_, 1);
+}
+
+TEST_F(ReflectorTest, AWatchThatNeverBeginsIsBackedOffFrom) {
+  RestOptions rest;
+  rest.call_timeout = milliseconds(30);
+  Start(
+      OneList,
+      [](TestExchange& exchange, int watch) {
+        if (watch > 2) exchange.BeginStream();
+        exchange.Hang();
+      },
+      {}, rest);
+  EXPECT_TRUE(AwaitWatches(3));
+  EXPECT_EQ(timing_.slept().size(), 2u);
+  EXPECT_EQ(reflector_->stats().failures, 2u);
 }
 
 TEST_F(ReflectorTest, ASlowWatchIsReadByteByByte) {

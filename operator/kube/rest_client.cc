@@ -27,6 +27,12 @@ Duration RetryAfter(const HttpHead& head) {
 
 bool IsWrite(std::string_view method) { return method != "GET"; }
 
+// kDeadline means a stream that went silent; one that never began is another trouble.
+ApiError NotBegun(ApiError error) {
+  if (error.Is(Reason::kDeadline)) error.reason = Reason::kConnection;
+  return error;
+}
+
 // At the first request of either, the whole operation ends.
 class EitherStop {
  public:
@@ -243,11 +249,11 @@ ApiResult<void> RestClient::Watch(const Resource& resource, const WatchOptions& 
   auto opened = Open(*credentials, head_wait, false);
   if (!opened) {
     Count("GET", 0, timing_->Now() - start);
-    return std::unexpected(opened.error());
+    return std::unexpected(NotBegun(opened.error()));
   }
   auto head = opened->connection->Send(Prepare(call, *credentials), head_wait);
   Count("GET", head ? head->status : 0, timing_->Now() - start);
-  if (!head) return std::unexpected(head.error());
+  if (!head) return std::unexpected(NotBegun(head.error()));
   if (head->status != 200) {
     auto body = opened->connection->ReadAll(head_wait);
     if (head->status == 401) credentials_.Refused();

@@ -57,8 +57,9 @@ struct Wait {
 // Thread-safety: none; one request at a time. Stop tokens may be triggered from any thread.
 class TlsStream {
  public:
-  // Resolves, connects (addresses in turn), shakes hands and checks the certificate for
-  // `server_name`. `tls` null: plain TCP.
+  // Resolves (the one wait that follows resolv.conf's time-outs and not `wait`), connects
+  // (addresses in turn), shakes hands and checks the certificate for `server_name`. `tls` null:
+  // plain TCP.
   static ApiResult<std::unique_ptr<TlsStream>> Connect(const std::string& host, uint16_t port,
                                                        const std::string& server_name,
                                                        std::shared_ptr<TlsContext> tls,
