@@ -211,7 +211,7 @@ TEST_F(RuntimeApi, ConflictsAreSeenAndRetried) {
             Reason::kAlreadyExists);
 }
 
-// A kind with status and scale subresources, for as long as the test runs.
+// A kind with status and scale subresources, for as long as these tests run.
 class RuntimeWidgets : public RuntimeApi {
  protected:
   void SetUp() override {
@@ -232,6 +232,13 @@ class RuntimeWidgets : public RuntimeApi {
       return live && ConditionStatus(live->At("/status/conditions"), "Established") == "True" &&
              api_->List(kWidgets, {.ns = ns_});
     }));
+  }
+  static void TearDownTestSuite() {
+    RestClient api(TestCluster(), {}, &Timing::System());
+    auto made = api.Get(resources::kCustomResourceDefinitions, {"", "widgets.test.raftkv.dev"});
+    if (!made) return;
+    EXPECT_TRUE(api.Delete(resources::kCustomResourceDefinitions, made->key(),
+                           DeleteOptions::For(*made, false)));
   }
   Object Widget(int replicas) {
     Object widget(kWidgets, {ns_, "w"});
