@@ -1,0 +1,269 @@
+#include "operator/kube/cache.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/check.h"
+
+namespace raftkv::kube {
+namespace {
+
+std::string LabelEntry(std::string_view name, std::string_view value) {
+  std::string out(name);
+  return out.append("=").append(value);
+}
+
+Change Added(ObjectPtr object) {
+  return {.type = Change::Type::kAdded, .after = std::move(object)};
+}
+
+Change Deleted(ObjectPtr object, bool final_state_unknown) {
+  return {.type = Change::Type::kDeleted,
+          .before = std::move(object),
+          .final_state_unknown = final_state_unknown};
+}
+
+// A state from before the one that is known (a watch that began at an older version, a server that
+// lags): to take it over would be to travel back in time.
+bool IsOlder(const Object& arrived, const Object& known) {
+  auto version = ParseResourceVersion(arrived.resource_version());
+  auto known_version = ParseResourceVersion(known.resource_version());
+  return version && known_version && *version < *known_version;
+}
+
+// What an object's arrival under a key means for those who knew `before` there.
+void AppendChanges(ObjectPtr before, ObjectPtr after, std::vector<Change>* out) {
+  if (before == nullptr) return out->push_back(Added(std::move(after)));
+  if (before->uid() != after->uid()) {
+    // The deletion in between was missed.
+    out->push_back(Deleted(std::move(before), true));
+    return out->push_back(Added(std::move(after)));
+  }
+  if (before->resource_version() == after->resource_version()) return;
+  out->push_back(
+      {.type = Change::Type::kModified, .before = std::move(before), .after = std::move(after)});
+}
+
+}  // namespace
+
+// --- Reading
+// --------------------------------------------------------------------------------------
+
+ObjectPtr Cache::Get(const Key& key) const {
+  std::shared_lock lock(mutex_);
+  auto found = objects_.find(key);
+  return found == objects_.end() ? nullptr : found->second;
+}
+
+std::vector<ObjectPtr> Cache::List() const {
+  std::shared_lock lock(mutex_);
+  std::vector<ObjectPtr> out;
+  out.reserve(objects_.size());
+  for (const auto& [key, object] : objects_) out.push_back(object);
+  return out;
+}
+
+std::vector<ObjectPtr> Cache::FindLocked(const Index& index, const std::string& value) const {
+  std::vector<ObjectPtr> out;
+  auto keys = index.find(value);
+  if (keys == index.end()) return out;
+  for (const Key& key : keys->second) out.push_back(objects_.at(key));
+  return out;
+}
+
+std::vector<ObjectPtr> Cache::InNamespace(std::string_view ns) const {
+  std::shared_lock lock(mutex_);
+  return FindLocked(by_namespace_, std::string(ns));
+}
+
+std::vector<ObjectPtr> Cache::OwnedBy(std::string_view owner_uid) const {
+  std::shared_lock lock(mutex_);
+  return FindLocked(by_owner_, std::string(owner_uid));
+}
+
+std::vector<ObjectPtr> Cache::WithLabel(std::string_view name, std::string_view value) const {
+  std::shared_lock lock(mutex_);
+  return FindLocked(by_label_, LabelEntry(name, value));
+}
+
+size_t Cache::size() const {
+  std::shared_lock lock(mutex_);
+  return objects_.size();
+}
+
+bool Cache::synced() const {
+  std::lock_guard lock(sync_mutex_);
+  return synced_;
+}
+
+bool Cache::AwaitSync(Timing& timing, Duration limit, std::stop_token stop) const {
+  std::stop_callback on_stop(stop, [this] {
+    std::lock_guard lock(sync_mutex_);
+    sync_wake_.notify_all();
+  });
+  MonotonicTime deadline = SaturatingAdd(timing.Now(), limit);
+  std::unique_lock lock(sync_mutex_);
+  while (!synced_ && !stop.stop_requested() && timing.Now() < deadline) {
+    timing.WaitUntil(lock, sync_wake_, deadline);
+  }
+  bool synced = synced_;
+  lock.unlock();
+  return synced;
+}
+
+// --- Own writes
+// -----------------------------------------------------------------------------------
+
+void Cache::Wrote(const Object& object) {
+  auto version = ParseResourceVersion(object.resource_version());
+  if (!version) return;
+  std::unique_lock lock(mutex_);
+  if (*version <= reached_) return;
+  Key key = object.key();
+  auto found = objects_.find(key);
+  if (found != objects_.end() &&
+      ParseResourceVersion(found->second->resource_version()).value_or(0) >= *version) {
+    return;
+  }
+  if (writes_.size() >= kMaxTrackedWrites) writes_.erase(writes_.begin());
+  uint64_t& waits_for = writes_[std::move(key)];
+  waits_for = std::max(waits_for, *version);
+}
+
+bool Cache::IsBehind(const Key& key) const {
+  std::shared_lock lock(mutex_);
+  return writes_.contains(key);
+}
+
+void Cache::ReachedLocked(std::string_view resource_version) {
+  reached_ = std::max(reached_, ParseResourceVersion(resource_version).value_or(0));
+  std::erase_if(writes_, [this](const auto& write) { return write.second <= reached_; });
+}
+
+// --- Writing
+// --------------------------------------------------------------------------------------
+
+void Cache::Enter(Index& index, const std::string& value, const Key& key) {
+  index[value].insert(key);
+}
+
+void Cache::Leave(Index& index, const std::string& value, const Key& key) {
+  auto keys = index.find(value);
+  if (keys == index.end()) return;
+  keys->second.erase(key);
+  if (keys->second.empty()) index.erase(keys);
+}
+
+void Cache::IndexLocked(const Object& object, bool enter) {
+  auto change = enter ? &Cache::Enter : &Cache::Leave;
+  Key key = object.key();
+  change(by_namespace_, key.ns, key);
+  for (const OwnerReference& owner : object.Owners()) change(by_owner_, owner.uid, key);
+  const Json& labels = object.At("/metadata/labels");
+  if (!labels.is_object()) return;
+  for (const auto& [name, value] : labels.items()) {
+    if (!value.is_string()) continue;
+    change(by_label_, LabelEntry(name, value.get_ref<const std::string&>()), key);
+  }
+}
+
+ObjectPtr Cache::TakeLocked(const Key& key) {
+  auto found = objects_.find(key);
+  if (found == objects_.end()) return nullptr;
+  ObjectPtr object = std::move(found->second);
+  objects_.erase(found);
+  IndexLocked(*object, false);
+  return object;
+}
+
+ObjectPtr Cache::PutLocked(ObjectPtr object) {
+  ObjectPtr before = TakeLocked(object->key());
+  IndexLocked(*object, true);
+  objects_[object->key()] = std::move(object);
+  return before;
+}
+
+Status Cache::Replace(std::vector<Object> objects, std::string_view resource_version) {
+  if (objects.size() > max_objects_) {
+    return {Code::kResourceExhausted, "there are " + std::to_string(objects.size()) + " " +
+                                          resource_.name() + " objects, more than the cache's " +
+                                          std::to_string(max_objects_) + "; use a selector"};
+  }
+  std::vector<Change> changes;
+  {
+    std::unique_lock lock(mutex_);
+    std::set<Key> gone;
+    for (const auto& [key, object] : objects_) gone.insert(key);
+    for (Object& object : objects) {
+      auto after = std::make_shared<const Object>(std::move(object));
+      gone.erase(after->key());
+      AppendChanges(PutLocked(after), after, &changes);
+    }
+    for (const Key& key : gone) changes.push_back(Deleted(TakeLocked(key), true));
+    // A list at an older version than we know (from a server that lags) must not wake sleepers.
+    ReachedLocked(resource_version);
+  }
+  Tell(changes);
+  {
+    std::lock_guard lock(sync_mutex_);
+    synced_ = true;
+  }
+  sync_wake_.notify_all();
+  return Status::Ok();
+}
+
+Status Cache::Upsert(Object object) {
+  std::vector<Change> changes;
+  {
+    std::unique_lock lock(mutex_);
+    auto after = std::make_shared<const Object>(std::move(object));
+    if (objects_.size() >= max_objects_ && !objects_.contains(after->key())) {
+      return {Code::kResourceExhausted, "there are more " + resource_.name() +
+                                            " objects than the cache's " +
+                                            std::to_string(max_objects_) + "; use a selector"};
+    }
+    auto known = objects_.find(after->key());
+    if (known != objects_.end() && IsOlder(*after, *known->second)) return Status::Ok();
+    AppendChanges(PutLocked(after), after, &changes);
+    ReachedLocked(after->resource_version());
+  }
+  Tell(changes);
+  return Status::Ok();
+}
+
+void Cache::Remove(const Object& last_state) {
+  std::vector<Change> changes;
+  {
+    std::unique_lock lock(mutex_);
+    auto now = objects_.find(last_state.key());
+    if (now != objects_.end() && IsOlder(last_state, *now->second)) return;
+    ObjectPtr known = TakeLocked(last_state.key());
+    ReachedLocked(last_state.resource_version());
+    if (known == nullptr) return;
+    bool same = known->uid() == last_state.uid();
+    changes.push_back(
+        Deleted(same ? std::make_shared<const Object>(last_state) : std::move(known), !same));
+  }
+  Tell(changes);
+}
+
+void Cache::Reached(std::string_view resource_version) {
+  std::unique_lock lock(mutex_);
+  ReachedLocked(resource_version);
+}
+
+void Cache::Resync() {
+  std::vector<Change> changes;
+  for (const ObjectPtr& object : List()) {
+    changes.push_back({.type = Change::Type::kResync, .before = object, .after = object});
+  }
+  Tell(changes);
+}
+
+void Cache::Tell(const std::vector<Change>& changes) const {
+  for (const Change& change : changes) {
+    for (const Handler& handler : handlers_) handler(change);
+  }
+}
+
+}  // namespace raftkv::kube

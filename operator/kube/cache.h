@@ -1,0 +1,119 @@
+// Cache: what a reflector has seen of one kind of object, to read without asking the server.
+//
+// Reads give shared, immutable objects, perhaps a little old: before anything destructive the
+// caller reads live (Api::Get) and deletes with preconditions. A controller that has just written
+// asks IsBehind() before it plans again, and comes back a little later if it is (requeue_after).
+//
+// Thread-safety: every method from any thread. Handlers run on the reflector's thread, in order,
+// without a lock of the cache held; they must not block.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <set>
+#include <shared_mutex>
+#include <stop_token>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "operator/kube/object.h"
+#include "operator/kube/timing.h"
+
+namespace raftkv::kube {
+
+struct Change {
+  enum class Type {
+    kAdded,
+    kModified,
+    kDeleted,
+    kResync,  // nothing happened; look again (before and after are the same)
+  };
+  Type type = Type::kAdded;
+  ObjectPtr before;  // null for kAdded
+  ObjectPtr after;   // null for kDeleted
+  // kDeleted only: the deletion itself was missed, `before` may not be the object's last state.
+  bool final_state_unknown = false;
+
+  const Object& object() const { return after ? *after : *before; }
+};
+
+class Cache {
+ public:
+  using Handler = std::function<void(const Change&)>;
+
+  static constexpr size_t kMaxTrackedWrites = 10'000;
+
+  explicit Cache(const Resource& resource, size_t max_objects = 50'000)
+      : resource_(resource), max_objects_(max_objects) {}
+
+  const Resource& resource() const { return resource_; }
+
+  // Null if there is none.
+  ObjectPtr Get(const Key& key) const;
+  std::vector<ObjectPtr> List() const;
+  std::vector<ObjectPtr> InNamespace(std::string_view ns) const;
+  // Whose metadata.ownerReferences name this UID.
+  std::vector<ObjectPtr> OwnedBy(std::string_view owner_uid) const;
+  std::vector<ObjectPtr> WithLabel(std::string_view name, std::string_view value) const;
+  size_t size() const;
+
+  // The first list has arrived, and every handler was told of it.
+  bool synced() const;
+  // False when `limit` has passed or `stop` was requested first.
+  bool AwaitSync(Timing& timing, Duration limit, std::stop_token stop) const;
+
+  // Before the reflector starts.
+  void AddHandler(Handler handler) { handlers_.push_back(std::move(handler)); }
+
+  // Tells the cache of a version that this process has written (an answer of Api).
+  void Wrote(const Object& object);
+  // A version that Wrote() named has not arrived yet.
+  bool IsBehind(const Key& key) const;
+
+  // --- for the reflector ---
+
+  // The whole state at `resource_version`: what is not in it is gone. kResourceExhausted, and
+  // nothing changes, when there are more objects than the cache may hold.
+  Status Replace(std::vector<Object> objects, std::string_view resource_version);
+  Status Upsert(Object object);
+  void Remove(const Object& last_state);
+  // All up to this version has been seen (bookmarks).
+  void Reached(std::string_view resource_version);
+  // kResync for each object.
+  void Resync();
+
+ private:
+  using Keys = std::set<Key>;
+  using Index = std::unordered_map<std::string, Keys>;
+
+  ObjectPtr PutLocked(ObjectPtr object);
+  ObjectPtr TakeLocked(const Key& key);
+  static void Enter(Index& index, const std::string& value, const Key& key);
+  static void Leave(Index& index, const std::string& value, const Key& key);
+  void IndexLocked(const Object& object, bool enter);
+  std::vector<ObjectPtr> FindLocked(const Index& index, const std::string& value) const;
+  void ReachedLocked(std::string_view resource_version);
+  void Tell(const std::vector<Change>& changes) const;
+
+  const Resource resource_;
+  const size_t max_objects_;
+  std::vector<Handler> handlers_;
+
+  mutable std::shared_mutex mutex_;
+  std::map<Key, ObjectPtr> objects_;
+  Index by_namespace_;
+  Index by_owner_;
+  Index by_label_;  // "name=value"
+  uint64_t reached_ = 0;
+  std::map<Key, uint64_t> writes_;  // versions we wrote that have not been seen
+
+  mutable std::mutex sync_mutex_;
+  mutable std::condition_variable sync_wake_;
+  bool synced_ = false;
+};
+
+}  // namespace raftkv::kube

@@ -1,0 +1,207 @@
+#include "operator/kube/manager.h"
+
+#include <pthread.h>
+
+#include <mutex>
+#include <thread>
+
+#include <prometheus/registry.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "operator/kube/metrics.h"
+
+namespace raftkv::kube {
+
+struct Manager::Watched {
+  Watched(const Resource& resource, Api* api, ReflectorOptions options, Timing* timing,
+          uint64_t seed)
+      : cache(resource), reflector(api, &cache, std::move(options), timing, seed) {}
+  Cache cache;
+  Reflector reflector;
+  std::thread thread;
+};
+
+namespace {
+
+ManagerOptions WithSeed(ManagerOptions options) {
+  if (options.seed == 0) options.seed = SystemEntropy();
+  return options;
+}
+
+// For work whose calls have been cut off.
+constexpr Duration kLostGrace = std::chrono::seconds(1);
+constexpr Duration kEventGrace = std::chrono::seconds(2);
+
+// A renewal that hangs must leave time for another one.
+RestOptions ForLease(RestOptions options, const ElectionOptions& election) {
+  options.call_timeout = election.renew_deadline / 2;
+  options.connect_timeout = election.renew_deadline / 2;
+  options.max_retries = 0;
+  options.calls_per_second = 0;
+  options.max_idle_connections = 1;
+  return options;
+}
+
+}  // namespace
+
+Manager::Manager(ClientConfig config, ManagerOptions options, Timing* timing)
+    : options_(WithSeed(std::move(options))),
+      timing_(timing),
+      registry_(std::make_unique<prometheus::Registry>()),
+      metrics_(std::make_unique<Metrics>(registry_.get())) {
+  const ElectionOptions& election = options_.election;
+  if (!election.lease.name.empty()) {
+    lease_client_ = std::make_unique<RestClient>(config, ForLease(options_.rest, election), timing,
+                                                 metrics_.get());
+    election_ =
+        std::make_unique<Election>(lease_client_.get(), election, timing, options_.seed + 1);
+    metrics_->SetLeader(election.lease.name, false);
+  }
+  client_ = std::make_unique<RestClient>(std::move(config), options_.rest, timing, metrics_.get(),
+                                         election_.get());
+  events_ =
+      std::make_unique<EventRecorder>(client_.get(), options_.events, timing, options_.seed + 2);
+}
+
+Manager::~Manager() {
+  health_.reset();
+  reflectors_.request_stop();
+  for (auto& watched : watched_) {
+    if (watched->thread.joinable()) watched->thread.join();
+  }
+}
+
+Cache& Manager::Watch(const Resource& resource, ReflectorOptions options) {
+  uint64_t seed = options_.seed + 100 + watched_.size();
+  return watched_
+      .emplace_back(
+          std::make_unique<Watched>(resource, client_.get(), std::move(options), timing_, seed))
+      ->cache;
+}
+
+Controller& Manager::Add(ControllerOptions options, Reconcile reconcile) {
+  return *controllers_.emplace_back(std::make_unique<Controller>(
+      std::move(options), std::move(reconcile), timing_, metrics_.get()));
+}
+
+uint16_t Manager::health_port() const { return health_ == nullptr ? 0 : health_->port(); }
+
+bool Manager::IsLeader() const { return election_ == nullptr || election_->IsLeader(); }
+
+Status Manager::CachesSynced() const {
+  for (const auto& watched : watched_) {
+    if (watched->cache.synced()) continue;
+    std::string error = watched->reflector.stats().last_error;
+    return {Code::kUnavailable, "the cache of " + watched->cache.resource().name() +
+                                    " is not filled yet" + (error.empty() ? "" : ": " + error)};
+  }
+  return Status::Ok();
+}
+
+Status Manager::StartHealth() {
+  if (options_.health_address.empty()) return Status::Ok();
+  HealthServerOptions health;
+  health.address = options_.health_address;
+  health.live = {{"ping", [] { return Status::Ok(); }}};
+  // A replica without the lease is ready: it is there to take over.
+  health.ready = {{"caches", [this] { return CachesSynced(); }}};
+  health.metrics = [this] { return metrics_->Render(); };
+  ASSIGN_OR_RETURN_STATUS(health_, HealthServer::Start(std::move(health)));
+  return Status::Ok();
+}
+
+Status Manager::StartControllers() {
+  MonotonicTime deadline = SaturatingAdd(timing_->Now(), options_.sync_timeout);
+  for (const auto& watched : watched_) {
+    if (watched->cache.AwaitSync(*timing_, deadline - timing_->Now(), stop_.get_token())) continue;
+    if (stop_.stop_requested()) return Status::Ok();
+    return CachesSynced();
+  }
+  for (auto& controller : controllers_) controller->Start();
+  return Status::Ok();
+}
+
+Status Manager::Run() {
+  RETURN_IF_ERROR(StartHealth());
+  for (auto& watched : watched_) {
+    Watched* one = watched.get();
+    one->thread = std::thread([this, one] {
+      std::string name = "w:" + std::string(one->cache.resource().kind);
+      pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
+      one->reflector.Run(reflectors_.get_token());
+    });
+  }
+  Status result;
+  if (election_ == nullptr) {
+    result = Work();
+  } else {
+    result = RunElected();
+  }
+  reflectors_.request_stop();
+  client_->Stop();
+  return result;
+}
+
+Status Manager::RunElected() {
+  std::stop_source end_election;
+  std::mutex mutex;
+  bool elected = false;
+  std::stop_callback on_stop(stop_.get_token(), [&] {
+    std::lock_guard lock(mutex);
+    // Once elected, the lease is held until the work has ended.
+    if (!elected) end_election.request_stop();
+  });
+  Status result;
+  std::thread work;
+  const std::string& lease = options_.election.lease.name;
+  Election::End end = election_->Run(
+      [&] {
+        {
+          std::lock_guard lock(mutex);
+          elected = true;
+        }
+        metrics_->SetLeader(lease, true);
+        work = std::thread([&] {
+          result = Work();
+          end_election.request_stop();
+        });
+      },
+      end_election.get_token());
+  metrics_->SetLeader(lease, false);
+  if (end == Election::End::kLost) {
+    lost_ = true;
+    client_->Stop();
+    stop_.request_stop();
+  }
+  if (work.joinable()) work.join();
+  if (end == Election::End::kLost) {
+    return {Code::kUnavailable, "the lease " + options_.election.lease.ToString() +
+                                    " was lost; another process does the work now"};
+  }
+  return result;
+}
+
+Status Manager::Work() {
+  Status started = StartControllers();
+  if (started.ok()) timing_->Sleep(Duration::max(), stop_.get_token());
+  Drain();
+  return started;
+}
+
+void Manager::Drain() {
+  bool drained = true;
+  MonotonicTime deadline =
+      SaturatingAdd(timing_->Now(), lost_ ? kLostGrace : options_.drain_timeout);
+  for (auto& controller : controllers_) {
+    drained = controller->Stop(std::max(deadline - timing_->Now(), Duration::zero())) && drained;
+  }
+  if (!drained) {
+    log::Warning("controllers did not stop in time, their calls are cut off");
+    client_->Stop();
+  }
+  if (!lost_) events_->Flush(kEventGrace);
+}
+
+}  // namespace raftkv::kube

@@ -1,0 +1,217 @@
+// Health server and Manager: the order in which things start and end.
+#include "operator/kube/manager.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "operator/kube/http_connection.h"
+#include "operator/kube/test_server.h"
+#include "operator/kube/test_timing.h"
+
+namespace raftkv::kube {
+namespace {
+
+using std::chrono::seconds;
+
+struct Answer {
+  int status = 0;
+  std::string body;
+};
+
+Answer Ask(uint16_t port, const std::string& path) {
+  Wait wait = Wait::For(seconds(10));
+  auto stream = TlsStream::Connect("127.0.0.1", port, "", nullptr, wait);
+  if (!stream) return {};
+  HttpConnection connection(std::move(*stream), {});
+  auto head = connection.Send(
+      {.method = "GET", .target = path, .headers = {{"Host", "h"}}, .body = ""}, wait);
+  if (!head) return {};
+  return {head->status, connection.ReadAll(wait).value_or("")};
+}
+
+TEST(HealthServer, AnswersChecksAndMetrics) {
+  Status ready(Code::kUnavailable, "the cache is not filled yet");
+  auto server = HealthServer::Start({.address = "127.0.0.1:0",
+                                     .live = {{"ping", [] { return Status::Ok(); }}},
+                                     .ready = {{"caches", [&] { return ready; }}},
+                                     .metrics = [] { return "a_metric 1\n"; }});
+  ASSERT_TRUE(server) << server.error().message();
+  uint16_t port = (*server)->port();
+  EXPECT_EQ(Ask(port, "/healthz").status, 200);
+  EXPECT_EQ(Ask(port, "/livez").body, "[+]ping ok\nok\n");
+  Answer not_ready = Ask(port, "/readyz");
+  EXPECT_EQ(not_ready.status, 503);
+  EXPECT_NE(not_ready.body.find("[-]caches the cache is not filled yet"), std::string::npos);
+  ready = Status::Ok();
+  EXPECT_EQ(Ask(port, "/readyz").status, 200);
+  EXPECT_EQ(Ask(port, "/metrics").body, "a_metric 1\n");
+  EXPECT_EQ(Ask(port, "/other").status, 404);
+  // A second process on the port is refused, not mixed in.
+  EXPECT_FALSE(HealthServer::Start({.address = "127.0.0.1:" + std::to_string(port)}));
+}
+
+TEST(HealthServer, ClientsThatSayNothingDoNotStopIt) {
+  auto server = HealthServer::Start({.address = "127.0.0.1:0", .threads = 2, .max_waiting = 1});
+  ASSERT_TRUE(server);
+  std::vector<std::unique_ptr<TlsStream>> silent;
+  for (int i = 0; i < 8; ++i) {
+    silent.push_back(std::move(
+        *TlsStream::Connect("127.0.0.1", (*server)->port(), "", nullptr, Wait::For(seconds(5)))));
+  }
+  silent.clear();
+  EXPECT_EQ(Ask((*server)->port(), "/healthz").status, 200);
+}
+
+// A server with one namespace of ConfigMaps, and a lease.
+class ManagerTest : public testing::Test {
+ protected:
+  void Handle(TestExchange& exchange) {
+    if (exchange.Targets("/leases")) return HandleLease(exchange);
+    if (exchange.Targets("/events")) return exchange.Respond(201, "{}");
+    if (exchange.Targets("watch=true")) {
+      exchange.BeginStream();
+      return exchange.Hang();
+    }
+    if (!lists_work_) return exchange.Refuse(403, "Forbidden");
+    exchange.Respond(200, R"({"metadata":{"resourceVersion":"5"},"items":[
+        {"metadata":{"name":"a","namespace":"n","uid":"u","resourceVersion":"4"}}]})");
+  }
+
+  void HandleLease(TestExchange& exchange) {
+    std::lock_guard lock(mutex_);
+    if (lease_down_) return exchange.Refuse(500, "InternalError");
+    if (exchange.method == "GET") {
+      if (lease_.empty()) return exchange.Refuse(404, "NotFound");
+      return exchange.Respond(200, lease_);
+    }
+    Json lease = Json::parse(exchange.body);
+    lease["metadata"]["resourceVersion"] = std::to_string(++lease_version_);
+    lease_ = lease.dump();
+    exchange.Respond(200, lease_);
+  }
+  std::string Holder() {
+    std::lock_guard lock(mutex_);
+    return lease_.empty() ? "" : Json::parse(lease_)["spec"]["holderIdentity"];
+  }
+
+  ManagerOptions Options() {
+    ManagerOptions options;
+    options.election = {.lease = {"sys", "op"}, .identity = "me"};
+    options.health_address = "127.0.0.1:0";
+    options.seed = 1;
+    return options;
+  }
+  void Make(ManagerOptions options) {
+    manager_ = std::make_unique<Manager>(server_.config(), std::move(options), &timing_);
+    Cache& maps = manager_->Watch(resources::kConfigMaps);
+    manager_
+        ->Add({.name = "maps"},
+              [this](const Key&, std::stop_token stop) -> ApiResult<ReconcileResult> {
+                ++reconciles_;
+                while (busy_ && !stop.stop_requested()) std::this_thread::yield();
+                return ReconcileResult{};
+              })
+        .Watch(&maps);
+  }
+
+  std::mutex mutex_;
+  std::string lease_;
+  int lease_version_ = 0;
+  bool lease_down_ = false;
+  std::atomic<bool> lists_work_{true};
+  std::atomic<bool> busy_{false};
+  std::atomic<int> reconciles_{0};
+  FakeTiming timing_{FakeTiming::Mode::kManual};
+  TestServer server_{[this](TestExchange& exchange) { Handle(exchange); }};
+  std::unique_ptr<Manager> manager_;
+};
+
+TEST_F(ManagerTest, ReconcilesWhenElectedAndReleasesTheLeaseAtTheEnd) {
+  Make(Options());
+  busy_ = true;
+  Status result;
+  std::thread runner([&] { result = manager_->Run(); });
+  EXPECT_TRUE(Eventually([&] { return reconciles_ == 1; }));
+  EXPECT_EQ(Holder(), "me");
+  EXPECT_EQ(Ask(manager_->health_port(), "/readyz").status, 200);
+  std::string metrics = Ask(manager_->health_port(), "/metrics").body;
+  for (const char* part :
+       {"leader_election_master_status{name=\"op\"} 1", "process_resident_memory_bytes",
+        "workqueue_depth{controller=\"maps\",name=\"maps\"}",
+        "controller_runtime_active_workers{controller=\"maps\"} 1"}) {
+    EXPECT_NE(metrics.find(part), std::string::npos) << part;
+  }
+  manager_->Stop();
+  runner.join();
+  EXPECT_TRUE(result.ok()) << result.ToString();
+  EXPECT_EQ(Holder(), "");
+}
+
+TEST_F(ManagerTest, NoReconcileBeforeCachesAreSyncedAndFailureAfterTwoMinutes) {
+  lists_work_ = false;
+  Make(Options());
+  Status result;
+  std::atomic<bool> ended{false};
+  std::thread runner([&] {
+    result = manager_->Run();
+    ended = true;
+  });
+  EXPECT_TRUE(Eventually([&] { return manager_->IsLeader(); }));
+  EXPECT_EQ(Ask(manager_->health_port(), "/readyz").status, 503);
+  EXPECT_EQ(Ask(manager_->health_port(), "/healthz").status, 200);
+  EXPECT_TRUE(Eventually([&] {
+    timing_.Advance(seconds(1));
+    return ended.load();
+  }));
+  runner.join();
+  EXPECT_EQ(reconciles_, 0);
+  EXPECT_EQ(result.code(), Code::kUnavailable);
+  EXPECT_NE(result.message().find("ConfigMap"), std::string::npos) << result.message();
+  EXPECT_NE(result.message().find("forbidden"), std::string::npos) << result.message();
+  EXPECT_EQ(Holder(), "") << "another replica should try at once";
+}
+
+TEST_F(ManagerTest, ALostLeaseEndsTheProcess) {
+  Make(Options());
+  busy_ = true;
+  Status result;
+  std::atomic<bool> ended{false};
+  std::thread runner([&] {
+    result = manager_->Run();
+    ended = true;
+  });
+  EXPECT_TRUE(Eventually([&] { return reconciles_ == 1; }));
+  {
+    std::lock_guard lock(mutex_);
+    lease_down_ = true;
+  }
+  EXPECT_TRUE(Eventually([&] {
+    timing_.Advance(seconds(1));
+    return ended.load();
+  }));
+  runner.join();
+  EXPECT_EQ(result.code(), Code::kUnavailable);
+  EXPECT_NE(result.message().find("lost"), std::string::npos);
+  // Nothing more is written.
+  Object map(resources::kConfigMaps, {"n", "b"});
+  EXPECT_FALSE(manager_->api().Create(resources::kConfigMaps, map));
+}
+
+TEST_F(ManagerTest, WithoutElectionItWorksAtOnceAndStops) {
+  ManagerOptions options = Options();
+  options.election = {};
+  options.health_address = "";
+  Make(options);
+  Status result;
+  std::thread runner([&] { result = manager_->Run(); });
+  EXPECT_TRUE(Eventually([&] { return reconciles_ == 1; }));
+  manager_->Stop();
+  runner.join();
+  EXPECT_TRUE(result.ok());
+}
+
+}  // namespace
+}  // namespace raftkv::kube

@@ -1,0 +1,170 @@
+// MemoryApi: objects in memory behind Api, with the rules that the code under test relies on
+// (names, versions, UIDs, preconditions) and faults. tests/kube checks the same code against a real
+// API server.
+#pragma once
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "operator/kube/api.h"
+
+namespace raftkv::kube {
+
+// Thread-safety: every method from any thread; `before` is called without the lock.
+class MemoryApi final : public Api {
+ public:
+  // Before each call, with "VERB plural/name": an error is returned instead.
+  std::function<ApiResult<void>(const std::string&)> before;
+
+  std::string_view field_manager() const override { return "raftkv-operator"; }
+
+  ApiResult<Object> Get(const Resource& resource, const Key& key) override {
+    if (auto ok = Before("GET", resource, key.name); !ok) return std::unexpected(ok.error());
+    std::lock_guard lock(mutex_);
+    auto found = objects_.find(Path(resource, key));
+    if (found == objects_.end()) return Fail(Reason::kNotFound, "not found");
+    return found->second;
+  }
+
+  ApiResult<ObjectList> List(const Resource& resource, const ListOptions&,
+                             std::stop_token = {}) override {
+    ObjectList list;
+    std::lock_guard lock(mutex_);
+    for (const auto& [path, object] : objects_) {
+      if (object.kind() == resource.kind) list.items.push_back(object);
+    }
+    list.resource_version = std::to_string(version_);
+    return list;
+  }
+
+  ApiResult<void> Watch(const Resource&, const WatchOptions&,
+                        const std::function<bool(WatchEvent)>&, std::stop_token) override {
+    return Fail(Reason::kServer, "MemoryApi has no watches");
+  }
+
+  ApiResult<Object> Create(const Resource& resource, const Object& object) override {
+    if (auto ok = Before("CREATE", resource, object.name()); !ok) {
+      return std::unexpected(ok.error());
+    }
+    std::lock_guard lock(mutex_);
+    std::string path = Path(resource, object.key());
+    if (objects_.contains(path)) return Fail(Reason::kAlreadyExists, "already exists");
+    Object made = object;
+    made.Set("/metadata/uid", "uid-" + std::to_string(++uids_));
+    return Store(path, std::move(made));
+  }
+
+  ApiResult<Object> Update(const Resource& resource, const Object& object,
+                           std::string_view = {}) override {
+    if (auto ok = Before("UPDATE", resource, object.name()); !ok) {
+      return std::unexpected(ok.error());
+    }
+    std::lock_guard lock(mutex_);
+    std::string path = Path(resource, object.key());
+    auto found = objects_.find(path);
+    if (found == objects_.end()) return Fail(Reason::kNotFound, "not found");
+    if (found->second.resource_version() != object.resource_version()) {
+      return Fail(Reason::kConflict, "the object has been modified");
+    }
+    return Store(path, object);
+  }
+
+  ApiResult<Object> Patch(const Resource& resource, const Key& key, PatchType, const Json& patch,
+                          std::string_view = {}) override {
+    if (auto ok = Before("PATCH", resource, key.name); !ok) return std::unexpected(ok.error());
+    std::lock_guard lock(mutex_);
+    auto found = objects_.find(Path(resource, key));
+    if (found == objects_.end()) return Fail(Reason::kNotFound, "not found");
+    Object patched = found->second;
+    patched.json().merge_patch(patch);
+    return Store(found->first, std::move(patched));
+  }
+
+  ApiResult<Object> Apply(const Resource& resource, const Object& object,
+                          const ApplyOptions& = {}) override {
+    if (auto ok = Before("APPLY", resource, object.name()); !ok) {
+      return std::unexpected(ok.error());
+    }
+    std::lock_guard lock(mutex_);
+    std::string path = Path(resource, object.key());
+    auto found = objects_.find(path);
+    Object applied = found == objects_.end() ? object : found->second;
+    applied.json().merge_patch(object.json());
+    if (found != objects_.end() && applied == found->second) return applied;
+    if (applied.uid().empty()) applied.Set("/metadata/uid", "uid-" + std::to_string(++uids_));
+    return Store(path, std::move(applied));
+  }
+
+  ApiResult<void> Delete(const Resource& resource, const Key& key,
+                         const DeleteOptions& options) override {
+    if (auto ok = Before("DELETE", resource, key.name); !ok) return ok;
+    std::lock_guard lock(mutex_);
+    auto found = objects_.find(Path(resource, key));
+    if (found == objects_.end()) return Fail(Reason::kNotFound, "not found");
+    bool holds = found->second.uid() == options.uid &&
+                 (options.resource_version.empty() ||
+                  found->second.resource_version() == options.resource_version);
+    if (!holds) return Fail(Reason::kConflict, "the precondition does not hold");
+    objects_.erase(found);
+    return {};
+  }
+
+  // As if somebody had written it without a change.
+  void Touch(const Resource& resource, const Key& key) {
+    std::lock_guard lock(mutex_);
+    std::string path = Path(resource, key);
+    Store(path, objects_.at(path));
+  }
+
+  // All calls so far, as `before` sees them.
+  std::vector<std::string> calls() const {
+    std::lock_guard lock(mutex_);
+    return calls_;
+  }
+  size_t CountCalls(const std::string& call) const {
+    std::lock_guard lock(mutex_);
+    return static_cast<size_t>(std::count(calls_.begin(), calls_.end(), call));
+  }
+  std::vector<Object> All(const Resource& resource) { return List(resource, {})->items; }
+
+ protected:
+  ApiResult<Object> GetSubresource(const Resource& resource, const Key& key,
+                                   std::string_view) override {
+    return Get(resource, key);
+  }
+
+ private:
+  static std::string Path(const Resource& resource, const Key& key) {
+    return ResourcePath(resource, key.ns, key.name);
+  }
+
+  ApiResult<void> Before(const char* verb, const Resource& resource, std::string_view name) {
+    std::string call(verb);
+    call.append(" ").append(resource.plural).append("/").append(name);
+    {
+      std::lock_guard lock(mutex_);
+      calls_.push_back(call);
+    }
+    if (before) return before(call);
+    return {};
+  }
+
+  Object Store(const std::string& path, Object object) {
+    object.Set("/metadata/resourceVersion", std::to_string(++version_));
+    objects_[path] = object;
+    return object;
+  }
+
+  mutable std::mutex mutex_;
+  std::map<std::string, Object> objects_;
+  std::vector<std::string> calls_;
+  uint64_t version_ = 100;
+  int uids_ = 0;
+};
+
+}  // namespace raftkv::kube
