@@ -28,7 +28,8 @@ add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wno-mi
 if(RAFTKV_SANITIZE)
   # No -Werror here: what sanitizers insert makes g++ warn of code that is right (memory "maybe
   # uninitialized", "unallocated objects" freed), each version of other places. The plain builds judge.
-  add_compile_options(-fsanitize=${RAFTKV_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_compile_options(-O1 -fsanitize=${RAFTKV_SANITIZE} -fno-omit-frame-pointer
+    -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${RAFTKV_SANITIZE})
 elseif(RAFTKV_WERROR)
   add_compile_options(-Werror)
