@@ -187,7 +187,7 @@ TEST_F(RocksStateTest, RandomOperationsMatchAMap) {
 }
 
 // Tables told apart by the first byte: some grow at their end, others anywhere, and batches mix
-// them. Memtable hints and files cut at tables must not show in any order or range.
+// them. Memtable hints must not show in any order or range.
 TEST_F(RocksStateTest, TablesThatGrowInTheirOwnWaysShareOneOrder) {
   options_.memtable_bytes = 64 << 10;
   Reopen();
