@@ -70,8 +70,7 @@ Status CheckPrecondition(const v1::Precondition& precondition, const RecordHeade
 
 Status TooMuch() {
   return Invalid("one command may change up to " + std::to_string(kMaxCommandChanges) +
-                 " keys and replace up to " + std::to_string(kMaxReplacedBytes >> 20) +
-                 " MiB: use several smaller ones");
+                 " keys: use several smaller ones");
 }
 
 // --- Single keys
@@ -151,15 +150,13 @@ class ChangeList {
   Result<bool> Add(Change change) {
     ASSIGN_OR_RETURN(change.slot, writer_.Find(change.key));
     const bool live = change.slot->header.live();
-    if (live) replaced_bytes_ += change.key.size() + change.slot->value().size();
     if (live || change.put != nullptr) changes_.push_back(std::move(change));
-    return changes_.size() <= kMaxCommandChanges && replaced_bytes_ <= kMaxReplacedBytes;
+    return changes_.size() <= kMaxCommandChanges;
   }
 
   SliceWriter& writer_;
   std::vector<Change> changes_;
   std::set<std::string> deleted_;
-  size_t replaced_bytes_ = 0;
 };
 
 Result<CommandResult> Delete(const v1::DeleteCommand& del, SliceWriter& writer) {
@@ -247,7 +244,7 @@ bool Holds(TxnCommand::Compare::Relation relation, const T& actual, const T& wan
   }
 }
 
-bool Holds(const TxnCommand::Compare& compare, const Slot& slot) {
+Result<bool> Holds(const TxnCommand::Compare& compare, const Slot& slot, SliceWriter& writer) {
   const RecordHeader absent;
   const RecordHeader& header = slot.header.live() ? slot.header : absent;
   switch (compare.target_case()) {
@@ -257,9 +254,13 @@ bool Holds(const TxnCommand::Compare& compare, const Slot& slot) {
       return Holds(compare.relation(), header.create, compare.create_revision());
     case TxnCommand::Compare::kModRevision:
       return Holds(compare.relation(), header.mod.main, compare.mod_revision());
-    default:
-      return Holds<std::string_view>(
-          compare.relation(), header.live() ? slot.value() : std::string_view(), compare.value());
+    default: {
+      std::string_view value;
+      if (header.live()) {
+        ASSIGN_OR_RETURN(value, writer.Value(slot));
+      }
+      return Holds<std::string_view>(compare.relation(), value, compare.value());
+    }
   }
 }
 
@@ -271,9 +272,8 @@ Result<CommandResult> Txn(const TxnCommand& txn, SliceWriter& writer) {
   result.succeeded = true;
   for (const TxnCommand::Compare& compare : txn.compare()) {
     ASSIGN_OR_RETURN(const Slot* slot, writer.Find(compare.key()));
-    if (Holds(compare, *slot)) continue;
-    result.succeeded = false;
-    break;
+    ASSIGN_OR_RETURN(result.succeeded, Holds(compare, *slot, writer));
+    if (!result.succeeded) break;
   }
 
   ChangeList changes(writer);

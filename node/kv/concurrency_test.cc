@@ -2,13 +2,19 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
+#include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
 #include "base/random.h"
+#include "node/kv/format.h"
 #include "node/kv/test_support.h"
+#include "node/storage/memory_state.h"
 
 namespace raftkv::kv {
 namespace {
@@ -83,9 +89,109 @@ TEST_P(ConcurrencyTest, ReadsSeeWholeRevisions) {
   }
 }
 
+// Point reads beside a writer that overwrites, compacts and collects faster than they
+// can go on.
+TEST_P(ConcurrencyTest, AKeyThatIsOverwrittenAndCollectedAllTheTimeIsNeverMissed) {
+  TestMachine machine(GetParam());
+  machine.Do(Put("k", "1"));
+  std::vector<std::jthread> readers;
+  for (int i = 0; i < 3; ++i) {
+    readers.emplace_back([&machine](const std::stop_token& stop) {
+      uint64_t last = 0;
+      while (!stop.stop_requested()) {
+        const auto found = machine->Get("k");
+        ASSERT_TRUE(found) << found.error().message();
+        ASSERT_TRUE(found->has_value());
+        EXPECT_EQ((*found)->value, std::to_string((*found)->version));
+        EXPECT_GE((*found)->version, last);
+        last = (*found)->version;
+      }
+    });
+  }
+  for (uint64_t version = 2; version < 3000; ++version) {
+    machine.DoAll({Put("k", std::to_string(version)), Compact(version + 1)});
+    machine.CollectAll(100);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Stores, ConcurrencyTest,
                          testing::Values(StoreKind::kMemory, StoreKind::kRocks),
                          testing::PrintToStringParamName());
+
+// Calls back before each point read of a value.
+class InterruptedStore final : public storage::StateStore {
+ public:
+  using Value = Result<std::optional<std::string>>;
+
+  std::function<void()> before_value_read;
+
+  Value Get(std::string_view key) const override {
+    if (key.front() == kValueTable && before_value_read) before_value_read();
+    return store_.Get(key);
+  }
+  std::shared_ptr<const storage::StateView> View() const override { return store_.View(); }
+  std::unique_ptr<storage::StateBatch> NewBatch() const override { return store_.NewBatch(); }
+  Status Write(storage::StateBatch& batch) override { return store_.Write(batch); }
+  Value FlushedGet(std::string_view key) const override { return store_.FlushedGet(key); }
+  Status Flush() override { return store_.Flush(); }
+  Status Checkpoint(const std::string& dir) override { return store_.Checkpoint(dir); }
+  Status Replace(const std::string& dir) override { return store_.Replace(dir); }
+  storage::StateStats stats() const override { return store_.stats(); }
+
+ private:
+  storage::MemoryState store_;
+};
+
+// A read of the newest version looks up its header, then its value. In between the version may be
+// overwritten, compacted and collected, each time anew.
+class ReadRaceTest : public testing::Test {
+ protected:
+  void Apply(const v1::Command& command) {
+    const uint64_t next = machine_->applied().index.value + 1;
+    const std::vector<raft::Entry> entries = {CommandEntry(next, command)};
+    ASSERT_TRUE(machine_->Apply(entries).value().at(0).command->status.ok());
+  }
+  void CompactAndCollect() {
+    Apply(Compact(machine_->applied().revision));
+    while (machine_->CollectGarbage(1).value()) {
+    }
+  }
+
+  InterruptedStore store_;
+  std::unique_ptr<StateMachine> machine_ = StateMachine::Open(&store_).value();
+};
+
+TEST_F(ReadRaceTest, AVersionCollectedBeforeItsValueIsReadIsNotDamage) {
+  Apply(Put("k", "1"));
+  int writes = 1;
+  store_.before_value_read = [&] {
+    Apply(Put("k", std::to_string(++writes)));
+    CompactAndCollect();
+  };
+  for (int read = 1; read <= 3; ++read) {
+    const auto found = machine_->Get("k");
+    ASSERT_TRUE(found) << found.error().message();
+    ASSERT_TRUE(found->has_value());
+    EXPECT_EQ((*found)->value, std::to_string(writes));
+    EXPECT_EQ((*found)->version, static_cast<uint64_t>(writes));
+    EXPECT_EQ(writes, read + 1);
+  }
+}
+
+TEST_F(ReadRaceTest, AKeyDeletedBeforeItsValueIsReadIsGone) {
+  Apply(Put("k", "1"));
+  store_.before_value_read = [&] {
+    Apply(Delete("k"));
+    CompactAndCollect();
+  };
+  EXPECT_EQ(machine_->Get("k").value(), std::nullopt);
+}
+
+TEST_F(ReadRaceTest, AVersionOverwrittenButNotCollectedIsStillRead) {
+  Apply(Put("k", "1"));
+  store_.before_value_read = [&] { Apply(Put("k", "2")); };
+  EXPECT_EQ(machine_->Get("k").value()->value, "1");
+}
 
 }  // namespace
 }  // namespace raftkv::kv

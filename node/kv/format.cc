@@ -78,6 +78,12 @@ class Parser {
   bool ok_ = true;
 };
 
+void AppendByRevision(char table, Revision revision, std::string* out) {
+  out->push_back(table);
+  AppendBig(revision.main, out);
+  AppendBig(revision.sub, out);
+}
+
 bool KnownKind(RecordKind kind) {
   return kind == RecordKind::kValue || kind == RecordKind::kTombstone;
 }
@@ -93,33 +99,30 @@ Status Unreadable(std::string_view what) {
                     "again under a new id");
 }
 
-void AppendRecord(const RecordHeader& header, std::string_view value, std::string* out) {
+void AppendHeader(const RecordHeader& header, std::string* out) {
   out->push_back(static_cast<char>(header.kind));
   AppendVarint(header.mod.main, out);
   AppendVarint(header.mod.sub, out);
   if (header.kind == RecordKind::kTombstone) return;
   AppendVarint(header.mod.main - header.create, out);
   AppendVarint(header.version, out);
-  out->append(value);
 }
 
-std::optional<Record> ParseRecord(std::string_view bytes) {
+std::optional<RecordHeader> ParseHeader(std::string_view bytes) {
   Parser parser(bytes);
-  Record record;
-  RecordHeader& header = record.header;
+  RecordHeader header;
   header.kind = static_cast<RecordKind>(parser.Byte());
   header.mod.main = parser.Varint();
   header.mod.sub = parser.Varint32();
   if (!parser.ok() || !KnownKind(header.kind)) return std::nullopt;
   if (header.kind == RecordKind::kTombstone) {
-    return parser.Finished() ? std::optional(record) : std::nullopt;
+    return parser.Finished() ? std::optional(header) : std::nullopt;
   }
   const uint64_t age = parser.Varint();
   header.version = parser.Varint();
-  if (!parser.ok() || age > header.mod.main) return std::nullopt;
+  if (!parser.Finished() || age > header.mod.main) return std::nullopt;
   header.create = header.mod.main - age;
-  record.value = parser.rest();
-  return record;
+  return header;
 }
 
 void AppendRow(const Row& row, std::string* out) {
@@ -146,9 +149,11 @@ void AppendCurrentKey(std::string_view key, std::string* out) {
 }
 
 void AppendRevisionKey(Revision revision, std::string* out) {
-  out->push_back(kRevisionTable);
-  AppendBig(revision.main, out);
-  AppendBig(revision.sub, out);
+  AppendByRevision(kRevisionTable, revision, out);
+}
+
+void AppendValueKey(Revision revision, std::string* out) {
+  AppendByRevision(kValueTable, revision, out);
 }
 
 std::optional<Revision> ParseRevisionKey(std::string_view bytes) {

@@ -1,8 +1,9 @@
 // How the state machine lays its tables into the StateStore (docs/design/state-machine.md).
 //
-//   c <key>                          -> record   the newest version of each key, or its tombstone
-//   h <escaped key> <~main> <~sub>   -> record   older versions, newest first
+//   c <key>                          -> header   the newest version of each key, or its tombstone
+//   h <escaped key> <~main> <~sub>   -> header   older versions, newest first
 //   r <main> <sub>                   -> row      which key a revision changed
+//   v <main> <sub>                   -> value    that a revision put
 //   m f | a | c | g                  -> format, Meta, ClusterState, GcProgress
 //
 // Integers in keys are big-endian; in values LEB128 varints or big-endian. Append* functions add to
@@ -22,12 +23,13 @@
 
 namespace raftkv::kv {
 
-inline constexpr uint32_t kStateFormat = 1;
+inline constexpr uint32_t kStateFormat = 2;
 
 inline constexpr char kCurrentTable = 'c';
 inline constexpr char kHistoryTable = 'h';
 inline constexpr char kMetaTable = 'm';
 inline constexpr char kRevisionTable = 'r';
+inline constexpr char kValueTable = 'v';
 
 inline constexpr std::string_view kFormatKey = "mf";
 inline constexpr std::string_view kMetaKey = "ma";
@@ -60,13 +62,8 @@ struct RecordHeader {
   bool operator==(const RecordHeader&) const = default;
 };
 
-struct Record {
-  RecordHeader header;
-  std::string_view value;  // points into the parsed bytes, up to their end
-};
-
-void AppendRecord(const RecordHeader& header, std::string_view value, std::string* out);
-std::optional<Record> ParseRecord(std::string_view bytes);
+void AppendHeader(const RecordHeader& header, std::string* out);
+std::optional<RecordHeader> ParseHeader(std::string_view bytes);
 
 // A change in the revision table.
 struct Row {
@@ -83,6 +80,8 @@ std::optional<Row> ParseRow(std::string_view bytes);
 void AppendCurrentKey(std::string_view key, std::string* out);
 void AppendRevisionKey(Revision revision, std::string* out);
 std::optional<Revision> ParseRevisionKey(std::string_view bytes);
+// Of the value that was put at `revision`.
+void AppendValueKey(Revision revision, std::string* out);
 
 // The history of a key: all its rows start with this, and no other key's do.
 void AppendHistoryPrefix(std::string_view key, std::string* out);

@@ -13,6 +13,7 @@ class Collector {
   Status Collect(Revision revision, const Row& row) {
     if (row.previous != Revision()) {
       DeleteHistory(row.key, row.previous);
+      DeleteValue(row.previous);
       --meta_.stored_versions;
     }
     if (revision.main < meta_.compact_revision) {
@@ -41,14 +42,20 @@ class Collector {
     batch_.Delete(history_key);
   }
 
+  void DeleteValue(Revision revision) {
+    std::string value_key;
+    AppendValueKey(revision, &value_key);
+    batch_.Delete(value_key);
+  }
+
   // It is the key's current record, or in the history if the key was made anew.
   Status DropTombstone(Revision revision, std::string_view key) {
     std::string current_key;
     AppendCurrentKey(key, &current_key);
     ASSIGN_OR_RETURN_STATUS(const auto current, store_.Get(current_key));
-    const auto record = current ? ParseRecord(*current) : std::nullopt;
-    if (!record) return Unreadable("a deleted key's record");
-    if (record->header.mod == revision) {
+    const auto header = current ? ParseHeader(*current) : std::nullopt;
+    if (!header) return Unreadable("a deleted key's record");
+    if (header->mod == revision) {
       batch_.Delete(current_key);
     } else {
       DeleteHistory(key, revision);

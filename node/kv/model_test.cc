@@ -194,6 +194,7 @@ class Follower {
     EXPECT_EQ(machine_->stored_versions(), model.reachable_versions());
     EXPECT_EQ(Rows(kCurrentTable) + Rows(kHistoryTable), model.reachable_versions());
     EXPECT_EQ(Rows(kRevisionTable), model.reachable_rows());
+    EXPECT_EQ(Rows(kValueTable), model.reachable_values());
   }
 
   StateHash hash() { return machine_->Hash().value(); }

@@ -24,14 +24,29 @@ Status CheckRevision(uint64_t revision, const Meta& meta) {
   return Status::Ok();
 }
 
+Result<RecordHeader> ToHeader(std::string_view bytes) {
+  const auto header = ParseHeader(bytes);
+  if (!header) return Error(Unreadable("a record"));
+  return *header;
+}
+
+// Of a live version that the view shows.
+Result<std::string> ReadValue(const StateView& view, Revision revision) {
+  std::string value_key;
+  AppendValueKey(revision, &value_key);
+  ASSIGN_OR_RETURN(auto value, view.Get(value_key));
+  if (!value) return Error(Unreadable("a value"));
+  return *std::move(value);
+}
+
 // The older versions of keys.
 class HistoryReader {
  public:
   explicit HistoryReader(const StateView& view) : view_(view) {}
 
-  // The bytes of the key's newest record not newer than `revision`, which is older than the current
-  // one; empty if there is none. Valid until the next call.
-  Result<std::string_view> Find(std::string_view key, uint64_t revision) {
+  // The key's newest version not newer than `revision`, which is older than the current one; none:
+  // a header of kind kNone.
+  Result<RecordHeader> Find(std::string_view key, uint64_t revision) {
     if (!it_) {
       it_ = view_.NewIterator(std::string(1, kHistoryTable), TableEnd(kHistoryTable));
     }
@@ -41,8 +56,8 @@ class HistoryReader {
     RETURN_UNEXPECTED_IF_ERROR(it_->status());
     const std::string_view prefix = std::string_view(seek_).substr(
         0, seek_.size() - sizeof(Revision::main) - sizeof(Revision::sub));
-    if (!it_->Valid() || !it_->key().starts_with(prefix)) return std::string_view();
-    return it_->value();
+    if (!it_->Valid() || !it_->key().starts_with(prefix)) return RecordHeader();
+    return ToHeader(it_->value());
   }
 
  private:
@@ -91,29 +106,33 @@ class RangeReader {
 
  private:
   Status Visit(std::string_view key, std::string_view current) {
-    auto record = ParseRecord(current);
-    if (record && record->header.mod.main > result_.revision) {
-      ASSIGN_OR_RETURN_STATUS(const std::string_view older, history_.Find(key, result_.revision));
-      if (older.empty()) return Status::Ok();
-      record = ParseRecord(older);
+    ASSIGN_OR_RETURN_STATUS(RecordHeader header, ToHeader(current));
+    if (header.mod.main > result_.revision) {
+      ASSIGN_OR_RETURN_STATUS(header, history_.Find(key, result_.revision));
     }
-    if (!record) return Unreadable("a record");
-    if (record->header.live()) Add(key, *record);
-    return Status::Ok();
+    return header.live() ? Add(key, header) : Status::Ok();
   }
 
-  void Add(std::string_view key, const Record& record) {
+  Status Add(std::string_view key, const RecordHeader& header) {
     if (request_.count_only) {
       ++result_.count;
-      return;
+      return Status::Ok();
     }
-    const std::string_view value = request_.keys_only ? std::string_view() : record.value;
-    bytes_ += key.size() + value.size();
-    if (!result_.items.empty() && (result_.items.size() >= limit_ || bytes_ > request_.max_bytes)) {
+    if (result_.items.size() >= limit_) {
       result_.more = true;
-      return;
+      return Status::Ok();
     }
-    result_.items.push_back(MakeKeyValue(key, record.header, std::string(value)));
+    std::string value;
+    if (!request_.keys_only) {
+      ASSIGN_OR_RETURN_STATUS(value, ReadValue(view_, header.mod));
+    }
+    bytes_ += key.size() + value.size();
+    if (!result_.items.empty() && bytes_ > request_.max_bytes) {
+      result_.more = true;
+      return Status::Ok();
+    }
+    result_.items.push_back(MakeKeyValue(key, header, std::move(value)));
+    return Status::Ok();
   }
 
   const StateView& view_;
@@ -150,16 +169,21 @@ class Hasher {
 // Adds what reads at revisions from compact_revision on can see of a version that ended at `end`
 // (0: it did not). A tombstone not newer than compact_revision reads like nothing, collected or
 // not.
-void AddVersion(const Record& record, uint64_t end, uint64_t compact_revision, Hasher* hasher) {
-  const RecordHeader& header = record.header;
-  if (end != 0 && end <= compact_revision) return;
-  if (!header.live() && header.mod.main <= compact_revision) return;
+Status AddVersion(const StateView& view, const RecordHeader& header, uint64_t end,
+                  uint64_t compact_revision, Hasher* hasher) {
+  if (end != 0 && end <= compact_revision) return Status::Ok();
+  if (!header.live() && header.mod.main <= compact_revision) return Status::Ok();
   hasher->Add(static_cast<uint64_t>(header.kind));
   hasher->Add(header.mod.main);
   hasher->Add(header.mod.sub);
   hasher->Add(header.create);
   hasher->Add(header.version);
-  hasher->Add(record.value);
+  std::string value;
+  if (header.live()) {
+    ASSIGN_OR_RETURN_STATUS(value, ReadValue(view, header.mod));
+  }
+  hasher->Add(value);
+  return Status::Ok();
 }
 
 Status HashTables(const StateView& view, uint64_t compact_revision, Hasher* hasher) {
@@ -169,18 +193,16 @@ Status HashTables(const StateView& view, uint64_t compact_revision, Hasher* hash
   // Both tables are in the order of the keys, and a key with history has a current record.
   history->SeekToFirst();
   for (current->SeekToFirst(); current->Valid(); current->Next()) {
-    const auto record = ParseRecord(current->value());
-    if (!record) return Unreadable("a record");
+    ASSIGN_OR_RETURN_STATUS(const RecordHeader newest, ToHeader(current->value()));
     Hasher versions;
-    AddVersion(*record, 0, compact_revision, &versions);
-    uint64_t end = record->header.mod.main;
+    RETURN_IF_ERROR(AddVersion(view, newest, 0, compact_revision, &versions));
+    uint64_t end = newest.mod.main;
     prefix.clear();
     AppendHistoryPrefix(current->key().substr(1), &prefix);
     for (; history->Valid() && history->key().starts_with(prefix); history->Next()) {
-      const auto older = ParseRecord(history->value());
-      if (!older) return Unreadable("a record");
-      AddVersion(*older, end, compact_revision, &versions);
-      end = older->header.mod.main;
+      ASSIGN_OR_RETURN_STATUS(const RecordHeader older, ToHeader(history->value()));
+      RETURN_IF_ERROR(AddVersion(view, older, end, compact_revision, &versions));
+      end = older.mod.main;
     }
     if (versions.value() == Hasher().value()) continue;
     hasher->Add(current->key());
@@ -201,30 +223,37 @@ Result<Meta> ReadMeta(const StateView& view) {
   return *meta;
 }
 
-Result<std::optional<KeyValue>> ToKeyValue(std::string_view key, std::string&& bytes) {
-  const auto record = ParseRecord(bytes);
-  if (!record) return Error(Unreadable("a record"));
-  if (!record->header.live()) return std::nullopt;
-  // The value stays in the string that the store returned.
-  bytes.erase(0, bytes.size() - record->value.size());
-  return MakeKeyValue(key, record->header, std::move(bytes));
+Result<std::optional<KeyValue>> GetNewest(const storage::StateStore& store, std::string_view key) {
+  std::string stored_key;
+  AppendCurrentKey(key, &stored_key);
+  ASSIGN_OR_RETURN(const auto bytes, store.Get(stored_key));
+  if (!bytes) return std::nullopt;
+  ASSIGN_OR_RETURN(const RecordHeader header, ToHeader(*bytes));
+  if (!header.live()) return std::nullopt;
+  stored_key.clear();
+  AppendValueKey(header.mod, &stored_key);
+  ASSIGN_OR_RETURN(auto value, store.Get(stored_key));
+  if (value) return MakeKeyValue(key, header, *std::move(value));
+  // The version was overwritten and collected between the two reads. In a view it cannot be.
+  return GetAt(*store.View(), key, 0);
 }
 
 Result<std::optional<KeyValue>> GetAt(const StateView& view, std::string_view key,
                                       uint64_t revision) {
   ASSIGN_OR_RETURN(const Meta meta, ReadMeta(view));
+  if (revision == 0) revision = meta.revision;
   RETURN_UNEXPECTED_IF_ERROR(CheckRevision(revision, meta));
   std::string current_key;
   AppendCurrentKey(key, &current_key);
-  ASSIGN_OR_RETURN(auto bytes, view.Get(current_key));
+  ASSIGN_OR_RETURN(const auto bytes, view.Get(current_key));
   if (!bytes) return std::nullopt;
-  const auto record = ParseRecord(*bytes);
-  if (!record) return Error(Unreadable("a record"));
-  if (record->header.mod.main <= revision) return ToKeyValue(key, *std::move(bytes));
-  HistoryReader history(view);
-  ASSIGN_OR_RETURN(const std::string_view older, history.Find(key, revision));
-  if (older.empty()) return std::nullopt;
-  return ToKeyValue(key, std::string(older));
+  ASSIGN_OR_RETURN(RecordHeader header, ToHeader(*bytes));
+  if (header.mod.main > revision) {
+    ASSIGN_OR_RETURN(header, HistoryReader(view).Find(key, revision));
+  }
+  if (!header.live()) return std::nullopt;
+  ASSIGN_OR_RETURN(std::string value, ReadValue(view, header.mod));
+  return MakeKeyValue(key, header, std::move(value));
 }
 
 Result<RangeResult> ReadRange(const StateView& view, const RangeRequest& request) {

@@ -1,4 +1,4 @@
-// Reads of the versions that a view of the state shows.
+// Reads of the newest version of a key, and of whatever a view of the state shows.
 //
 // Thread-safety: pure functions; a view may be read from any thread.
 #pragma once
@@ -17,10 +17,10 @@ namespace raftkv::kv {
 // The counters that belong to the view; those of an empty store if there are none.
 Result<Meta> ReadMeta(const storage::StateView& view);
 
-// A stored record as a key's newest version; nullopt for a tombstone.
-Result<std::optional<KeyValue>> ToKeyValue(std::string_view key, std::string&& record);
+// The key's newest version; without a view, unless the version goes while it is read.
+Result<std::optional<KeyValue>> GetNewest(const storage::StateStore& store, std::string_view key);
 
-// As StateMachine's, for a revision that is not 0.
+// As StateMachine's.
 Result<std::optional<KeyValue>> GetAt(const storage::StateView& view, std::string_view key,
                                       uint64_t revision);
 Result<RangeResult> ReadRange(const storage::StateView& view, const RangeRequest& request);

@@ -163,7 +163,8 @@ std::vector<KeyValue> ReferenceModel::Range(std::string_view start, std::string_
   return items;
 }
 
-uint64_t ReferenceModel::reachable_versions() const {
+template <typename Counted>
+uint64_t ReferenceModel::CountReachable(Counted counted) const {
   uint64_t count = 0;
   for (const auto& [key, versions] : keys_) {
     for (size_t i = 0; i < versions.size(); ++i) {
@@ -171,10 +172,18 @@ uint64_t ReferenceModel::reachable_versions() const {
           i + 1 < versions.size() && versions[i + 1].item.mod_revision <= compact_revision_;
       const bool old_tombstone =
           !versions[i].live && versions[i].item.mod_revision < compact_revision_;
-      if (!ended && !old_tombstone) ++count;
+      if (!ended && !old_tombstone && counted(versions[i])) ++count;
     }
   }
   return count;
+}
+
+uint64_t ReferenceModel::reachable_versions() const {
+  return CountReachable([](const Version&) { return true; });
+}
+
+uint64_t ReferenceModel::reachable_values() const {
+  return CountReachable([](const Version& version) { return version.live; });
 }
 
 uint64_t ReferenceModel::reachable_rows() const {

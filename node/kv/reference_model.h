@@ -29,6 +29,7 @@ class ReferenceModel {
   // What complete garbage collection leaves.
   uint64_t reachable_versions() const;
   uint64_t reachable_rows() const;
+  uint64_t reachable_values() const;
 
  private:
   struct Version {
@@ -36,6 +37,8 @@ class ReferenceModel {
     KeyValue item;  // mod_revision is set for tombstones too
   };
 
+  template <typename Counted>
+  uint64_t CountReachable(Counted counted) const;
   const KeyValue* Newest(const std::string& key) const;
   void Put(const std::string& key, const std::string& value);
   uint64_t Delete(const v1::DeleteCommand& del);

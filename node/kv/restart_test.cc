@@ -112,10 +112,12 @@ TEST(RestartTest, UnknownFormatsAreRefused) {
   ASSERT_FALSE(machine);
   EXPECT_EQ(machine.error().code(), Code::kFailedPrecondition);
   EXPECT_THAT(machine.error().message(), HasSubstr("format 9"));
+  store.Install({{"mf", std::string("\0\0\0\x01", 4)}});  // records with values in them
+  EXPECT_THAT(StateMachine::Open(&store).error().message(), HasSubstr("format 1"));
   store.Install({{"other", "data"}});
   EXPECT_EQ(StateMachine::Open(&store).error().code(), Code::kCorruption);
   for (const char* key : {"mf", "ma", "mc", "mg"}) {
-    store.Install({{"mf", std::string("\0\0\0\x01", 4)}});
+    store.Install({{"mf", std::string("\0\0\0\x02", 4)}});
     auto contents = store.Dump();
     contents[key] = "\xff";
     store.Install(contents);
@@ -151,6 +153,30 @@ TEST(RestartTest, DamagedRecordsAreReported) {
   EXPECT_EQ(machine->Hash().error().code(), Code::kCorruption);
   const std::vector<raft::Entry> entries = {CommandEntry(3, Put("a", "3"))};
   EXPECT_EQ(machine->Apply(entries).error().code(), Code::kCorruption);
+}
+
+TEST(RestartTest, MissingValuesAreReported) {
+  TestMachine machine;
+  machine.DoAll({Put("a", "1"), Put("a", "2")});
+  auto* store = static_cast<storage::MemoryState*>(machine.store());
+  auto contents = store->Dump();
+  ASSERT_EQ(std::erase_if(contents, [](const auto& item) { return item.first[0] == 'v'; }), 2u);
+  store->Install(contents);
+  EXPECT_EQ(machine->Get("a").error().code(), Code::kCorruption);
+  EXPECT_EQ(machine->Get("a", 2).error().code(), Code::kCorruption);
+  EXPECT_EQ(machine->Range({}).error().code(), Code::kCorruption);
+  EXPECT_EQ(machine->Hash().error().code(), Code::kCorruption);
+  v1::Command txn = Put("", "");
+  auto* compare = txn.mutable_txn()->add_compare();
+  compare->set_key("a");
+  compare->set_value("2");
+  const std::vector<raft::Entry> entries = {CommandEntry(3, txn)};
+  EXPECT_EQ(machine->Apply(entries).error().code(), Code::kCorruption);
+  // What needs no value works, and what needs none but its own.
+  EXPECT_EQ(machine->Range({.keys_only = true}).value().items.size(), 1u);
+  EXPECT_EQ(machine->Range({.count_only = true}).value().count, 1u);
+  machine.Do(Put("a", "3"));
+  EXPECT_EQ(machine.Value("a"), "3");
 }
 
 TEST(HashTest, DiffersWhenAnythingVisibleDiffers) {

@@ -14,12 +14,6 @@ bool InRange(std::string_view key, std::string_view start, std::string_view end)
 
 }  // namespace
 
-std::string_view SliceWriter::Slot::value() const {
-  const auto parsed = ParseRecord(record);
-  CHECK(parsed && parsed->header.live());
-  return parsed->value;
-}
-
 SliceWriter::SliceWriter(storage::StateStore* store, const Meta& meta)
     : store_(store), batch_(store->NewBatch()), meta_(meta) {}
 
@@ -31,57 +25,72 @@ Result<SliceWriter::Slot*> SliceWriter::Find(std::string_view key) {
   ASSIGN_OR_RETURN(auto stored, store_->Get(current_key_));
   Slot slot;
   if (stored) {
-    const auto record = ParseRecord(*stored);
-    if (!record) return Error(Unreadable("a record"));
-    slot.header = record->header;
-    slot.record = *std::move(stored);
+    const auto header = ParseHeader(*stored);
+    if (!header) return Error(Unreadable("a record"));
+    slot.header = *header;
   }
-  slot_bytes_ += current_key_.size() + slot.record.size() + sizeof(Slot);
-  return &slots_.emplace(current_key_, std::move(slot)).first->second;
+  slot_bytes_ += current_key_.size() + sizeof(Slot);
+  return &slots_.emplace(current_key_, slot).first->second;
+}
+
+Result<std::string_view> SliceWriter::Value(const Slot& slot) {
+  CHECK(slot.header.live());
+  if (slot.put_here) return std::string_view(values_).substr(slot.value_at, slot.value_size);
+  other_key_.clear();
+  AppendValueKey(slot.header.mod, &other_key_);
+  ASSIGN_OR_RETURN(auto stored, store_->Get(other_key_));
+  if (!stored) return Error(Unreadable("a value"));
+  value_ = *std::move(stored);
+  return std::string_view(value_);
 }
 
 void SliceWriter::Put(Slot* slot, std::string_view key, std::string_view value) {
   const uint64_t revision = next_revision();
   const bool live = slot->header.live();
+  other_key_.clear();
+  AppendValueKey({revision, sub_}, &other_key_);
+  batch_->Put(other_key_, value);
   Change(slot, key,
          {.kind = RecordKind::kValue,
           .mod = {revision, sub_},
           .create = live ? slot->header.create : revision,
-          .version = live ? slot->header.version + 1 : 1},
-         value);
+          .version = live ? slot->header.version + 1 : 1});
+  slot->value_at = values_.size();
+  slot->value_size = value.size();
+  slot->put_here = true;
+  values_.append(value);
   if (!live) ++meta_.live_keys;
 }
 
 void SliceWriter::Delete(Slot* slot, std::string_view key) {
   CHECK(slot->header.live());
-  Change(slot, key, {.kind = RecordKind::kTombstone, .mod = {next_revision(), sub_}}, {});
+  Change(slot, key, {.kind = RecordKind::kTombstone, .mod = {next_revision(), sub_}});
   --meta_.live_keys;
 }
 
-void SliceWriter::Change(Slot* slot, std::string_view key, const RecordHeader& header,
-                         std::string_view value) {
+void SliceWriter::Change(Slot* slot, std::string_view key, const RecordHeader& header) {
   if (slot->header.exists()) {
     other_key_.clear();
     AppendHistoryKey(key, slot->header.mod, &other_key_);
-    batch_->Put(other_key_, slot->record);
+    bytes_.clear();
+    AppendHeader(slot->header, &bytes_);
+    batch_->Put(other_key_, bytes_);
   }
-  row_.clear();
+  bytes_.clear();
   AppendRow({.kind = header.kind,
              .previous = slot->header.live() ? slot->header.mod : Revision(),
              .key = key},
-            &row_);
+            &bytes_);
   other_key_.clear();
   AppendRevisionKey(header.mod, &other_key_);
-  batch_->Put(other_key_, row_);
+  batch_->Put(other_key_, bytes_);
 
-  slot_bytes_ -= slot->record.size();
   slot->header = header;
-  slot->record.clear();
-  AppendRecord(header, value, &slot->record);
-  slot_bytes_ += slot->record.size();
+  bytes_.clear();
+  AppendHeader(header, &bytes_);
   current_key_.clear();
   AppendCurrentKey(key, &current_key_);
-  batch_->Put(current_key_, slot->record);
+  batch_->Put(current_key_, bytes_);
 
   ++meta_.stored_versions;
   ++sub_;
@@ -112,9 +121,9 @@ Result<std::vector<std::string>> SliceWriter::LiveKeys(std::string_view start, s
   const auto it = view->NewIterator(lower, upper);
   for (it->SeekToFirst(); it->Valid() && keys.size() <= max_keys; it->Next()) {
     if (slots_.contains(it->key())) continue;
-    const auto record = ParseRecord(it->value());
-    if (!record) return Error(Unreadable("a record"));
-    if (record->header.live()) keys.emplace_back(it->key().substr(1));
+    const auto header = ParseHeader(it->value());
+    if (!header) return Error(Unreadable("a record"));
+    if (header->live()) keys.emplace_back(it->key().substr(1));
   }
   RETURN_UNEXPECTED_IF_ERROR(it->status());
   std::ranges::sort(keys);

@@ -23,9 +23,10 @@ class SliceWriter {
   // The newest version of a key. Stays where it is while the writer lives.
   struct Slot {
     RecordHeader header;
-    std::string record;  // the stored bytes; empty if there are none
-    // Of a live key.
-    std::string_view value() const;
+    // In values_, if this batch has put it.
+    size_t value_at = 0;
+    size_t value_size = 0;
+    bool put_here = false;
   };
 
   // `store` must outlive the writer, and nobody else writes to it meanwhile.
@@ -38,6 +39,8 @@ class SliceWriter {
 
   // Never null; a slot without a live record for a key that does not exist.
   Result<Slot*> Find(std::string_view key);
+  // Of a live key; valid until the next call.
+  Result<std::string_view> Value(const Slot& slot);
   // Changes of the command in progress. `slot` is the key's, from Find.
   void Put(Slot* slot, std::string_view key, std::string_view value);
   void Delete(Slot* slot, std::string_view key);  // of a live key
@@ -52,7 +55,7 @@ class SliceWriter {
   void PutMeta(std::string_view key, std::string_view value) { batch_->Put(key, value); }
 
   // Roughly what the batch and the remembered keys take.
-  size_t memory_bytes() const { return batch_->bytes() + slot_bytes_; }
+  size_t memory_bytes() const { return batch_->bytes() + slot_bytes_ + values_.size(); }
   // Writes everything, with meta(), in one step. The last call.
   Status Commit();
 
@@ -62,8 +65,8 @@ class SliceWriter {
     size_t operator()(std::string_view key) const { return std::hash<std::string_view>{}(key); }
   };
 
-  // Moves the slot's record into the history and puts another in its place.
-  void Change(Slot* slot, std::string_view key, const RecordHeader& header, std::string_view value);
+  // Moves the slot's header into the history and puts another in its place.
+  void Change(Slot* slot, std::string_view key, const RecordHeader& header);
 
   storage::StateStore* const store_;
   std::unique_ptr<storage::StateBatch> batch_;
@@ -72,9 +75,11 @@ class SliceWriter {
   // By the key in the `c` table, so that one string serves for the lookup here and there.
   std::unordered_map<std::string, Slot, KeyHash, std::equal_to<>> slots_;
   size_t slot_bytes_ = 0;
+  std::string values_;       // put by this batch, which cannot be asked for them
   std::string current_key_;  // scratch
   std::string other_key_;
-  std::string row_;
+  std::string bytes_;
+  std::string value_;
 };
 
 }  // namespace raftkv::kv

@@ -295,12 +295,7 @@ Result<raft::Index> StateMachineImpl::FlushedIndex() const {
 
 Result<std::optional<KeyValue>> StateMachineImpl::Get(std::string_view key,
                                                       uint64_t revision) const {
-  if (revision != 0) return GetAt(*store_->View(), key, revision);
-  std::string current_key;
-  AppendCurrentKey(key, &current_key);
-  ASSIGN_OR_RETURN(auto bytes, store_->Get(current_key));
-  if (!bytes) return std::nullopt;
-  return ToKeyValue(key, *std::move(bytes));
+  return revision == 0 ? GetNewest(*store_, key) : GetAt(*store_->View(), key, revision);
 }
 
 }  // namespace

@@ -32,8 +32,7 @@ inline constexpr uint32_t kCommandVersion = 1;  // highest Command.version this 
 inline constexpr size_t kMaxKeyBytes = 4096;
 inline constexpr size_t kMaxValueBytes = 16 << 20;  // the API's own limit is lower and configurable
 inline constexpr size_t kMaxTxnOps = 128;           // of each list of a transaction
-inline constexpr size_t kMaxCommandChanges = 10'000;   // keys that one command may change
-inline constexpr size_t kMaxReplacedBytes = 64 << 20;  // of keys and values that it may replace
+inline constexpr size_t kMaxCommandChanges = 10'000;  // keys that one command may change
 inline constexpr int kMaxInvitations = 64;
 inline constexpr size_t kMaxNameBytes = 256;  // of members' names and addresses
 

@@ -167,11 +167,6 @@ TEST(StateMachineTest, OneCommandCannotChangeWithoutLimit) {
   // The limit counts alike whether the slice's own changes are written yet or not.
   const auto results = machine.DoAll({Delete("0"), DeleteRange("", std::string_view("\0", 1))});
   EXPECT_EQ(results[1].deleted, kMaxCommandChanges);
-
-  const std::string large(kMaxValueBytes, 'v');
-  for (const char* key : {"a", "b", "c", "d"}) machine.Do(Put(key, large));
-  EXPECT_EQ(machine.Do(DeleteRange("a", "z")).status.code(), Code::kInvalidArgument);
-  EXPECT_EQ(machine.Do(DeleteRange("a", "d")).deleted, 3u);
 }
 
 TEST(StateMachineTest, ReadsAtRevisions) {

@@ -90,6 +90,30 @@ TEST(TxnTest, ComparesDecide) {
   }));
 }
 
+// Values of the slice's own puts are not stored yet.
+TEST(TxnTest, ValuesCompareWithinTheirSliceToo) {
+  TestMachine machine;
+  const auto is = [](std::string_view key, std::string_view value) {
+    v1::Command txn = NewTxn();
+    Compare(&txn, key, v1::TxnCommand::Compare::EQUAL)->set_value(std::string(value));
+    return txn;
+  };
+  machine.DoAll({Put("stored", "s"), Put("again", "old"), Put("gone", "g")});
+  v1::Command two = NewTxn();
+  ThenPut(&two, "x", "one");
+  ThenPut(&two, "y", "");
+  const auto results =
+      machine.DoAll({Put("a", "first"), Put("again", "new"), two, Delete("gone"), is("a", "first"),
+                     is("again", "new"), is("again", "old"), is("x", "one"), is("y", ""),
+                     is("stored", "s"), is("gone", ""), Put("gone", "back"), is("gone", "back"),
+                     Put("a", "second"), is("a", "second"), is("a", "first")});
+  std::vector<bool> succeeded;
+  for (size_t i = 4; i < results.size(); ++i) {
+    if (i != 11 && i != 13) succeeded.push_back(results[i].succeeded);
+  }
+  EXPECT_THAT(succeeded, ElementsAre(true, true, false, true, true, true, true, true, true, false));
+}
+
 TEST(TxnTest, FailureListRunsWhenAComparisonFails) {
   TestMachine machine;
   v1::Command txn = NewTxn();

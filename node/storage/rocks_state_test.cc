@@ -186,6 +186,59 @@ TEST_F(RocksStateTest, RandomOperationsMatchAMap) {
   }
 }
 
+// Tables told apart by the first byte: some grow at their end, others anywhere, and batches mix
+// them. Memtable hints must not show in any order or range.
+TEST_F(RocksStateTest, TablesThatGrowInTheirOwnWaysShareOneOrder) {
+  options_.memtable_bytes = 64 << 10;
+  Reopen();
+  SeededRandom random(6);
+  std::map<std::string, std::string> expected;
+  const auto numbered = [](char table, uint64_t number) {
+    const std::string digits = std::to_string(number);
+    return table + std::string(8 - digits.size(), '0') + digits;
+  };
+  const auto check_range = [&](const std::string& lower, const std::string& upper) {
+    const auto it = store_->View()->NewIterator(lower, upper);
+    auto next = expected.lower_bound(lower);
+    const auto end = expected.lower_bound(upper);
+    for (it->SeekToFirst(); it->Valid(); it->Next(), ++next) {
+      ASSERT_NE(next, end);
+      ASSERT_EQ(it->key(), next->first);
+      ASSERT_EQ(it->value(), next->second);
+    }
+    ASSERT_OK(it->status());
+    ASSERT_EQ(next, end);
+    for (it->SeekToLast(); it->Valid(); it->Prev()) ASSERT_EQ(it->key(), (--next)->first);
+    ASSERT_EQ(next, expected.lower_bound(lower));
+  };
+  for (uint64_t i = 0; i < 6000;) {
+    const auto batch = store_->NewBatch();
+    for (const uint64_t end = i + 1 + random.Uniform(50); i < end; ++i) {
+      for (const std::string& key :
+           {numbered('v', i), numbered('c', random.Uniform(500)), numbered('r', i),
+            numbered('h', random.Uniform(1u << 20)), std::string("m")}) {
+        const std::string value = std::to_string(i) + std::string(random.Uniform(60), 'x');
+        batch->Put(key, value);
+        expected[key] = value;
+      }
+      if (random.Uniform(2) == 0) {  // also of what is not there
+        const std::string gone = numbered("crv"[random.Uniform(3)], random.Uniform(i + 1));
+        batch->Delete(gone);
+        expected.erase(gone);
+      }
+    }
+    ASSERT_OK(store_->Write(*batch));
+    const std::string a = numbered("chmrv"[random.Uniform(5)], random.Uniform(6000));
+    const std::string b = numbered("chmrv"[random.Uniform(5)], random.Uniform(6000));
+    ASSERT_NO_FATAL_FAILURE(check_range(std::min(a, b), std::max(a, b)));
+    EXPECT_EQ(Get(*store_, a), expected.contains(a) ? std::optional(expected[a]) : std::nullopt);
+  }
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_NO_FATAL_FAILURE(check_range("", "w"));
+    Reopen();
+  }
+}
+
 TEST_F(RocksStateTest, CheckpointAndReplace) {
   ASSERT_OK(Put(store_.get(), "k", "then"));
   ASSERT_OK(store_->Checkpoint(temp_ / "checkpoint"));
