@@ -1,0 +1,243 @@
+#include "tests/linearizability/register_check.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "base/check.h"
+#include "tests/linearizability/shrink.h"
+
+namespace raftkv::linearizability {
+namespace {
+
+using Function = RegisterOp::Function;
+using Outcome = RegisterOp::Outcome;
+
+constexpr size_t kMaxShrinkTries = 2000;
+
+// One register; states are the numbers of the values seen so far.
+class RegisterModel final : public Model {
+ public:
+  RegisterModel(std::span<const RegisterOp> ops, RegisterValue initial)
+      : ops_(ops), initial_(std::move(initial)) {
+    Number(initial_);
+    for (const RegisterOp& op : ops) {
+      values_of_.push_back({Number(op.expected), Number(op.value)});
+    }
+  }
+
+  State Initial() override { return 0; }
+
+  std::optional<State> Step(State state, size_t op) override {
+    const auto [expected, value] = values_of_[op];
+    const bool unknown = ops_[op].outcome == Outcome::kUnknown;
+    switch (ops_[op].function) {
+      case Function::kRead:
+        if (unknown || state == value) return state;
+        return std::nullopt;
+      case Function::kWrite:
+        return value;
+      case Function::kAppend:
+        return Append(state, op);
+      case Function::kCas:
+        if (unknown) return state == expected ? value : state;
+        if ((state == expected) != (ops_[op].outcome == Outcome::kOk)) return std::nullopt;
+        return ops_[op].outcome == Outcome::kOk ? value : state;
+    }
+    return std::nullopt;
+  }
+
+  bool IsReadOnly(size_t op) const override {
+    return ops_[op].function == Function::kRead || ops_[op].outcome == Outcome::kMismatch;
+  }
+
+  bool AreTwins(size_t a, size_t b) const override {
+    return ops_[a].function == ops_[b].function && values_of_[a] == values_of_[b];
+  }
+
+  std::string Text(State state) const {
+    return *values_[state] ? "\"" + **values_[state] + "\"" : "nil";
+  }
+
+ private:
+  struct Values {
+    State expected;
+    State value;
+    bool operator==(const Values&) const = default;
+  };
+
+  // nil is what the register holds at first, also where that is a string.
+  State Number(const RegisterValue& value) {
+    const RegisterValue& known = value ? value : initial_;
+    const auto [at, is_new] = numbers_.try_emplace(known ? "+" + *known : "nil", values_.size());
+    if (is_new) values_.push_back(std::make_unique<RegisterValue>(known));
+    return at->second;
+  }
+
+  State Append(State state, size_t op) {
+    const uint64_t key = uint64_t{state} << 32 | values_of_[op].value;
+    const auto [at, is_new] = appended_.try_emplace(key, 0);
+    if (is_new) {
+      at->second = Number(values_[state]->value_or("") + ops_[op].value.value_or(""));
+    }
+    return at->second;
+  }
+
+  const std::span<const RegisterOp> ops_;
+  const RegisterValue initial_;
+  std::vector<Values> values_of_;
+  std::vector<std::unique_ptr<RegisterValue>> values_;  // by number
+  std::unordered_map<std::string, State> numbers_;
+  std::unordered_map<uint64_t, State> appended_;  // (state, added value) to state
+};
+
+// What constrains nothing: what certainly did not happen, and reads without an answer.
+bool IsIdle(const RegisterOp& op) {
+  return op.outcome == Outcome::kFail ||
+         (op.function == Function::kRead && op.outcome == Outcome::kUnknown);
+}
+
+std::map<std::string, std::vector<RegisterOp>> ByKey(std::span<const RegisterOp> ops) {
+  std::map<std::string, std::vector<RegisterOp>> keys;
+  for (const RegisterOp& op : ops) {
+    if (!IsIdle(op)) keys[op.key].push_back(op);
+  }
+  return keys;
+}
+
+struct OneKey {
+  Verdict verdict;
+  std::string reason;
+};
+
+std::string NameLine(const RegisterOp& op) {
+  return Describe(op) + " (process " + std::to_string(op.process) + ", line " +
+         std::to_string(op.interval.call) + ")";
+}
+
+// The state in which the longest linearization ends, and what could not follow it.
+std::string ReasonOf(std::span<const RegisterOp> ops, const std::vector<size_t>& order,
+                     RegisterModel* model) {
+  Model::State state = model->Initial();
+  std::vector<bool> done(ops.size());
+  for (const size_t op : order) {
+    state = model->Step(state, op).value_or(state);
+    done[op] = true;
+  }
+  std::string reason = "after " + std::to_string(order.size()) + " of " +
+                       std::to_string(ops.size()) + " operations ";
+  if (!ops[0].key.empty()) reason += "key \"" + ops[0].key + "\" ";
+  reason += "holds " + model->Text(state) + ", and none of these can come next:";
+  int64_t first_end = kNever;
+  for (size_t op = 0; op < ops.size(); ++op) {
+    if (!done[op]) first_end = std::min(first_end, ops[op].interval.end);
+  }
+  for (size_t op = 0; op < ops.size(); ++op) {
+    if (!done[op] && ops[op].interval.end != kNever && ops[op].interval.call <= first_end) {
+      reason += " " + NameLine(ops[op]) + ";";
+    }
+  }
+  reason.back() = '.';
+  return reason;
+}
+
+OneKey CheckKey(std::span<const RegisterOp> ops, const RegisterValue& initial, Budget* budget) {
+  if (ops.empty()) return {Verdict::kLinearizable, ""};
+  RegisterModel model(ops, initial);
+  std::vector<Interval> intervals;
+  for (const RegisterOp& op : ops) intervals.push_back(op.interval);
+  const SearchResult result = Search(intervals, &model, budget);
+  if (result.verdict != Verdict::kNotLinearizable) return {result.verdict, ""};
+  return {result.verdict, ReasonOf(ops, result.order, &model)};
+}
+
+// What was called in the first `lines` lines of the log; what ended later has no known outcome.
+std::vector<RegisterOp> Prefix(std::span<const RegisterOp> ops, int64_t line) {
+  std::vector<RegisterOp> prefix;
+  for (const RegisterOp& op : ops) {
+    if (op.interval.call > line) continue;
+    prefix.push_back(op);
+    if (op.interval.end <= line) continue;
+    prefix.back().interval.end = kNever;
+    prefix.back().outcome = Outcome::kUnknown;
+    if (op.function == Function::kRead) prefix.back().value.reset();
+  }
+  return prefix;
+}
+
+std::vector<RegisterOp> WithoutIdle(std::vector<RegisterOp> ops) {
+  std::erase_if(ops, IsIdle);
+  return ops;
+}
+
+// A history that allows more: reads that are not kept are gone, and writes may or may not happen.
+std::vector<RegisterOp> Weaken(std::span<const RegisterOp> ops, const std::vector<size_t>& kept) {
+  std::vector<RegisterOp> weaker(ops.begin(), ops.end());
+  std::vector<bool> is_kept(ops.size());
+  for (const size_t op : kept) is_kept[op] = true;
+  for (size_t op = 0; op < weaker.size(); ++op) {
+    if (is_kept[op]) continue;
+    const bool happened =
+        weaker[op].outcome == Outcome::kOk || weaker[op].outcome == Outcome::kUnknown;
+    weaker[op].outcome = happened ? Outcome::kUnknown : Outcome::kFail;
+    weaker[op].interval.end = kNever;
+  }
+  return WithoutIdle(std::move(weaker));
+}
+
+bool IsViolation(std::span<const RegisterOp> ops, const RegisterValue& initial,
+                 const Limits& limits) {
+  Budget budget(limits);
+  return CheckKey(ops, initial, &budget).verdict == Verdict::kNotLinearizable;
+}
+
+}  // namespace
+
+Report CheckRegisters(std::span<const RegisterOp> ops, const RegisterValue& initial,
+                      const Limits& limits) {
+  Budget budget(limits);
+  Report report{.verdict = Verdict::kLinearizable};
+  for (const auto& [key, key_ops] : ByKey(ops)) {
+    const OneKey result = CheckKey(key_ops, initial, &budget);
+    if (result.verdict == Verdict::kLinearizable) continue;
+    report.verdict = result.verdict;
+    report.reason =
+        result.verdict == Verdict::kUnknown ? budget.reached() + " was reached" : result.reason;
+    // One key is enough for a violation; after a limit no other key can be searched.
+    break;
+  }
+  report.steps = budget.steps();
+  return report;
+}
+
+RegisterViolation ExplainRegisters(std::span<const RegisterOp> ops, const RegisterValue& initial,
+                                   const Limits& limits) {
+  RegisterViolation violation;
+  std::vector<int64_t> ends;
+  for (const RegisterOp& op : ops) {
+    if (op.interval.end != kNever) ends.push_back(op.interval.end);
+  }
+  std::ranges::sort(ends);
+  CHECK(!ends.empty(), "without an answer there is no violation");
+  const size_t shortest = SmallestThatHolds(ends.size(), [&](size_t count) {
+    return CheckRegisters(Prefix(ops, ends[count - 1]), initial, limits).verdict ==
+           Verdict::kNotLinearizable;
+  });
+  for (auto& [key, key_ops] : ByKey(Prefix(ops, ends[shortest - 1]))) {
+    Budget budget(limits);
+    OneKey result = CheckKey(key_ops, initial, &budget);
+    if (result.verdict != Verdict::kNotLinearizable) continue;
+    violation.reason = std::move(result.reason);
+    violation.prefix = std::move(key_ops);
+    break;
+  }
+  violation.core = SmallestSubset(
+      violation.prefix.size(), kMaxShrinkTries, [&](const std::vector<size_t>& kept) {
+        return IsViolation(Weaken(violation.prefix, kept), initial, limits);
+      });
+  return violation;
+}
+
+}  // namespace raftkv::linearizability

@@ -1,0 +1,48 @@
+#include "tests/linearizability/shrink.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace raftkv::linearizability {
+
+size_t SmallestThatHolds(size_t count, const std::function<bool(size_t)>& holds) {
+  size_t low = 1;
+  size_t high = count;
+  while (low < high) {
+    const size_t middle = low + (high - low) / 2;
+    if (holds(middle)) {
+      high = middle;
+    } else {
+      low = middle + 1;
+    }
+  }
+  return high;
+}
+
+std::vector<size_t> SmallestSubset(size_t count, size_t max_tries,
+                                   const std::function<bool(const std::vector<size_t>&)>& holds) {
+  std::vector<size_t> kept(count);
+  std::iota(kept.begin(), kept.end(), size_t{0});
+  size_t tries = 0;
+  size_t chunk = std::max<size_t>(1, count / 2);
+  while (!kept.empty()) {
+    bool removed = false;
+    for (size_t begin = 0; begin < kept.size();) {
+      if (++tries > max_tries) return kept;
+      std::vector<size_t> rest(kept.begin(), kept.begin() + static_cast<ptrdiff_t>(begin));
+      const size_t end = std::min(kept.size(), begin + chunk);
+      rest.insert(rest.end(), kept.begin() + static_cast<ptrdiff_t>(end), kept.end());
+      if (holds(rest)) {
+        kept = std::move(rest);
+        removed = true;
+      } else {
+        begin = end;
+      }
+    }
+    if (chunk == 1 && !removed) break;
+    chunk = std::max<size_t>(1, chunk / 2);
+  }
+  return kept;
+}
+
+}  // namespace raftkv::linearizability

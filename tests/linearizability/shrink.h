@@ -1,0 +1,22 @@
+// Making a violation small.
+//
+// Thread-safety: pure functions; the predicates are called from the calling thread.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <vector>
+
+namespace raftkv::linearizability {
+
+// The smallest n in [1, count] for which holds(n), where holds(count) is known and holds(n)
+// implies holds(n + 1).
+size_t SmallestThatHolds(size_t count, const std::function<bool(size_t)>& holds);
+
+// A subset of {0, ..., count - 1} from which no single element can be left out: holds(subset),
+// where holds(everything) is known (Zeller's delta debugging). Stops early after `max_tries`
+// calls.
+std::vector<size_t> SmallestSubset(size_t count, size_t max_tries,
+                                   const std::function<bool(const std::vector<size_t>&)>& holds);
+
+}  // namespace raftkv::linearizability
