@@ -41,6 +41,7 @@ Status ValidateItems(const Operation& op) {
     if (op.items.size() != 1) return Invalid("a get that is ok has exactly one item");
     return op.items[0].key == op.key ? Status::Ok() : Invalid("the item has another key");
   }
+  if (op.revision == 0) return Invalid("a range that is ok tells its revision");
   if (op.count_only) {
     return op.items.empty() && !op.more ? Status::Ok()
                                         : Invalid("a range with count_only has only a count");

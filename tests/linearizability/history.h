@@ -92,7 +92,7 @@ struct Operation {
   // --- The answer ---
   Outcome outcome = Outcome::kUnknown;
   // kOk put, delete: the revision that it made. kOk or kNotFound get, range: the store's revision
-  // that the answer holds for. 0: not told.
+  // that the answer holds for. 0: not told (a range always tells it).
   uint64_t revision = 0;
   std::optional<bool> created;  // kOk put: whether the key was new
   // kConflict: the key's mod revision, 0 if it does not exist; nullopt: not told.

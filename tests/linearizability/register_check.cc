@@ -16,17 +16,22 @@ using Function = RegisterOp::Function;
 using Outcome = RegisterOp::Outcome;
 
 constexpr size_t kMaxShrinkTries = 2000;
+constexpr uint64_t kFirstSteps = 20'000;
+constexpr uint64_t kMoreSteps = 8;
 
 // One register; states are the numbers of the values seen so far.
 class RegisterModel final : public Model {
  public:
-  RegisterModel(std::span<const RegisterOp> ops, RegisterValue initial)
-      : ops_(ops), initial_(std::move(initial)) {
+  RegisterModel(std::span<const RegisterOp> ops, RegisterValue initial, Budget* budget)
+      : ops_(ops), initial_(std::move(initial)), budget_(budget) {
     Number(initial_);
     for (const RegisterOp& op : ops) {
+      has_appends_ |= op.function == Function::kAppend;
       values_of_.push_back({Number(op.expected), Number(op.value)});
     }
   }
+
+  ~RegisterModel() override { budget_->Forget(accounted_bytes_); }
 
   State Initial() override { return 0; }
 
@@ -57,6 +62,19 @@ class RegisterModel final : public Model {
     return ops_[a].function == ops_[b].function && values_of_[a] == values_of_[b];
   }
 
+  bool ShowsState(size_t op) const override { return ops_[op].function == Function::kRead; }
+
+  std::optional<State> Leaves(size_t op) const override {
+    if (IsReadOnly(op) || ops_[op].function == Function::kAppend) return std::nullopt;
+    return values_of_[op].value;
+  }
+
+  bool CanLeadTo(State state, size_t read) override {
+    const State answer = values_of_[read].value;
+    if (state == answer || !has_appends_) return state == answer;
+    return values_[answer]->value_or("").starts_with(values_[state]->value_or(""));
+  }
+
   std::string Text(State state) const {
     return *values_[state] ? "\"" + **values_[state] + "\"" : "nil";
   }
@@ -72,7 +90,11 @@ class RegisterModel final : public Model {
   State Number(const RegisterValue& value) {
     const RegisterValue& known = value ? value : initial_;
     const auto [at, is_new] = numbers_.try_emplace(known ? "+" + *known : "nil", values_.size());
-    if (is_new) values_.push_back(std::make_unique<RegisterValue>(known));
+    if (is_new) {
+      values_.push_back(std::make_unique<RegisterValue>(known));
+      // Twice the text, and what the containers need.
+      Account(2 * known.value_or("").size() + 200);
+    }
     return at->second;
   }
 
@@ -80,13 +102,22 @@ class RegisterModel final : public Model {
     const uint64_t key = uint64_t{state} << 32 | values_of_[op].value;
     const auto [at, is_new] = appended_.try_emplace(key, 0);
     if (is_new) {
+      Account(64);
       at->second = Number(values_[state]->value_or("") + ops_[op].value.value_or(""));
     }
     return at->second;
   }
 
+  void Account(size_t bytes) {
+    budget_->Remember(bytes);
+    accounted_bytes_ += bytes;
+  }
+
   const std::span<const RegisterOp> ops_;
   const RegisterValue initial_;
+  Budget* const budget_;
+  size_t accounted_bytes_ = 0;
+  bool has_appends_ = false;
   std::vector<Values> values_of_;
   std::vector<std::unique_ptr<RegisterValue>> values_;  // by number
   std::unordered_map<std::string, State> numbers_;
@@ -126,10 +157,10 @@ std::string ReasonOf(std::span<const RegisterOp> ops, const std::vector<size_t>&
     state = model->Step(state, op).value_or(state);
     done[op] = true;
   }
-  std::string reason = "after " + std::to_string(order.size()) + " of " +
-                       std::to_string(ops.size()) + " operations ";
-  if (!ops[0].key.empty()) reason += "key \"" + ops[0].key + "\" ";
-  reason += "holds " + model->Text(state) + ", and none of these can come next:";
+  std::string reason = "no order of the " + std::to_string(ops.size()) + " operations ";
+  if (!ops[0].key.empty()) reason += "on key \"" + ops[0].key + "\" ";
+  reason += "fits; the one that comes furthest holds " + model->Text(state) + " after " +
+            std::to_string(order.size()) + " and cannot go on with";
   int64_t first_end = kNever;
   for (size_t op = 0; op < ops.size(); ++op) {
     if (!done[op]) first_end = std::min(first_end, ops[op].interval.end);
@@ -145,7 +176,7 @@ std::string ReasonOf(std::span<const RegisterOp> ops, const std::vector<size_t>&
 
 OneKey CheckKey(std::span<const RegisterOp> ops, const RegisterValue& initial, Budget* budget) {
   if (ops.empty()) return {Verdict::kLinearizable, ""};
-  RegisterModel model(ops, initial);
+  RegisterModel model(ops, initial, budget);
   std::vector<Interval> intervals;
   for (const RegisterOp& op : ops) intervals.push_back(op.interval);
   const SearchResult result = Search(intervals, &model, budget);
@@ -199,14 +230,22 @@ Report CheckRegisters(std::span<const RegisterOp> ops, const RegisterValue& init
                       const Limits& limits) {
   Budget budget(limits);
   Report report{.verdict = Verdict::kLinearizable};
-  for (const auto& [key, key_ops] : ByKey(ops)) {
-    const OneKey result = CheckKey(key_ops, initial, &budget);
-    if (result.verdict == Verdict::kLinearizable) continue;
-    report.verdict = result.verdict;
-    report.reason =
-        result.verdict == Verdict::kUnknown ? budget.reached() + " was reached" : result.reason;
-    // One key is enough for a violation; after a limit no other key can be searched.
-    break;
+  std::map<std::string, std::vector<RegisterOp>> keys = ByKey(ops);
+  // A violation of one key may be plain while another key's search has no end in sight: each gets
+  // a few steps first, and those that need more get more.
+  for (uint64_t steps = kFirstSteps; !keys.empty(); steps *= kMoreSteps) {
+    for (auto key = keys.begin(); key != keys.end();) {
+      budget.LimitPart(steps);
+      OneKey result = CheckKey(key->second, initial, &budget);
+      if (result.verdict == Verdict::kNotLinearizable || budget.is_used_up()) {
+        report.verdict = result.verdict;
+        report.reason = result.verdict == Verdict::kUnknown ? budget.reached() + " was reached"
+                                                            : std::move(result.reason);
+        report.steps = budget.steps();
+        return report;
+      }
+      key = result.verdict == Verdict::kLinearizable ? keys.erase(key) : std::next(key);
+    }
   }
   report.steps = budget.steps();
   return report;

@@ -1,5 +1,6 @@
 #include "tests/linearizability/search.h"
 
+#include <algorithm>
 #include <numeric>
 #include <utility>
 
@@ -10,6 +11,7 @@ namespace raftkv::linearizability {
 namespace {
 
 constexpr size_t kNone = SIZE_MAX;
+constexpr size_t kLookAhead = 128;  // events
 
 // For each operation without an end: its last twin that was called before it.
 std::vector<size_t> EarlierTwins(std::span<const Interval> intervals, const Model& model) {
@@ -85,16 +87,37 @@ class Searcher {
     if (!next || (open && *next == state_)) return false;
     const bool read_only = model_->IsReadOnly(op);
     Flip(op);
-    if (!read_only) {
-      config_.back() = *next;
-      if (!seen_.Insert(config_)) {
-        Flip(op);
-        return false;
-      }
+    events_.TakeOut(op);
+    if (!read_only && !IsWorthTrying(*next)) {
+      Flip(op);
+      events_.PutBack(op);
+      return false;
     }
     done_.push_back({op, state_, read_only});
     state_ = *next;
-    events_.TakeOut(op);
+    return true;
+  }
+
+  bool IsWorthTrying(Model::State state) {
+    config_.back() = state;
+    return seen_.Insert(config_) && NextReadsCanFollow(state);
+  }
+
+  // Without this, a wrong order of appends goes unnoticed until the next read has to take its
+  // place, and all orders of everything in between would be tried in vain. The next reads can only
+  // have their answers if the state, or what one of the writes that can come before them leaves,
+  // leads there.
+  bool NextReadsCanFollow(Model::State state) {
+    starts_.assign(1, state);
+    size_t left = kLookAhead;
+    for (auto* event = events_.first(); event != nullptr && left > 0; event = event->next, --left) {
+      if (event->is_call) {
+        if (const auto leaves = model_->Leaves(event->op)) starts_.push_back(*leaves);
+      } else if (model_->ShowsState(event->op)) {
+        const auto leads = [&](Model::State start) { return model_->CanLeadTo(start, event->op); };
+        if (std::ranges::none_of(starts_, leads)) return false;
+      }
+    }
     return true;
   }
 
@@ -129,6 +152,7 @@ class Searcher {
   Model::State state_;
   std::vector<Done> done_;
   std::vector<size_t> longest_;
+  std::vector<Model::State> starts_;  // of NextReadsCanFollow
 };
 
 }  // namespace

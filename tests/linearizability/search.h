@@ -43,6 +43,14 @@ class Model {
   virtual bool IsReadOnly(size_t op) const = 0;
   // Whether two operations of unknown outcome do the same in every state.
   virtual bool AreTwins(size_t a, size_t b) const = 0;
+
+  // For looking ahead. Whether its answer shows the whole state; which state an operation leaves
+  // if it changes anything, whatever was before (nullopt: that depends on the state before); and
+  // whether operations of the latter kind may lead from the state to the answer of `read` (true
+  // also if nothing has to happen).
+  virtual bool ShowsState(size_t op) const = 0;
+  virtual std::optional<State> Leaves(size_t op) const = 0;
+  virtual bool CanLeadTo(State state, size_t read) = 0;
 };
 
 struct SearchResult {

@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "tests/linearizability/budget.h"
 #include "tests/linearizability/history.h"
 #include "tests/linearizability/search.h"
 

@@ -1,0 +1,112 @@
+#include "tests/linearizability/store_gaps.h"
+
+#include <algorithm>
+#include <string>
+
+#include "tests/linearizability/describe.h"
+
+namespace raftkv::linearizability {
+
+Gaps::Gaps(const StoreProblem& problem) : problem_(problem) {
+  for (size_t op = 0; op < problem.ops.size(); ++op) {
+    const Role role = problem.ops[op].role;
+    if (role == Role::kFreeWrite || role == Role::kOpenWrite) writes_.push_back(op);
+  }
+  const uint64_t initial = problem.history->initial_revision;
+  const uint64_t gaps = problem.max_revision - initial - problem.writer.size();
+  if (gaps > writes_.size()) {
+    uint64_t first = initial + 1;
+    while (problem.writer.contains(first)) ++first;
+    return NobodyMade(first, gaps);
+  }
+  FindCandidates();
+  if (finding_.verdict == Verdict::kLinearizable) GiveOutSingles();
+  if (finding_.verdict == Verdict::kLinearizable) SortByUrgency();
+}
+
+const std::vector<size_t>& Gaps::CandidatesFor(uint64_t revision) const {
+  const auto gap = candidates_.find(revision);
+  return gap == candidates_.end() ? beyond_ : gap->second;
+}
+
+bool Gaps::CanMake(size_t op, uint64_t revision) const {
+  const PreparedOp& prepared = problem_.ops[op];
+  if (revision <= prepared.after || problem_.IsUnchanged(prepared.key, revision)) return false;
+  const auto evidence = problem_.evidence.find(revision);
+  if (evidence == problem_.evidence.end()) return true;
+  return std::ranges::all_of(evidence->second, [&](const Evidence& each) {
+    const Operation& write = problem_.op(op);
+    return each.key == prepared.key && write.kind == Kind::kPut &&
+           (each.value == nullptr || *each.value == write.value);
+  });
+}
+
+void Gaps::FindCandidates() {
+  const uint64_t initial = problem_.history->initial_revision;
+  for (uint64_t revision = initial + 1; revision <= problem_.max_revision; ++revision) {
+    if (problem_.writer.contains(revision)) continue;
+    std::vector<size_t>& candidates = candidates_[revision];
+    for (const size_t op : writes_) {
+      if (CanMake(op, revision)) candidates.push_back(op);
+    }
+    if (candidates.empty()) return NobodyMade(revision, 1);
+  }
+  beyond_ = writes_;
+}
+
+// A write that is the only one for some revision can make no other.
+void Gaps::GiveOutSingles() {
+  std::vector<uint64_t> singles;
+  for (const auto& [revision, candidates] : candidates_) {
+    if (candidates.size() == 1) singles.push_back(revision);
+  }
+  while (!singles.empty()) {
+    const uint64_t owner = singles.back();
+    singles.pop_back();
+    const size_t op = candidates_[owner].front();
+    std::erase(beyond_, op);
+    for (auto& [revision, candidates] : candidates_) {
+      if (revision == owner || std::erase(candidates, op) == 0) continue;
+      if (candidates.empty()) return NobodyMade(revision, 1);
+      if (candidates.size() == 1) singles.push_back(revision);
+    }
+  }
+}
+
+void Gaps::SortByUrgency() {
+  std::vector<uint64_t> last(problem_.ops.size());
+  for (const auto& [revision, candidates] : candidates_) {
+    for (const size_t op : candidates) last[op] = revision;
+  }
+  // Those that have to happen at all before those that need not.
+  const auto urgency = [&](size_t op) {
+    return std::tuple(last[op], problem_.ops[op].role != Role::kFreeWrite,
+                      problem_.ops[op].interval.call, op);
+  };
+  const auto less = [&](size_t a, size_t b) { return urgency(a) < urgency(b); };
+  for (auto& [revision, candidates] : candidates_) std::ranges::sort(candidates, less);
+  std::ranges::sort(beyond_, less);
+}
+
+void Gaps::NobodyMade(uint64_t first, uint64_t count) {
+  finding_.verdict = Verdict::kNotLinearizable;
+  finding_.reason =
+      "revision " + std::to_string(first) +
+      (count > 1 ? " (and further ones, " + std::to_string(count) + " in all)" : "") +
+      " was made by nobody: no answered write has it, and " +
+      (writes_.empty() ? "there is no write"
+                       : "none of the " + std::to_string(writes_.size()) + " writes") +
+      " without a known revision that could fill it";
+  // Who shows it, or else its neighbours.
+  for (size_t op = 0; op < problem_.ops.size(); ++op) {
+    if (problem_.ops[op].role == Role::kIdle) continue;
+    const uint64_t seen = SeenRevision(problem_.op(op));
+    if (seen == first) finding_.involved.push_back(op);
+  }
+  for (uint64_t neighbour : {first - 1, first + 1}) {
+    const auto writer = problem_.writer.find(neighbour);
+    if (writer != problem_.writer.end()) finding_.involved.push_back(writer->second);
+  }
+}
+
+}  // namespace raftkv::linearizability
