@@ -17,7 +17,8 @@ Gaps::Gaps(const StoreProblem& problem) : problem_(problem) {
   if (gaps > writes_.size()) {
     uint64_t first = initial + 1;
     while (problem.writer.contains(first)) ++first;
-    return NobodyMade(first, gaps);
+    NobodyMade(first, gaps);
+    return;
   }
   FindCandidates();
   if (finding_.verdict == Verdict::kLinearizable) GiveOutSingles();
