@@ -218,6 +218,21 @@ std::vector<RegisterOp> Weaken(std::span<const RegisterOp> ops, const std::vecto
   return WithoutIdle(std::move(weaker));
 }
 
+// `prefix` ends with the first answer that cannot be.
+std::string ReasonOf(const RegisterViolation& violation) {
+  constexpr size_t kMaxListed = 8;
+  const auto last = std::ranges::max_element(violation.prefix, {}, [](const RegisterOp& op) {
+    return op.interval.end == kNever ? 0 : op.interval.end;
+  });
+  std::string reason = "The answer " + NameLine(*last) + " contradicts what came before";
+  if (!last->key.empty()) reason += " on key \"" + last->key + "\"";
+  if (violation.core.size() > kMaxListed) return reason + ".";
+  reason += ". Whether or not the others took effect, no order fits these:";
+  for (const size_t op : violation.core) reason += " " + NameLine(violation.prefix[op]) + ";";
+  reason.back() = '.';
+  return reason;
+}
+
 bool IsViolation(std::span<const RegisterOp> ops, const RegisterValue& initial,
                  const Limits& limits) {
   Budget budget(limits);
@@ -266,9 +281,7 @@ RegisterViolation ExplainRegisters(std::span<const RegisterOp> ops, const Regist
   });
   for (auto& [key, key_ops] : ByKey(Prefix(ops, ends[shortest - 1]))) {
     Budget budget(limits);
-    OneKey result = CheckKey(key_ops, initial, &budget);
-    if (result.verdict != Verdict::kNotLinearizable) continue;
-    violation.reason = std::move(result.reason);
+    if (CheckKey(key_ops, initial, &budget).verdict != Verdict::kNotLinearizable) continue;
     violation.prefix = std::move(key_ops);
     break;
   }
@@ -276,6 +289,7 @@ RegisterViolation ExplainRegisters(std::span<const RegisterOp> ops, const Regist
       violation.prefix.size(), kMaxShrinkTries, [&](const std::vector<size_t>& kept) {
         return IsViolation(Weaken(violation.prefix, kept), initial, limits);
       });
+  violation.reason = ReasonOf(violation);
   return violation;
 }
 

@@ -120,6 +120,7 @@ class OrderSearch {
   bool CanRead(size_t number) {
     budget_->Step();
     const PreparedOp& prepared = problem_.ops[number];
+    if (state_.revision < prepared.after) return false;
     if (problem_.op(number).at_revision != 0) return state_.revision >= prepared.held_at;
     if (prepared.held_at != 0) return state_.revision == prepared.held_at;
     return Fits(problem_.op(number), prepared, problem_, state_);
@@ -181,11 +182,21 @@ class OrderSearch {
   bool HasTwin(const std::vector<size_t>& candidates, size_t op) const {
     if (problem_.ops[op].role != Role::kOpenWrite) return false;
     return std::ranges::any_of(candidates, [&](size_t other) {
-      const Operation& a = problem_.op(op);
-      const Operation& b = problem_.op(other);
-      return problem_.ops[other].role == Role::kOpenWrite && a.kind == b.kind && a.key == b.key &&
-             a.value == b.value && a.condition == b.condition && b.call <= a.call;
+      return problem_.ops[other].role == Role::kOpenWrite &&
+             problem_.op(other).call <= problem_.op(op).call &&
+             (DoTheSame(op, other) || (MakesNoDifference(op) && MakesNoDifference(other)));
     });
+  }
+
+  bool DoTheSame(size_t one, size_t other) const {
+    const Operation& a = problem_.op(one);
+    const Operation& b = problem_.op(other);
+    return a.kind == b.kind && a.key == b.key && a.value == b.value && a.condition == b.condition;
+  }
+
+  // From here on, to anybody else, but for the revision that it makes.
+  bool MakesNoDifference(size_t op) const {
+    return problem_.observed_until[problem_.ops[op].key] <= state_.revision;
   }
 
   bool HasBeenHere() {
@@ -201,6 +212,7 @@ class OrderSearch {
       if (taken_[floating_[i]]) key.back() |= uint64_t{1} << (i % 64);
     }
     for (const size_t number : free_keys_) {
+      if (problem_.observed_until[number] <= state_.revision) continue;
       const KeyState& each = state_.keys[number];
       key.insert(key.end(), {each.writer, each.mod_revision, each.create_revision, each.version});
     }

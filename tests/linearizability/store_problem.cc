@@ -35,6 +35,7 @@ class Preparation {
     problem_.history = &history;
     problem_.keys = AllKeys(history);
     problem_.unchanged.resize(problem_.keys.size());
+    problem_.observed_until.resize(problem_.keys.size());
     problem_.max_revision = history.initial_revision;
   }
 
@@ -66,6 +67,7 @@ class Preparation {
     if (prepared.role != Role::kIdle) {
       problem_.max_revision = std::max(problem_.max_revision, SeenRevision(op));
       AddEvidence(op, prepared);
+      AddObserver(op, prepared);
     }
     problem_.ops.push_back(prepared);
   }
@@ -89,6 +91,18 @@ class Preparation {
       if (IsWrite(op) && op.revision != 0) {
         AddUnchanged(prepared.key, op.condition.revision, op.revision - 1);
       }
+    }
+  }
+
+  // Whether the operation could have been answered as it was depends on its keys.
+  void AddObserver(const Operation& op, const PreparedOp& prepared) {
+    const bool blind = op.kind == Kind::kPut && op.condition.type == Condition::Type::kNone &&
+                       !op.created && prepared.role != Role::kRead;
+    if (blind) return;
+    uint64_t until = prepared.role == Role::kWrite ? op.revision : prepared.held_at;
+    if (until == 0) until = UINT64_MAX;  // at any time
+    for (size_t key = prepared.key; key < prepared.end_key; ++key) {
+      problem_.observed_until[key] = std::max(problem_.observed_until[key], until);
     }
   }
 

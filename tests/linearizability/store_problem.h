@@ -35,8 +35,8 @@ struct PreparedOp {
   size_t key = 0;        // number of its key; of a range: of the first key in it
   size_t end_key = 0;    // one behind the last
   uint64_t held_at = 0;  // reads: the revision that the answer holds for; 0: not told
-  // Free and open writes: the greatest revision that had been seen when it was called; its own is
-  // greater.
+  // The greatest revision that had been seen when it was called. Reads hold at it or later, writes
+  // make a greater one.
   uint64_t after = 0;
 };
 
@@ -56,6 +56,8 @@ struct StoreProblem {
   std::unordered_map<uint64_t, std::vector<Evidence>> evidence;
   // For each key: {first, last}: it did not change at first + 1 ... last.
   std::vector<std::map<uint64_t, uint64_t>> unchanged;
+  // For each key: what it is above this revision makes no difference to any answer.
+  std::vector<uint64_t> observed_until;
   uint64_t max_revision = 0;  // that anybody saw
 
   const Operation& op(size_t number) const { return history->operations[number]; }
