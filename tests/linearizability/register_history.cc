@@ -6,6 +6,7 @@
 #include <map>
 #include <utility>
 
+#include "tests/linearizability/describe.h"
 #include "tests/linearizability/edn.h"
 
 namespace raftkv::linearizability {
@@ -217,7 +218,11 @@ Result<std::vector<RegisterOp>> ParseRegisterLog(std::string_view text) {
 }
 
 std::string Describe(const RegisterOp& op) {
-  const auto text = [](const RegisterValue& value) { return value ? *value : "nil"; };
+  // Strings of a map in quotes, numbers of a register without.
+  const auto text = [&](const RegisterValue& value) {
+    if (!value) return std::string("nil");
+    return op.key.empty() ? *value : Quote(*value, 60);
+  };
   switch (op.function) {
     case Function::kRead:
       return op.outcome == RegisterOp::Outcome::kOk ? "read: " + text(op.value) : "read";

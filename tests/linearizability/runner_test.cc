@@ -87,9 +87,13 @@ TEST_F(RunnerTest, AMapStartsWithEmptyStringsAndARegisterWithNil) {
 
 // "unknown" is not the verdict that any file expects.
 TEST_F(RunnerTest, ReachingALimitFails) {
-  Write("raftkv/right.linearizable.jsonl", std::string(kGood) + "\n" +
-                                               R"({"op":"get","key":"a","call":3,"completed":4,)"
-                                               R"("outcome":"ok","items":[{"value":"x"}]})");
+  std::string text;
+  for (int revision = 2; revision < 20; ++revision) {
+    text += R"({"op":"put","key":"a","value":"x","call":1,"completed":2,"outcome":"ok",)"
+            R"("revision":)" +
+            std::to_string(revision) + "}\n";
+  }
+  Write("raftkv/right.linearizable.jsonl", text);
   RunOptions options;
   options.limits.max_steps = 1;
   EXPECT_EQ(RunAll(options).failed, 1U);

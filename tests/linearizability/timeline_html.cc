@@ -10,11 +10,12 @@
 namespace raftkv::linearizability {
 namespace {
 
-constexpr int kStep = 46;      // pixels between two events
-constexpr int kRow = 30;       // pixels from row to row
-constexpr int kLaneGap = 10;   // between lanes
-constexpr int kLabelEach = 4;  // events to a label of the axis
-constexpr int kAxis = 24;      // height of the axis
+constexpr int kMinStep = 22;     // pixels between two events
+constexpr int kMaxLabel = 260;   // pixels of a label that are made room for
+constexpr int kRow = 30;         // pixels from row to row
+constexpr int kLaneGap = 10;     // between lanes
+constexpr int kAxisLabel = 110;  // pixels for a label of the axis
+constexpr int kAxis = 24;        // height of the axis
 constexpr size_t kOpenSteps = 3;
 
 constexpr std::string_view kStyle = R"css(
@@ -25,9 +26,6 @@ h1 { font-size: 18px; margin: 0 0 6px; }
 .legend span { display: inline-block; margin-right: 18px; }
 .legend i { display: inline-block; width: 22px; height: 12px; margin-right: 6px; border-radius: 3px;
   border: 1px solid; vertical-align: -1px; }
-.plain { background: #e3ebf6; border-color: #8ea6c8; }
-.core { background: #ffd9d4; border-color: #c8321f; }
-.unknown { background: #f4f4f2; border-color: #8a8a84; border-style: dashed; }
 .chart { display: grid; grid-template-columns: max-content 1fr; border-top: 1px solid #d5dae1; }
 .names div, .axis span { color: #566070; font-size: 12px; white-space: nowrap; }
 .names div { padding: 4px 12px 0 20px; box-sizing: border-box; border-bottom: 1px solid #eef0f3; }
@@ -40,6 +38,9 @@ h1 { font-size: 18px; margin: 0 0 6px; }
   padding: 1px 6px; font-size: 12px; line-height: 18px; white-space: nowrap; overflow: hidden;
   text-overflow: ellipsis; cursor: default; }
 .op.core { border-width: 2px; padding: 0 5px; font-weight: 600; }
+.legend .plain, .op.plain { background: #e3ebf6; border-color: #8ea6c8; }
+.legend .core, .op.core { background: #ffd9d4; border-color: #c8321f; }
+.legend .unknown, .op.unknown { background: #f4f4f2; border-color: #8a8a84; border-style: dashed; }
 .op.open { border-right: 0; border-radius: 4px 0 0 4px; }
 .op:hover, .op:focus { filter: brightness(0.95); outline: 2px solid #3568b8; }
 .op template { display: none; }
@@ -108,6 +109,7 @@ class Drawing {
   explicit Drawing(const Timeline& timeline) : timeline_(timeline) {
     CollectTimes();
     CollectLanes();
+    MakeRoomForLabels();
     for (Lane& lane : lanes_) GiveRows(&lane);
     for (Lane& lane : lanes_) {
       lane.top = height_;
@@ -133,9 +135,9 @@ class Drawing {
       html +=
           "<div style=\"height:" + Pixels(lane.height()) + "\">" + EscapeHtml(lane.name) + "</div>";
     }
-    html += "</div>\n<div class=\"scroll\"><div class=\"plot\" style=\"width:" +
-            Pixels(static_cast<int64_t>(steps_ + 1) * kStep) + ";height:" + Pixels(height_) +
-            "\">\n";
+    html +=
+        "</div>\n<div class=\"scroll\"><div class=\"plot\" style=\"width:" + Pixels(left_.back()) +
+        ";height:" + Pixels(height_) + "\">\n";
     html += Axis();
     for (const Lane& lane : lanes_) html += FormatLane(lane);
     return html + "</div></div>\n</div>\n<div id=\"tip\"></div>\n<script>" + std::string(kScript) +
@@ -150,7 +152,6 @@ class Drawing {
       if (op.end) times.insert(*op.end);
     }
     for (const int64_t time : times) step_of_.emplace(time, step_of_.size());
-    steps_ = step_of_.size() + kOpenSteps;
   }
 
   void CollectLanes() {
@@ -167,6 +168,41 @@ class Drawing {
       std::ranges::stable_sort(lane.bars, {}, &Bar::begin);
       lanes_.push_back(std::move(lane));
     }
+    // Those that matter on top.
+    std::ranges::stable_partition(lanes_, [](const Lane& lane) {
+      return std::ranges::any_of(
+          lane.bars, [](const Bar& bar) { return bar.op->mark == TimelineOp::Mark::kCore; });
+    });
+  }
+
+  static int LabelWidth(const Bar& bar) {
+    constexpr double kPerByte = 7.2;
+    constexpr int kPadding = 24;
+    return std::min(
+        kMaxLabel,
+        static_cast<int>(static_cast<double>(bar.op->label.size()) * kPerByte) + kPadding);
+  }
+
+  // Steps grow until every operation is wide enough for its label; the short ones first, since
+  // what they need serves the longer ones too.
+  void MakeRoomForLabels() {
+    std::vector<const Bar*> bars;
+    for (const Lane& lane : lanes_) {
+      for (const Bar& bar : lane.bars) bars.push_back(&bar);
+    }
+    const auto steps_of = [](const Bar* bar) { return bar->end - bar->begin; };
+    std::ranges::stable_sort(bars, {}, steps_of);
+    std::vector<int> widths(step_of_.size() + kOpenSteps, kMinStep);
+    for (const Bar* bar : bars) {
+      int width = 0;
+      for (size_t step = bar->begin; step < bar->end; ++step) width += widths[step];
+      const int missing = LabelWidth(*bar) - width;
+      const int steps = static_cast<int>(steps_of(bar));
+      if (missing <= 0) continue;
+      for (size_t step = bar->begin; step < bar->end; ++step) widths[step] += missing / steps + 1;
+    }
+    left_ = {0};
+    for (const int width : widths) left_.push_back(left_.back() + width);
   }
 
   // Operations of one client that overlap (after one of unknown outcome) get rows of their own.
@@ -183,31 +219,32 @@ class Drawing {
 
   std::string Axis() const {
     std::string html = "<div class=\"axis\">";
+    int64_t free_from = 0;
     const int64_t origin = step_of_.empty() ? 0 : step_of_.begin()->first;
     for (const auto& [time, step] : step_of_) {
-      const std::string left = "left:" + Pixels(static_cast<int64_t>(step) * kStep);
+      const std::string left = "left:" + Pixels(left_[step]);
       html += "<div class=\"grid\" style=\"" + left + ";top:" + Pixels(kAxis) +
               ";height:" + Pixels(height_ - kAxis) + "\"></div>";
-      if (step % kLabelEach != 0) continue;
+      if (left_[step] < free_from) continue;
+      free_from = left_[step] + kAxisLabel;
       const uint64_t since = static_cast<uint64_t>(time) - static_cast<uint64_t>(origin);
       html += "<span style=\"" + left + "\">+" + std::to_string(since) + "</span>";
     }
     return html + "</div>\n";
   }
 
-  static std::string FormatLane(const Lane& lane) {
+  std::string FormatLane(const Lane& lane) const {
     std::string html = "<div class=\"lane\" style=\"top:" + Pixels(lane.top) +
                        ";height:" + Pixels(lane.height()) + "\">\n";
     for (const Bar& bar : lane.bars) html += FormatBar(bar);
     return html + "</div>\n";
   }
 
-  static std::string FormatBar(const Bar& bar) {
+  std::string FormatBar(const Bar& bar) const {
     const TimelineOp& op = *bar.op;
-    const int64_t width = static_cast<int64_t>(bar.end - bar.begin) * kStep - 4;
+    const int64_t width = left_[bar.end] - left_[bar.begin] - 4;
     std::string html = "<div tabindex=\"0\" class=\"op " + std::string(ClassOf(op.mark)) +
-                       (op.end ? "" : " open") +
-                       "\" style=\"left:" + Pixels(static_cast<int64_t>(bar.begin) * kStep + 2) +
+                       (op.end ? "" : " open") + "\" style=\"left:" + Pixels(left_[bar.begin] + 2) +
                        ";top:" + Pixels(static_cast<int64_t>(bar.row) * kRow + kLaneGap / 2 + 3) +
                        ";width:" + Pixels(width) + "\">" + EscapeHtml(op.label);
     html += "<template><table>";
@@ -223,7 +260,7 @@ class Drawing {
 
   const Timeline& timeline_;
   std::map<int64_t, size_t> step_of_;  // by time
-  size_t steps_ = 0;
+  std::vector<int64_t> left_;          // pixels, of each step and of the end
   std::vector<Lane> lanes_;
   int height_ = kAxis;
 };
