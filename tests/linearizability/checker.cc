@@ -121,9 +121,10 @@ Violation Explain(const History& history, const Limits& limits) {
   });
   Violation violation{.prefix = PrefixUntil(history, ends[shortest - 1])};
   const History& prefix = violation.prefix;
+  const Limits tight = LimitsOfATry(limits, prefix.operations.size());
   std::vector<size_t> kept = SmallestSubset(prefix.operations.size(), kMaxShrinkTries,
                                             [&](const std::vector<size_t>& subset) {
-                                              return IsViolation(Weaken(prefix, subset), limits);
+                                              return IsViolation(Weaken(prefix, subset), tight);
                                             });
   // With what is left, the reason is about those that matter.
   Finding finding = Find(Weaken(prefix, kept), limits);
@@ -143,6 +144,19 @@ Status WriteViolation(const History& history, const Violation& violation,
   RETURN_IF_ERROR(WriteHistory(history, folder / (name + ".jsonl")));
   RETURN_IF_ERROR(WriteHistory(violation.prefix, folder / (name + ".prefix.jsonl")));
   return WriteTimeline(TimelineOf(violation, name), folder / (name + ".html"));
+}
+
+Status CheckAndExplain(const History& history, const std::filesystem::path& folder,
+                       const std::string& name, const Limits& limits) {
+  ASSIGN_OR_RETURN_STATUS(const Report report, Check(history, limits));
+  if (report.verdict == Verdict::kLinearizable) return Status::Ok();
+  if (report.verdict == Verdict::kUnknown) {
+    return Status(Code::kResourceExhausted, "no verdict: " + report.reason);
+  }
+  const Violation violation = Explain(history, limits);
+  RETURN_IF_ERROR(WriteViolation(history, violation, folder, name));
+  return Status(Code::kConflict, "not linearizable: " + violation.reason + " See " +
+                                     (folder / (name + ".html")).string());
 }
 
 }  // namespace raftkv::linearizability

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
@@ -58,5 +59,10 @@ Violation Explain(const History& history, const Limits& limits = {});
 // FOLDER/NAME.prefix.jsonl (the smallest prefix). Makes the folder.
 Status WriteViolation(const History& history, const Violation& violation,
                       const std::filesystem::path& folder, const std::string& name);
+
+// For tests: ok if the history is linearizable. Otherwise the message has the reason and, of a
+// violation, the file that shows it (WriteViolation). A limit that was reached is an error too.
+Status CheckAndExplain(const History& history, const std::filesystem::path& folder,
+                       const std::string& name, const Limits& limits = {});
 
 }  // namespace raftkv::linearizability

@@ -285,9 +285,10 @@ RegisterViolation ExplainRegisters(std::span<const RegisterOp> ops, const Regist
     violation.prefix = std::move(key_ops);
     break;
   }
+  const Limits tight = LimitsOfATry(limits, violation.prefix.size());
   violation.core = SmallestSubset(
       violation.prefix.size(), kMaxShrinkTries, [&](const std::vector<size_t>& kept) {
-        return IsViolation(Weaken(violation.prefix, kept), initial, limits);
+        return IsViolation(Weaken(violation.prefix, kept), initial, tight);
       });
   violation.reason = ReasonOf(violation);
   return violation;

@@ -140,15 +140,22 @@ Result<std::optional<Event>> ParseLogLine(std::string_view line) {
   return event;
 }
 
+// Cuts off white space, and the brackets of a vector that the lines are part of.
+std::string_view Trim(std::string_view line) {
+  const auto is_space = [](char byte) { return std::isspace(static_cast<unsigned char>(byte)); };
+  while (!line.empty() && (is_space(line.front()) || line.front() == '[')) line.remove_prefix(1);
+  while (!line.empty() && (is_space(line.back()) || line.back() == ']')) line.remove_suffix(1);
+  return line;
+}
+
 Result<std::optional<Event>> ParseLine(std::string_view line) {
-  constexpr std::string_view kLogger = "jepsen.util - ";
-  while (!line.empty() && std::isspace(static_cast<unsigned char>(line.front()))) {
-    line.remove_prefix(1);
-  }
-  if (line.starts_with('{')) return ParseMapLine(line);
+  constexpr std::string_view kLogger = "jepsen.util";
+  if (const std::string_view map = Trim(line); map.starts_with('{')) return ParseMapLine(map);
   const size_t logger = line.find(kLogger);
-  if (logger != line.npos) return ParseLogLine(line.substr(logger + kLogger.size()));
-  return std::nullopt;
+  if (logger == line.npos) return std::nullopt;
+  line.remove_prefix(logger + kLogger.size());
+  while (line.starts_with(' ') || line.starts_with('-')) line.remove_prefix(1);
+  return ParseLogLine(line);
 }
 
 bool IsPair(const edn::Value& value) {
@@ -193,6 +200,7 @@ Status Complete(const Event& event, int64_t line, RegisterOp* op) {
 Result<std::vector<RegisterOp>> ParseRegisterLog(std::string_view text) {
   std::vector<RegisterOp> ops;
   std::map<uint64_t, size_t> open;  // by process
+  const bool is_blank = edn::IsBlank(text);
   for (int64_t number = 1; !text.empty(); ++number) {
     const std::string prefix = "line " + std::to_string(number) + ": ";
     const std::string_view line = text.substr(0, text.find('\n'));
@@ -214,6 +222,8 @@ Result<std::vector<RegisterOp>> ParseRegisterLog(std::string_view text) {
     }
     open.erase(invoked);
   }
+  // Another format would otherwise pass for a history in which nothing happened.
+  if (ops.empty() && !is_blank) return Fail("there is no operation in this log");
   return ops;
 }
 

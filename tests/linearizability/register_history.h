@@ -1,5 +1,6 @@
 // Histories of registers and of maps of registers, as Jepsen and its relatives log them. Two forms
-// of line are understood, in any mixture:
+// of line are understood, in any mixture; the second also as the lines of a vector ([{...}
+// {...}]):
 //
 //   INFO  jepsen.util - 3 :invoke :cas [0 3]
 //   {:process 3, :type :invoke, :f :append, :key "7", :value "x", ...}

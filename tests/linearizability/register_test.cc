@@ -76,6 +76,23 @@ TEST(RegisterLogTest, SkipsWhatIsNotAboutOperations) {
   ASSERT_EQ(ops.size(), 1U);
 }
 
+TEST(RegisterLogTest, ReadsOtherWaysOfWritingTheSame) {
+  EXPECT_EQ(Parse("[{:process 0 :type :invoke :f :read :value nil}\n"
+                  " {:process 0 :type :ok :f :read :value 3}]\n")
+                .size(),
+            1U);
+  EXPECT_EQ(Parse("INFO [2026-01-01 10:00:00] jepsen worker 0 - jepsen.util 0 :invoke :read nil\n")
+                .size(),
+            1U);
+}
+
+TEST(RegisterLogTest, AnotherFormatIsNotAnEmptyHistory) {
+  EXPECT_TRUE(ParseRegisterLog("").has_value());
+  const auto ops = ParseRegisterLog("0 invoke read\n");
+  ASSERT_FALSE(ops.has_value());
+  EXPECT_THAT(ops.error().message(), HasSubstr("no operation"));
+}
+
 TEST(RegisterLogTest, AProcessThatInvokesAgainLeavesItsOperationOpen) {
   const auto ops = Log({"0 :invoke :write 1", "0 :invoke :write 2", "0 :ok :write 2"});
   ASSERT_EQ(ops.size(), 2U);

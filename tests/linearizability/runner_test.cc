@@ -114,5 +114,18 @@ TEST_F(RunnerTest, ExplainsViolationsIntoAFolder) {
   EXPECT_TRUE(fs::exists(options.out / "a.log.html"));
 }
 
+TEST_F(RunnerTest, CheckAndExplainTellsWhereToLook) {
+  const History good = *ParseHistory(kGood);
+  EXPECT_TRUE(CheckAndExplain(good, root_, "good").ok());
+  EXPECT_FALSE(fs::exists(root_ / "good.html"));
+  const Status bad = CheckAndExplain(*ParseHistory(kBad), root_, "bad");
+  EXPECT_EQ(bad.code(), Code::kConflict);
+  EXPECT_THAT(bad.message(), HasSubstr("revision 2 was made by nobody"));
+  EXPECT_THAT(bad.message(), HasSubstr("bad.html"));
+  EXPECT_TRUE(fs::exists(root_ / "bad.html"));
+  const Status hard = CheckAndExplain(good, root_, "hard", {.max_steps = 0});
+  EXPECT_EQ(hard.code(), Code::kOk) << "a complete order is a proof, whatever it took";
+}
+
 }  // namespace
 }  // namespace raftkv::linearizability

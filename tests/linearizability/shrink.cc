@@ -5,6 +5,17 @@
 
 namespace raftkv::linearizability {
 
+Limits LimitsOfATry(const Limits& limits, size_t operations) {
+  constexpr uint64_t kMinSteps = 20'000;
+  constexpr uint64_t kStepsPerOperation = 10;
+  constexpr size_t kMaxBytes = size_t{64} << 20;
+  Limits tight = limits;
+  tight.max_steps =
+      std::min(limits.max_steps, std::max(kMinSteps, kStepsPerOperation * operations));
+  tight.max_memory_bytes = std::min(limits.max_memory_bytes, kMaxBytes);
+  return tight;
+}
+
 size_t SmallestThatHolds(size_t count, const std::function<bool(size_t)>& holds) {
   size_t low = 1;
   size_t high = count;

@@ -7,7 +7,13 @@
 #include <functional>
 #include <vector>
 
+#include "tests/linearizability/checker.h"
+
 namespace raftkv::linearizability {
+
+// What one try of many may use. Leaving out makes histories harder to check, and it is no loss if
+// an operation stays in a violation because a try for it was given up.
+Limits LimitsOfATry(const Limits& limits, size_t operations);
 
 // The smallest n in [1, count] for which holds(n), where holds(count) is known and holds(n)
 // implies holds(n + 1).
