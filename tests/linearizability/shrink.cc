@@ -6,7 +6,7 @@
 namespace raftkv::linearizability {
 
 Limits LimitsOfATry(const Limits& limits, size_t operations) {
-  constexpr uint64_t kMinSteps = 20'000;
+  constexpr uint64_t kMinSteps = 100'000;
   constexpr uint64_t kStepsPerOperation = 10;
   constexpr size_t kMaxBytes = size_t{64} << 20;
   Limits tight = limits;

@@ -91,22 +91,29 @@ void Gaps::SortByUrgency() {
 
 void Gaps::NobodyMade(uint64_t first, uint64_t count) {
   finding_.verdict = Verdict::kNotLinearizable;
-  finding_.reason =
-      "revision " + std::to_string(first) +
-      (count > 1 ? " (and further ones, " + std::to_string(count) + " in all)" : "") +
-      " was made by nobody: no answered write has it, and " +
-      (writes_.empty() ? "there is no write"
-                       : "none of the " + std::to_string(writes_.size()) + " writes") +
-      " without a known revision that could fill it";
-  // Who shows it, or else its neighbours.
+  finding_.reason = "revision " + std::to_string(first) + " was made by nobody: ";
+  if (count == 1) {
+    finding_.reason += "no answered write has it, and no other write can have made it";
+  } else {
+    finding_.reason += std::to_string(count) + " revisions from there on belong to no answered " +
+                       "write, and only " + std::to_string(writes_.size()) +
+                       " other writes can have made some";
+  }
+  // For the reader: who saw such a revision, or else the neighbours; and who else was writing.
+  constexpr size_t kMaxShown = 6;
   for (size_t op = 0; op < problem_.ops.size(); ++op) {
     if (problem_.ops[op].role == Role::kIdle) continue;
     const uint64_t seen = SeenRevision(problem_.op(op));
-    if (seen == first) finding_.involved.push_back(op);
+    const bool shows_it =
+        count == 1 ? seen == first : seen >= first && !problem_.writer.contains(seen);
+    if (shows_it && finding_.involved.size() < kMaxShown) finding_.involved.push_back(op);
   }
-  for (uint64_t neighbour : {first - 1, first + 1}) {
+  for (const uint64_t neighbour : {first - 1, first + 1}) {
     const auto writer = problem_.writer.find(neighbour);
     if (writer != problem_.writer.end()) finding_.involved.push_back(writer->second);
+  }
+  if (count > 1 && writes_.size() <= kMaxShown) {
+    finding_.involved.insert(finding_.involved.end(), writes_.begin(), writes_.end());
   }
 }
 

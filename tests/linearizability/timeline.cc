@@ -50,8 +50,12 @@ TimelineOp ToTimelineOp(const Operation& op) {
   for (const Item& item : op.items) {
     if (out.details.size() > 12) break;
     std::string text = item.value ? Quote(*item.value, kDetailBytes) : "(value not told)";
-    text += ", created at " + std::to_string(item.create_revision) + ", changed at " +
-            std::to_string(item.mod_revision) + ", version " + std::to_string(item.version);
+    const auto told = [&](const char* name, uint64_t number) {
+      if (number != 0) text += std::string(", ") + name + " " + std::to_string(number);
+    };
+    told("created at", item.create_revision);
+    told("changed at", item.mod_revision);
+    told("version", item.version);
     out.details.emplace_back(Quote(item.key), text);
   }
   if (!op.node.empty()) out.details.emplace_back("node", op.node);
@@ -106,6 +110,7 @@ int64_t Distance(const TimelineOp& op, const std::vector<TimelineOp>& core) {
 // All of the core, and the nearest of the others.
 Timeline Assemble(std::string title, std::string reason, std::vector<TimelineOp> core,
                   std::vector<TimelineOp> others) {
+  if (!reason.ends_with('.')) reason += '.';
   for (TimelineOp& op : core) op.mark = TimelineOp::Mark::kCore;
   const size_t room = core.size() < kMaxOps ? kMaxOps - core.size() : 0;
   if (others.size() > room) {

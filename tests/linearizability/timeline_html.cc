@@ -71,7 +71,8 @@ for (const op of document.querySelectorAll('.op')) {
 }
 const scroll = document.querySelector('.scroll');
 const cores = [...document.querySelectorAll('.op.core')];
-if (cores.length) scroll.scrollLeft = Math.max(0, cores.at(-1).offsetLeft - scroll.clientWidth + 400);
+const right = Math.max(...cores.map(op => op.offsetLeft + op.offsetWidth));
+if (cores.length) scroll.scrollLeft = Math.max(0, right - scroll.clientWidth + 100);
 )js";
 
 // Where an operation is drawn.
