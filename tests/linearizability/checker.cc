@@ -14,7 +14,7 @@
 namespace raftkv::linearizability {
 namespace {
 
-constexpr size_t kMaxShrinkTries = 2000;
+constexpr size_t kMaxCore = 30;  // more do not explain anything
 
 Finding Find(const History& history, Budget* budget) {
   StoreProblem problem = Prepare(history);
@@ -80,6 +80,14 @@ History Weaken(const History& history, const std::vector<size_t>& kept) {
   return weaker;
 }
 
+std::vector<size_t> EndingAt(const History& history, int64_t time) {
+  std::vector<size_t> found;
+  for (size_t i = 0; i < history.operations.size(); ++i) {
+    if (history.operations[i].completed == time) found.push_back(i);
+  }
+  return found;
+}
+
 std::vector<int64_t> EndsOf(const History& history) {
   std::set<int64_t> ends;
   for (const Operation& op : history.operations) {
@@ -122,12 +130,17 @@ Violation Explain(const History& history, const Limits& limits) {
   Violation violation{.prefix = PrefixUntil(history, ends[shortest - 1])};
   const History& prefix = violation.prefix;
   const Limits tight = LimitsOfATry(limits, prefix.operations.size());
-  std::vector<size_t> kept = SmallestSubset(prefix.operations.size(), kMaxShrinkTries,
+  std::vector<size_t> kept = SmallestSubset(prefix.operations.size(), kMaxShrinkTime,
                                             [&](const std::vector<size_t>& subset) {
                                               return IsViolation(Weaken(prefix, subset), tight);
                                             });
-  // With what is left, the reason is about those that matter.
+  // With what is left, the reason is about those that matter. Where shrinking did not succeed, it
+  // is about the operations that the search could not get past, the last answer among them.
   Finding finding = Find(Weaken(prefix, kept), limits);
+  if (kept.size() > kMaxCore || finding.verdict != Verdict::kNotLinearizable) {
+    finding = Find(prefix, limits);
+    kept = EndingAt(prefix, ends[shortest - 1]);
+  }
   violation.reason = std::move(finding.reason);
   kept.insert(kept.end(), finding.involved.begin(), finding.involved.end());
   std::ranges::sort(kept);

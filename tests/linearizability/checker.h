@@ -48,7 +48,8 @@ struct Violation {
   // Answers that came later count as unknown.
   History prefix;
   // Indexes into prefix.operations: those that contradict each other. With only their answers and
-  // times, and nothing but the order of the other writes, it is still a violation.
+  // times, and nothing but the order of the other writes, it is still a violation; where that
+  // could not be shown in some seconds, those that the search could not get past.
   std::vector<size_t> core;
 };
 

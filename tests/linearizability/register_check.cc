@@ -15,7 +15,6 @@ namespace {
 using Function = RegisterOp::Function;
 using Outcome = RegisterOp::Outcome;
 
-constexpr size_t kMaxShrinkTries = 2000;
 constexpr uint64_t kFirstSteps = 20'000;
 constexpr uint64_t kMoreSteps = 8;
 
@@ -286,8 +285,8 @@ RegisterViolation ExplainRegisters(std::span<const RegisterOp> ops, const Regist
     break;
   }
   const Limits tight = LimitsOfATry(limits, violation.prefix.size());
-  violation.core = SmallestSubset(
-      violation.prefix.size(), kMaxShrinkTries, [&](const std::vector<size_t>& kept) {
+  violation.core =
+      SmallestSubset(violation.prefix.size(), kMaxShrinkTime, [&](const std::vector<size_t>& kept) {
         return IsViolation(Weaken(violation.prefix, kept), initial, tight);
       });
   violation.reason = ReasonOf(violation);

@@ -30,16 +30,16 @@ size_t SmallestThatHolds(size_t count, const std::function<bool(size_t)>& holds)
   return high;
 }
 
-std::vector<size_t> SmallestSubset(size_t count, size_t max_tries,
+std::vector<size_t> SmallestSubset(size_t count, Duration max_time,
                                    const std::function<bool(const std::vector<size_t>&)>& holds) {
   std::vector<size_t> kept(count);
   std::iota(kept.begin(), kept.end(), size_t{0});
-  size_t tries = 0;
+  const MonotonicTime deadline = Clock::System().Now() + max_time;
   size_t chunk = std::max<size_t>(1, count / 2);
   while (!kept.empty()) {
     bool removed = false;
     for (size_t begin = 0; begin < kept.size();) {
-      if (++tries > max_tries) return kept;
+      if (Clock::System().Now() > deadline) return kept;
       std::vector<size_t> rest(kept.begin(), kept.begin() + static_cast<ptrdiff_t>(begin));
       const size_t end = std::min(kept.size(), begin + chunk);
       rest.insert(rest.end(), kept.begin() + static_cast<ptrdiff_t>(end), kept.end());
