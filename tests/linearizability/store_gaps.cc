@@ -21,8 +21,9 @@ Gaps::Gaps(const StoreProblem& problem) : problem_(problem) {
     return;
   }
   FindCandidates();
-  if (finding_.verdict == Verdict::kLinearizable) GiveOutSingles();
+  if (finding_.verdict == Verdict::kLinearizable) Prune();
   if (finding_.verdict == Verdict::kLinearizable) SortByUrgency();
+  if (finding_.verdict == Verdict::kLinearizable) Match();
 }
 
 const std::vector<size_t>& Gaps::CandidatesFor(uint64_t revision) const {
@@ -32,7 +33,8 @@ const std::vector<size_t>& Gaps::CandidatesFor(uint64_t revision) const {
 
 bool Gaps::CanMake(size_t op, uint64_t revision) const {
   const PreparedOp& prepared = problem_.ops[op];
-  if (revision <= prepared.after || problem_.IsUnchanged(prepared.key, revision)) return false;
+  if (revision <= prepared.after || revision > prepared.before) return false;
+  if (problem_.IsUnchanged(prepared.key, revision)) return false;
   const auto evidence = problem_.evidence.find(revision);
   if (evidence == problem_.evidence.end()) return true;
   return std::ranges::all_of(evidence->second, [&](const Evidence& each) {
@@ -55,8 +57,24 @@ void Gaps::FindCandidates() {
   beyond_ = writes_;
 }
 
-// A write that is the only one for some revision can make no other.
-void Gaps::GiveOutSingles() {
+// What one key, or the gaps among themselves, do not allow; each may tell the other more.
+void Gaps::Prune() {
+  constexpr int kMaxRounds = 10;
+  const Projection projection(problem_);
+  bool changed = true;
+  for (int round = 0; changed && round < kMaxRounds; ++round) {
+    if (!GiveOutSingles()) return;
+    finding_ = projection.Prune(&candidates_, beyond_, &changed);
+    if (finding_.verdict != Verdict::kLinearizable) return;
+    for (const auto& [revision, candidates] : candidates_) {
+      if (candidates.empty()) return NobodyMade(revision, 1);
+    }
+  }
+}
+
+// A write that is the only one for some revision can make no other. False if nothing is left for
+// one.
+bool Gaps::GiveOutSingles() {
   std::vector<uint64_t> singles;
   for (const auto& [revision, candidates] : candidates_) {
     if (candidates.size() == 1) singles.push_back(revision);
@@ -68,10 +86,14 @@ void Gaps::GiveOutSingles() {
     std::erase(beyond_, op);
     for (auto& [revision, candidates] : candidates_) {
       if (revision == owner || std::erase(candidates, op) == 0) continue;
-      if (candidates.empty()) return NobodyMade(revision, 1);
+      if (candidates.empty()) {
+        NobodyMade(revision, 1);
+        return false;
+      }
       if (candidates.size() == 1) singles.push_back(revision);
     }
   }
+  return true;
 }
 
 void Gaps::SortByUrgency() {
@@ -87,6 +109,32 @@ void Gaps::SortByUrgency() {
   const auto less = [&](size_t a, size_t b) { return urgency(a) < urgency(b); };
   for (auto& [revision, candidates] : candidates_) std::ranges::sort(candidates, less);
   std::ranges::sort(beyond_, less);
+}
+
+// A writer for each gap, no one for two (Kuhn's algorithm): without one there is no order, and with
+// one the search does not use up early what a later gap needs.
+void Gaps::Match() {
+  for (const auto& [revision, candidates] : candidates_) {
+    std::set<size_t> tried;
+    if (!FindWriter(revision, &tried)) return NobodyMade(revision, 1);
+  }
+  for (const auto& [op, revision] : gap_of_) {
+    std::vector<size_t>& candidates = candidates_[revision];
+    const auto at = std::ranges::find(candidates, op);
+    std::rotate(candidates.begin(), at, at + 1);
+  }
+}
+
+bool Gaps::FindWriter(uint64_t revision, std::set<size_t>* tried) {
+  for (const size_t op : candidates_[revision]) {
+    if (!tried->insert(op).second) continue;
+    const auto taken = gap_of_.find(op);
+    if (taken == gap_of_.end() || FindWriter(taken->second, tried)) {
+      gap_of_[op] = revision;
+      return true;
+    }
+  }
+  return false;
 }
 
 void Gaps::NobodyMade(uint64_t first, uint64_t count) {

@@ -5,9 +5,11 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <vector>
 
 #include "tests/linearizability/store_problem.h"
+#include "tests/linearizability/store_projection.h"
 
 namespace raftkv::linearizability {
 
@@ -18,8 +20,9 @@ class Gaps {
   // A revision that nobody can have made; kOk if each has a candidate.
   const Finding& finding() const { return finding_; }
 
-  // The writes that can have made the revision, the most urgent first: those that can make no later
-  // one. `revision` has no known writer; it may lie above all that were seen.
+  // The writes that can have made the revision. First the one that leaves a writer for each other
+  // gap, then the most urgent: those that can make no later one. `revision` has no known writer; it
+  // may lie above all that were seen.
   const std::vector<size_t>& CandidatesFor(uint64_t revision) const;
 
   // All free and open writes.
@@ -28,14 +31,18 @@ class Gaps {
  private:
   bool CanMake(size_t op, uint64_t revision) const;
   void FindCandidates();
-  void GiveOutSingles();
+  bool GiveOutSingles();
+  void Prune();
   void SortByUrgency();
+  void Match();
+  bool FindWriter(uint64_t revision, std::set<size_t>* tried);
   void NobodyMade(uint64_t first, uint64_t count);
 
   const StoreProblem& problem_;
   std::vector<size_t> writes_;
-  std::map<uint64_t, std::vector<size_t>> candidates_;  // of each gap
-  std::vector<size_t> beyond_;                          // for revisions above those seen
+  Candidates candidates_;              // of each gap
+  std::map<size_t, uint64_t> gap_of_;  // of matched writes
+  std::vector<size_t> beyond_;         // for revisions above those seen
   Finding finding_;
 };
 

@@ -120,7 +120,7 @@ class OrderSearch {
   bool CanRead(size_t number) {
     budget_->Step();
     const PreparedOp& prepared = problem_.ops[number];
-    if (state_.revision < prepared.after) return false;
+    if (state_.revision < prepared.after || state_.revision > prepared.before) return false;
     if (problem_.op(number).at_revision != 0) return state_.revision >= prepared.held_at;
     if (prepared.held_at != 0) return state_.revision == prepared.held_at;
     return Fits(problem_.op(number), prepared, problem_, state_);
@@ -300,7 +300,7 @@ class OrderSearch {
     }
     const size_t blocker = FirstToEnd();
     std::string reason = Describe(problem_.op(blocker)) + " has no place: at revision " +
-                         std::to_string(state_.revision) + " " + DescribeKey(blocker);
+                         std::to_string(state_.revision) + " " + DescribeKeys(blocker);
     std::vector<size_t> involved = WritersOf(blocker);
     involved.push_back(blocker);
     if (writer != kNoOp) {
@@ -318,7 +318,7 @@ class OrderSearch {
     std::vector<size_t> involved = {op};
     if (key.writer != kNoOp) involved.push_back(key.writer);
     NoteDeadEnd(Describe(problem_.op(op)) + " cannot have made revision " +
-                    std::to_string(state_.revision + 1) + ": before it " + DescribeKey(op),
+                    std::to_string(state_.revision + 1) + ": before it " + DescribeKeys(op),
                 std::move(involved));
   }
 
@@ -327,7 +327,7 @@ class OrderSearch {
     std::vector<size_t> involved = WritersOf(op);
     involved.push_back(op);
     NoteDeadEnd(Describe(problem_.op(op)) + " is wrong: at revision " +
-                    std::to_string(state_.revision) + " " + DescribeKey(op),
+                    std::to_string(state_.revision) + " " + DescribeKeys(op),
                 std::move(involved));
   }
 
@@ -345,21 +345,14 @@ class OrderSearch {
     return writers;
   }
 
-  std::string DescribeKey(size_t op) const {
+  std::string DescribeKeys(size_t op) const {
     std::string text;
     constexpr size_t kMaxKeys = 5;
     const PreparedOp& prepared = problem_.ops[op];
     for (size_t number = prepared.key; number < prepared.end_key; ++number) {
       if (number == prepared.key + kMaxKeys) return text + ", ...";
-      const KeyState& key = state_.keys[number];
-      text += (text.empty() ? "" : ", ") + Quote(problem_.keys[number]);
-      if (!key.exists) {
-        text += " does not exist";
-        continue;
-      }
-      text += " is " + Quote(*key.value) + " (created at " + std::to_string(key.create_revision) +
-              ", changed at " + std::to_string(key.mod_revision) + ", version " +
-              std::to_string(key.version) + ")";
+      text += text.empty() ? "" : ", ";
+      text += DescribeKey(problem_.keys[number], state_.keys[number]);
     }
     return text.empty() ? "there is no such key" : text;
   }

@@ -38,6 +38,9 @@ struct PreparedOp {
   // The greatest revision that had been seen when it was called. Reads hold at it or later, writes
   // make a greater one.
   uint64_t after = 0;
+  // And the greatest one that can have existed when it ended: what was called later has greater
+  // ones, or saw this one.
+  uint64_t before = UINT64_MAX;
 };
 
 // What is known of the one change that a revision is.
@@ -78,8 +81,8 @@ struct Finding {
   std::vector<size_t> order;     // of the operations as far as they could be ordered
 };
 
-// Whether the revisions alone contradict real time or each other: O(n log n). Also sets `after` of
-// the problem's operations.
+// Whether the revisions alone contradict real time or each other: O(n log n). Also sets `after`
+// and `before` of the problem's operations.
 Finding CheckRevisions(StoreProblem* problem);
 
 // The search for an order. `problem` must have passed CheckRevisions.

@@ -302,6 +302,21 @@ TEST(StoreSpoiledTest, ViolationsAreCaughtAmongUnknownOutcomesToo) {
   EXPECT_EQ(caught, spoiled);
 }
 
+// Which write made which unseen revision has so many answers that a search among them never ended.
+TEST(StoreSpoiledTest, UnknownOutcomesDoNotHideAViolationInALongHistory) {
+  for (const unsigned unknown_percent : {5U, 10U, 30U}) {
+    SeededRandom random(unknown_percent);
+    History history = SimulateStore({.operations = 10'000,
+                                     .clients = 30,
+                                     .keys = 10,
+                                     .values = 1'000'000,
+                                     .unknown_percent = unknown_percent},
+                                    &random);
+    ASSERT_TRUE(PhantomValue(&history, &random));
+    EXPECT_EQ(CheckValid(history).verdict, Verdict::kNotLinearizable) << unknown_percent;
+  }
+}
+
 TEST(StoreSpoiledTest, ExplanationsAreSmallAndStillViolations) {
   for (const Spoil& spoil : {Spoil(PhantomValue), Spoil(StaleRead), Spoil(ReadGoesBack)}) {
     SeededRandom random(7);

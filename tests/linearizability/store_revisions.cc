@@ -35,10 +35,25 @@ class Sweep {
         Call(op);
       }
     }
+    for (auto event = events.rbegin(); event != events.rend(); ++event) {
+      const auto& [time, is_end, op] = *event;
+      if (is_end) {
+        problem_->ops[op].before = least_later_;
+      } else {
+        least_later_ = std::min(least_later_, LatestBefore(op));
+      }
+    }
     return std::move(finding_);
   }
 
  private:
+  // The greatest revision that can have existed when the operation was called.
+  uint64_t LatestBefore(size_t op) const {
+    const PreparedOp& prepared = problem_->ops[op];
+    if (prepared.role == Role::kWrite) return problem_->op(op).revision - 1;
+    return prepared.role == Role::kRead && IsNewestRead(op) ? prepared.held_at : UINT64_MAX;
+  }
+
   bool ok() const { return finding_.verdict == Verdict::kLinearizable; }
 
   void Contradict(std::string reason, std::vector<size_t> involved) {
@@ -111,6 +126,7 @@ class Sweep {
   StoreProblem* const problem_;
   Finding finding_;
   Seen seen_;                              // by operations that have ended
+  uint64_t least_later_ = UINT64_MAX;      // of LatestBefore, of those called later
   std::map<std::string, Seen> node_seen_;  // by reads that have ended, per node
 };
 

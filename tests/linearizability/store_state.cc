@@ -1,6 +1,9 @@
 #include "tests/linearizability/store_state.h"
 
 #include <algorithm>
+#include <string>
+
+#include "tests/linearizability/describe.h"
 
 namespace raftkv::linearizability {
 namespace {
@@ -20,12 +23,6 @@ bool Holds(const Condition& condition, const KeyState& key) {
 }
 
 bool Told(uint64_t told, uint64_t actual) { return told == 0 || told == actual; }
-
-bool ShowsKey(const Item& item, const KeyState& key) {
-  return key.exists && (!item.value || *item.value == *key.value) &&
-         Told(item.create_revision, key.create_revision) &&
-         Told(item.mod_revision, key.mod_revision) && Told(item.version, key.version);
-}
 
 bool FitsRange(const Operation& op, const PreparedOp& prepared, const StoreProblem& problem,
                const StoreState& state) {
@@ -74,10 +71,13 @@ KeyState AfterWrite(const Operation& op, size_t number, uint64_t revision, const
   return after;
 }
 
-bool Fits(const Operation& op, const PreparedOp& prepared, const StoreProblem& problem,
-          const StoreState& state) {
-  if (op.kind == Kind::kRange) return FitsRange(op, prepared, problem, state);
-  const KeyState& key = state.keys[prepared.key];
+bool ShowsKey(const Item& item, const KeyState& key) {
+  return key.exists && (!item.value || *item.value == *key.value) &&
+         Told(item.create_revision, key.create_revision) &&
+         Told(item.mod_revision, key.mod_revision) && Told(item.version, key.version);
+}
+
+bool FitsKey(const Operation& op, const KeyState& key) {
   switch (op.outcome) {
     case Outcome::kOk:  // a get
       return Holds(op.condition, key) && ShowsKey(op.items[0], key);
@@ -90,6 +90,19 @@ bool Fits(const Operation& op, const PreparedOp& prepared, const StoreProblem& p
     default:
       return false;
   }
+}
+
+bool Fits(const Operation& op, const PreparedOp& prepared, const StoreProblem& problem,
+          const StoreState& state) {
+  if (op.kind == Kind::kRange) return FitsRange(op, prepared, problem, state);
+  return FitsKey(op, state.keys[prepared.key]);
+}
+
+std::string DescribeKey(const std::string& name, const KeyState& key) {
+  if (!key.exists) return Quote(name) + " does not exist";
+  return Quote(name) + " is " + Quote(*key.value) + " (created at " +
+         std::to_string(key.create_revision) + ", changed at " + std::to_string(key.mod_revision) +
+         ", version " + std::to_string(key.version) + ")";
 }
 
 }  // namespace raftkv::linearizability

@@ -33,6 +33,14 @@ bool CanWrite(const Operation& op, const KeyState& key);
 // The key after the write `number`, which makes `revision`.
 KeyState AfterWrite(const Operation& op, size_t number, uint64_t revision, const KeyState& before);
 
+// Whether an operation on one key that changes nothing fits this state of it.
+bool FitsKey(const Operation& op, const KeyState& key);
+// Whether the key is as the item shows it.
+bool ShowsKey(const Item& item, const KeyState& key);
+
+// "a" is "x" (created at 3, changed at 5, version 2)
+std::string DescribeKey(const std::string& name, const KeyState& key);
+
 // Whether a read, a delete of nothing or a refused write fits this state. The revision is compared
 // by the caller.
 bool Fits(const Operation& op, const PreparedOp& prepared, const StoreProblem& problem,
