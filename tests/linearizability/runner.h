@@ -1,0 +1,50 @@
+// Checks files of histories whose verdict is known, and single files.
+//
+// Thread-safety: prints to stdout; one at a time.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "tests/linearizability/checker.h"
+
+namespace raftkv::linearizability {
+
+enum class Format { kRegister, kMap, kRaftkv };
+
+struct HistoryFile {
+  std::filesystem::path path;
+  Format format;
+};
+
+// "register", "kv" or "raftkv".
+std::optional<Format> FormatNamed(std::string_view name);
+
+// All files in or below `folder` that lie in a folder that names a format and have a verdict in
+// their names (NAME.linearizable.EXTENSION, NAME.not-linearizable.EXTENSION), sorted.
+std::vector<HistoryFile> FindFiles(const std::filesystem::path& folder);
+
+// nullopt: the name has none.
+std::optional<Verdict> ExpectedVerdict(const std::filesystem::path& path);
+
+struct RunOptions {
+  Limits limits;
+  std::filesystem::path out;  // violations are explained into this folder; empty: not at all
+};
+
+// Checks one file. If it is a violation and options.out is set, writes its explanation there and
+// says so in report->reason.
+Result<Report> CheckFile(const HistoryFile& file, const RunOptions& options);
+
+struct Tally {
+  size_t passed = 0;
+  size_t failed = 0;
+};
+
+// Compares each file's verdict with its name's and prints each difference.
+Tally RunFiles(const std::vector<HistoryFile>& files, const RunOptions& options);
+
+}  // namespace raftkv::linearizability

@@ -1,0 +1,132 @@
+#include "tests/linearizability/runner.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <fstream>
+
+namespace raftkv::linearizability {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr std::string_view kGood =
+    R"({"op":"put","key":"a","value":"x","call":1,"completed":2,"outcome":"ok","revision":2})";
+constexpr std::string_view kBad =
+    R"({"op":"put","key":"a","value":"x","call":1,"completed":2,"outcome":"ok","revision":3})";
+constexpr std::string_view kRegisterLog =
+    "INFO  jepsen.util - 0\t:invoke\t:read\tnil\nINFO  jepsen.util - 0\t:ok\t:read\t1\n";
+
+class RunnerTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = (fs::temp_directory_path() / "raftkv-linearizability-XXXXXX").string();
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
+    root_ = fs::canonical(name);
+  }
+  void TearDown() override { fs::remove_all(root_); }
+
+  fs::path Write(const std::string& path, std::string_view text) {
+    fs::create_directories((root_ / path).parent_path());
+    std::ofstream(root_ / path) << text;
+    return root_ / path;
+  }
+
+  Tally RunAll(const RunOptions& options = {}) {
+    testing::internal::CaptureStdout();
+    const Tally tally = RunFiles(FindFiles(root_), options);
+    printed_ = testing::internal::GetCapturedStdout();
+    return tally;
+  }
+
+  fs::path root_;
+  std::string printed_;
+};
+
+TEST_F(RunnerTest, TheFolderNamesTheFormatAndTheFileTheVerdict) {
+  Write("register/b.not-linearizable.log", "");
+  Write("suite/kv/deep/a.linearizable.txt", "");
+  Write("raftkv/c.linearizable.jsonl", "");
+  Write("raftkv/README", "");
+  Write("quorum/d.linearizable.txt", "");
+  std::vector<std::string> found;
+  for (const HistoryFile& file : FindFiles(root_)) {
+    found.push_back(std::to_string(static_cast<int>(file.format)) + " " +
+                    file.path.filename().string());
+  }
+  EXPECT_THAT(found, ElementsAre("2 c.linearizable.jsonl", "0 b.not-linearizable.log",
+                                 "1 a.linearizable.txt"));
+  EXPECT_EQ(FindFiles(root_ / "raftkv").size(), 1U);
+}
+
+TEST_F(RunnerTest, ComparesVerdictsAndPrintsDifferences) {
+  Write("raftkv/right.linearizable.jsonl", kGood);
+  Write("raftkv/also-right.not-linearizable.jsonl", kBad);
+  Write("raftkv/wrong.linearizable.jsonl", kBad);
+  Write("register/wrong.linearizable.log", kRegisterLog);
+  Write("raftkv/broken.linearizable.jsonl", "{");
+  const Tally tally = RunAll();
+  EXPECT_EQ(tally.passed, 2U);
+  EXPECT_EQ(tally.failed, 3U);
+  EXPECT_THAT(printed_, HasSubstr("expected linearizable, found not-linearizable"));
+  EXPECT_THAT(printed_, HasSubstr("revision 2 was made by nobody"));
+  EXPECT_THAT(printed_, HasSubstr("broken.linearizable.jsonl: line 1: is not JSON"));
+}
+
+TEST_F(RunnerTest, AMapStartsWithEmptyStringsAndARegisterWithNil) {
+  constexpr std::string_view kEmpty =
+      "{:process 0 :type :invoke :f :read :value nil}\n"
+      "{:process 0 :type :ok :f :read :value \"\"}\n";
+  Write("kv/a.linearizable.txt", kEmpty);
+  Write("register/a.not-linearizable.txt", kEmpty);
+  EXPECT_EQ(RunAll().passed, 2U) << printed_;
+}
+
+// "unknown" is not the verdict that any file expects.
+TEST_F(RunnerTest, ReachingALimitFails) {
+  std::string text;
+  for (int revision = 2; revision < 20; ++revision) {
+    text += R"({"op":"put","key":"a","value":"x","call":1,"completed":2,"outcome":"ok",)"
+            R"("revision":)" +
+            std::to_string(revision) + "}\n";
+  }
+  Write("raftkv/right.linearizable.jsonl", text);
+  RunOptions options;
+  options.limits.max_steps = 1;
+  EXPECT_EQ(RunAll(options).failed, 1U);
+  EXPECT_THAT(printed_, HasSubstr("found unknown"));
+}
+
+TEST_F(RunnerTest, ExplainsViolationsIntoAFolder) {
+  RunOptions options;
+  options.out = root_ / "out/deep";
+  const auto store = CheckFile({Write("a.jsonl", kBad), Format::kRaftkv}, options);
+  ASSERT_TRUE(store.has_value()) << store.error().message();
+  EXPECT_THAT(store->reason, HasSubstr("out/deep/a.jsonl.html"));
+  const auto prefix = ReadHistory(options.out / "a.jsonl.prefix.jsonl");
+  ASSERT_TRUE(prefix.has_value()) << prefix.error().message();
+  EXPECT_EQ(prefix->operations.size(), 1U);
+  const auto log = CheckFile({Write("a.log", kRegisterLog), Format::kRegister}, options);
+  ASSERT_TRUE(log.has_value()) << log.error().message();
+  EXPECT_TRUE(fs::exists(options.out / "a.log.html"));
+}
+
+TEST_F(RunnerTest, CheckAndExplainTellsWhereToLook) {
+  const History good = *ParseHistory(kGood);
+  EXPECT_TRUE(CheckAndExplain(good, root_, "good").ok());
+  EXPECT_FALSE(fs::exists(root_ / "good.html"));
+  const Status bad = CheckAndExplain(*ParseHistory(kBad), root_, "bad");
+  EXPECT_EQ(bad.code(), Code::kConflict);
+  EXPECT_THAT(bad.message(), HasSubstr("revision 2 was made by nobody"));
+  EXPECT_THAT(bad.message(), HasSubstr("bad.html"));
+  EXPECT_TRUE(fs::exists(root_ / "bad.html"));
+  const Status hard = CheckAndExplain(good, root_, "hard", {.max_steps = 0});
+  EXPECT_EQ(hard.code(), Code::kResourceExhausted);
+  EXPECT_THAT(hard.message(), HasSubstr("limit of steps"));
+}
+
+}  // namespace
+}  // namespace raftkv::linearizability

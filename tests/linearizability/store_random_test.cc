@@ -1,0 +1,346 @@
+// Histories of a correct store are linearizable, spoiled ones are not, and on small ones the
+// checker agrees with one that tries everything.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <functional>
+#include <optional>
+
+#include "tests/linearizability/checker.h"
+#include "tests/linearizability/test_support.h"
+
+namespace raftkv::linearizability {
+namespace {
+
+// RAFTKV_RANDOM_SEEDS=17 runs that seed alone.
+std::vector<uint64_t> Seeds(uint64_t count) {
+  std::vector<uint64_t> seeds;
+  if (const char* only = std::getenv("RAFTKV_RANDOM_SEEDS")) return {std::stoull(only)};
+  for (uint64_t seed = 1; seed <= count; ++seed) seeds.push_back(seed);
+  return seeds;
+}
+
+Report CheckValid(const History& history) {
+  const auto report = Check(history);
+  EXPECT_TRUE(report.has_value()) << report.error().message();
+  return report.value_or(Report{});
+}
+
+bool IsWrite(const Operation& op) { return op.kind == Kind::kPut || op.kind == Kind::kDelete; }
+
+TEST(StoreRandomTest, HistoriesOfACorrectStoreAreLinearizable) {
+  for (const uint64_t seed : Seeds(300)) {
+    SeededRandom random(seed);
+    const WorkloadOptions options{.operations = 50 + random.Uniform(300),
+                                  .clients = 1 + random.Uniform(12),
+                                  .keys = 1 + random.Uniform(6),
+                                  .unknown_percent = static_cast<unsigned>(random.Uniform(12)),
+                                  .silent_percent = static_cast<unsigned>(random.Uniform(3))};
+    const History history = SimulateStore(options, &random);
+    const Report report = CheckValid(history);
+    ASSERT_EQ(report.verdict, Verdict::kLinearizable) << "seed " << seed << ": " << report.reason;
+  }
+}
+
+TEST(StoreRandomTest, TenThousandOperationsOfThirtyClientsOnTenKeys) {
+  for (const unsigned unknown_percent : {0U, 2U, 10U}) {
+    SeededRandom random(unknown_percent + 1);
+    const History history = SimulateStore({.operations = 10'000,
+                                           .clients = 30,
+                                           .keys = 10,
+                                           .values = 1'000'000,
+                                           .unknown_percent = unknown_percent},
+                                          &random);
+    const Report report = CheckValid(history);
+    EXPECT_EQ(report.verdict, Verdict::kLinearizable) << report.reason;
+    // Hardly more than looking at each operation once.
+    EXPECT_LT(report.steps, 1'000'000U);
+  }
+}
+
+// --- Small histories, against the brute force ---
+
+// Changes something that may or may not make the history wrong.
+void Disturb(History* history, Random* random) {
+  Operation& op = history->operations[random->Uniform(history->operations.size())];
+  if (!op.completed) return;
+  const auto nudge = [&](uint64_t* revision) {
+    if (*revision > 1) *revision += random->Uniform(3) - 1;
+  };
+  switch (random->Uniform(5)) {
+    case 0:
+      if (op.at_revision == 0 && op.kind != Kind::kRange) nudge(&op.revision);
+      break;
+    case 1:
+      if (!op.items.empty()) op.items[0].value = "v" + std::to_string(random->Uniform(2));
+      break;
+    case 2:
+      if (!op.items.empty()) nudge(&op.items[0].mod_revision);
+      break;
+    case 3:
+      op.call -= static_cast<int64_t>(random->Uniform(60));
+      break;
+    default: {
+      const auto shift = static_cast<int64_t>(random->Uniform(120)) - 60;
+      op.call += shift;
+      *op.completed += shift;
+    }
+  }
+}
+
+// The one place where the checker is known to see less: it does not use that a read without a
+// revision may have to come before a write, when it asks how early a stale read without a revision
+// can have seen that write.
+bool HasBothKindsOfLooseReads(const History& history) {
+  const auto loose = [](const Operation& op) {
+    return op.revision == 0 && op.at_revision == 0 &&
+           (op.outcome == Outcome::kNotFound || op.outcome == Outcome::kConflict ||
+            (op.outcome == Outcome::kOk && !IsWrite(op)));
+  };
+  const auto is_stale = [](const Operation& op) { return op.consistency == Consistency::kStale; };
+  return std::ranges::any_of(history.operations,
+                             [&](const auto& op) { return loose(op) && is_stale(op); }) &&
+         std::ranges::any_of(history.operations,
+                             [&](const auto& op) { return loose(op) && !is_stale(op); });
+}
+
+TEST(StoreRandomTest, AgreesWithBruteForce) {
+  size_t linearizable = 0;
+  size_t violations = 0;
+  for (const uint64_t seed : Seeds(40'000)) {
+    SeededRandom random(seed);
+    const WorkloadOptions options{.operations = 4 + random.Uniform(4),
+                                  .clients = 2 + random.Uniform(3),
+                                  .keys = 1 + random.Uniform(2),
+                                  .values = 2,
+                                  .unknown_percent = 30,
+                                  .silent_percent = static_cast<unsigned>(random.Uniform(2) * 25)};
+    History history = SimulateStore(options, &random);
+    for (uint64_t i = random.Uniform(6); i > 0; --i) Disturb(&history, &random);
+    const Report report = CheckValid(history);
+    const bool expected = IsLinearizableByBruteForce(history);
+    expected ? ++linearizable : ++violations;
+    if (!expected && HasBothKindsOfLooseReads(history)) continue;
+    ASSERT_EQ(report.verdict, expected ? Verdict::kLinearizable : Verdict::kNotLinearizable)
+        << "seed " << seed << ": " << report.reason << "\n"
+        << FormatHistory(history);
+  }
+  if (std::getenv("RAFTKV_RANDOM_SEEDS") != nullptr) return;
+  EXPECT_GT(linearizable, 5000U);
+  EXPECT_GT(violations, 4000U);
+}
+
+// --- Spoiled histories ---
+
+// Spoils a history in one place; false if it has no such place.
+using Spoil = std::function<bool(History*, Random*)>;
+
+std::vector<size_t> Choose(const History& history,
+                           const std::function<bool(const Operation&)>& wanted) {
+  std::vector<size_t> found;
+  for (size_t i = 0; i < history.operations.size(); ++i) {
+    if (wanted(history.operations[i])) found.push_back(i);
+  }
+  return found;
+}
+
+std::optional<size_t> OneOf(const std::vector<size_t>& found, Random* random) {
+  if (found.empty()) return std::nullopt;
+  return found[random->Uniform(found.size())];
+}
+
+bool IsNewestGet(const Operation& op) {
+  return op.kind == Kind::kGet && op.outcome == Outcome::kOk && op.at_revision == 0 &&
+         op.consistency != Consistency::kStale;
+}
+
+bool PhantomValue(History* history, Random* random) {
+  const auto op = OneOf(Choose(*history, IsNewestGet), random);
+  if (op) history->operations[*op].items[0].value = "nobody wrote this";
+  return op.has_value();
+}
+
+// The read shows what the key was before its last change.
+bool StaleRead(History* history, Random* random) {
+  const auto op = OneOf(
+      Choose(*history,
+             [](const Operation& each) { return IsNewestGet(each) && each.items[0].version > 1; }),
+      random);
+  if (!op) return false;
+  Item& item = history->operations[*op].items[0];
+  uint64_t before = 0;
+  for (const Operation& write : history->operations) {
+    const bool older = write.kind == Kind::kPut && write.outcome == Outcome::kOk &&
+                       write.key == item.key && write.revision < item.mod_revision;
+    if (!older || write.revision < before) continue;
+    before = write.revision;
+    item.value = write.value;
+  }
+  item.mod_revision = before;
+  --item.version;
+  return before != 0;
+}
+
+// The whole answer is as of a revision that was overwritten before the read began.
+bool ReadGoesBack(History* history, Random* random) {
+  const auto is_late = [&](const Operation& op) {
+    return IsNewestGet(op) && std::ranges::any_of(history->operations, [&](const Operation& other) {
+             return IsWrite(other) && other.outcome == Outcome::kOk && *other.completed < op.call;
+           });
+  };
+  const auto op = OneOf(Choose(*history, is_late), random);
+  if (!op) return false;
+  Operation& read = history->operations[*op];
+  read.outcome = Outcome::kNotFound;
+  read.items.clear();
+  read.revision = 1;  // when the store was empty
+  return true;
+}
+
+// Two conditional writes on the same revision both succeed.
+bool LostUpdate(History* history, Random* random) {
+  const auto op = OneOf(Choose(*history,
+                               [](const Operation& each) {
+                                 return each.kind == Kind::kPut &&
+                                        each.outcome == Outcome::kConflict &&
+                                        each.condition.type == Condition::Type::kRevision;
+                               }),
+                        random);
+  if (!op) return false;
+  uint64_t last = 1;
+  for (const Operation& each : history->operations) {
+    last = std::max({last, each.revision, each.key_revision.value_or(0)});
+    for (const Item& item : each.items) last = std::max(last, item.mod_revision);
+  }
+  Operation& write = history->operations[*op];
+  write.outcome = Outcome::kOk;
+  write.key_revision.reset();
+  write.revision = last + 1;
+  return true;
+}
+
+// An acknowledged write never happened: as if another client had not asked for what was seen.
+bool VanishedWriter(History* history, Random* random) {
+  const auto op = OneOf(
+      Choose(*history,
+             [](const Operation& each) { return IsWrite(each) && each.outcome == Outcome::kOk; }),
+      random);
+  if (op) history->operations.erase(history->operations.begin() + static_cast<ptrdiff_t>(*op));
+  return op.has_value();
+}
+
+bool RevisionGoesBack(History* history, Random* random) {
+  for (int tries = 0; tries < 100; ++tries) {
+    const auto writes = Choose(*history, [](const Operation& each) {
+      return IsWrite(each) && each.outcome == Outcome::kOk;
+    });
+    const auto first = OneOf(writes, random);
+    const auto second = OneOf(writes, random);
+    if (!first) return false;
+    Operation& a = history->operations[*first];
+    Operation& b = history->operations[*second];
+    if (*a.completed >= b.call) continue;
+    std::swap(a.revision, b.revision);
+    return true;
+  }
+  return false;
+}
+
+// Without unknown outcomes, that could explain almost anything, each of these must be found.
+void ExpectCaught(const Spoil& spoil) {
+  size_t spoiled = 0;
+  for (const uint64_t seed : Seeds(60)) {
+    SeededRandom random(seed);
+    History history = SimulateStore(
+        {.operations = 120, .clients = 4, .keys = 3, .values = 1'000'000, .unknown_percent = 0},
+        &random);
+    if (!spoil(&history, &random)) continue;
+    ++spoiled;
+    const Report report = CheckValid(history);
+    ASSERT_EQ(report.verdict, Verdict::kNotLinearizable) << "seed " << seed;
+    EXPECT_FALSE(report.reason.empty());
+  }
+  EXPECT_GT(spoiled, 30U);
+}
+
+TEST(StoreSpoiledTest, PhantomValue) { ExpectCaught(PhantomValue); }
+TEST(StoreSpoiledTest, StaleRead) { ExpectCaught(StaleRead); }
+TEST(StoreSpoiledTest, ReadGoesBack) { ExpectCaught(ReadGoesBack); }
+TEST(StoreSpoiledTest, LostUpdate) { ExpectCaught(LostUpdate); }
+TEST(StoreSpoiledTest, RevisionGoesBack) { ExpectCaught(RevisionGoesBack); }
+
+// Its revision is a gap, unless it was the last one and nobody saw it.
+TEST(StoreSpoiledTest, VanishedWriter) {
+  ExpectCaught([](History* history, Random* random) {
+    uint64_t last = 0;
+    for (const Operation& op : history->operations) last = std::max(last, op.revision);
+    const size_t before = history->operations.size();
+    History copy = *history;
+    if (!VanishedWriter(&copy, random)) return false;
+    uint64_t still = 0;
+    for (const Operation& op : copy.operations) still = std::max(still, op.revision);
+    *history = std::move(copy);
+    return history->operations.size() < before && still == last;
+  });
+}
+
+TEST(StoreSpoiledTest, ViolationsAreCaughtAmongUnknownOutcomesToo) {
+  size_t caught = 0;
+  size_t spoiled = 0;
+  for (const uint64_t seed : Seeds(100)) {
+    SeededRandom random(seed);
+    History history = SimulateStore(
+        {.operations = 400, .clients = 10, .keys = 4, .values = 1'000'000, .unknown_percent = 8},
+        &random);
+    if (!PhantomValue(&history, &random)) continue;
+    ++spoiled;
+    const Report report = CheckValid(history);
+    ASSERT_NE(report.verdict, Verdict::kLinearizable) << "seed " << seed;
+    caught += report.verdict == Verdict::kNotLinearizable ? 1 : 0;
+  }
+  EXPECT_EQ(caught, spoiled);
+}
+
+// Which write made which unseen revision has so many answers that a search among them never ended.
+TEST(StoreSpoiledTest, UnknownOutcomesDoNotHideAViolationInALongHistory) {
+  for (const unsigned unknown_percent : {5U, 10U, 30U}) {
+    SeededRandom random(unknown_percent);
+    History history = SimulateStore({.operations = 10'000,
+                                     .clients = 30,
+                                     .keys = 10,
+                                     .values = 1'000'000,
+                                     .unknown_percent = unknown_percent},
+                                    &random);
+    ASSERT_TRUE(PhantomValue(&history, &random));
+    EXPECT_EQ(CheckValid(history).verdict, Verdict::kNotLinearizable) << unknown_percent;
+  }
+}
+
+TEST(StoreSpoiledTest, ExplanationsAreSmallAndStillViolations) {
+  for (const Spoil& spoil : {Spoil(PhantomValue), Spoil(StaleRead), Spoil(ReadGoesBack)}) {
+    SeededRandom random(7);
+    History history = SimulateStore(
+        {.operations = 300, .clients = 6, .keys = 3, .values = 1'000'000, .unknown_percent = 3},
+        &random);
+    ASSERT_TRUE(spoil(&history, &random));
+    const Violation violation = Explain(history);
+    EXPECT_EQ(CheckValid(violation.prefix).verdict, Verdict::kNotLinearizable);
+    EXPECT_LE(violation.prefix.operations.size(), history.operations.size());
+    EXPECT_FALSE(violation.core.empty());
+    EXPECT_LE(violation.core.size(), 6U);
+    EXPECT_FALSE(violation.reason.empty());
+    // Nothing shorter is one.
+    int64_t last_end = 0;
+    for (const Operation& op : violation.prefix.operations) {
+      last_end = std::max(last_end, op.completed.value_or(0));
+    }
+    History shorter = violation.prefix;
+    std::erase_if(shorter.operations,
+                  [&](const Operation& op) { return op.completed == last_end; });
+    EXPECT_NE(CheckValid(shorter).verdict, Verdict::kNotLinearizable);
+  }
+}
+
+}  // namespace
+}  // namespace raftkv::linearizability
