@@ -95,7 +95,10 @@ void Checker::OnLogged(raft::NodeId node, const raft::Entry& entry, raft::EntryI
   const auto leader = leaders_.find(entry.term);
   if (leader != leaders_.end() && leader->second == node) {
     CheckNewLeader(node, entry, previous);
-    CheckPendingChange(node, entry);
+    const NodeView& view = nodes_[node];
+    if (view.role == raft::Role::kLeader && view.term == entry.term) {
+      CheckPendingChange(node, entry);
+    }
   }
 }
 
@@ -245,10 +248,11 @@ void Checker::OnStateHash(raft::NodeId node, const kv::StateHash& hash) {
 
 void Checker::OnSend(const SimDisk& disk, bool removed, const raft::Message& message) {
   const raft::NodeId node = disk.id();
-  const bool lost = lost_.contains(node);
-  if (lost || message.from != node) {
-    return Fail("identity: member " + HexId(message.from.value) + " speaks, but its disk " +
-                (lost ? "is lost" : "is another one's"));
+  // A request to hand over, passed on to the leader, bears the name of who is to lead.
+  const bool own = message.from == node || message.Is<raft::TransferLeader>();
+  if (lost_.contains(node) || !own) {
+    return Fail("identity: member " + HexId(message.from.value) + " speaks, but " +
+                (own ? "its disk is lost" : "it is not who sends"));
   }
   const SimLog& log = disk.log();
   if (const auto* vote = std::get_if<raft::VoteResponse>(&message.body)) {

@@ -10,6 +10,7 @@ int main(int argc, char** argv) {
   for (uint64_t s = from; s <= to; ++s) {
     o.seed = s;
     o.print_events = getenv("EV") != nullptr;
+    if (getenv("HI")) o.history_file = getenv("HI");
     auto r = raftkv::sim::Run(o);
     c.Add(r.coverage);
     sim += r.simulated.count() / 1e9;
