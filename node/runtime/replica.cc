@@ -87,6 +87,13 @@ void Replica::PublishPeers() {
   if (cluster->members().empty()) {
     for (const v1::Member& member : env_.data_dir->identity().seeds()) add(member);
   }
+  if (introduced_index_ > cluster->config_index()) {
+    for (const auto& [id, address] : introduced_) {
+      const auto& removed = cluster->removed_ids();
+      const bool gone = std::find(removed.begin(), removed.end(), id.value) != removed.end();
+      if (!gone && id != id_) peers[id] = address;
+    }
+  }
   transport_->SetPeers(peers);
 }
 

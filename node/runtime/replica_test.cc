@@ -259,6 +259,65 @@ TEST(Replica, LaggingFollowerGetsASnapshot) {
   EXPECT_EQ(ValueAt(follower, "after"), "1");
 }
 
+// The simulator's: a member that missed the addition of those who lead now refused them for ever,
+// and had no address for its answers.
+TEST(Replica, MemberThatMissedTheAdditionOfTheLeaderIsReached) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& away = Follower(cluster);
+  cluster.Isolate(away.options().name);
+  v1::ChangeMembershipRequest change;
+  for (const char* name : {"n4", "n5"}) {
+    TestNode& node = cluster.Add(name);
+    cluster.Cut(name, away.options().name);
+    v1::Member& member = *change.add_add_voters();
+    member.set_id(node.id().value);
+    member.set_name(name);
+    member.set_peer_address(std::string(name) + ":1");
+  }
+  for (const char* name : {"n1", "n2", "n3"}) {
+    if (name != away.options().name) change.add_remove(cluster.node(name).id().value);
+  }
+  change.set_force(true);
+  TestNode* leader = cluster.Leader();
+  auto changed = (leader == &away ? Follower(cluster) : *leader).Change(change);
+  ASSERT_TRUE(cluster.Run(200, [&] { return changed->has_value(); }));
+  ASSERT_TRUE(cluster.Run(100, [&] {
+    return cluster.Leader() != nullptr && cluster.Leader()->options().name >= "n4";
+  }));
+  cluster.Heal();
+  (void)cluster.Leader()->Put("news", "yes");
+  EXPECT_TRUE(cluster.Run(100, [&] { return ValueAt(away, "news") == "yes"; }));
+  EXPECT_EQ(away.replica().leader(), cluster.Leader()->id());
+}
+
+// The simulator's: the members that a node was told when it joined may all be gone before the log
+// reaches it.
+TEST(Replica, LearnerWhoseSeedsAreGoneIsReached) {
+  TestCluster cluster;
+  TestNode& first = cluster.Add("n1", {Bootstrap::Mode::kSingle, {}});
+  ASSERT_TRUE(cluster.Run(50, [&] { return first.replica().is_leader(); }));
+  TestNode& second = cluster.Add("n2");
+  v1::ChangeMembershipRequest add;
+  add.set_force(true);
+  v1::Member& voter = *add.add_add_voters();
+  voter.set_id(second.id().value);
+  voter.set_name("n2");
+  voter.set_peer_address("n2:1");
+  auto added = first.Change(add);
+  TestNode& joiner = cluster.Add("n3", {Bootstrap::Mode::kJoin, {"n1:1"}});
+  ASSERT_TRUE(cluster.Run(100, [&] { return added->has_value() && !joiner.replica().blank(); }));
+  joiner.Crash();
+  v1::ChangeMembershipRequest remove;
+  remove.add_remove(first.id().value);
+  auto removed = second.Change(remove);
+  ASSERT_TRUE(
+      cluster.Run(200, [&] { return removed->has_value() && second.replica().is_leader(); }));
+  (void)second.Put("news", "yes");
+  joiner.Boot();
+  EXPECT_TRUE(cluster.Run(100, [&] { return ValueAt(joiner, "news") == "yes"; }));
+}
+
 TEST(Replica, WipedDirectoryIsANewNodeAndIsRefused) {
   TestCluster cluster;
   cluster.StartStatic(3);
