@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/hex_id.h"
+#include "node/raft/describe.h"
 
 namespace raftkv::sim {
 namespace {
@@ -248,11 +249,13 @@ void Checker::OnStateHash(raft::NodeId node, const kv::StateHash& hash) {
 
 void Checker::OnSend(const SimDisk& disk, bool removed, const raft::Message& message) {
   const raft::NodeId node = disk.id();
-  // A request to hand over, passed on to the leader, bears the name of who is to lead.
-  const bool own = message.from == node || message.Is<raft::TransferLeader>();
+  // What is passed on to the leader for another bears that one's name.
+  const bool own =
+      message.from == node || message.Is<raft::TransferLeader>() || message.Is<raft::ReadIndex>();
   if (lost_.contains(node) || !own) {
     return Fail("identity: member " + HexId(message.from.value) + " speaks, but " +
-                (own ? "its disk is lost" : "it is not who sends"));
+                (own ? "its disk is lost" : "it is not who sends") + ": " +
+                raft::Describe(message));
   }
   const SimLog& log = disk.log();
   if (const auto* vote = std::get_if<raft::VoteResponse>(&message.body)) {
@@ -277,8 +280,9 @@ void Checker::OnSend(const SimDisk& disk, bool removed, const raft::Message& mes
     Fail("durability: " + Where(node, append->index) + ": acknowledged, but only " +
          std::to_string(log.durable_last_index().value) + " are on its disk");
   } else if (message.Is<raft::RequestVote>()) {
-    const auto [known, is_new] = votes_.emplace(std::pair(node, message.term), node);
-    if (!is_new && known->second != node) {
+    // Its own vote counts when it is durable: only then is it one.
+    const auto known = votes_.find(std::pair(node, message.term));
+    if (known != votes_.end() && known->second != node) {
       Fail("election safety: member " + HexId(node.value) + " is a candidate in term " +
            std::to_string(message.term.value) + ", in which it voted for another");
     }

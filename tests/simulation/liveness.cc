@@ -1,6 +1,7 @@
 #include "tests/simulation/liveness.h"
 
 #include "base/hex_id.h"
+#include "node/raft/describe.h"
 #include "tests/simulation/sim_node.h"
 
 namespace raftkv::sim {
@@ -38,6 +39,43 @@ std::string Liveness::Missing() const {
     }
   }
   return "";
+}
+
+std::string Liveness::Describe() const {
+  constexpr const char* kRoles[] = {"follower", "candidate", "leader", "pre-candidate"};
+  std::string out;
+  for (const auto& node : world_->nodes) {
+    const v1::Identity& identity = node->disk().identity();
+    out += identity.name() + " (" + HexId(node->id().value) + ")";
+    if (identity.removed()) out += " removed";
+    if (node->disk().blank()) out += " blank";
+    if (node->disk().rotten()) out += " rotten";
+    if (!node->running()) {
+      out += " does not run\n";
+      continue;
+    }
+    if (const raft::Core* core = node->replica().core()) {
+      out += std::string(" ") + kRoles[static_cast<int>(core->role())] + " term " +
+             std::to_string(core->term().value) + " leader " + HexId(core->leader().value) +
+             " commit " + std::to_string(core->committed().value) + " applied " +
+             std::to_string(core->applied().value) + " log " +
+             std::to_string(core->first_index().value) + "-" +
+             std::to_string(core->last_index().value);
+      const v1::ClusterState& cluster = *node->machine().cluster();
+      out += " config " + std::to_string(cluster.config_index()) + ": voters";
+      for (const uint64_t id : cluster.conf().voters()) out += " " + HexId(id);
+      for (const uint64_t id : cluster.conf().voters_outgoing()) out += " outgoing " + HexId(id);
+      for (const uint64_t id : cluster.conf().learners()) out += " learner " + HexId(id);
+      for (const auto& [id, progress] : core->status().progress) {
+        out += "\n    " + HexId(id.value) + " " + std::string(raft::Describe(progress.state)) +
+               " match " + std::to_string(progress.match.value) + " next " +
+               std::to_string(progress.next.value) + " pending snapshot " +
+               std::to_string(progress.pending_snapshot.value);
+      }
+    }
+    out += '\n';
+  }
+  return out;
 }
 
 void Liveness::AskEveryMember() {

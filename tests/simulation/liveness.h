@@ -18,6 +18,9 @@ class Liveness {
   // belongs to the configuration and has applied what is committed. Empty, or what is missing.
   std::string Missing() const;
 
+  // The nodes as they are, one a line.
+  std::string Describe() const;
+
   // Then: a write and a linearizable read through every member.
   void AskEveryMember();
   // Empty when all have been answered.

@@ -36,6 +36,15 @@ void SimNode::SetPeers(const std::map<raft::NodeId, std::string>& peers) {
     stream.target = world_->ByAddress(address);
     stream.next_dial = world_->scheduler.now();
   }
+  // Who is no longer admitted is cut off.
+  for (const auto& node : world_->nodes) {
+    for (auto& [id_there, stream] : node->streams_) {
+      if (stream.target != this || !stream.up) continue;
+      if (replica_->Admit(node->id()) == v1::HelloReply::OK) continue;
+      stream.up = false;
+      stream.next_dial = world_->scheduler.now() + Jitter(500'000);
+    }
+  }
 }
 
 void SimNode::Poke(raft::NodeId peer) {

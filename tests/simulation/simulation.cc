@@ -130,7 +130,9 @@ void Simulation::Heal() {
     RunUntil(world_.scheduler.now() + std::chrono::milliseconds(250));
     missing = liveness_->Missing();
   }
-  if (!missing.empty()) return world_.checker.Fail("liveness: " + missing);
+  if (!missing.empty()) {
+    return world_.checker.Fail("liveness: " + missing + '\n' + liveness_->Describe());
+  }
   liveness_->CompareStates();
   liveness_->AskEveryMember();
   RunUntil(world_.scheduler.now() + std::chrono::seconds(10),
