@@ -13,6 +13,8 @@ namespace {
 
 // Housekeeping (log truncation, promotion, retired files) runs every so many ticks.
 constexpr uint64_t kHousekeepingTicks = 5;
+// A member that is told of its removal, and has not heard of it through the log, stops after this.
+constexpr Duration kLeaveAnyway = std::chrono::seconds(10);
 
 }  // namespace
 
@@ -286,16 +288,58 @@ void Replica::HandleLeaderChange() {
 // --- The end of this member ----------------------------------------------------------------------
 
 void Replica::CheckRemoved() {
-  if (core_ == nullptr || removed_) return;
+  if (core_ == nullptr || leaving_) return;
   const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
   const auto& removed = cluster->removed_ids();
-  if (std::find(removed.begin(), removed.end(), id_.value) != removed.end()) BecomeRemoved();
+  if (std::find(removed.begin(), removed.end(), id_.value) != removed.end()) BeginLeaving();
+}
+
+// Those who stay may not know yet that the change is committed, and need our vote as long as they
+// go by the old configuration: if everyone left at once they might never elect a leader again. So a
+// removed member only serves its clients no more, and stays until a majority calls it removed.
+void Replica::BeginLeaving() {
+  if (std::exchange(leaving_, true)) return;
+  log::Warning("the cluster removed this member: it stops when a majority knows",
+               {{"member", log::Hex{id_.value}}});
+  for (Waiter& waiter : env_.waiters->TakeAll()) {
+    waiter.Fail(raftkv::Status(Code::kUnknownOutcome,
+                               "this member was removed from its cluster while the write was under "
+                               "way: it may or may not have happened"));
+  }
+  parked_.clear();
+  tracked_.clear();
+  FailAllReads(NotServing());
+}
+
+void Replica::OnRefusedAsRemoved(raft::NodeId by) {
+  const MonotonicTime now = env_.clock->Now();
+  if (refused_by_.empty()) refused_since_ = now;
+  refused_by_.insert(by);
+  BeginLeaving();
+  const raft::TrackerConfig& config = core_->tracker_config();
+  const auto majority = [this](const std::set<raft::NodeId>& voters) {
+    size_t refused = 0;
+    size_t others = 0;
+    for (const raft::NodeId voter : voters) {
+      if (voter == id_) continue;
+      ++others;
+      refused += refused_by_.contains(voter) ? 1 : 0;
+    }
+    return others == 0 || refused > others / 2;
+  };
+  const auto& removed = env_.machine->cluster()->removed_ids();
+  const bool knows = std::find(removed.begin(), removed.end(), id_.value) != removed.end();
+  // Who has not applied its removal may know voters only that are gone themselves.
+  const bool waited = !knows && now - refused_since_ >= kLeaveAnyway;
+  if (waited ||
+      (majority(config.voters.incoming.ids()) && majority(config.voters.outgoing.ids()))) {
+    BecomeRemoved();
+  }
 }
 
 void Replica::BecomeRemoved() {
-  if (removed_) return;
-  removed_ = true;
-  log::Warning("the cluster removed this member: it stops for good",
+  if (std::exchange(removed_, true)) return;
+  log::Warning("this member was removed from its cluster: it stops for good",
                {{"member", log::Hex{id_.value}},
                 {"remedy", "to use this machine again, start with an empty data directory"}});
   v1::Identity identity = env_.data_dir->identity();
@@ -305,14 +349,6 @@ void Replica::BecomeRemoved() {
     log::Error("the tombstone could not be written; other members still refuse this one",
                {{"error", status.ToString()}});
   }
-  const raftkv::Status gone(Code::kUnavailable,
-                            "this member was removed from its cluster; ask another one");
-  for (Waiter& waiter : env_.waiters->TakeAll()) {
-    waiter.Fail(raftkv::Status(Code::kUnknownOutcome,
-                               "this member was removed from its cluster while the write was under "
-                               "way: it may or may not have happened"));
-  }
-  FailAllReads(gone);
   env_.on_removed();
 }
 

@@ -72,6 +72,7 @@ struct ReplicaCounters {
   std::atomic<uint64_t> proposals_forwarded{0};
   std::atomic<uint64_t> read_rounds{0};
   std::atomic<uint64_t> read_rounds_failed{0};
+  std::atomic<uint64_t> read_answers_late{0};  // to a round that had been given up
   std::atomic<uint64_t> reads{0};
   std::atomic<uint64_t> lease_reads{0};
   std::atomic<uint64_t> snapshots_sent{0};
@@ -176,7 +177,11 @@ class Replica final : public transport::Handler {
   void ProposeCompaction();
   void ApplyConfChanges(const ApplyDone& done);
   void CheckRemoved();
+  void BeginLeaving();
+  void OnRefusedAsRemoved(raft::NodeId by);
   void BecomeRemoved();
+  // Whether clients can be served: a member, and not on its way out.
+  bool serving() const { return core_ != nullptr && !leaving_; }
   raftkv::Status NotServing() const;
 
   // replica_writes.cc
@@ -267,6 +272,11 @@ class Replica final : public transport::Handler {
   ReplicaLog replica_log_;
   std::unique_ptr<raft::Core> core_;
   ReplicaCounters counters_;
+  // Removed by the configuration that this node knows, or told so: it serves no clients any more.
+  bool leaving_ = false;
+  std::set<raft::NodeId> refused_by_;  // members that called us removed
+  MonotonicTime refused_since_{};
+  // It has stopped for good.
   bool removed_ = false;
 
   // Appends.

@@ -36,7 +36,7 @@ v1::Member Replica::Self() const {
 }
 
 raftkv::Status Replica::NotServing() const {
-  if (removed_) {
+  if (leaving_) {
     return {Code::kUnavailable, "this member was removed from its cluster; ask another one"};
   }
   return {Code::kUnavailable,
@@ -305,12 +305,12 @@ void Replica::OnStrangerCall(const v1::Hello& hello, v1::PeerCall call, transpor
       v1::PeerReply answer;
       v1::IAm& i_am = *answer.mutable_i_am();
       i_am.set_cluster_id(env_.data_dir->identity().cluster_id());
-      i_am.set_removed(removed_);
+      i_am.set_removed(leaving_);
       *i_am.mutable_member() = Self();
       return reply(std::move(answer));
     }
     case v1::PeerCall::kJoin:
-      if (core_ == nullptr || removed_) return reply(Refusal(NotServing()));
+      if (!serving()) return reply(Refusal(NotServing()));
       return HandleJoin(call.join(), call.remain_learner(), std::move(reply));
     case v1::PeerCall::kAdopt:
       return HandleAdopt(call.adopt(), std::move(reply));
@@ -377,7 +377,7 @@ void Replica::OnPeerVerdict(raft::NodeId peer, const v1::HelloReply& reply) {
        (reply.verdict() == v1::HelloReply::NOT_A_MEMBER && own_cluster))) {
     AdoptPeer(peer);
   } else if (reply.verdict() == v1::HelloReply::REMOVED && own_cluster) {
-    BecomeRemoved();
+    OnRefusedAsRemoved(peer);
   }
 }
 

@@ -37,7 +37,7 @@ void ReplyStatus(const raftkv::Status& status, v1::PeerReply* reply) {
 
 void Replica::ChangeMembership(v1::ChangeMembershipRequest request, MonotonicTime deadline,
                                Callback<v1::ChangeMembershipResponse> done) {
-  if (core_ == nullptr || removed_) return done(Error(NotServing()));
+  if (!serving()) return done(Error(NotServing()));
   Dispatch({std::move(request), deadline, std::move(done)});
 }
 
@@ -72,7 +72,7 @@ void Replica::OnChangeReply(raft::NodeId asked, MembershipCall call, Result<v1::
   }
   if (status.ok()) return call.done(reply->change_membership());
   // Refused before anything happened, by a leader that is none any more: its successor is asked.
-  if (status.code() == Code::kUnavailable && core_->leader() != asked && !removed_) {
+  if (status.code() == Code::kUnavailable && core_->leader() != asked && !leaving_) {
     parked_changes_.push_back(std::move(call));
     return;
   }
@@ -342,7 +342,7 @@ void Replica::StartTransfer(raft::NodeId to) {
 
 void Replica::TransferLeadership(v1::TransferLeadershipRequest request, MonotonicTime deadline,
                                  Callback<v1::TransferLeadershipResponse> done) {
-  if (core_ == nullptr || removed_) return done(Error(NotServing()));
+  if (!serving()) return done(Error(NotServing()));
   const raft::NodeId leader = core_->leader();
   if (leader == raft::kNone) {
     return done(Error(Code::kUnavailable, "no leader to transfer from; repeat later"));

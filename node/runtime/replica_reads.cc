@@ -16,7 +16,7 @@ const char kNotConfirmed[] =
 }  // namespace
 
 void Replica::Read(Consistency consistency, MonotonicTime deadline, BarrierCallback done) {
-  if (core_ == nullptr || removed_) return done(NotServing());
+  if (!serving()) return done(NotServing());
   if (consistency == Consistency::kStale) return done(raftkv::Status::Ok());
   counters_.reads.fetch_add(1, std::memory_order_relaxed);
   if (consistency == Consistency::kLease && LeaseValid()) {
@@ -52,7 +52,10 @@ void Replica::OnReadState(const raft::ReadState& state) {
   uint64_t context = 0;
   CHECK(state.context.size() == sizeof(context), "read contexts are ours");
   std::memcpy(&context, state.context.view().data(), sizeof(context));
-  if (!round_under_way_ || context != read_round_) return;
+  if (!round_under_way_ || context != read_round_) {
+    counters_.read_answers_late.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
   round_under_way_ = false;
   for (PendingRead& read : round_reads_) applied_reads_.emplace(state.index, std::move(read));
   round_reads_.clear();

@@ -17,7 +17,7 @@ constexpr Duration kKeepUnused = std::chrono::seconds(60);
 }  // namespace
 
 void Replica::TakeSnapshot(MonotonicTime deadline, Callback<v1::SnapshotResponse> done) {
-  if (core_ == nullptr || removed_) return done(Error(NotServing()));
+  if (!serving()) return done(Error(NotServing()));
   if (env_.machine->applied().index == raft::Index()) {
     return done(Error(Code::kFailedPrecondition, "this node has no state yet"));
   }
@@ -36,7 +36,7 @@ void Replica::RequestSnapshot() {
 }
 
 void Replica::MakeExport(Callback<std::pair<std::string, raft::Snapshot>> done) {
-  if (core_ == nullptr || removed_) return done(Error(NotServing()));
+  if (!serving()) return done(Error(NotServing()));
   if (env_.machine->applied().index == raft::Index()) {
     return done(Error(Code::kFailedPrecondition, "this node has no state yet"));
   }

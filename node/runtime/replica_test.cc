@@ -215,6 +215,44 @@ TEST(Replica, LeaderHandsOverBeforeItIsRemoved) {
   EXPECT_TRUE(cluster.Run(50, [&] { return old_leader.removed(); }));
 }
 
+// The simulator's: the old members were gone before the new ones knew that the joint configuration
+// had been left; they asked the old ones for votes, in vain, for ever.
+TEST(Replica, RemovedMembersStayUntilAMajorityKnows) {
+  TestCluster cluster;
+  TestNode& old = cluster.Add("n1", {Bootstrap::Mode::kSingle, {}});
+  ASSERT_TRUE(cluster.Run(50, [&] { return old.replica().is_leader(); }));
+  v1::ChangeMembershipRequest swap;
+  swap.set_force(true);
+  swap.add_remove(old.id().value);
+  for (const char* name : {"n2", "n3"}) {
+    v1::Member& voter = *swap.add_add_voters();
+    voter.set_id(cluster.Add(name).id().value);
+    voter.set_name(name);
+    voter.set_peer_address(std::string(name) + ":1");
+  }
+  (void)old.Change(swap);
+  // The old leader learns that the change is complete; what it says of it gets lost.
+  ASSERT_TRUE(cluster.Run(100, [&] {
+    for (const char* name : {"n2", "n3"}) {
+      if (cluster.node(name).replica().blank()) return false;
+      cluster.node(name).StallApply(cluster.node(name).machine().cluster()->conf().voters_size() >
+                                    0);
+    }
+    return old.machine().cluster()->removed_ids_size() == 1;
+  }));
+  for (const char* name : {"n2", "n3"}) cluster.Cut(name, "n1");
+  cluster.Run(50);
+  EXPECT_FALSE(old.removed()) << "nobody has called it removed";
+  for (const char* name : {"n2", "n3"}) {
+    TestNode& node = cluster.node(name);
+    node.Crash();
+    node.Boot();
+    node.StallApply(false);
+  }
+  cluster.Heal();
+  EXPECT_TRUE(cluster.Run(300, [&] { return cluster.Leader() != nullptr && old.removed(); }));
+}
+
 // The answer must not have to come through the leader that is removed.
 TEST(Replica, FollowerIsAnsweredWhenItRemovesTheLeader) {
   TestCluster cluster;

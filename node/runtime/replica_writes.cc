@@ -28,7 +28,7 @@ bool Replica::FailWaiter(uint64_t request_id, const raftkv::Status& status) {
 }
 
 void Replica::Propose(std::vector<Proposal> proposals) {
-  if (core_ == nullptr || removed_) {
+  if (!serving()) {
     for (const Proposal& proposal : proposals) FailWaiter(proposal.request_id, NotServing());
     return;
   }
