@@ -295,6 +295,10 @@ void Checker::OnStep(raft::NodeId node, const raft::Core& core) {
   view.applied = core.applied();
   const raft::Role role = core.role();
   if (role == view.role && core.term() == view.term) return;
+  if (view.role == raft::Role::kLeader && core.term() == view.term &&
+      !core.tracker_config().voters.Ids().contains(node)) {
+    coverage_->Hit(Path::leader_left_voters);
+  }
   view.term = core.term();
   view.role = role;
   if (role != raft::Role::kLeader) return;

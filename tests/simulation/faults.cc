@@ -295,9 +295,7 @@ void Injector::HealAll() {
   world_->network.HealAll();
   ++network_changes_;
   for (const auto& node : world_->nodes) {
-    node->SlowDisk(Duration(0));
-    node->SetFull(false);
-    node->Resume();
+    node->ClearFaults();
     if (!node->running()) operator_->RestartAfter(*node, Duration(0));
   }
 }

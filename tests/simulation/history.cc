@@ -69,6 +69,9 @@ void History::OnResult(uint64_t member, uint64_t request_id,
       checker_->OnUnknown(member, request_id);
     } else {
       checker_->OnRefused(member, request_id);
+      if (result.error().message().starts_with("another leader took over")) {
+        coverage_->Hit(Path::write_overwritten);
+      }
     }
     return;
   }

@@ -34,7 +34,13 @@ std::string Liveness::Missing() const {
     }
   }
   for (const auto& node : world_->nodes) {
-    if (node->running() && !node->disk().blank() && !members.contains(node->id().value)) {
+    if (!node->running() || node->disk().blank() || members.contains(node->id().value)) continue;
+    // One that was away may know nobody who could tell it that it was removed.
+    bool could_hear = false;
+    for (const v1::Member& known : node->machine().cluster()->members()) {
+      could_hear = could_hear || (members.contains(known.id()) && known.id() != node->id().value);
+    }
+    if (could_hear) {
       return "node " + node->disk().identity().name() + " runs, but is no member";
     }
   }

@@ -202,6 +202,9 @@ void Operator::Send(v1::ChangeMembershipRequest request, Random& random) {
                              [done, world](const Result<v1::ChangeMembershipResponse>& response) {
                                if (!response && response.error().code() != Code::kUnavailable) {
                                  world->coverage.Hit(Path::change_refused);
+                                 if (response.error().code() == Code::kConflict) {
+                                   world->coverage.Hit(Path::change_stale_index);
+                                 }
                                }
                                done();
                              });

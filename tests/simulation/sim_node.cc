@@ -159,8 +159,16 @@ void SimNode::Shutdown() {
   });
 }
 
+void SimNode::CountLateReadAnswers() {
+  const uint64_t late = replica_->counters().read_answers_late.load();
+  for (; late_answers_seen_ < late; ++late_answers_seen_) {
+    world_->coverage.Hit(Path::read_index_stale);
+  }
+}
+
 void SimNode::End() {
   ++incarnation_;
+  late_answers_seen_ = 0;
   paused_ = false;
   crash_point_.reset();
   replica_.reset();
@@ -200,6 +208,15 @@ void SimNode::Resume() {
 }
 
 void SimNode::FailNextSync() { disk_->log().FailNext({Code::kIoError, "the disk does not write"}); }
+
+void SimNode::ClearFaults() {
+  crash_point_.reset();
+  disk_->log().FailNext(Status::Ok());
+  disk_->state().FailNext(Status::Ok());
+  disk_delay_ = Duration(0);
+  full_ = false;
+  Resume();
+}
 
 // --- Events --------------------------------------------------------------------------------------
 
@@ -265,6 +282,7 @@ void SimNode::WakeReady() {
   Post(EventKind::kReady, [this] {
     ready_scheduled_ = false;
     replica_->ProcessReady();
+    CountLateReadAnswers();
   });
 }
 

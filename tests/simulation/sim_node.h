@@ -82,6 +82,8 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
 
   void SlowDisk(Duration until_done) { disk_delay_ = until_done; }
   void FailNextSync();
+  // Crash points, faults of the disk and pauses end.
+  void ClearFaults();
   void SetFull(bool full) { full_ = full; }
   bool full() const { return full_; }
 
@@ -171,6 +173,7 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   // sim_node.cc
   Status Open();
   void StartReplica();
+  void CountLateReadAnswers();
   void End();
   // Runs `work` as an event of this process after `delay`.
   void Schedule(EventKind kind, Duration delay, Work work);
@@ -243,6 +246,7 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   bool requests_posted_ = false;
   bool ready_scheduled_ = false;
   bool removed_ = false;
+  uint64_t late_answers_seen_ = 0;
   SimTime last_post_{0};
   bool append_busy_ = false;
   bool apply_busy_ = false;
