@@ -13,8 +13,8 @@ namespace {
 
 // Housekeeping (log truncation, promotion, retired files) runs every so many ticks.
 constexpr uint64_t kHousekeepingTicks = 5;
-// A member that is told of its removal, and has not heard of it through the log, stops after this.
-constexpr Duration kLeaveAnyway = std::chrono::seconds(10);
+// A removed member that not enough others have called removed stops this long after the first did.
+constexpr Duration kLeaveAnyway = std::chrono::seconds(30);
 
 }  // namespace
 
@@ -62,6 +62,7 @@ void Replica::StartCore() {
   hard_state_ = env_.log->hard_state();
   truncated_to_ = env_.log->first_index().Prev();
   garbage_done_for_ = 0;
+  NoteDurableMembership();
   PublishPeers();
   const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
   log::Info("member started", {{"member", log::Hex{id_.value}},
@@ -237,10 +238,28 @@ void Replica::OnApplyDone(ApplyDone done) {
   }
   ResolveOverwritten();
   ReleaseReads();
+  if (done.flushed || done.replaced) NoteDurableMembership();
+  if (!done.accepted_changes.empty()) {
+    // Others are told that they are removed, and go, only when a crash cannot make us forget it:
+    // with an older configuration we might need their votes (the commit index alone is not synced).
+    env_.ports->SubmitApply(FlushState{});
+  }
   if (!done.memberships.empty()) {
     FinishJointWaiters();
     CheckRemoved();
   }
+}
+
+void Replica::NoteDurableMembership() {
+  const Result<raft::Index> flushed = env_.machine->FlushedIndex();
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  if (!flushed || flushed->value < cluster->config_index()) return;
+  durable_config_index_ = cluster->config_index();
+  const auto& removed = cluster->removed_ids();
+  durably_removed_ = std::set<uint64_t>(removed.begin(), removed.end());
+  // Whoever talks to us still is asked who it is once more.
+  PublishPeers();
+  FinishJointWaiters();
 }
 
 void Replica::ApplyConfChanges(const ApplyDone& done) {
@@ -316,25 +335,25 @@ void Replica::OnRefusedAsRemoved(raft::NodeId by) {
   if (refused_by_.empty()) refused_since_ = now;
   refused_by_.insert(by);
   BeginLeaving();
-  const raft::TrackerConfig& config = core_->tracker_config();
-  const auto majority = [this](const std::set<raft::NodeId>& voters) {
+  const auto majority = [this](const raft::MajorityConfig& voters) {
     size_t refused = 0;
     size_t others = 0;
-    for (const raft::NodeId voter : voters) {
+    for (const raft::NodeId voter : voters.ids()) {
       if (voter == id_) continue;
       ++others;
       refused += refused_by_.contains(voter) ? 1 : 0;
     }
     return others == 0 || refused > others / 2;
   };
+  const raft::JointConfig& voters = core_->tracker_config().voters;
   const auto& removed = env_.machine->cluster()->removed_ids();
   const bool knows = std::find(removed.begin(), removed.end(), id_.value) != removed.end();
-  // Who has not applied its removal may know voters only that are gone themselves.
-  const bool waited = !knows && now - refused_since_ >= kLeaveAnyway;
-  if (waited ||
-      (majority(config.voters.incoming.ids()) && majority(config.voters.outgoing.ids()))) {
-    BecomeRemoved();
-  }
+  // Voters go when the joint configuration is left, learners when it is entered: nobody needs them.
+  const bool was_learner = knows && !voters.outgoing.empty();
+  // In a joint configuration too: those who stay are the incoming half.
+  const bool enough = majority(voters.incoming);
+  // Those whom we know as voters may be gone themselves.
+  if (was_learner || enough || now - refused_since_ >= kLeaveAnyway) BecomeRemoved();
 }
 
 void Replica::BecomeRemoved() {

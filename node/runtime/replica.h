@@ -176,6 +176,7 @@ class Replica final : public transport::Handler {
   void TruncateLog();
   void ProposeCompaction();
   void ApplyConfChanges(const ApplyDone& done);
+  void NoteDurableMembership();
   void CheckRemoved();
   void BeginLeaving();
   void OnRefusedAsRemoved(raft::NodeId by);
@@ -272,6 +273,9 @@ class Replica final : public transport::Handler {
   ReplicaLog replica_log_;
   std::unique_ptr<raft::Core> core_;
   ReplicaCounters counters_;
+  // The membership as a crash now would leave it.
+  uint64_t durable_config_index_ = 0;
+  std::set<uint64_t> durably_removed_;
   // Removed by the configuration that this node knows, or told so: it serves no clients any more.
   bool leaving_ = false;
   std::set<raft::NodeId> refused_by_;  // members that called us removed

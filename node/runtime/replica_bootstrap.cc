@@ -413,9 +413,10 @@ void Replica::AdoptPeer(raft::NodeId peer) {
 
 v1::HelloReply::Verdict Replica::Admit(raft::NodeId id) {
   const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  if (durably_removed_.contains(id.value)) return v1::HelloReply::REMOVED;
   const auto& removed = cluster->removed_ids();
   if (std::find(removed.begin(), removed.end(), id.value) != removed.end()) {
-    return v1::HelloReply::REMOVED;
+    return v1::HelloReply::OK;  // for the moment
   }
   for (const v1::Member& member : cluster->members()) {
     if (member.id() == id.value) return v1::HelloReply::OK;

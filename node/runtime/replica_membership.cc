@@ -256,12 +256,13 @@ void Replica::OnChangeApplied(MembershipCall call, Result<kv::MembershipResult> 
   FinishJointWaiters();
 }
 
-// A change is done when the joint configuration has been left: only then do removed members no
-// longer count.
+// A change is done when the joint configuration has been left, and a crash would not bring it back:
+// only then do removed members no longer count.
 void Replica::FinishJointWaiters() {
   if (joint_waiters_.empty()) return;
   const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
   if (cluster->conf().voters_outgoing_size() > 0) return;
+  if (durable_config_index_ < cluster->config_index()) return;
   v1::ChangeMembershipResponse response;
   response.set_config_index(cluster->config_index());
   *response.mutable_conf() = cluster->conf();

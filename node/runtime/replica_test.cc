@@ -253,6 +253,29 @@ TEST(Replica, RemovedMembersStayUntilAMajorityKnows) {
   EXPECT_TRUE(cluster.Run(300, [&] { return cluster.Leader() != nullptr && old.removed(); }));
 }
 
+// The simulator's: what is left of three members forgot in a crash that it was alone, and asked the
+// others, who had gone, for votes for ever.
+TEST(Replica, LastMemberOfThreeRemembersThatItIsAlone) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& last = *cluster.Leader();
+  v1::ChangeMembershipRequest remove;
+  for (const char* name : {"n1", "n2", "n3"}) {
+    if (&cluster.node(name) != &last) remove.add_remove(cluster.node(name).id().value);
+  }
+  auto removed = last.Change(remove);
+  ASSERT_TRUE(cluster.Run(100, [&] {
+    for (const char* name : {"n1", "n2", "n3"}) {
+      if (&cluster.node(name) != &last && !cluster.node(name).removed()) return false;
+    }
+    return removed->has_value();
+  }));
+  ASSERT_TRUE((*removed)->has_value()) << (*removed)->error().message();
+  for (const char* name : {"n1", "n2", "n3"}) cluster.node(name).Crash();
+  last.Boot();
+  EXPECT_TRUE(cluster.Run(100, [&] { return last.replica().is_leader(); }));
+}
+
 // The answer must not have to come through the leader that is removed.
 TEST(Replica, FollowerIsAnsweredWhenItRemovesTheLeader) {
   TestCluster cluster;
