@@ -233,6 +233,7 @@ void Injector::Swizzle(Random& random) {
     const Duration from = SomeTime(random);
     const Duration lasts = SomeTime(random);
     world_->scheduler.After(from, [this, host, hosts, lasts] {
+      if (healed_) return;
       std::vector<bool> side(hosts, false);
       side[host] = true;
       SeparateFor(side, lasts);
@@ -292,6 +293,7 @@ void Injector::InjectDisk(const Fault& fault, Random& random) {
 }
 
 void Injector::HealAll() {
+  healed_ = true;
   world_->network.HealAll();
   ++network_changes_;
   for (const auto& node : world_->nodes) {

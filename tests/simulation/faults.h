@@ -92,6 +92,7 @@ class Injector {
   World* const world_;
   Operator* const operator_;
   uint64_t network_changes_ = 0;
+  bool healed_ = false;
 };
 
 }  // namespace raftkv::sim

@@ -85,10 +85,12 @@ std::string Liveness::Describe() const {
 }
 
 void Liveness::AskEveryMember() {
-  for (const auto& node : world_->nodes) {
-    if (!node->running() || node->disk().blank()) continue;
+  const v1::ClusterState cluster = operator_->Newest();
+  for (const v1::Member& member : cluster.members()) {
+    SimNode* node = world_->ById(raft::NodeId(member.id()));
+    if (node == nullptr || !node->running()) continue;
     waiting_.insert(node->disk().identity().name());
-    Ask(node.get());
+    Ask(node);
   }
 }
 
