@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/hex_id.h"
 #include "base/log.h"
+#include "base/mutations.h"
 #include "node/storage/codec.h"
 
 namespace raftkv::runtime {
@@ -190,8 +191,8 @@ void Replica::SubmitAppend(raft::StorageAppend work) {
 bool Replica::NothingToWrite(const raft::StorageAppend& work) const {
   const bool only_commit = !work.hard_state || (work.hard_state->term == hard_state_.term &&
                                                 work.hard_state->vote == hard_state_.vote);
-  return only_commit && work.entries.empty() && !work.snapshot && appends_under_way_ == 0 &&
-         !installing_;
+  return only_commit && work.entries.empty() && !work.snapshot &&
+         (MUTATION(answer_past_the_disk) || appends_under_way_ == 0) && !installing_;
 }
 
 void Replica::HandOutAppend(AppendJob job) {
@@ -227,6 +228,7 @@ void Replica::OnApplyDone(ApplyDone done) {
   if (core_ == nullptr) return;
   if (done.replaced) OnReplaced(*done.replaced);
   ApplyConfChanges(done);
+  if (MUTATION(apply_done_lost) && done.applied_bytes > 400) done.responses.clear();
   for (raft::Message& response : done.responses) (void)core_->Step(std::move(response));
   if (done.applied_bytes > 0) {
     applied_bytes_total_ += done.applied_bytes;
@@ -253,7 +255,8 @@ void Replica::OnApplyDone(ApplyDone done) {
 void Replica::NoteDurableMembership() {
   const Result<raft::Index> flushed = env_.machine->FlushedIndex();
   const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
-  if (!flushed || flushed->value < cluster->config_index()) return;
+  if (!flushed) return;
+  if (!MUTATION(refuse_before_durable) && flushed->value < cluster->config_index()) return;
   durable_config_index_ = cluster->config_index();
   const auto& removed = cluster->removed_ids();
   durably_removed_ = std::set<uint64_t>(removed.begin(), removed.end());
@@ -318,6 +321,7 @@ void Replica::CheckRemoved() {
 // removed member only serves its clients no more, and stays until a majority calls it removed.
 void Replica::BeginLeaving() {
   if (std::exchange(leaving_, true)) return;
+  if (MUTATION(leave_at_once)) BecomeRemoved();
   log::Warning("the cluster removed this member: it stops when a majority knows",
                {{"member", log::Hex{id_.value}}});
   for (Waiter& waiter : env_.waiters->TakeAll()) {
@@ -394,7 +398,8 @@ void Replica::TruncateLog() {
   }
   const Options& options = *env_.options;
   const raft::Index applied = core_->applied();
-  const raft::Index durable = std::min(*flushed, applied);
+  const raft::Index durable =
+      MUTATION(truncate_to_unflushed) ? applied : std::min(*flushed, applied);
   uint64_t durable_bytes = 0;  // applied bytes up to `durable`
   raft::Index keep_from;
   for (const auto& [index, bytes] : applied_sizes_) {

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/hex_id.h"
 #include "base/log.h"
+#include "base/mutations.h"
 #include "node/runtime/replica.h"
 #include "node/storage/codec.h"
 
@@ -356,6 +357,7 @@ void Replica::Introduce(const v1::Adopt& adopt) {
       std::max(introduced_index_, env_.machine->cluster()->config_index())) {
     return;
   }
+  if (MUTATION(no_introduction)) return;
   introduced_index_ = adopt.config_index();
   introduced_.clear();
   for (const v1::Member& member : adopt.members()) {
