@@ -1,5 +1,5 @@
 // raftkv-mutations: switches on one deliberate bug after the other (base/mutations.h) and lets the
-// simulator look for it. Exit status 1 if one is not found.
+// simulator look for it: [NAME|all [RUNS]]. Exit status 1 if one is not found.
 
 #include <cstdio>
 #include <cstdlib>
@@ -53,20 +53,22 @@ constexpr Mutation kMutations[] = {
     {"no_introduction", "does not learn of members that it missed"},
 };
 
-constexpr uint64_t kMostRuns = 4000;
+constexpr uint64_t kMostRuns = 4000;  // unless the second argument says otherwise
 
 int Main(int argc, char** argv) {
   size_t missed = 0;
+  const uint64_t most_runs = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : kMostRuns;
   std::printf("| Bug | Found after | By |\n| --- | --- | --- |\n");
   for (const Mutation& mutation : kMutations) {
-    if (argc > 1 && std::string(argv[1]) != mutation.name) continue;
+    if (argc > 1 && argv[1] != std::string("all") && argv[1] != std::string(mutation.name))
+      continue;
     // Read once in each child; this process never asks.
     setenv("RAFTKV_MUTATION", mutation.name, 1);
     const MonotonicTime started = Clock::System().Now();
     std::string found;
     SimTime simulated{0};
     uint64_t seed = 1;
-    for (; seed <= kMostRuns && found.empty(); ++seed) {
+    for (; seed <= most_runs && found.empty(); ++seed) {
       const RunResult result =
           RunApart({.seed = seed, .keep = {}, .history_file = {}}, std::chrono::seconds(20));
       simulated += result.simulated;

@@ -321,6 +321,8 @@ void SimNode::FinishSnapshot(SimNode* target, uint64_t transfer, const raft::Mes
   if (found == disk_->checkpoints().end() || !world_->network.Connects(host_, target->host_)) {
     return SnapshotOver(message.to, transfer, false, Jitter(1000));
   }
+  // Unless it answers before.
+  SnapshotOver(message.to, transfer, false, kSnapshotTimeout);
   const SimTime arrival = world_->network.ArrivalInOrder(host_, target->host_);
   world_->scheduler.At(
       arrival, [this, self = incarnation_, target, incarnation = target->incarnation_, transfer,
@@ -344,6 +346,7 @@ void SimNode::FinishSnapshot(SimNode* target, uint64_t transfer, const raft::Mes
 void SimNode::SnapshotOver(raft::NodeId to, uint64_t transfer, bool ok, Duration delay) {
   Schedule(EventKind::kSnapshotSent, delay, [this, to, transfer, ok] {
     if (transfers_[to] != transfer) return;
+    transfers_[to] = 0;  // over: nothing more is heard of it
     world_->coverage.Hit(ok ? Path::snapshot_sent : Path::snapshot_lost);
     replica_->OnSnapshotSent(to, ok);
   });
