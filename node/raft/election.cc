@@ -1,4 +1,5 @@
 #include "base/check.h"
+#include "base/mutations.h"
 #include "base/random.h"
 #include "node/raft/core_impl.h"
 
@@ -110,7 +111,7 @@ void Core::Impl::BecomeLeader() {
   self->recently_active = true;
   // There may be a configuration change among the entries that are not applied yet. Rather than
   // search them, wait until all are.
-  leader.pending_conf_index = log_.last_index();
+  leader.pending_conf_index = MUTATION(forget_pending_change) ? Index() : log_.last_index();
   // A leader may count replicas only for entries of its own term (paper, section 5.4.2); this one
   // commits all that came before (section 8).
   CHECK(AppendAsLeader(leader, std::vector<Entry>(1)), "empty entry was dropped");
@@ -136,7 +137,7 @@ void Core::Impl::Hup(CampaignKind kind) {
     report_.Debug(id(), " ignoring MsgHup because already leader");
   } else if (!Promotable()) {
     report_.Warning(id(), " is unpromotable and can not campaign");
-  } else if (HasUnappliedConfChange()) {
+  } else if (!MUTATION(campaign_with_unapplied_change) && HasUnappliedConfChange()) {
     // It would ask the voters of a configuration that is known to be outdated.
     report_.Warning(id(), " cannot campaign at term ", term_,
                     " since there are still pending configuration changes to apply");
@@ -185,9 +186,11 @@ void Core::Impl::ReportVote(const VoteRequest& request, std::string_view action,
 // Paper, section 5.2 and 5.4.1. Learners vote too: one that was promoted may be needed for a
 // majority before it has learned of its promotion; whoever asks it knows it as a voter.
 void Core::Impl::HandleVoteRequest(const VoteRequest& request) {
-  const bool can_vote = vote_ == request.from || (vote_ == kNone && leader() == kNone) ||
+  const bool can_vote = MUTATION(vote_twice) || vote_ == request.from ||
+                        (vote_ == kNone && leader() == kNone) ||
                         (request.pre && request.term > term_);
-  const bool granted = can_vote && log_.IsUpToDate(request.last);
+  const bool granted =
+      can_vote && (MUTATION(vote_for_shorter_log) || log_.IsUpToDate(request.last));
   ReportVote(request, granted ? "cast" : "rejected");
   // A grant carries the term of the request: that of a pre-vote is ahead of ours, and the sender
   // would ignore an answer from behind its own.
@@ -199,7 +202,7 @@ void Core::Impl::HandleVoteRequest(const VoteRequest& request) {
   SendDurably(request.from, term, VoteResponse{.rejected = !granted});
   if (granted) {
     election_elapsed_ = 0;
-    vote_ = request.from;
+    if (!MUTATION(forget_vote)) vote_ = request.from;
   }
 }
 

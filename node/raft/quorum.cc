@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "base/mutations.h"
 #include "node/raft/text.h"
 
 namespace raftkv::raft {
@@ -69,8 +70,9 @@ Index MajorityConfig::CommittedIndex(const AckedIndexer& acked) const {
   size_t i = 0;
   for (NodeId id : ids_) indexes[i++] = acked.AckedIndex(id).value_or(Index());
 
-  const size_t quorum = ids_.size() / 2 + 1;
-  const auto nth = indexes.begin() + static_cast<std::ptrdiff_t>(ids_.size() - quorum);
+  const size_t quorum = ids_.size() / 2 + (MUTATION(minority_commits) ? 0 : 1);
+  const auto nth =
+      indexes.begin() + static_cast<std::ptrdiff_t>(ids_.size() - std::max<size_t>(quorum, 1));
   std::ranges::nth_element(indexes, nth);
   return *nth;
 }
@@ -88,7 +90,7 @@ VoteResult MajorityConfig::Result(const Votes& votes) const {
       ++granted;
     }
   }
-  const size_t quorum = ids_.size() / 2 + 1;
+  const size_t quorum = std::max<size_t>(ids_.size() / 2 + (MUTATION(minority_elects) ? 0 : 1), 1);
   if (granted >= quorum) return VoteResult::kWon;
   return granted + missing >= quorum ? VoteResult::kPending : VoteResult::kLost;
 }
@@ -129,11 +131,13 @@ std::set<NodeId> JointConfig::Ids() const {
 }
 
 Index JointConfig::CommittedIndex(const AckedIndexer& acked) const {
+  if (MUTATION(joint_commits_by_one_half)) return incoming.CommittedIndex(acked);
   return std::min(incoming.CommittedIndex(acked), outgoing.CommittedIndex(acked));
 }
 
 VoteResult JointConfig::Result(const Votes& votes) const {
   const VoteResult in = incoming.Result(votes);
+  if (MUTATION(joint_elects_by_one_half)) return in;
   const VoteResult out = outgoing.Result(votes);
   if (in == out) return in;
   if (in == VoteResult::kLost || out == VoteResult::kLost) return VoteResult::kLost;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/mutations.h"
 
 namespace raftkv::raft {
 
@@ -106,9 +107,14 @@ size_t RaftLog::FindConflict(const std::vector<Entry>& entries) const {
 std::optional<Index> RaftLog::MaybeAppend(EntryId prev, std::vector<Entry>&& entries,
                                           Index committed) {
   // The consistency check that induction rests on (paper, section 5.3).
-  if (!Matches(prev)) return std::nullopt;
+  const bool fits =
+      MUTATION(append_without_check) && prev.index <= last_index() && prev.index >= committed_;
+  if (!fits && !Matches(prev)) return std::nullopt;
   const Index last_new = prev.index + entries.size();
-  const size_t conflict = FindConflict(entries);
+  size_t conflict = FindConflict(entries);
+  if (MUTATION(late_append_cuts_the_log) && !entries.empty() && entries[0].index > committed_) {
+    conflict = 0;
+  }
   if (conflict < entries.size()) {
     CHECK(entries[conflict].index > committed_,
           Text("entry ", entries[conflict].index, " conflict with committed entry [committed(",
@@ -147,7 +153,8 @@ void RaftLog::CommitTo(Index index) {
 
 bool RaftLog::MaybeCommit(EntryId at) {
   // Term 0 is never a leader's, but it is what an unknown term looks like.
-  if (!at.term || at.index <= committed_ || !Matches(at)) return false;
+  if (!at.term || at.index <= committed_) return false;
+  if (!MUTATION(commit_former_term_by_count) && !Matches(at)) return false;
   CommitTo(at.index);
   return true;
 }

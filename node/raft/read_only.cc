@@ -4,6 +4,8 @@
 #include <string>
 #include <utility>
 
+#include "base/mutations.h"
+
 namespace raftkv::raft {
 namespace {
 
@@ -18,7 +20,7 @@ void ReadOnly::Add(Index committed, ReadRequest request) {
 void ReadOnly::Ack(NodeId voter, uint64_t counter) {
   if (counter == 0 || counter > Issued()) return;
   uint64_t& acked = acks_[voter];
-  acked = std::max(acked, counter);
+  acked = MUTATION(any_ack_confirms_reads) ? Issued() : std::max(acked, counter);
 }
 
 std::vector<ReadOnly::Confirmed> ReadOnly::TakeConfirmed(const JointConfig& voters) {

@@ -1,5 +1,6 @@
 // Linearizable reads without a log entry (thesis, section 6.4): the commit index on arrival,
 // confirmed by a round of heartbeats, or by the lease that CheckQuorum implies (section 6.4.1).
+#include "base/mutations.h"
 #include "node/raft/core_impl.h"
 
 namespace raftkv::raft {
@@ -10,12 +11,9 @@ bool Core::Impl::IsOnlyVoter() const {
 
 void Core::Impl::On(Leader& leader, ReadIndex& body, Message& m) {
   ReadRequest request{m.from, std::move(body.context)};
-  if (IsOnlyVoter()) {
-    // Nobody else could have been elected.
-    AnswerRead(std::move(request), log_.committed());
-  } else if (leader.reads.waiting() + leader.postponed_reads.size() >= config_.max_pending_reads) {
+  if (leader.reads.waiting() + leader.postponed_reads.size() >= config_.max_pending_reads) {
     report_.Warning(id(), " has too many unconfirmed reads; dropping index reading msg");
-  } else if (!CommittedInCurrentTerm()) {
+  } else if (!MUTATION(read_before_first_commit) && !CommittedInCurrentTerm()) {
     leader.postponed_reads.push_back(std::move(request));
   } else {
     StartRead(leader, std::move(request));
@@ -23,7 +21,9 @@ void Core::Impl::On(Leader& leader, ReadIndex& body, Message& m) {
 }
 
 void Core::Impl::StartRead(Leader& leader, ReadRequest request) {
-  if (config_.read_only == ReadOnlyOption::kLeaseBased) {
+  // Of the only voter: nobody else could have been elected.
+  if (config_.read_only == ReadOnlyOption::kLeaseBased || IsOnlyVoter() ||
+      MUTATION(read_without_round)) {
     AnswerRead(std::move(request), log_.committed());
     return;
   }

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/mutations.h"
 #include "node/raft/core_impl.h"
 
 namespace raftkv::raft {
@@ -48,6 +49,7 @@ bool Core::Impl::AppendAsLeader(Leader& leader, std::vector<Entry>&& entries) {
   log_.Append(std::move(entries));
   // It acknowledges its own entries like any follower: once they are on disk (thesis, section
   // 10.2.1: the leader writes to its disk in parallel with replicating).
+  if (MUTATION(count_leader_before_its_disk)) (void)tracker_.Find(id())->MaybeUpdate(last);
   SendDurably(id(), term_, AppendResponse{.index = last});
   return true;
 }
@@ -108,7 +110,9 @@ void Core::Impl::BroadcastHeartbeat() {
   for (auto& [member, progress] : tracker_.progress) {
     if (member == id()) continue;
     // Never a commit index beyond what the follower is known to have: its log may differ there.
-    const Index commit = std::min(progress.match, log_.committed());
+    const Index commit = MUTATION(heartbeat_commits_beyond_match)
+                             ? log_.committed()
+                             : std::min(progress.match, log_.committed());
     Send(member, Heartbeat{commit, counter});
     progress.SentCommit(commit);
   }

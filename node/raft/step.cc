@@ -1,6 +1,7 @@
 #include <type_traits>
 
 #include "base/check.h"
+#include "base/mutations.h"
 #include "node/raft/core_impl.h"
 
 namespace raftkv::raft {
@@ -65,7 +66,8 @@ StepResult Core::Impl::Step(Message&& m) {
 
 // Returns false if the message is to be ignored altogether.
 bool Core::Impl::AdmitNewerTerm(const Message& m) {
-  if (const auto request = AsVoteRequest(m); request && !request->leader_transfer && InLease()) {
+  if (const auto request = AsVoteRequest(m);
+      request && !request->leader_transfer && !MUTATION(vote_within_lease) && InLease()) {
     // Who was removed, or was cut off for a while, must not depose a leader that a majority hears
     // (thesis, sections 4.2.3 and 6.4.1).
     ReportVote(*request, "ignored",
@@ -103,6 +105,7 @@ void Core::Impl::AnswerOlderTerm(Message& m) {
       report_.Info(id(), " [term: ", term_, "] ignored entry appends from a ", MessageTypeName(m),
                    " message with lower term [term: ", m.term, "]");
     }
+    if (MUTATION(take_stale_append_done) && body->last.index) log_.StableTo(body->last);
     if (body->snapshot) SnapshotStable(*body->snapshot);
   } else {
     report_.Info(id(), " [term: ", term_, "] ignored a ", MessageTypeName(m),
@@ -164,6 +167,10 @@ void Core::Impl::SendVoteRequest(NodeId to, Term term, MessageBody body) {
 // and entries before it acknowledges them, lest committed ones get lost. The rule covers refusals
 // too: they may rest on what is not on disk yet, and they are rare.
 void Core::Impl::SendDurably(NodeId to, Term term, MessageBody body) {
+  if (MUTATION(answer_before_durable) && to != id()) {
+    messages_.push_back({id(), to, term, std::move(body)});
+    return;
+  }
   messages_after_append_.push_back({id(), to, term, std::move(body)});
 }
 

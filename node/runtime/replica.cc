@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/hex_id.h"
 #include "base/log.h"
+#include "base/mutations.h"
 #include "node/storage/codec.h"
 
 namespace raftkv::runtime {
@@ -13,6 +14,8 @@ namespace {
 
 // Housekeeping (log truncation, promotion, retired files) runs every so many ticks.
 constexpr uint64_t kHousekeepingTicks = 5;
+// A removed member that not enough others have called removed stops this long after the first did.
+constexpr Duration kLeaveAnyway = std::chrono::seconds(30);
 
 }  // namespace
 
@@ -60,6 +63,7 @@ void Replica::StartCore() {
   hard_state_ = env_.log->hard_state();
   truncated_to_ = env_.log->first_index().Prev();
   garbage_done_for_ = 0;
+  NoteDurableMembership();
   PublishPeers();
   const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
   log::Info("member started", {{"member", log::Hex{id_.value}},
@@ -86,6 +90,13 @@ void Replica::PublishPeers() {
   for (const v1::Member& member : cluster->members()) add(member);
   if (cluster->members().empty()) {
     for (const v1::Member& member : env_.data_dir->identity().seeds()) add(member);
+  }
+  if (introduced_index_ > cluster->config_index()) {
+    for (const auto& [id, address] : introduced_) {
+      const auto& removed = cluster->removed_ids();
+      const bool gone = std::find(removed.begin(), removed.end(), id.value) != removed.end();
+      if (!gone && id != id_) peers[id] = address;
+    }
   }
   transport_->SetPeers(peers);
 }
@@ -180,8 +191,8 @@ void Replica::SubmitAppend(raft::StorageAppend work) {
 bool Replica::NothingToWrite(const raft::StorageAppend& work) const {
   const bool only_commit = !work.hard_state || (work.hard_state->term == hard_state_.term &&
                                                 work.hard_state->vote == hard_state_.vote);
-  return only_commit && work.entries.empty() && !work.snapshot && appends_under_way_ == 0 &&
-         !installing_;
+  return only_commit && work.entries.empty() && !work.snapshot &&
+         (MUTATION(answer_past_the_disk) || appends_under_way_ == 0) && !installing_;
 }
 
 void Replica::HandOutAppend(AppendJob job) {
@@ -217,6 +228,7 @@ void Replica::OnApplyDone(ApplyDone done) {
   if (core_ == nullptr) return;
   if (done.replaced) OnReplaced(*done.replaced);
   ApplyConfChanges(done);
+  if (MUTATION(apply_done_lost) && done.applied_bytes > 400) done.responses.clear();
   for (raft::Message& response : done.responses) (void)core_->Step(std::move(response));
   if (done.applied_bytes > 0) {
     applied_bytes_total_ += done.applied_bytes;
@@ -228,10 +240,29 @@ void Replica::OnApplyDone(ApplyDone done) {
   }
   ResolveOverwritten();
   ReleaseReads();
+  if (done.flushed || done.replaced) NoteDurableMembership();
+  if (!done.accepted_changes.empty()) {
+    // Others are told that they are removed, and go, only when a crash cannot make us forget it:
+    // with an older configuration we might need their votes (the commit index alone is not synced).
+    env_.ports->SubmitApply(FlushState{});
+  }
   if (!done.memberships.empty()) {
     FinishJointWaiters();
     CheckRemoved();
   }
+}
+
+void Replica::NoteDurableMembership() {
+  const Result<raft::Index> flushed = env_.machine->FlushedIndex();
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  if (!flushed) return;
+  if (!MUTATION(refuse_before_durable) && flushed->value < cluster->config_index()) return;
+  durable_config_index_ = cluster->config_index();
+  const auto& removed = cluster->removed_ids();
+  durably_removed_ = std::set<uint64_t>(removed.begin(), removed.end());
+  // Whoever talks to us still is asked who it is once more.
+  PublishPeers();
+  FinishJointWaiters();
 }
 
 void Replica::ApplyConfChanges(const ApplyDone& done) {
@@ -279,16 +310,59 @@ void Replica::HandleLeaderChange() {
 // --- The end of this member ----------------------------------------------------------------------
 
 void Replica::CheckRemoved() {
-  if (core_ == nullptr || removed_) return;
+  if (core_ == nullptr || leaving_) return;
   const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
   const auto& removed = cluster->removed_ids();
-  if (std::find(removed.begin(), removed.end(), id_.value) != removed.end()) BecomeRemoved();
+  if (std::find(removed.begin(), removed.end(), id_.value) != removed.end()) BeginLeaving();
+}
+
+// Those who stay may not know yet that the change is committed, and need our vote as long as they
+// go by the old configuration: if everyone left at once they might never elect a leader again. So a
+// removed member only serves its clients no more, and stays until a majority calls it removed.
+void Replica::BeginLeaving() {
+  if (std::exchange(leaving_, true)) return;
+  if (MUTATION(leave_at_once)) BecomeRemoved();
+  log::Warning("the cluster removed this member: it stops when a majority knows",
+               {{"member", log::Hex{id_.value}}});
+  for (Waiter& waiter : env_.waiters->TakeAll()) {
+    waiter.Fail(raftkv::Status(Code::kUnknownOutcome,
+                               "this member was removed from its cluster while the write was under "
+                               "way: it may or may not have happened"));
+  }
+  parked_.clear();
+  tracked_.clear();
+  FailAllReads(NotServing());
+}
+
+void Replica::OnRefusedAsRemoved(raft::NodeId by) {
+  const MonotonicTime now = env_.clock->Now();
+  if (refused_by_.empty()) refused_since_ = now;
+  refused_by_.insert(by);
+  BeginLeaving();
+  const auto majority = [this](const raft::MajorityConfig& voters) {
+    size_t refused = 0;
+    size_t others = 0;
+    for (const raft::NodeId voter : voters.ids()) {
+      if (voter == id_) continue;
+      ++others;
+      refused += refused_by_.contains(voter) ? 1 : 0;
+    }
+    return others == 0 || refused > others / 2;
+  };
+  const raft::JointConfig& voters = core_->tracker_config().voters;
+  const auto& removed = env_.machine->cluster()->removed_ids();
+  const bool knows = std::find(removed.begin(), removed.end(), id_.value) != removed.end();
+  // Voters go when the joint configuration is left, learners when it is entered: nobody needs them.
+  const bool was_learner = knows && !voters.outgoing.empty();
+  // In a joint configuration too: those who stay are the incoming half.
+  const bool enough = majority(voters.incoming);
+  // Those whom we know as voters may be gone themselves.
+  if (was_learner || enough || now - refused_since_ >= kLeaveAnyway) BecomeRemoved();
 }
 
 void Replica::BecomeRemoved() {
-  if (removed_) return;
-  removed_ = true;
-  log::Warning("the cluster removed this member: it stops for good",
+  if (std::exchange(removed_, true)) return;
+  log::Warning("this member was removed from its cluster: it stops for good",
                {{"member", log::Hex{id_.value}},
                 {"remedy", "to use this machine again, start with an empty data directory"}});
   v1::Identity identity = env_.data_dir->identity();
@@ -298,14 +372,6 @@ void Replica::BecomeRemoved() {
     log::Error("the tombstone could not be written; other members still refuse this one",
                {{"error", status.ToString()}});
   }
-  const raftkv::Status gone(Code::kUnavailable,
-                            "this member was removed from its cluster; ask another one");
-  for (Waiter& waiter : env_.waiters->TakeAll()) {
-    waiter.Fail(raftkv::Status(Code::kUnknownOutcome,
-                               "this member was removed from its cluster while the write was under "
-                               "way: it may or may not have happened"));
-  }
-  FailAllReads(gone);
   env_.on_removed();
 }
 
@@ -332,7 +398,8 @@ void Replica::TruncateLog() {
   }
   const Options& options = *env_.options;
   const raft::Index applied = core_->applied();
-  const raft::Index durable = std::min(*flushed, applied);
+  const raft::Index durable =
+      MUTATION(truncate_to_unflushed) ? applied : std::min(*flushed, applied);
   uint64_t durable_bytes = 0;  // applied bytes up to `durable`
   raft::Index keep_from;
   for (const auto& [index, bytes] : applied_sizes_) {

@@ -72,6 +72,7 @@ struct ReplicaCounters {
   std::atomic<uint64_t> proposals_forwarded{0};
   std::atomic<uint64_t> read_rounds{0};
   std::atomic<uint64_t> read_rounds_failed{0};
+  std::atomic<uint64_t> read_answers_late{0};  // to a round that had been given up
   std::atomic<uint64_t> reads{0};
   std::atomic<uint64_t> lease_reads{0};
   std::atomic<uint64_t> snapshots_sent{0};
@@ -175,8 +176,13 @@ class Replica final : public transport::Handler {
   void TruncateLog();
   void ProposeCompaction();
   void ApplyConfChanges(const ApplyDone& done);
+  void NoteDurableMembership();
   void CheckRemoved();
+  void BeginLeaving();
+  void OnRefusedAsRemoved(raft::NodeId by);
   void BecomeRemoved();
+  // Whether clients can be served: a member, and not on its way out.
+  bool serving() const { return core_ != nullptr && !leaving_; }
   raftkv::Status NotServing() const;
 
   // replica_writes.cc
@@ -255,6 +261,7 @@ class Replica final : public transport::Handler {
   void HandleJoin(const v1::Member& member, bool remain_learner, transport::ReplyFn reply);
   void HandleAdopt(const v1::Adopt& adopt, transport::ReplyFn reply);
   void AdoptPeer(raft::NodeId peer);
+  void Introduce(const v1::Adopt& adopt);
   raftkv::Status BecomeMember(uint64_t cluster_id, const v1::ClusterState* initial,
                               const v1::ClusterState& seeds);
   v1::Member Self() const;
@@ -266,6 +273,14 @@ class Replica final : public transport::Handler {
   ReplicaLog replica_log_;
   std::unique_ptr<raft::Core> core_;
   ReplicaCounters counters_;
+  // The membership as a crash now would leave it.
+  uint64_t durable_config_index_ = 0;
+  std::set<uint64_t> durably_removed_;
+  // Removed by the configuration that this node knows, or told so: it serves no clients any more.
+  bool leaving_ = false;
+  std::set<raft::NodeId> refused_by_;  // members that called us removed
+  MonotonicTime refused_since_{};
+  // It has stopped for good.
   bool removed_ = false;
 
   // Appends.
@@ -333,6 +348,9 @@ class Replica final : public transport::Handler {
   std::string last_bootstrap_log_;
   std::vector<std::pair<MonotonicTime, Callback<v1::JoinResponse>>> join_waiters_;
   std::set<raft::NodeId> adopting_;
+  // Members of a configuration newer than our own, as a member that has it told us.
+  std::map<raft::NodeId, std::string> introduced_;
+  uint64_t introduced_index_ = 0;
   uint64_t ticks_ = 0;
   raft::NodeId last_leader_;
   raft::Term last_term_;

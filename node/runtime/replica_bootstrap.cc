@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/hex_id.h"
 #include "base/log.h"
+#include "base/mutations.h"
 #include "node/runtime/replica.h"
 #include "node/storage/codec.h"
 
@@ -36,7 +37,7 @@ v1::Member Replica::Self() const {
 }
 
 raftkv::Status Replica::NotServing() const {
-  if (removed_) {
+  if (leaving_) {
     return {Code::kUnavailable, "this member was removed from its cluster; ask another one"};
   }
   return {Code::kUnavailable,
@@ -305,12 +306,12 @@ void Replica::OnStrangerCall(const v1::Hello& hello, v1::PeerCall call, transpor
       v1::PeerReply answer;
       v1::IAm& i_am = *answer.mutable_i_am();
       i_am.set_cluster_id(env_.data_dir->identity().cluster_id());
-      i_am.set_removed(removed_);
+      i_am.set_removed(leaving_);
       *i_am.mutable_member() = Self();
       return reply(std::move(answer));
     }
     case v1::PeerCall::kJoin:
-      if (core_ == nullptr || removed_) return reply(Refusal(NotServing()));
+      if (!serving()) return reply(Refusal(NotServing()));
       return HandleJoin(call.join(), call.remain_learner(), std::move(reply));
     case v1::PeerCall::kAdopt:
       return HandleAdopt(call.adopt(), std::move(reply));
@@ -328,7 +329,10 @@ void Replica::HandleAdopt(const v1::Adopt& adopt, transport::ReplyFn reply) {
         {Code::kFailedPrecondition, "another node listens here: member " + HexId(id_.value)}));
   }
   if (own_cluster != 0) {
-    if (own_cluster == adopt.cluster_id()) return reply({});
+    if (own_cluster == adopt.cluster_id()) {
+      Introduce(adopt);
+      return reply({});
+    }
     return reply(
         Refusal({Code::kFailedPrecondition, "this node belongs to cluster " + HexId(own_cluster)}));
   }
@@ -345,21 +349,42 @@ void Replica::HandleAdopt(const v1::Adopt& adopt, transport::ReplyFn reply) {
   reply({});
 }
 
+// A member that was away while the membership changed may not know who leads now: it has to let
+// that member in, and to have an address for the answers (thesis, section 4.1: a server accepts
+// requests of a leader that is not in its own configuration).
+void Replica::Introduce(const v1::Adopt& adopt) {
+  if (adopt.config_index() <=
+      std::max(introduced_index_, env_.machine->cluster()->config_index())) {
+    return;
+  }
+  if (MUTATION(no_introduction)) return;
+  introduced_index_ = adopt.config_index();
+  introduced_.clear();
+  for (const v1::Member& member : adopt.members()) {
+    introduced_[raft::NodeId(member.id())] = member.peer_address();
+  }
+  log::Info("told of members that this one does not know yet",
+            {{"configuration", introduced_index_}, {"members", introduced_.size()}});
+  PublishPeers();
+}
+
 // --- The peers' side
 // -------------------------------------------------------------------------------------
 
 void Replica::OnPeerVerdict(raft::NodeId peer, const v1::HelloReply& reply) {
   if (core_ == nullptr || removed_) return;
-  if (reply.verdict() == v1::HelloReply::BLANK && reply.member_id() == peer.value) {
+  const bool own_cluster = reply.cluster_id() == env_.data_dir->identity().cluster_id();
+  if (reply.member_id() == peer.value &&
+      (reply.verdict() == v1::HelloReply::BLANK ||
+       (reply.verdict() == v1::HelloReply::NOT_A_MEMBER && own_cluster))) {
     AdoptPeer(peer);
-  } else if (reply.verdict() == v1::HelloReply::REMOVED &&
-             reply.cluster_id() == env_.data_dir->identity().cluster_id()) {
-    BecomeRemoved();
+  } else if (reply.verdict() == v1::HelloReply::REMOVED && own_cluster) {
+    OnRefusedAsRemoved(peer);
   }
 }
 
 // A member of our configuration whose directory is still blank: it has exactly the id that was
-// configured, so it is the one that was meant.
+// configured, so it is the one that was meant. Or one that has missed changes of the membership.
 void Replica::AdoptPeer(raft::NodeId peer) {
   if (adopting_.contains(peer)) return;
   const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
@@ -370,6 +395,7 @@ void Replica::AdoptPeer(raft::NodeId peer) {
     adopt.set_cluster_id(cluster->cluster_id());
     adopt.set_member_id(peer.value);
     *adopt.mutable_members() = cluster->members();
+    adopt.set_config_index(cluster->config_index());
     // Later configurations arrive with the log or a snapshot; without the first nobody could vote.
     if (cluster->config_index() == 1) *adopt.mutable_initial() = *cluster;
     adopting_.insert(peer);
@@ -379,7 +405,7 @@ void Replica::AdoptPeer(raft::NodeId peer) {
           if (answer && answer->code() == 0) {
             transport_->Poke(peer);
           } else {
-            log::Warning("a blank member could not be adopted",
+            log::Warning("a member could not be told that it is one",
                          {{"member", log::Hex{peer.value}},
                           {"reason", answer ? answer->message() : answer.error().message()}});
           }
@@ -389,19 +415,27 @@ void Replica::AdoptPeer(raft::NodeId peer) {
 
 v1::HelloReply::Verdict Replica::Admit(raft::NodeId id) {
   const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  if (durably_removed_.contains(id.value)) return v1::HelloReply::REMOVED;
   const auto& removed = cluster->removed_ids();
   if (std::find(removed.begin(), removed.end(), id.value) != removed.end()) {
-    return v1::HelloReply::REMOVED;
+    return v1::HelloReply::OK;  // for the moment
   }
   for (const v1::Member& member : cluster->members()) {
     if (member.id() == id.value) return v1::HelloReply::OK;
+  }
+  if (introduced_index_ > cluster->config_index() && introduced_.contains(id)) {
+    return v1::HelloReply::OK;
   }
   // Without a configuration yet: the cluster id was checked, and the leader has to get through.
   if (cluster->members().empty()) return v1::HelloReply::OK;
   return v1::HelloReply::NOT_A_MEMBER;
 }
 
-void Replica::OnPeerUp(raft::NodeId) {}
+// It takes messages from us; whether it knows where to send the answers is another question.
+void Replica::OnPeerUp(raft::NodeId peer) {
+  if (core_ == nullptr || removed_ || env_.machine->cluster()->config_index() <= 1) return;
+  AdoptPeer(peer);
+}
 
 void Replica::OnPeerDown(raft::NodeId peer) {
   if (core_ == nullptr) return;

@@ -1,5 +1,6 @@
 #include "node/runtime/replica_log.h"
 
+#include "base/mutations.h"
 #include "node/storage/codec.h"
 
 namespace raftkv::runtime {
@@ -17,7 +18,8 @@ raft::LogResult<raft::Snapshot> ReplicaLog::snapshot() const {
   // Useless if the log no longer continues it; and a member that joined after it was made would
   // ignore it, because it does not name that member.
   if (snapshot_ && snapshot_->index.Next() >= log_->first_index() &&
-      snapshot_->index.value >= machine_->cluster()->config_index()) {
+      (MUTATION(send_outdated_snapshot) ||
+       snapshot_->index.value >= machine_->cluster()->config_index())) {
     return *snapshot_;
   }
   request_snapshot_();

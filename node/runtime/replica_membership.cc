@@ -38,7 +38,7 @@ void ReplyStatus(const raftkv::Status& status, v1::PeerReply* reply) {
 
 void Replica::ChangeMembership(v1::ChangeMembershipRequest request, MonotonicTime deadline,
                                Callback<v1::ChangeMembershipResponse> done) {
-  if (core_ == nullptr || removed_) return done(Error(NotServing()));
+  if (!serving()) return done(Error(NotServing()));
   Dispatch({std::move(request), deadline, std::move(done)});
 }
 
@@ -73,7 +73,7 @@ void Replica::OnChangeReply(raft::NodeId asked, MembershipCall call, Result<v1::
   }
   if (status.ok()) return call.done(reply->change_membership());
   // Refused before anything happened, by a leader that is none any more: its successor is asked.
-  if (status.code() == Code::kUnavailable && core_->leader() != asked && !removed_) {
+  if (status.code() == Code::kUnavailable && core_->leader() != asked && !leaving_) {
     parked_changes_.push_back(std::move(call));
     return;
   }
@@ -266,12 +266,13 @@ void Replica::OnChangeApplied(MembershipCall call, Result<kv::MembershipResult> 
   FinishJointWaiters();
 }
 
-// A change is done when the joint configuration has been left: only then do removed members no
-// longer count.
+// A change is done when the joint configuration has been left, and a crash would not bring it back:
+// only then do removed members no longer count.
 void Replica::FinishJointWaiters() {
   if (joint_waiters_.empty()) return;
   const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
   if (cluster->conf().voters_outgoing_size() > 0) return;
+  if (durable_config_index_ < cluster->config_index()) return;
   v1::ChangeMembershipResponse response;
   response.set_config_index(cluster->config_index());
   *response.mutable_conf() = cluster->conf();
@@ -352,7 +353,7 @@ void Replica::StartTransfer(raft::NodeId to) {
 
 void Replica::TransferLeadership(v1::TransferLeadershipRequest request, MonotonicTime deadline,
                                  Callback<v1::TransferLeadershipResponse> done) {
-  if (core_ == nullptr || removed_) return done(Error(NotServing()));
+  if (!serving()) return done(Error(NotServing()));
   const raft::NodeId leader = core_->leader();
   if (leader == raft::kNone) {
     return done(Error(Code::kUnavailable, "no leader to transfer from; repeat later"));

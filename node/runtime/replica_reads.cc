@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/mutations.h"
 #include "node/runtime/replica.h"
 
 namespace raftkv::runtime {
@@ -16,7 +17,7 @@ const char kNotConfirmed[] =
 }  // namespace
 
 void Replica::Read(Consistency consistency, MonotonicTime deadline, BarrierCallback done) {
-  if (core_ == nullptr || removed_) return done(NotServing());
+  if (!serving()) return done(NotServing());
   if (consistency == Consistency::kStale) return done(raftkv::Status::Ok());
   counters_.reads.fetch_add(1, std::memory_order_relaxed);
   if (consistency == Consistency::kLease && LeaseValid()) {
@@ -52,28 +53,34 @@ void Replica::OnReadState(const raft::ReadState& state) {
   uint64_t context = 0;
   CHECK(state.context.size() == sizeof(context), "read contexts are ours");
   std::memcpy(&context, state.context.view().data(), sizeof(context));
-  if (!round_under_way_ || context != read_round_) return;
+  if (!round_under_way_ || (!MUTATION(any_read_answer_counts) && context != read_round_)) {
+    counters_.read_answers_late.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
   round_under_way_ = false;
   for (PendingRead& read : round_reads_) applied_reads_.emplace(state.index, std::move(read));
   round_reads_.clear();
   if (is_leader() && env_.options->check_quorum && core_->term() == round_term_) {
     // A quorum answered after round_started_; until an election timeout later none of them votes
     // for another (thesis, section 6.4.1). A tenth and one tick are kept for drift and rounding.
-    const Duration lease = env_.options->tick * (env_.options->election_ticks - 1) * 9 / 10;
+    const Duration lease = env_.options->tick * (env_.options->election_ticks - 1) * 9 / 10 *
+                           (MUTATION(lease_too_long) ? 5 : 1);
     lease_until_ = round_started_ + lease;
     lease_term_ = round_term_;
   }
 }
 
 bool Replica::LeaseValid() const {
-  return is_leader() && core_->term() == lease_term_ && core_->term() != transfer_term_ &&
+  return is_leader() && core_->term() == lease_term_ &&
+         (MUTATION(lease_survives_transfer) || core_->term() != transfer_term_) &&
          env_.clock->Now() < lease_until_;
 }
 
 void Replica::ReleaseReads() {
   if (applied_reads_.empty()) return;
   const raft::Index applied = env_.machine->applied().index;
-  while (!applied_reads_.empty() && applied_reads_.begin()->first <= applied) {
+  while (!applied_reads_.empty() &&
+         (MUTATION(read_before_applied) || applied_reads_.begin()->first <= applied)) {
     BarrierCallback done = std::move(applied_reads_.begin()->second.done);
     applied_reads_.erase(applied_reads_.begin());
     done(raftkv::Status::Ok());

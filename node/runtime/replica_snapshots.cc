@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/hex_id.h"
 #include "base/log.h"
+#include "base/mutations.h"
 #include "node/runtime/replica.h"
 #include "node/storage/codec.h"
 
@@ -17,7 +18,7 @@ constexpr Duration kKeepUnused = std::chrono::seconds(60);
 }  // namespace
 
 void Replica::TakeSnapshot(MonotonicTime deadline, Callback<v1::SnapshotResponse> done) {
-  if (core_ == nullptr || removed_) return done(Error(NotServing()));
+  if (!serving()) return done(Error(NotServing()));
   if (env_.machine->applied().index == raft::Index()) {
     return done(Error(Code::kFailedPrecondition, "this node has no state yet"));
   }
@@ -36,7 +37,7 @@ void Replica::RequestSnapshot() {
 }
 
 void Replica::MakeExport(Callback<std::pair<std::string, raft::Snapshot>> done) {
-  if (core_ == nullptr || removed_) return done(Error(NotServing()));
+  if (!serving()) return done(Error(NotServing()));
   if (env_.machine->applied().index == raft::Index()) {
     return done(Error(Code::kFailedPrecondition, "this node has no state yet"));
   }
@@ -136,13 +137,14 @@ void Replica::InstallSnapshot(AppendJob* job) {
   CHECK(staged_ && staged_->first == id, "snapshots come in by OnSnapshotReceived only");
   log::Info("installing a snapshot", {{"index", id.index.value}, {"term", id.term.value}});
   job->reset_to = id;
-  installing_ = true;
+  installing_ = !MUTATION(reset_log_before_state);
   env_.ports->SubmitApply(ReplaceState{std::move(staged_->second), id});
   staged_.reset();
 }
 
 void Replica::OnReplaced(raft::EntryId snapshot) {
-  CHECK(installing_, "the state is replaced only to install a snapshot");
+  CHECK(installing_ || MUTATION(reset_log_before_state),
+        "the state is replaced only to install a snapshot");
   installing_ = false;
   counters_.snapshots_installed.fetch_add(1, std::memory_order_relaxed);
   log::Info("snapshot installed", {{"index", snapshot.index.value}});

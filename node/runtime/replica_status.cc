@@ -32,11 +32,11 @@ v1::StatusResponse Replica::Status() const {
   status.set_name(env_.options->name);
   status.set_cluster_id(identity.cluster_id());
   if (core_ == nullptr) {
-    status.set_role(removed_ ? v1::StatusResponse::REMOVED : v1::StatusResponse::BLANK);
+    status.set_role(leaving_ ? v1::StatusResponse::REMOVED : v1::StatusResponse::BLANK);
     return status;
   }
   const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
-  status.set_role(removed_ ? v1::StatusResponse::REMOVED : RoleOf(*core_, *cluster));
+  status.set_role(leaving_ ? v1::StatusResponse::REMOVED : RoleOf(*core_, *cluster));
   status.set_leader(core_->leader().value);
   status.set_transferee(core_->transferee().value);
   status.set_term(core_->term().value);

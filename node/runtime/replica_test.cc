@@ -215,6 +215,67 @@ TEST(Replica, LeaderHandsOverBeforeItIsRemoved) {
   EXPECT_TRUE(cluster.Run(50, [&] { return old_leader.removed(); }));
 }
 
+// The simulator's: the old members were gone before the new ones knew that the joint configuration
+// had been left; they asked the old ones for votes, in vain, for ever.
+TEST(Replica, RemovedMembersStayUntilAMajorityKnows) {
+  TestCluster cluster;
+  TestNode& old = cluster.Add("n1", {Bootstrap::Mode::kSingle, {}});
+  ASSERT_TRUE(cluster.Run(50, [&] { return old.replica().is_leader(); }));
+  v1::ChangeMembershipRequest swap;
+  swap.set_force(true);
+  swap.add_remove(old.id().value);
+  for (const char* name : {"n2", "n3"}) {
+    v1::Member& voter = *swap.add_add_voters();
+    voter.set_id(cluster.Add(name).id().value);
+    voter.set_name(name);
+    voter.set_peer_address(std::string(name) + ":1");
+  }
+  (void)old.Change(swap);
+  // The old leader learns that the change is complete; what it says of it gets lost.
+  ASSERT_TRUE(cluster.Run(100, [&] {
+    for (const char* name : {"n2", "n3"}) {
+      if (cluster.node(name).replica().blank()) return false;
+      cluster.node(name).StallApply(cluster.node(name).machine().cluster()->conf().voters_size() >
+                                    0);
+    }
+    return old.machine().cluster()->removed_ids_size() == 1;
+  }));
+  for (const char* name : {"n2", "n3"}) cluster.Cut(name, "n1");
+  cluster.Run(50);
+  EXPECT_FALSE(old.removed()) << "nobody has called it removed";
+  for (const char* name : {"n2", "n3"}) {
+    TestNode& node = cluster.node(name);
+    node.Crash();
+    node.Boot();
+    node.StallApply(false);
+  }
+  cluster.Heal();
+  EXPECT_TRUE(cluster.Run(300, [&] { return cluster.Leader() != nullptr && old.removed(); }));
+}
+
+// The simulator's: what is left of three members forgot in a crash that it was alone, and asked the
+// others, who had gone, for votes for ever.
+TEST(Replica, LastMemberOfThreeRemembersThatItIsAlone) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& last = *cluster.Leader();
+  v1::ChangeMembershipRequest remove;
+  for (const char* name : {"n1", "n2", "n3"}) {
+    if (&cluster.node(name) != &last) remove.add_remove(cluster.node(name).id().value);
+  }
+  auto removed = last.Change(remove);
+  ASSERT_TRUE(cluster.Run(100, [&] {
+    for (const char* name : {"n1", "n2", "n3"}) {
+      if (&cluster.node(name) != &last && !cluster.node(name).removed()) return false;
+    }
+    return removed->has_value();
+  }));
+  ASSERT_TRUE((*removed)->has_value()) << (*removed)->error().message();
+  for (const char* name : {"n1", "n2", "n3"}) cluster.node(name).Crash();
+  last.Boot();
+  EXPECT_TRUE(cluster.Run(100, [&] { return last.replica().is_leader(); }));
+}
+
 // The answer must not have to come through the leader that is removed.
 TEST(Replica, FollowerIsAnsweredWhenItRemovesTheLeader) {
   TestCluster cluster;
@@ -257,6 +318,65 @@ TEST(Replica, LaggingFollowerGetsASnapshot) {
   follower.Boot();
   cluster.Run(30);
   EXPECT_EQ(ValueAt(follower, "after"), "1");
+}
+
+// The simulator's: a member that missed the addition of those who lead now refused them for ever,
+// and had no address for its answers.
+TEST(Replica, MemberThatMissedTheAdditionOfTheLeaderIsReached) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& away = Follower(cluster);
+  cluster.Isolate(away.options().name);
+  v1::ChangeMembershipRequest change;
+  for (const char* name : {"n4", "n5"}) {
+    TestNode& node = cluster.Add(name);
+    cluster.Cut(name, away.options().name);
+    v1::Member& member = *change.add_add_voters();
+    member.set_id(node.id().value);
+    member.set_name(name);
+    member.set_peer_address(std::string(name) + ":1");
+  }
+  for (const char* name : {"n1", "n2", "n3"}) {
+    if (name != away.options().name) change.add_remove(cluster.node(name).id().value);
+  }
+  change.set_force(true);
+  TestNode* leader = cluster.Leader();
+  auto changed = (leader == &away ? Follower(cluster) : *leader).Change(change);
+  ASSERT_TRUE(cluster.Run(200, [&] { return changed->has_value(); }));
+  ASSERT_TRUE(cluster.Run(100, [&] {
+    return cluster.Leader() != nullptr && cluster.Leader()->options().name >= "n4";
+  }));
+  cluster.Heal();
+  (void)cluster.Leader()->Put("news", "yes");
+  EXPECT_TRUE(cluster.Run(100, [&] { return ValueAt(away, "news") == "yes"; }));
+  EXPECT_EQ(away.replica().leader(), cluster.Leader()->id());
+}
+
+// The simulator's: the members that a node was told when it joined may all be gone before the log
+// reaches it.
+TEST(Replica, LearnerWhoseSeedsAreGoneIsReached) {
+  TestCluster cluster;
+  TestNode& first = cluster.Add("n1", {Bootstrap::Mode::kSingle, {}});
+  ASSERT_TRUE(cluster.Run(50, [&] { return first.replica().is_leader(); }));
+  TestNode& second = cluster.Add("n2");
+  v1::ChangeMembershipRequest add;
+  add.set_force(true);
+  v1::Member& voter = *add.add_add_voters();
+  voter.set_id(second.id().value);
+  voter.set_name("n2");
+  voter.set_peer_address("n2:1");
+  auto added = first.Change(add);
+  TestNode& joiner = cluster.Add("n3", {Bootstrap::Mode::kJoin, {"n1:1"}});
+  ASSERT_TRUE(cluster.Run(100, [&] { return added->has_value() && !joiner.replica().blank(); }));
+  joiner.Crash();
+  v1::ChangeMembershipRequest remove;
+  remove.add_remove(first.id().value);
+  auto removed = second.Change(remove);
+  ASSERT_TRUE(
+      cluster.Run(200, [&] { return removed->has_value() && second.replica().is_leader(); }));
+  (void)second.Put("news", "yes");
+  joiner.Boot();
+  EXPECT_TRUE(cluster.Run(100, [&] { return ValueAt(joiner, "news") == "yes"; }));
 }
 
 TEST(Replica, WipedDirectoryIsANewNodeAndIsRefused) {

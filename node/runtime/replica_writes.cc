@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/mutations.h"
 #include "node/runtime/replica.h"
 
 namespace raftkv::runtime {
@@ -28,7 +29,7 @@ bool Replica::FailWaiter(uint64_t request_id, const raftkv::Status& status) {
 }
 
 void Replica::Propose(std::vector<Proposal> proposals) {
-  if (core_ == nullptr || removed_) {
+  if (!serving()) {
     for (const Proposal& proposal : proposals) FailWaiter(proposal.request_id, NotServing());
     return;
   }
@@ -69,6 +70,9 @@ void Replica::ForwardNow(std::vector<Proposal> proposals) {
   for (Proposal& proposal : proposals) {
     v1::PeerCall call;
     call.set_command(proposal.command.view().data(), proposal.command.size());
+    if (MUTATION(forward_twice)) {
+      transport_->Forward(core_->leader(), call, [](const v1::PeerReply&) {});
+    }
     // A refusal says that the command was not proposed; so it may try again with the next leader.
     transport_->Forward(core_->leader(), std::move(call),
                         [this, proposal](const v1::PeerReply& reply) mutable {
@@ -129,7 +133,8 @@ void Replica::ExpireParked() {
 // An index of ours that was applied without answering its waiter holds another leader's entry: ours
 // never commits (log matching, paper section 5.3), and the client may know for certain.
 void Replica::ResolveOverwritten() {
-  const raft::Index applied = core_->applied();
+  const raft::Index applied =
+      MUTATION(refuse_what_is_under_way) ? core_->last_index() : core_->applied();
   while (!tracked_.empty() && tracked_.front().id.index <= applied) {
     FailWaiter(tracked_.front().request_id,
                raftkv::Status(Code::kUnavailable,

@@ -152,7 +152,7 @@ bool TestNode::Work() {
     append_->RunOnce();
     worked = true;
   }
-  if (apply_->HasWork()) {
+  if (apply_->HasWork() && !apply_stalled_) {
     apply_->RunOnce();
     worked = true;
   }
@@ -161,6 +161,14 @@ bool TestNode::Work() {
 
 void TestNode::Tick() {
   if (!running()) return;
+  // A stream that is refused is dialed again and again.
+  const std::map<raft::NodeId, std::string> peers = peers_;
+  for (const auto& [peer, address] : peers) {
+    const TestNode* to = cluster_->ById(peer);
+    if (to == nullptr || !cluster_->Reaches(*this, *to)) continue;
+    const v1::HelloReply reply = cluster_->Judge(*this, *to);
+    if (reply.verdict() != v1::HelloReply::OK) replica_->OnPeerVerdict(peer, reply);
+  }
   replica_->OnTick();
   woken_ = true;
 }
@@ -316,6 +324,21 @@ bool TestCluster::Reaches(const TestNode& from, const TestNode& to) const {
   return from.running() && to.running() && !cuts_.contains({from.options_.name, to.options_.name});
 }
 
+v1::HelloReply TestCluster::Judge(const TestNode& from, const TestNode& to) const {
+  v1::HelloReply reply;
+  reply.set_cluster_id(to.identity_.cluster_id);
+  reply.set_member_id(to.id_.value);
+  reply.set_verdict(v1::HelloReply::OK);
+  if (to.identity_.cluster_id == 0) {
+    reply.set_verdict(v1::HelloReply::BLANK);
+  } else if (to.identity_.cluster_id != from.identity_.cluster_id) {
+    reply.set_verdict(v1::HelloReply::WRONG_CLUSTER);
+  } else {
+    reply.set_verdict(to.replica_->Admit(from.id_));
+  }
+  return reply;
+}
+
 // What the handshake of a stream decides is decided for each message here.
 void TestCluster::DeliverMessages(TestNode& from, std::vector<raft::Message> messages) {
   for (raft::Message& message : messages) {
@@ -323,17 +346,7 @@ void TestCluster::DeliverMessages(TestNode& from, std::vector<raft::Message> mes
       TestNode* to = ById(message.to);
       if (!from.running() || to == nullptr || !Reaches(from, *to)) return;
       if (!from.peers_.contains(message.to)) return;
-      v1::HelloReply reply;
-      reply.set_cluster_id(to->identity_.cluster_id);
-      reply.set_member_id(to->id_.value);
-      reply.set_verdict(v1::HelloReply::OK);
-      if (to->identity_.cluster_id == 0) {
-        reply.set_verdict(v1::HelloReply::BLANK);
-      } else if (to->identity_.cluster_id != from.identity_.cluster_id) {
-        reply.set_verdict(v1::HelloReply::WRONG_CLUSTER);
-      } else {
-        reply.set_verdict(to->replica_->Admit(from.id_));
-      }
+      const v1::HelloReply reply = Judge(from, *to);
       if (reply.verdict() != v1::HelloReply::OK) {
         from.replica_->OnPeerVerdict(message.to, reply);
         from.woken_ = true;

@@ -56,6 +56,8 @@ class TestNode final : public transport::Transport, public StoragePorts {
   bool removed() const { return removed_; }
   // The disk does not answer: appends stay queued until it does again.
   void StallDisk(bool stalled) { disk_stalled_ = stalled; }
+  // Committed entries stay unapplied until it is over.
+  void StallApply(bool stalled) { apply_stalled_ = stalled; }
 
   // Proposes a put as a client of this node would; the answer lands in the returned slot.
   std::shared_ptr<std::optional<Result<kv::CommandResult>>> Put(
@@ -112,6 +114,7 @@ class TestNode final : public transport::Transport, public StoragePorts {
   bool woken_ = false;
   bool removed_ = false;
   bool disk_stalled_ = false;
+  bool apply_stalled_ = false;
 };
 
 class TestCluster {
@@ -149,6 +152,7 @@ class TestCluster {
 
   bool Reaches(const TestNode& from, const TestNode& to) const;
   TestNode* ByAddress(const std::string& address);
+  v1::HelloReply Judge(const TestNode& from, const TestNode& to) const;
   void DeliverMessages(TestNode& from, std::vector<raft::Message> messages);
 
   std::string dir_;

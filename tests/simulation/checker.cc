@@ -1,0 +1,317 @@
+#include "tests/simulation/checker.h"
+
+#include <algorithm>
+
+#include "base/hex_id.h"
+#include "node/raft/describe.h"
+
+namespace raftkv::sim {
+namespace {
+
+uint64_t Mix(uint64_t hash, uint64_t value) {
+  hash = (hash ^ value) * 0x9e3779b97f4a7c15;
+  return hash ^ (hash >> 32);
+}
+
+uint64_t HashBytes(std::string_view bytes) {
+  uint64_t hash = bytes.size();
+  while (!bytes.empty()) {
+    uint64_t word = 0;
+    const size_t n = std::min(bytes.size(), sizeof(word));
+    std::copy_n(bytes.data(), n, reinterpret_cast<char*>(&word));
+    hash = Mix(hash, word);
+    bytes.remove_prefix(n);
+  }
+  return hash;
+}
+
+uint64_t HashPayload(const raft::Entry& entry) {
+  const raft::ConfChange* change = entry.conf_change();
+  if (change == nullptr) return HashBytes(entry.data());
+  uint64_t hash = HashBytes(change->context.view());
+  hash = Mix(hash, 1 + static_cast<uint64_t>(change->transition));
+  for (const raft::ConfChangeStep& step : change->steps) {
+    hash = Mix(Mix(hash, static_cast<uint64_t>(step.type)), step.id.value);
+  }
+  return hash;
+}
+
+uint64_t HashResult(const kv::ApplyResult& result) {
+  uint64_t hash = Mix(result.origin, result.request_id);
+  if (result.command) {
+    const kv::CommandResult& command = *result.command;
+    hash = Mix(hash, static_cast<uint64_t>(command.status.code()));
+    hash = Mix(Mix(hash, command.revision), command.prev_mod_revision);
+    hash = Mix(Mix(hash, command.created), command.deleted);
+    hash = Mix(hash, command.succeeded);
+  }
+  if (result.membership) {
+    hash = Mix(hash, static_cast<uint64_t>(result.membership->status.code()));
+    hash = Mix(hash, result.membership->config_index);
+    const raft::ConfState& conf = result.membership->conf;
+    for (const auto* list :
+         {&conf.voters, &conf.learners, &conf.voters_outgoing, &conf.learners_next}) {
+      hash = Mix(hash, list->size());
+      for (raft::NodeId id : *list) hash = Mix(hash, id.value);
+    }
+  }
+  return hash;
+}
+
+std::string Text(const kv::CommandResult& result) {
+  return std::string(CodeName(result.status.code())) + " revision " +
+         std::to_string(result.revision) + " created " + std::to_string(result.created) +
+         " deleted " + std::to_string(result.deleted) + " succeeded " +
+         std::to_string(result.succeeded) + " prev " + std::to_string(result.prev_mod_revision);
+}
+
+bool Same(const kv::CommandResult& a, const kv::CommandResult& b) {
+  return a.status.code() == b.status.code() && a.revision == b.revision && a.created == b.created &&
+         a.deleted == b.deleted && a.succeeded == b.succeeded &&
+         a.prev_mod_revision == b.prev_mod_revision;
+}
+
+}  // namespace
+
+std::string Checker::Where(raft::NodeId node, raft::Index index) const {
+  return "member " + HexId(node.value) + ", index " + std::to_string(index.value);
+}
+
+// --- Logs ----------------------------------------------------------------------------------------
+
+void Checker::OnLogged(raft::NodeId node, const raft::Entry& entry, raft::EntryId previous) {
+  if (logged_.size() <= entry.index.value) logged_.resize(entry.index.value + 1);
+  const uint64_t hash = HashPayload(entry);
+  std::vector<LoggedEntry>& known = logged_[entry.index.value];
+  const auto same = std::ranges::find(known, entry.term, &LoggedEntry::term);
+  if (same == known.end()) {
+    known.push_back({entry.term, previous.term, hash});
+  } else if (same->hash != hash || same->previous != previous.term) {
+    return Fail("log matching: " + Where(node, entry.index) + ": an entry of term " +
+                std::to_string(entry.term.value) + " differs from another log's");
+  }
+  if (previous.term > entry.term) {
+    return Fail("log matching: " + Where(node, entry.index) + ": terms fall");
+  }
+  const auto leader = leaders_.find(entry.term);
+  if (leader != leaders_.end() && leader->second == node) {
+    CheckNewLeader(node, entry, previous);
+    const NodeView& view = nodes_[node];
+    if (view.role == raft::Role::kLeader && view.term == entry.term) {
+      CheckPendingChange(node, entry);
+    }
+  }
+}
+
+// Its log has everything that was decided in earlier terms: so it begins behind that.
+void Checker::CheckNewLeader(raft::NodeId node, const raft::Entry& entry, raft::EntryId previous) {
+  if (!first_entries_.emplace(entry.term, entry.index).second) return;
+  size_t last = decided_.size();
+  while (last > 0 && decided_[last - 1].term >= entry.term) --last;
+  if (entry.index.value <= last ||
+      (previous.index.value == last && previous.term != decided_[last - 1].term)) {
+    Fail("leader completeness: " + Where(node, entry.index) + ": the leader of term " +
+         std::to_string(entry.term.value) + " lacks what is decided up to index " +
+         std::to_string(last));
+  }
+}
+
+// The same from the other side: what is decided now was decided before later leaders came.
+void Checker::CheckLaterLeaders(raft::NodeId node, const raft::Entry& entry) {
+  for (auto it = first_entries_.upper_bound(entry.term); it != first_entries_.end(); ++it) {
+    if (it->second <= entry.index) {
+      return Fail("leader completeness: " + Where(node, entry.index) + ": decided in term " +
+                  std::to_string(entry.term.value) + ", but the leader of term " +
+                  std::to_string(it->first.value) + " lacks it");
+    }
+  }
+}
+
+void Checker::CheckPendingChange(raft::NodeId node, const raft::Entry& entry) {
+  if (!entry.IsConfChange()) return;
+  NodeView& view = nodes_[node];
+  if (view.change_term == entry.term && view.last_change < entry.index &&
+      view.last_change > view.applied) {
+    return Fail("membership: " + Where(node, entry.index) + ": a change follows one at index " +
+                std::to_string(view.last_change.value) + " that is not applied yet");
+  }
+  view.last_change = entry.index;
+  view.change_term = entry.term;
+}
+
+// --- Applying ------------------------------------------------------------------------------------
+
+void Checker::OnApply(raft::NodeId node, std::span<const raft::Entry> entries) {
+  for (const raft::Entry& entry : entries) {
+    const size_t position = entry.index.value - 1;
+    if (position > decided_.size()) {
+      return Fail("state machine safety: " + Where(node, entry.index) + ": applied, while only " +
+                  std::to_string(decided_.size()) + " are decided");
+    }
+    const uint64_t hash = HashPayload(entry);
+    if (position == decided_.size()) {
+      decided_.push_back({entry.term, hash});
+      CheckLaterLeaders(node, entry);
+    } else if (decided_[position].term != entry.term || decided_[position].hash != hash) {
+      return Fail("state machine safety: " + Where(node, entry.index) +
+                  ": another entry was applied there before");
+    }
+  }
+}
+
+void Checker::OnResults(raft::NodeId node, std::span<const raft::Entry> entries,
+                        std::span<const kv::ApplyResult> results) {
+  size_t next = 0;
+  for (const kv::ApplyResult& result : results) {
+    while (next < entries.size() && entries[next].index < result.index) ++next;
+    if (next == entries.size() || entries[next].index != result.index) {
+      return Fail("state machine: " + Where(node, result.index) + ": a result without an entry");
+    }
+    Decide(node, entries[next], result);
+  }
+}
+
+void Checker::Decide(raft::NodeId node, const raft::Entry& entry, const kv::ApplyResult& result) {
+  DecidedEntry& decided = decided_[result.index.value - 1];
+  const uint64_t hash = HashResult(result);
+  if (decided.has_result) {
+    if (decided.result != hash) {
+      Fail("state machine safety: " + Where(node, result.index) +
+           ": the result differs from another node's");
+    }
+    return;
+  }
+  decided.has_result = true;
+  decided.result = hash;
+  if (!result.command) return;
+  const RequestId id{result.origin, result.request_id};
+  v1::Command command;
+  if (!command.ParseFromArray(entry.data().data(), static_cast<int>(entry.data().size()))) {
+    return Fail("state machine: " + Where(node, result.index) + ": not a command");
+  }
+  const kv::CommandResult expected = model_.Do(command);
+  if (!Same(*result.command, expected)) {
+    return Fail("state machine: " + Where(node, result.index) + ": the result is " +
+                Text(*result.command) + ", but the model's " + Text(expected));
+  }
+  if (command.has_compact() && result.command->status.ok()) {
+    coverage_->Hit(Path::history_compacted);
+  }
+  // Compactions that a leader proposes have no origin.
+  if (result.origin == 0) return;
+  if (!requests_.emplace(id, Decided{result.index, *result.command}).second) {
+    return Fail("clients: " + Where(node, result.index) + ": request " +
+                std::to_string(result.request_id) + " of member " + HexId(result.origin) +
+                " is carried out for the second time");
+  }
+  if (refused_.contains(id)) {
+    return Fail("clients: " + Where(node, result.index) + ": request " +
+                std::to_string(result.request_id) + " of member " + HexId(result.origin) +
+                " is carried out, but its client was told that it is not");
+  }
+  if (unknown_.contains(id)) coverage_->Hit(Path::write_after_unknown);
+}
+
+const Checker::Decided* Checker::FindRequest(uint64_t origin, uint64_t request_id) const {
+  const auto found = requests_.find({origin, request_id});
+  return found == requests_.end() ? nullptr : &found->second;
+}
+
+void Checker::OnRefused(uint64_t origin, uint64_t request_id) {
+  if (const Decided* decided = FindRequest(origin, request_id)) {
+    return Fail("clients: request " + std::to_string(request_id) + " of member " + HexId(origin) +
+                " is refused as not carried out, but was, at index " +
+                std::to_string(decided->index.value));
+  }
+  refused_.insert({origin, request_id});
+}
+
+void Checker::OnClusterState(raft::NodeId node, const v1::ClusterState& cluster) {
+  for (const v1::Member& member : cluster.members()) {
+    if (std::ranges::binary_search(cluster.removed_ids(), member.id())) {
+      Fail("membership: " + Where(node, raft::Index(cluster.config_index())) + ": member " +
+           HexId(member.id()) + " is back, though it was removed");
+    }
+  }
+}
+
+void Checker::OnStateHash(raft::NodeId node, const kv::StateHash& hash) {
+  const auto [known, is_new] = state_hashes_.emplace(hash.index, hash.hash);
+  if (is_new) return;
+  coverage_->Hit(Path::states_compared);
+  if (known->second != hash.hash) {
+    Fail("state machine safety: " + Where(node, hash.index) +
+         ": the state differs from another node's");
+  }
+}
+
+// --- Votes, acknowledgements, leaders ------------------------------------------------------------
+
+void Checker::OnSend(const SimDisk& disk, bool removed, const raft::Message& message) {
+  const raft::NodeId node = disk.id();
+  // What is passed on to the leader for another bears that one's name.
+  const bool own =
+      message.from == node || message.Is<raft::TransferLeader>() || message.Is<raft::ReadIndex>();
+  if (lost_.contains(node) || !own) {
+    return Fail("identity: member " + HexId(message.from.value) + " speaks, but " +
+                (own ? "its disk is lost" : "it is not who sends") + ": " +
+                raft::Describe(message));
+  }
+  const SimLog& log = disk.log();
+  if (const auto* vote = std::get_if<raft::VoteResponse>(&message.body)) {
+    if (vote->rejected) return;
+    if (disk.blank() || removed) {
+      return Fail("membership: member " + HexId(node.value) + " votes, though it is " +
+                  (removed ? "removed" : "blank"));
+    }
+    const auto [known, is_new] = votes_.emplace(std::pair(node, message.term), message.to);
+    if (!is_new && known->second != message.to) {
+      return Fail("election safety: member " + HexId(node.value) + " votes twice in term " +
+                  std::to_string(message.term.value));
+    }
+    const raft::HardState& durable = log.durable_hard_state();
+    if (durable.term < message.term ||
+        (durable.term == message.term && durable.vote != message.to)) {
+      return Fail("durability: member " + HexId(node.value) + " votes in term " +
+                  std::to_string(message.term.value) + " before the vote is on its disk");
+    }
+  } else if (const auto* append = std::get_if<raft::AppendResponse>(&message.body)) {
+    if (append->rejected || append->index <= log.durable_last_index()) return;
+    Fail("durability: " + Where(node, append->index) + ": acknowledged, but only " +
+         std::to_string(log.durable_last_index().value) + " are on its disk");
+  } else if (message.Is<raft::RequestVote>()) {
+    // Its own vote counts when it is durable: only then is it one.
+    const auto known = votes_.find(std::pair(node, message.term));
+    if (known != votes_.end() && known->second != node) {
+      Fail("election safety: member " + HexId(node.value) + " is a candidate in term " +
+           std::to_string(message.term.value) + ", in which it voted for another");
+    }
+  }
+}
+
+void Checker::OnStep(raft::NodeId node, const raft::Core& core) {
+  core.CheckInvariants();
+  NodeView& view = nodes_[node];
+  view.applied = core.applied();
+  const raft::Role role = core.role();
+  if (role == view.role && core.term() == view.term) return;
+  if (view.role == raft::Role::kLeader && core.term() == view.term &&
+      !core.tracker_config().voters.Ids().contains(node)) {
+    coverage_->Hit(Path::leader_left_voters);
+  }
+  view.term = core.term();
+  view.role = role;
+  if (role != raft::Role::kLeader) return;
+  const auto [leader, is_new] = leaders_.emplace(core.term(), node);
+  if (!is_new && leader->second != node) {
+    return Fail("election safety: members " + HexId(leader->second.value) + " and " +
+                HexId(node.value) + " lead in term " + std::to_string(core.term().value));
+  }
+  coverage_->Hit(Path::leader_elected);
+  if (core.tracker_config().joint()) coverage_->Hit(Path::leader_while_joint);
+  for (const auto& [id, other] : nodes_) {
+    if (id != node && other.role == raft::Role::kLeader) coverage_->Hit(Path::two_leaders);
+  }
+}
+
+}  // namespace raftkv::sim

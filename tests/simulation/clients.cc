@@ -1,0 +1,263 @@
+#include "tests/simulation/clients.h"
+
+#include <cmath>
+#include <utility>
+
+#include "tests/simulation/sim_node.h"
+
+namespace raftkv::sim {
+namespace {
+
+using Kind = Operation::Kind;
+
+struct Weight {
+  Kind kind;
+  uint64_t weight;
+};
+constexpr Weight kMix[] = {
+    {Kind::kPut, 30},      {Kind::kPutIf, 12},   {Kind::kDelete, 8},
+    {Kind::kTxn, 10},      {Kind::kCompact, 1},  {Kind::kGet, 22},
+    {Kind::kLeaseGet, 10}, {Kind::kStaleGet, 4}, {Kind::kOldGet, 3},
+};
+
+constexpr int kMaxRepeats = 3;
+
+runtime::Consistency ConsistencyOf(Kind kind) {
+  switch (kind) {
+    case Kind::kLeaseGet:
+      return runtime::Consistency::kLease;
+    case Kind::kStaleGet:
+      return runtime::Consistency::kStale;
+    default:
+      return runtime::Consistency::kLinearizable;
+  }
+}
+
+}  // namespace
+
+Clients::Clients(World* world, const ClientOptions& options)
+    : world_(world),
+      options_(options),
+      random_(world->random.Next()),
+      history_(&world->scheduler, &world->checker, &world->coverage),
+      clients_(options.clients) {}
+
+void Clients::Start() {
+  for (size_t client = 0; client < clients_.size(); ++client) Think(client);
+}
+
+Duration Clients::Exponential(Duration mean) {
+  const double uniform = static_cast<double>(random_.Next() >> 11) * 0x1.0p-53;
+  return Duration(static_cast<int64_t>(-std::log(1 - uniform) * static_cast<double>(mean.count())));
+}
+
+void Clients::Think(size_t client) {
+  world_->scheduler.After(Exponential(options_.think_time), [this, client] {
+    if (!stopped_) Begin(client);
+  });
+}
+
+std::string Clients::NewValue(size_t client) {
+  std::string value = "c" + std::to_string(client) + "-" + std::to_string(++values_);
+  value.append(random_.Uniform(options_.max_value_bytes), '.');
+  return value;
+}
+
+Operation Clients::Choose(size_t client) {
+  uint64_t total = 0;
+  for (const Weight& choice : kMix) total += choice.weight;
+  uint64_t ticket = random_.Uniform(total);
+  Operation operation;
+  for (const Weight& choice : kMix) {
+    operation.kind = choice.kind;
+    if (ticket < choice.weight) break;
+    ticket -= choice.weight;
+  }
+  operation.client = client;
+  operation.key = "k" + std::to_string(random_.Uniform(options_.keys));
+  const uint64_t seen = history_.floor();
+  switch (operation.kind) {
+    case Kind::kPutIf:
+    case Kind::kTxn: {
+      // Mostly what a client that has just read would ask for.
+      const auto known = world_->checker.model().Get(operation.key, seen);
+      operation.condition = known && random_.Uniform(4) > 0 ? known->mod_revision : 0;
+      break;
+    }
+    case Kind::kOldGet:
+      operation.condition = seen - random_.Uniform(std::min<uint64_t>(seen, 100));
+      break;
+    case Kind::kCompact:
+      operation.condition = seen > 20 ? seen - 20 : 1;
+      break;
+    default:
+      break;
+  }
+  if (operation.kind <= Kind::kTxn && operation.kind != Kind::kDelete) {
+    operation.value = NewValue(client);
+  }
+  return operation;
+}
+
+v1::Command Clients::CommandFor(const Operation& operation) {
+  v1::Command command;
+  switch (operation.kind) {
+    case Kind::kPutIf: {
+      v1::Precondition& condition = *command.mutable_put()->mutable_precondition();
+      if (operation.condition == 0) {
+        condition.set_absent(true);
+      } else {
+        condition.set_mod_revision(operation.condition);
+      }
+      [[fallthrough]];
+    }
+    case Kind::kPut:
+      command.mutable_put()->set_key(operation.key);
+      command.mutable_put()->set_value(operation.value);
+      break;
+    case Kind::kDelete:
+      command.mutable_delete_()->set_key(operation.key);
+      break;
+    case Kind::kTxn: {
+      // If nobody changed the key since: write it, else a mark beside it. Changes something always.
+      v1::TxnCommand& txn = *command.mutable_txn();
+      v1::TxnCommand::Compare& compare = *txn.add_compare();
+      compare.set_key(operation.key);
+      compare.set_relation(v1::TxnCommand::Compare::EQUAL);
+      compare.set_mod_revision(operation.condition);
+      v1::PutCommand& put = *txn.add_success()->mutable_put();
+      put.set_key(operation.key);
+      put.set_value(operation.value);
+      v1::PutCommand& mark = *txn.add_failure()->mutable_put();
+      mark.set_key(operation.key + "-mark");
+      mark.set_value(operation.value);
+      break;
+    }
+    case Kind::kCompact:
+      command.mutable_compact()->set_revision(operation.condition);
+      break;
+    default:
+      break;
+  }
+  return command;
+}
+
+void Clients::Begin(size_t client) {
+  clients_[client].repeats = 0;
+  Ask(client, Choose(client));
+}
+
+void Clients::Ask(size_t client, Operation operation) {
+  SimNode* node = world_->nodes[random_.Uniform(world_->nodes.size())].get();
+  const Duration limit = std::chrono::milliseconds(300 + random_.Uniform(4000));
+  const bool read = operation.is_read();
+  const size_t number = history_.Begin(std::move(operation));
+  Client& at = clients_[client];
+  at.operation = number;
+  at.node = node;
+  at.incarnation = node->incarnation();
+  world_->scheduler.After(Latency(), [this, client, number, node, limit, read] {
+    if (!history_.pending(number)) return;
+    clients_[client].incarnation = node->incarnation();
+    if (!node->running()) {
+      history_.EndWrite(number, Error(Code::kUnavailable, "nobody listens"));
+      return Next(client, number);
+    }
+    node->Request([this, client, number, node, limit, read] {
+      if (read) {
+        AskRead(client, number, node, limit);
+      } else {
+        AskWrite(client, number, node, limit);
+      }
+    });
+  });
+  world_->scheduler.After(limit + std::chrono::milliseconds(random_.Uniform(1000)),
+                          [this, client, number] {
+                            if (!history_.pending(number)) return;
+                            history_.EndUnknown(number);
+                            Next(client, number);
+                          });
+}
+
+void Clients::AskWrite(size_t client, size_t number, SimNode* node, Duration limit) {
+  const v1::Command command = CommandFor(history_.operations()[number]);
+  const bool grows = command.has_put() || command.has_txn();
+  if (node->full() && grows) {
+    history_.EndWrite(number, Error(Code::kOutOfSpace, "the disk is full"));
+    return Next(client, number);
+  }
+  // The number is known only after the call, which may answer at once.
+  auto request = std::make_shared<uint64_t>(0);
+  const uint64_t member = node->id().value;
+  const auto answered = [this, client, number, member, request](Result<kv::CommandResult> result) {
+    if (*request != 0) history_.OnResult(member, *request, result);
+    world_->scheduler.After(Latency(), [this, client, number, result = std::move(result)] {
+      if (!history_.pending(number)) return;
+      history_.EndWrite(number, result);
+      Next(client, number);
+    });
+  };
+  *request = node->Write(command, limit, answered);
+}
+
+void Clients::AskRead(size_t client, size_t number, SimNode* node, Duration limit) {
+  const Kind kind = history_.operations()[number].kind;
+  node->Read(ConsistencyOf(kind), limit, [this, client, number, node](const Status& status) {
+    const auto answer = [this, client, number](Result<kv::RangeResult> result) {
+      world_->scheduler.After(Latency(), [this, client, number, result = std::move(result)] {
+        if (!history_.pending(number)) return;
+        history_.EndRead(number, result);
+        Next(client, number);
+      });
+    };
+    if (!status.ok()) return answer(Error(status));
+    // Another thread reads the state, a little later.
+    node->Later(std::chrono::microseconds(random_.Uniform(300)), [this, number, node, answer] {
+      const Operation& operation = history_.operations()[number];
+      kv::RangeRequest request;
+      request.start = operation.key;
+      request.end = operation.key + '\0';
+      if (operation.kind == Kind::kOldGet) request.revision = operation.condition;
+      if (operation.kind == Kind::kGet && !node->leads()) {
+        world_->coverage.Hit(Path::read_at_follower);
+      }
+      answer(node->machine().Range(request));
+    });
+  });
+}
+
+void Clients::Next(size_t client, size_t number) {
+  Client& at = clients_[client];
+  if (at.operation != number) return;
+  at.node = nullptr;
+  if (stopped_) return;
+  const Operation& last = history_.operations()[number];
+  if (last.outcome == Operation::Outcome::kRefused && at.repeats < kMaxRepeats) {
+    ++at.repeats;
+    world_->coverage.Hit(Path::write_repeated);
+    Operation again = last;
+    again.outcome = Operation::Outcome::kPending;
+    world_->scheduler.After(std::chrono::milliseconds(20 + random_.Uniform(200)),
+                            [this, client, again = std::move(again)] {
+                              if (!stopped_) Ask(client, again);
+                            });
+    return;
+  }
+  Think(client);
+}
+
+void Clients::OnProcessEnd(const SimNode& node) {
+  for (size_t client = 0; client < clients_.size(); ++client) {
+    Client& at = clients_[client];
+    if (at.node != &node || !history_.pending(at.operation)) continue;
+    at.node = nullptr;
+    // The connection breaks; a moment later the client knows.
+    world_->scheduler.After(Latency(), [this, client, number = at.operation] {
+      if (!history_.pending(number)) return;
+      history_.EndUnknown(number);
+      Next(client, number);
+    });
+  }
+}
+
+}  // namespace raftkv::sim

@@ -1,0 +1,102 @@
+// Counters of the paths that a simulation wants to have taken: a test that never meets a
+// conflicting suffix shows nothing about conflicting suffixes.
+//
+// Thread-safety: none.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace raftkv::sim {
+
+// X(name, what it means)
+#define RAFTKV_SIM_COVERAGE(X)                                                     \
+  X(leader_elected, "a leader was elected")                                        \
+  X(two_leaders, "two nodes took themselves for leaders at the same time")         \
+  X(conflicting_suffix, "a log cut a conflicting suffix")                          \
+  X(log_truncated, "a log dropped its beginning")                                  \
+  X(log_reset, "a log was reset after a snapshot")                                 \
+  X(crash_in_append, "a crash hit a write whose fsync had not ended")              \
+  X(crash_kept_part, "... and a part of it survived")                              \
+  X(crash_lost_commit, "a crash lost a commit index that was not synced")          \
+  X(crash_lost_state, "a crash lost applied state")                                \
+  X(crash_in_replace, "a crash hit the installation of a snapshot")                \
+  X(reconciled, "a node started with its state ahead of its log")                  \
+  X(fsync_failed, "an fsync failed and ended the process")                         \
+  X(disk_full, "a full disk ended a process")                                      \
+  X(disk_rotten, "a damaged disk did not open")                                    \
+  X(disk_wiped, "a disk was wiped")                                                \
+  X(node_paused, "a node was paused")                                              \
+  X(crash_at_point, "a node crashed at a chosen kind of event")                    \
+  X(message_lost, "a raft message was lost")                                       \
+  X(message_duplicated, "a raft message came twice")                               \
+  X(message_reordered, "a raft message overtook another")                          \
+  X(message_to_restarted, "a raft message outlived the process that it was for")   \
+  X(snapshot_made, "a snapshot was made")                                          \
+  X(snapshot_sent, "a snapshot was sent")                                          \
+  X(snapshot_lost, "a snapshot did not arrive")                                    \
+  X(snapshot_installed, "a snapshot was installed")                                \
+  X(snapshot_while_joint, "a snapshot carried a joint configuration")              \
+  X(snapshot_over_log, "a snapshot replaced a log that had entries after it")      \
+  X(joint_entered, "a joint configuration came into force")                        \
+  X(joint_left, "a joint configuration was left")                                  \
+  X(joint_disjoint, "the halves of a joint configuration had no voter in common")  \
+  X(leader_while_joint, "a leader was elected in a joint configuration")           \
+  X(leader_left_voters, "a leader applied its own removal or demotion")            \
+  X(learner_promoted, "a learner became a voter")                                  \
+  X(voter_demoted, "a voter became a learner")                                     \
+  X(member_removed, "a member was removed")                                        \
+  X(member_replaced, "a lost member was replaced")                                 \
+  X(change_refused, "a membership change was refused")                             \
+  X(change_stale_index, "... because it was decided on an older configuration")    \
+  X(removed_id_refused, "a removed id asked to come back")                         \
+  X(node_tombstoned, "a removed node stopped for good")                            \
+  X(node_adopted, "a blank node was adopted")                                      \
+  X(node_joined, "a blank node joined by its own call")                            \
+  X(transfer_done, "leadership was transferred")                                   \
+  X(transfer_failed, "a transfer of leadership failed")                            \
+  X(write_acknowledged, "a write was acknowledged")                                \
+  X(write_conflict, "a condition did not hold")                                    \
+  X(write_refused, "a write was refused as certainly not carried out")             \
+  X(write_unknown, "the outcome of a write stayed unknown")                        \
+  X(write_overwritten, "a proposed write lost its place to another leader")        \
+  X(write_after_unknown, "a write with unknown outcome happened after the answer") \
+  X(write_forwarded, "a follower passed a write on")                               \
+  X(write_repeated, "a refused write was repeated at another node")                \
+  X(read_confirmed, "a linearizable read was served")                              \
+  X(read_at_follower, "... by a follower")                                         \
+  X(read_failed, "a linearizable read was not confirmed")                          \
+  X(read_lease, "a read was served from a lease")                                  \
+  X(read_stale, "a stale read was behind an acknowledged write")                   \
+  X(read_index_stale, "an answer to an old read round came in")                    \
+  X(history_compacted, "history was compacted")                                    \
+  X(read_compacted, "a read asked for a compacted revision")                       \
+  X(states_compared, "the whole state of two nodes was compared")
+
+enum class Path {
+#define X(name, text) name,
+  RAFTKV_SIM_COVERAGE(X)
+#undef X
+      kCount
+};
+
+class Coverage {
+ public:
+  void Hit(Path path) { ++counts_[static_cast<size_t>(path)]; }
+  uint64_t count(Path path) const { return counts_[static_cast<size_t>(path)]; }
+  void Add(const Coverage& other);
+
+  // One line for each path: count and meaning.
+  std::string Table() const;
+  // The paths never taken, one a line; empty if there are none.
+  std::string Missing() const;
+
+ private:
+  std::array<uint64_t, static_cast<size_t>(Path::kCount)> counts_{};
+};
+
+std::string_view Name(Path path);
+
+}  // namespace raftkv::sim

@@ -1,0 +1,305 @@
+#include "tests/simulation/faults.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include "tests/simulation/sim_node.h"
+
+namespace raftkv::sim {
+namespace {
+
+constexpr struct {
+  FaultKind kind;
+  std::string_view name;
+  uint64_t weight;
+} kFaults[] = {
+#define X(name, weight) {FaultKind::k_##name, #name, weight},
+    RAFTKV_SIM_FAULTS(X)
+#undef X
+};
+
+// Mostly short, sometimes long enough for everything to time out.
+Duration SomeTime(Random& random) {
+  const uint64_t longest_ms[] = {200, 1500, 4000, 12'000};
+  return std::chrono::milliseconds(10 + random.Uniform(longest_ms[random.Uniform(4)]));
+}
+
+}  // namespace
+
+std::string Fault::Text() const {
+  char text[80];
+  std::snprintf(text, sizeof(text), "%9.3f s  %.*s", static_cast<double>(at.count()) / 1e9,
+                static_cast<int>(kFaults[static_cast<size_t>(kind)].name.size()),
+                kFaults[static_cast<size_t>(kind)].name.data());
+  return text;
+}
+
+std::vector<Fault> DrawFaults(Random& random, const FaultOptions& options) {
+  // Each run leaves out some kinds altogether: what is always disturbed never gets far.
+  std::vector<uint64_t> weights;
+  uint64_t total = 0;
+  for (const auto& fault : kFaults) {
+    weights.push_back(random.Uniform(3) == 0 ? 0 : fault.weight);
+    total += weights.back();
+  }
+  std::vector<Fault> faults;
+  if (total == 0) return faults;
+  SimTime at = options.begin;
+  while (true) {
+    at += Duration(random.Uniform(static_cast<uint64_t>(options.mean_gap.count()) * 2));
+    if (at >= options.end) return faults;
+    uint64_t ticket = random.Uniform(total);
+    size_t kind = 0;
+    while (ticket >= weights[kind]) ticket -= weights[kind++];
+    faults.push_back({at, kFaults[kind].kind, random.Next()});
+  }
+}
+
+// --- Injecting -----------------------------------------------------------------------------------
+
+SimNode& Injector::AnyNode(Random& random) {
+  // Members are more interesting than spares.
+  std::vector<SimNode*> members;
+  for (const auto& node : world_->nodes) {
+    if (!node->disk().blank()) members.push_back(node.get());
+  }
+  if (members.empty() || random.Uniform(8) == 0) {
+    return *world_->nodes[random.Uniform(world_->nodes.size())];
+  }
+  return *members[random.Uniform(members.size())];
+}
+
+SimNode& Injector::LeaderOrAny(Random& random) {
+  SimNode* leader = world_->Leader();
+  return leader != nullptr ? *leader : AnyNode(random);
+}
+
+void Injector::Inject(const Fault& fault) {
+  SeededRandom random(fault.number);
+  switch (fault.kind) {
+    case FaultKind::k_change:
+      return operator_->Change(random);
+    case FaultKind::k_removed_id:
+      return operator_->AskForRemovedId(random);
+    case FaultKind::k_join:
+      return operator_->Join(random);
+    case FaultKind::k_transfer:
+      return operator_->Transfer(random);
+    case FaultKind::k_snapshot:
+      return operator_->TakeSnapshot(random);
+    case FaultKind::k_slow_disk:
+    case FaultKind::k_fail_sync:
+    case FaultKind::k_full_disk:
+    case FaultKind::k_lose_disk:
+    case FaultKind::k_rot_disk:
+      return InjectDisk(fault, random);
+    case FaultKind::k_cut_one_way:
+    case FaultKind::k_isolate:
+    case FaultKind::k_isolate_leader:
+    case FaultKind::k_split:
+    case FaultKind::k_bridge:
+    case FaultKind::k_swizzle:
+    case FaultKind::k_clog:
+    case FaultKind::k_bad_network:
+    case FaultKind::k_lag:
+      return InjectNetwork(fault, random);
+    default:
+      return InjectProcess(fault, random);
+  }
+}
+
+void Injector::CrashFor(SimNode& node, Duration duration) {
+  node.Crash();
+  operator_->RestartAfter(node, duration);
+}
+
+void Injector::InjectProcess(const Fault& fault, Random& random) {
+  switch (fault.kind) {
+    case FaultKind::k_crash:
+      return CrashFor(AnyNode(random), SomeTime(random));
+    case FaultKind::k_crash_leader:
+      return CrashFor(LeaderOrAny(random), SomeTime(random));
+    case FaultKind::k_crash_some:
+      for (const auto& node : world_->nodes) {
+        if (random.Uniform(2) == 0) CrashFor(*node, SomeTime(random));
+      }
+      return;
+    case FaultKind::k_crash_all: {
+      const Duration together = SomeTime(random);
+      const bool apart = random.Uniform(2) == 0;
+      for (const auto& node : world_->nodes) CrashFor(*node, apart ? SomeTime(random) : together);
+      return;
+    }
+    case FaultKind::k_crash_at_event:
+      return CrashAtEvent(random);
+    case FaultKind::k_shut_down: {
+      SimNode& node = LeaderOrAny(random);
+      node.Shutdown();
+      return operator_->RestartAfter(node, std::chrono::seconds(1) + SomeTime(random));
+    }
+    default: {
+      SimNode& node =
+          fault.kind == FaultKind::k_pause_leader ? LeaderOrAny(random) : AnyNode(random);
+      node.Pause();
+      world_->scheduler.After(SomeTime(random), [&node] { node.Resume(); });
+    }
+  }
+}
+
+// Between two steps of one job, where recovery has the most to do.
+void Injector::CrashAtEvent(Random& random) {
+  constexpr EventKind kKinds[] = {EventKind::kReady,        EventKind::kMessages,
+                                  EventKind::kAppendStart,  EventKind::kAppendEnd,
+                                  EventKind::kAppendDone,   EventKind::kApplyStart,
+                                  EventKind::kApplyDone,    EventKind::kSnapshotReceived,
+                                  EventKind::kSnapshotSent, EventKind::kJanitor,
+                                  EventKind::kCall,         EventKind::kReply};
+  SimNode& node = random.Uniform(2) == 0 ? LeaderOrAny(random) : AnyNode(random);
+  const EventKind kind = kKinds[random.Uniform(std::size(kKinds))];
+  const bool rare = kind == EventKind::kSnapshotReceived || kind == EventKind::kSnapshotSent;
+  node.CrashAt(kind, 1 + random.Uniform(rare ? 2 : 20), random.Uniform(2) == 0);
+  // Repairs start it again.
+}
+
+void Injector::CutFor(size_t from, size_t to, Duration duration) {
+  Network& network = world_->network;
+  network.Cut(from, to);
+  world_->scheduler.After(duration, [&network, from, to] { network.Mend(from, to); });
+}
+
+void Injector::SeparateFor(const std::vector<bool>& side, Duration duration) {
+  for (size_t a = 0; a < side.size(); ++a) {
+    for (size_t b = 0; b < side.size(); ++b) {
+      if (side[a] != side[b]) CutFor(a, b, duration);
+    }
+  }
+}
+
+void Injector::InjectNetwork(const Fault& fault, Random& random) {
+  const size_t hosts = world_->nodes.size();
+  std::vector<bool> side(hosts, false);
+  switch (fault.kind) {
+    case FaultKind::k_cut_one_way: {
+      const size_t from = AnyNode(random).host();
+      const size_t to = random.Uniform(hosts);
+      if (from != to) CutFor(from, to, SomeTime(random));
+      return;
+    }
+    case FaultKind::k_isolate:
+      side[AnyNode(random).host()] = true;
+      return SeparateFor(side, SomeTime(random));
+    case FaultKind::k_isolate_leader:
+      side[LeaderOrAny(random).host()] = true;
+      return SeparateFor(side, SomeTime(random));
+    case FaultKind::k_split:
+      for (size_t i = 0; i < hosts; ++i) side[i] = random.Uniform(2) == 0;
+      return SeparateFor(side, SomeTime(random));
+    case FaultKind::k_bridge: {
+      // Two halves that only one host reaches.
+      for (size_t i = 0; i < hosts; ++i) side[i] = random.Uniform(2) == 0;
+      const size_t bridge = AnyNode(random).host();
+      const Duration duration = SomeTime(random);
+      for (size_t a = 0; a < hosts; ++a) {
+        for (size_t b = 0; b < hosts; ++b) {
+          if (a != bridge && b != bridge && side[a] != side[b]) CutFor(a, b, duration);
+        }
+      }
+      return;
+    }
+    case FaultKind::k_swizzle:
+      return Swizzle(random);
+    case FaultKind::k_lag:
+      return Lag(random);
+    case FaultKind::k_clog: {
+      const SimTime until = world_->scheduler.now() + SomeTime(random);
+      const size_t at = AnyNode(random).host();
+      for (size_t other = 0; other < hosts; ++other) {
+        if (random.Uniform(2) == 0) world_->network.Clog(at, other, until);
+        if (random.Uniform(2) == 0) world_->network.Clog(other, at, until);
+      }
+      return;
+    }
+    default:
+      return BadNetwork(random);
+  }
+}
+
+// Hosts are cut off one after the other, and come back in another order.
+void Injector::Swizzle(Random& random) {
+  const size_t hosts = world_->nodes.size();
+  for (size_t host = 0; host < hosts; ++host) {
+    if (random.Uniform(2) == 0) continue;
+    const Duration from = SomeTime(random);
+    const Duration lasts = SomeTime(random);
+    world_->scheduler.After(from, [this, host, hosts, lasts] {
+      if (healed_) return;
+      std::vector<bool> side(hosts, false);
+      side[host] = true;
+      SeparateFor(side, lasts);
+    });
+  }
+}
+
+// Cut off until the log has gone on without it and only a snapshot helps.
+void Injector::Lag(Random& random) {
+  std::vector<bool> side(world_->nodes.size(), false);
+  side[AnyNode(random).host()] = true;
+  SeparateFor(side, std::chrono::seconds(10 + random.Uniform(15)));
+}
+
+void Injector::BadNetwork(Random& random) {
+  LinkProfile profile;
+  profile.loss_percent = random.Uniform(2) == 0 ? 0 : random.Uniform(40);
+  profile.duplicate_percent = random.Uniform(2) == 0 ? 0 : random.Uniform(30);
+  profile.reorder_percent = random.Uniform(2) == 0 ? 0 : random.Uniform(40);
+  const uint64_t slow = random.Uniform(3) == 0 ? 100'000 : 2000;
+  profile.delay_spread = std::chrono::microseconds(500 + random.Uniform(slow));
+  world_->network.SetProfile(profile);
+  const uint64_t change = ++network_changes_;
+  world_->scheduler.After(SomeTime(random) * 2, [this, change] {
+    if (change == network_changes_) world_->network.SetProfile({});
+  });
+}
+
+void Injector::InjectDisk(const Fault& fault, Random& random) {
+  switch (fault.kind) {
+    case FaultKind::k_lose_disk:
+      (void)operator_->Lose(random, false);
+      return;
+    case FaultKind::k_rot_disk:
+      (void)operator_->Lose(random, true);
+      return;
+    case FaultKind::k_slow_disk: {
+      SimNode& node = random.Uniform(2) == 0 ? LeaderOrAny(random) : AnyNode(random);
+      const uint64_t slowest_ms[] = {20, 200, 2000};
+      node.SlowDisk(std::chrono::milliseconds(random.Uniform(slowest_ms[random.Uniform(3)])));
+      world_->scheduler.After(SomeTime(random) * 2, [&node] { node.SlowDisk(Duration(0)); });
+      return;
+    }
+    case FaultKind::k_full_disk: {
+      SimNode& node = AnyNode(random);
+      node.SetFull(true);
+      world_->scheduler.After(SomeTime(random) * 2, [&node] { node.SetFull(false); });
+      return;
+    }
+    default: {
+      SimNode& node = random.Uniform(2) == 0 ? LeaderOrAny(random) : AnyNode(random);
+      if (!node.running()) return;
+      world_->coverage.Hit(Path::fsync_failed);
+      node.FailNextSync();
+    }
+  }
+}
+
+void Injector::HealAll() {
+  healed_ = true;
+  world_->network.HealAll();
+  ++network_changes_;
+  for (const auto& node : world_->nodes) {
+    node->ClearFaults();
+    if (!node->running()) operator_->RestartAfter(*node, Duration(0));
+  }
+}
+
+}  // namespace raftkv::sim

@@ -1,0 +1,98 @@
+// The faults of a run, drawn before it begins: a list that can be shortened until only what breaks
+// the cluster is left.
+//
+// Thread-safety: none.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tests/simulation/operator.h"
+#include "tests/simulation/world.h"
+
+namespace raftkv::sim {
+
+// X(name, weight)
+#define RAFTKV_SIM_FAULTS(X) \
+  X(crash, 10)               \
+  X(crash_leader, 8)         \
+  X(crash_some, 4)           \
+  X(crash_all, 2)            \
+  X(crash_at_event, 12)      \
+  X(shut_down, 3)            \
+  X(pause, 8)                \
+  X(pause_leader, 6)         \
+  X(cut_one_way, 8)          \
+  X(isolate, 6)              \
+  X(isolate_leader, 6)       \
+  X(split, 6)                \
+  X(bridge, 4)               \
+  X(swizzle, 4)              \
+  X(clog, 6)                 \
+  X(bad_network, 8)          \
+  X(slow_disk, 6)            \
+  X(fail_sync, 5)            \
+  X(full_disk, 3)            \
+  X(lose_disk, 6)            \
+  X(rot_disk, 3)             \
+  X(change, 14)              \
+  X(removed_id, 2)           \
+  X(join, 5)                 \
+  X(transfer, 7)             \
+  X(snapshot, 5)             \
+  X(lag, 6)
+
+enum class FaultKind {
+#define X(name, weight) k_##name,
+  RAFTKV_SIM_FAULTS(X)
+#undef X
+      kCount
+};
+
+struct Fault {
+  SimTime at{0};
+  FaultKind kind = FaultKind::k_crash;
+  uint64_t number = 0;  // seeds what it decides when it happens
+
+  std::string Text() const;
+};
+
+struct FaultOptions {
+  Duration begin = std::chrono::seconds(3);
+  Duration end = std::chrono::seconds(60);
+  Duration mean_gap = std::chrono::seconds(2);
+};
+
+std::vector<Fault> DrawFaults(Random& random, const FaultOptions& options);
+
+class Injector {
+ public:
+  Injector(World* world, Operator* op) : world_(world), operator_(op) {}
+
+  void Inject(const Fault& fault);
+  // Everything works again: network, disks, clocks; what runs goes on, what does not is started.
+  void HealAll();
+
+ private:
+  void CutFor(size_t from, size_t to, Duration duration);
+  void SeparateFor(const std::vector<bool>& side, Duration duration);
+  void CrashFor(SimNode& node, Duration duration);
+  void Swizzle(Random& random);
+  void Lag(Random& random);
+  void CrashAtEvent(Random& random);
+  void BadNetwork(Random& random);
+  void InjectNetwork(const Fault& fault, Random& random);
+  void InjectDisk(const Fault& fault, Random& random);
+  void InjectProcess(const Fault& fault, Random& random);
+  SimNode& AnyNode(Random& random);
+  SimNode& LeaderOrAny(Random& random);
+
+  World* const world_;
+  Operator* const operator_;
+  uint64_t network_changes_ = 0;
+  bool healed_ = false;
+};
+
+}  // namespace raftkv::sim

@@ -1,0 +1,73 @@
+// History: what the clients did and saw, and whether it is linearizable.
+//
+// The log is the witness: each write has its place in it (the revision), each read tells from which
+// revision it was served. So it is enough that every operation sees at least what operations before
+// it saw, and that every answer is what the log gives at that revision.
+//
+// Thread-safety: none.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "node/runtime/node.h"
+#include "tests/simulation/checker.h"
+#include "tests/simulation/scheduler.h"
+
+namespace raftkv::sim {
+
+struct Operation {
+  enum class Kind { kPut, kPutIf, kDelete, kTxn, kCompact, kGet, kLeaseGet, kStaleGet, kOldGet };
+  enum class Outcome { kPending, kOk, kConflict, kRefused, kUnknown };
+
+  size_t client = 0;
+  Kind kind = Kind::kPut;
+  std::string key;
+  std::string value;       // written, or read
+  bool found = false;      // read: the key exists
+  uint64_t condition = 0;  // putif, txn: mod revision; old get: the revision read
+  SimTime invoked{0};
+  SimTime answered{0};
+  Outcome outcome = Outcome::kPending;
+  uint64_t revision = 0;  // of the store, with the answer
+  uint64_t floor = 0;     // the highest revision that an operation before this one saw
+
+  bool is_read() const { return kind >= Kind::kGet; }
+};
+
+class History {
+ public:
+  History(const Scheduler* scheduler, Checker* checker, Coverage* coverage)
+      : scheduler_(scheduler), checker_(checker), coverage_(coverage) {}
+
+  // The operation leaves its client; returns its number.
+  size_t Begin(Operation operation);
+  // A member has executed a write as this, or refuses it for sure. Before the client hears of it.
+  void OnResult(uint64_t member, uint64_t request_id, const Result<kv::CommandResult>& result);
+  // The client hears how the operation ended. Only the first end counts.
+  void EndWrite(size_t number, const Result<kv::CommandResult>& result);
+  void EndRead(size_t number, const Result<kv::RangeResult>& result);
+  void EndUnknown(size_t number);
+  bool pending(size_t number) const {
+    return operations_[number].outcome == Operation::Outcome::kPending;
+  }
+
+  uint64_t floor() const { return floor_; }
+  const std::vector<Operation>& operations() const { return operations_; }
+  // One operation a line (docs/testing-simulation.md).
+  std::string Text() const;
+
+ private:
+  void CheckRead(Operation& operation, const kv::RangeResult& result);
+  void Finish(Operation& operation, Operation::Outcome outcome);
+  std::string Describe(const Operation& operation) const;
+
+  const Scheduler* const scheduler_;
+  Checker* const checker_;
+  Coverage* const coverage_;
+  std::vector<Operation> operations_;
+  uint64_t floor_ = 1;
+};
+
+}  // namespace raftkv::sim

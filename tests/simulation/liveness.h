@@ -1,0 +1,40 @@
+// Liveness: once everything works again, the cluster has to get well within a bounded time.
+//
+// Thread-safety: none.
+#pragma once
+
+#include <string>
+
+#include "tests/simulation/operator.h"
+#include "tests/simulation/world.h"
+
+namespace raftkv::sim {
+
+class Liveness {
+ public:
+  Liveness(World* world, Operator* op) : world_(world), operator_(op) {}
+
+  // One leader; no joint configuration, no lost member; everybody whom a disk calls a member runs,
+  // belongs to the configuration and has applied what is committed. Empty, or what is missing.
+  std::string Missing() const;
+
+  // The nodes as they are, one a line.
+  std::string Describe() const;
+
+  // Then: a write and a linearizable read through every member.
+  void AskEveryMember();
+  // Empty when all have been answered.
+  std::string Unanswered() const;
+
+  // The states of all members, which have applied the same, are the same.
+  void CompareStates() const;
+
+ private:
+  void Ask(SimNode* node);
+
+  World* const world_;
+  Operator* const operator_;
+  std::set<std::string> waiting_;  // names of nodes
+};
+
+}  // namespace raftkv::sim

@@ -1,0 +1,186 @@
+// raftkv-sim: runs simulations on fresh or given seeds, shrinks what fails, and tells what was run.
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+#include "tests/simulation/shrink.h"
+
+namespace raftkv::sim {
+namespace {
+
+struct Arguments {
+  uint64_t seed = 0;
+  uint64_t seeds = 0;
+  std::string duration;
+  std::vector<size_t> keep;
+  std::string history;
+  bool events = false;
+  bool same_process = false;
+};
+
+double Seconds(Duration duration) { return static_cast<double>(duration.count()) / 1e9; }
+
+// "90", "90s", "10m", "2h".
+Result<Duration> ParseDuration(const std::string& text) {
+  size_t end = 0;
+  while (end < text.size() && text[end] >= '0' && text[end] <= '9') ++end;
+  const std::string unit = text.substr(end);
+  if (end == 0 || end > 6 || (unit != "" && unit != "s" && unit != "m" && unit != "h")) {
+    return Error(Code::kInvalidArgument, "'" + text + "' is no duration like 90s, 10m or 2h");
+  }
+  const int64_t factor = unit == "h" ? 3600 : unit == "m" ? 60 : 1;
+  return std::chrono::seconds(std::stoll(text.substr(0, end)) * factor);
+}
+
+std::string Command(uint64_t seed, const std::vector<size_t>* keep) {
+  std::string command = "./dev sim --seed " + std::to_string(seed);
+  if (keep == nullptr) return command;
+  command += " --keep ";
+  for (size_t i = 0; i < keep->size(); ++i)
+    command += (i > 0 ? "," : "") + std::to_string((*keep)[i]);
+  // Nothing kept is something else than everything kept.
+  if (keep->empty()) command += std::to_string(SIZE_MAX);
+  return command;
+}
+
+void Report(const RunOptions& options, const RunResult& result) {
+  std::printf("\nFAILED after %.3f simulated seconds: %s\n", Seconds(result.failed_at),
+              result.failure.c_str());
+  std::printf("  again:  %s\n",
+              Command(options.seed, options.keep ? &*options.keep : nullptr).c_str());
+  std::fflush(stdout);
+  const std::vector<size_t> left = Shrink(options, std::chrono::minutes(2), [](size_t count) {
+    std::printf("\r  shrinking: %zu faults left ", count);
+    std::fflush(stdout);
+  });
+  const std::vector<Fault> faults = FaultsOf(options.seed);
+  std::printf("\r  shortest schedule found (%zu of %zu faults):\n", left.size(), faults.size());
+  for (const size_t position : left) {
+    if (position < faults.size())
+      std::printf("    %4zu %s\n", position, faults[position].Text().c_str());
+  }
+  std::printf("  again:  %s\n\n", Command(options.seed, &left).c_str());
+}
+
+class Batch {
+ public:
+  // Returns false if the run failed.
+  bool One(const RunOptions& options, bool same_process) {
+    const RunResult result = same_process ? Run(options) : RunApart(options);
+    ++runs_;
+    coverage_.Add(result.coverage);
+    simulated_ += result.simulated;
+    operations_ += result.operations;
+    events_ += result.events;
+    last_ = result;
+    if (result.failure.empty()) return true;
+    ++failed_;
+    if (same_process) {
+      std::printf("FAILED: %s\n", result.failure.c_str());
+    } else {
+      Report(options, result);
+    }
+    return false;
+  }
+
+  void Progress(MonotonicTime started) const {
+    std::printf("\r%llu runs, %.1f simulated hours, %llu failed ",
+                static_cast<unsigned long long>(runs_), Seconds(simulated_) / 3600,
+                static_cast<unsigned long long>(failed_));
+    (void)started;
+    std::fflush(stdout);
+  }
+
+  void Summary(Duration took) const {
+    std::printf("\r%64s\r%s%s", "", coverage_.Table().c_str(), coverage_.Missing().c_str());
+    std::printf(
+        "%llu runs, %llu failed: %.1f simulated hours, %llu operations, %llu events in "
+        "%.1f s: %.0f simulated hours an hour\n",
+        static_cast<unsigned long long>(runs_), static_cast<unsigned long long>(failed_),
+        Seconds(simulated_) / 3600, static_cast<unsigned long long>(operations_),
+        static_cast<unsigned long long>(events_), Seconds(took),
+        Seconds(simulated_) / Seconds(took));
+  }
+
+  void PrintLast() const {
+    std::printf(
+        "%zu faults drawn, %.1f s simulated, %llu operations, %llu events, hash %016llx\n",
+        last_.faults, Seconds(last_.simulated), static_cast<unsigned long long>(last_.operations),
+        static_cast<unsigned long long>(last_.events), static_cast<unsigned long long>(last_.hash));
+  }
+
+  uint64_t failed() const { return failed_; }
+
+ private:
+  uint64_t runs_ = 0;
+  uint64_t failed_ = 0;
+  uint64_t operations_ = 0;
+  uint64_t events_ = 0;
+  SimTime simulated_{0};
+  Coverage coverage_;
+  RunResult last_;
+};
+
+int RunOneSeed(const Arguments& arguments) {
+  RunOptions options{.seed = arguments.seed};
+  if (!arguments.keep.empty()) {
+    options.keep = arguments.keep;
+    std::ranges::sort(*options.keep);
+  }
+  options.print_events = arguments.events;
+  options.history_file = arguments.history;
+  Batch batch;
+  const bool ok = batch.One(options, arguments.same_process);
+  batch.PrintLast();
+  return ok ? 0 : 1;
+}
+
+int RunMany(const Arguments& arguments, Duration limit) {
+  const MonotonicTime started = Clock::System().Now();
+  const uint64_t first = arguments.seed != 0 ? arguments.seed : SystemEntropy() >> 32;
+  std::printf("seeds from %llu on\n", static_cast<unsigned long long>(first));
+  Batch batch;
+  constexpr uint64_t kEnoughFailures = 10;
+  for (uint64_t i = 0; batch.failed() < kEnoughFailures; ++i) {
+    if (arguments.seeds > 0 ? i == arguments.seeds : Clock::System().Now() - started >= limit)
+      break;
+    (void)batch.One({.seed = first + i, .keep = {}, .history_file = {}}, false);
+    if (i % 50 == 0) batch.Progress(started);
+  }
+  batch.Summary(Clock::System().Now() - started);
+  return batch.failed() == 0 ? 0 : 1;
+}
+
+int Main(int argc, char** argv) {
+  Arguments arguments;
+  CLI::App app{"Simulates whole clusters, deterministically (docs/testing-simulation.md)"};
+  app.add_option("--seed", arguments.seed, "this run alone, or the first of --seeds");
+  app.add_option("--seeds", arguments.seeds, "so many runs, on consecutive seeds");
+  app.add_option("--for", arguments.duration, "as many runs as fit into this time (10m)");
+  app.add_option("--keep", arguments.keep, "with --seed: only these faults of the schedule")
+      ->delimiter(',');
+  app.add_option("--history", arguments.history, "with --seed: write what the clients saw there");
+  app.add_flag("--events", arguments.events, "with --seed: print every event and log line");
+  app.add_flag("--same-process", arguments.same_process, "with --seed: for a debugger");
+  CLI11_PARSE(app, argc, argv);
+  Duration limit = std::chrono::minutes(1);
+  if (!arguments.duration.empty()) {
+    const Result<Duration> parsed = ParseDuration(arguments.duration);
+    if (!parsed) {
+      std::fprintf(stderr, "%s\n", parsed.error().message().c_str());
+      return 2;
+    }
+    limit = *parsed;
+  }
+  const bool one = arguments.seed != 0 && arguments.seeds == 0 && arguments.duration.empty();
+  return one ? RunOneSeed(arguments) : RunMany(arguments, limit);
+}
+
+}  // namespace
+}  // namespace raftkv::sim
+
+int main(int argc, char** argv) { return raftkv::sim::Main(argc, argv); }

@@ -1,0 +1,366 @@
+#include "tests/simulation/operator.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "tests/simulation/sim_node.h"
+
+namespace raftkv::sim {
+namespace {
+
+using runtime::Bootstrap;
+
+constexpr Duration kRepairEvery = std::chrono::seconds(1);
+// Longer than any call or message of a change can be on its way.
+constexpr Duration kSettled = std::chrono::seconds(20);
+constexpr size_t kMaxMembers = 7;
+
+template <typename List>
+bool Contains(const List& list, uint64_t id) {
+  return std::find(list.begin(), list.end(), id) != list.end();
+}
+
+std::set<uint64_t> MemberIds(const v1::ClusterState& cluster) {
+  std::set<uint64_t> ids;
+  for (const v1::Member& member : cluster.members()) ids.insert(member.id());
+  return ids;
+}
+
+}  // namespace
+
+Operator::Operator(World* world, size_t first_members)
+    : world_(world), first_members_(first_members), random_(world->random.Next()) {
+  for (size_t i = 0; i < first_members_; ++i) {
+    first_addresses_.push_back(world_->nodes[i]->address());
+  }
+}
+
+// --- Hosts ---------------------------------------------------------------------------------------
+
+void Operator::Start() {
+  for (const auto& node : world_->nodes) {
+    if (random_.Uniform(4) == 0) {
+      RestartAfter(*node, std::chrono::milliseconds(random_.Uniform(2000)));
+    } else {
+      Boot(*node);
+    }
+  }
+}
+
+// The first disks have the command line of a new cluster; later ones do not, or the hosts that were
+// members once would found another.
+void Operator::Boot(SimNode& node) {
+  Bootstrap bootstrap;
+  if (node.host() < first_members_ && node.formats() == 1) {
+    bootstrap.mode = first_members_ == 1 ? Bootstrap::Mode::kSingle : Bootstrap::Mode::kStaticList;
+    bootstrap.addresses = first_addresses_;
+  }
+  if (node.disk().rotten()) world_->coverage.Hit(Path::disk_rotten);
+  (void)node.Boot(std::move(bootstrap));
+}
+
+void Operator::RestartAfter(SimNode& node, Duration delay) {
+  world_->scheduler.After(delay, [this, &node] {
+    if (!node.running()) Boot(node);
+  });
+}
+
+void Operator::StartRepairs() {
+  world_->scheduler.After(kRepairEvery, [this] {
+    Repair();
+    StartRepairs();
+  });
+}
+
+void Operator::Repair() {
+  for (const auto& node : world_->nodes) {
+    if (node->running()) continue;
+    // What was removed or does not open any more is a spare after a while.
+    const bool useless = node->disk().identity().removed() || node->disk().rotten();
+    if (useless && random_.Uniform(4) == 0) {
+      node->Format();
+      Boot(*node);
+    } else if (random_.Uniform(8) == 0) {
+      Boot(*node);
+    }
+  }
+  if (busy_) return;
+  const std::vector<uint64_t> lost = LostMembers();
+  if (!lost.empty()) ReplaceLost(lost.front());
+}
+
+// --- What is known -------------------------------------------------------------------------------
+
+v1::ClusterState Operator::Newest() const {
+  v1::ClusterState newest;
+  for (const auto& node : world_->nodes) {
+    if (!node->running()) continue;
+    const auto cluster = node->machine().cluster();
+    if (cluster->config_index() > newest.config_index()) newest = *cluster;
+  }
+  return newest;
+}
+
+bool Operator::Alive(uint64_t id) const {
+  const SimNode* node = world_->ById(raft::NodeId(id));
+  return node != nullptr && !node->disk().rotten() && !node->disk().identity().removed();
+}
+
+std::vector<uint64_t> Operator::LostMembers() const {
+  std::vector<uint64_t> lost;
+  for (const uint64_t id : MemberIds(Newest())) {
+    if (!Alive(id)) lost.push_back(id);
+  }
+  return lost;
+}
+
+std::vector<SimNode*> Operator::Spares() const {
+  const std::set<uint64_t> members = MemberIds(Newest());
+  std::vector<SimNode*> spares;
+  for (const auto& node : world_->nodes) {
+    if (node->running() && node->disk().blank() && !members.contains(node->id().value)) {
+      spares.push_back(node.get());
+    }
+  }
+  return spares;
+}
+
+SimNode* Operator::AnyRunningMember(Random& random) const {
+  std::vector<SimNode*> running;
+  for (const auto& node : world_->nodes) {
+    if (node->running() && !node->disk().blank() && !node->paused()) running.push_back(node.get());
+  }
+  return running.empty() ? nullptr : running[random.Uniform(running.size())];
+}
+
+v1::Member Operator::Describe(const SimNode& node) const {
+  v1::Member member;
+  member.set_id(node.id().value);
+  member.set_name(node.disk().identity().name());
+  member.set_peer_address(node.address());
+  return member;
+}
+
+// A majority of these voters, and of those in force, lives.
+bool Operator::Survives(const v1::ClusterState& cluster, const std::set<uint64_t>& voters) const {
+  const auto majority_lives = [this](const auto& ids) {
+    size_t alive = 0;
+    for (const uint64_t id : ids) alive += Alive(id) ? 1 : 0;
+    return alive > static_cast<size_t>(ids.size()) / 2;
+  };
+  return !voters.empty() && majority_lives(voters) && majority_lives(cluster.conf().voters());
+}
+
+// Whether a configuration other than the newest known one may be in force already, or soon.
+bool Operator::ChangePending() const {
+  const v1::ClusterState newest = Newest();
+  if (busy_ || world_->scheduler.now() - last_change_ < kSettled) return true;
+  if (newest.members().empty() || !newest.conf().voters_outgoing().empty()) return true;
+  for (const auto& node : world_->nodes) {
+    for (const raft::Entry& entry : node->disk().log().all()) {
+      if (entry.index > raft::Index(newest.config_index()) && entry.IsConfChange()) return true;
+    }
+  }
+  return false;
+}
+
+bool Operator::CanLose(uint64_t id) const {
+  if (ChangePending()) return false;
+  const v1::ClusterState newest = Newest();
+  // A lost learner may still be promoted by a leader that does not know.
+  std::set<uint64_t> voters(newest.conf().voters().begin(), newest.conf().voters().end());
+  for (const uint64_t member : MemberIds(newest)) {
+    if (member == id || !Alive(member)) voters.insert(member);
+  }
+  // Who has not heard of its membership yet can do nothing for it.
+  for (const uint64_t member : MemberIds(newest)) {
+    if (Alive(member) && world_->ById(raft::NodeId(member))->disk().blank()) return false;
+  }
+  size_t alive = 0;
+  for (const uint64_t voter : voters) alive += voter != id && Alive(voter) ? 1 : 0;
+  return alive > voters.size() / 2;
+}
+
+// --- Changes -------------------------------------------------------------------------------------
+
+void Operator::Send(v1::ChangeMembershipRequest request, Random& random) {
+  SimNode* node = AnyRunningMember(random);
+  if (node == nullptr) return;
+  busy_ = true;
+  const auto answered = std::make_shared<bool>(false);
+  const auto done = [this, answered] {
+    if (std::exchange(*answered, true)) return;
+    busy_ = false;
+    last_change_ = world_->scheduler.now();
+  };
+  world_->scheduler.After(std::chrono::seconds(15), done);
+  const Duration limit = std::chrono::milliseconds(1000 + random.Uniform(9000));
+  node->OnRaftThread([node, request = std::move(request), limit, done,
+                      world = world_](runtime::Replica& replica) {
+    replica.ChangeMembership(request, node->Now() + limit,
+                             [done, world](const Result<v1::ChangeMembershipResponse>& response) {
+                               if (!response && response.error().code() != Code::kUnavailable) {
+                                 world->coverage.Hit(Path::change_refused);
+                                 if (response.error().code() == Code::kConflict) {
+                                   world->coverage.Hit(Path::change_stale_index);
+                                 }
+                               }
+                               done();
+                             });
+  });
+}
+
+void Operator::Change(Random& random) {
+  if (busy_ || !LostMembers().empty()) return;
+  const v1::ClusterState cluster = Newest();
+  if (cluster.members().empty()) return;
+  v1::ChangeMembershipRequest request;
+  if (random.Uniform(4) > 0) request.set_expected_config_index(cluster.config_index());
+  request.set_force(random.Uniform(2) == 0);
+  std::set<uint64_t> voters(cluster.conf().voters().begin(), cluster.conf().voters().end());
+  // Small changes are the most frequent, but every mixture is possible.
+  const uint64_t eagerness = 1 + random.Uniform(3);
+  const auto chosen = [&] { return random.Uniform(6) < eagerness; };
+  for (const uint64_t id : cluster.conf().voters()) {
+    if (!chosen()) continue;
+    voters.erase(id);
+    if (random.Uniform(2) == 0) {
+      request.add_demote(id);
+    } else {
+      request.add_remove(id);
+    }
+  }
+  for (const uint64_t id : cluster.conf().learners()) {
+    if (!chosen()) continue;
+    if (random.Uniform(4) > 0) {
+      request.add_promote(id);
+      voters.insert(id);
+    } else {
+      request.add_remove(id);
+    }
+  }
+  size_t members = static_cast<size_t>(cluster.members_size());
+  for (SimNode* spare : Spares()) {
+    if (members >= kMaxMembers || !chosen()) continue;
+    ++members;
+    if (random.Uniform(3) == 0) {
+      *request.add_add_voters() = Describe(*spare);
+      request.set_force(true);
+      voters.insert(spare->id().value);
+    } else {
+      v1::Member& learner = *request.add_add_learners();
+      learner = Describe(*spare);
+      learner.set_auto_promote(random.Uniform(2) == 0);
+      // By address alone: the leader asks who listens there.
+      if (random.Uniform(4) == 0) learner.set_id(0);
+    }
+  }
+  if (voters.empty() || !Survives(cluster, voters)) return;
+  Send(std::move(request), random);
+}
+
+void Operator::ReplaceLost(uint64_t lost) {
+  const v1::ClusterState cluster = Newest();
+  v1::ChangeMembershipRequest request;
+  request.set_expected_config_index(cluster.config_index());
+  request.add_remove(lost);
+  std::set<uint64_t> voters(cluster.conf().voters().begin(), cluster.conf().voters().end());
+  const bool was_voter = voters.erase(lost) > 0;
+  const std::vector<SimNode*> spares = Spares();
+  if (was_voter && !spares.empty() && random_.Uniform(4) > 0) {
+    const SimNode& spare = *spares[random_.Uniform(spares.size())];
+    *request.add_add_voters() = Describe(spare);
+    request.set_force(true);
+    voters.insert(spare.id().value);
+  }
+  if (!Survives(cluster, voters)) return;
+  world_->coverage.Hit(Path::member_replaced);
+  Send(std::move(request), random_);
+}
+
+void Operator::AskForRemovedId(Random& random) {
+  const v1::ClusterState cluster = Newest();
+  if (busy_ || cluster.removed_ids().empty() || !LostMembers().empty()) return;
+  v1::ChangeMembershipRequest request;
+  v1::Member& member = *request.add_add_learners();
+  const auto ids = cluster.removed_ids();
+  member.set_id(ids[static_cast<int>(random.Uniform(static_cast<uint64_t>(ids.size())))]);
+  member.set_name("again");
+  member.set_peer_address("again:1");
+  world_->coverage.Hit(Path::removed_id_refused);
+  Send(std::move(request), random);
+}
+
+void Operator::Join(Random& random) {
+  const std::vector<SimNode*> spares = Spares();
+  const v1::ClusterState cluster = Newest();
+  if (spares.empty() || !LostMembers().empty() ||
+      static_cast<size_t>(cluster.members_size()) >= kMaxMembers) {
+    return;
+  }
+  SimNode* spare = spares[random.Uniform(spares.size())];
+  v1::JoinRequest request;
+  for (const v1::Member& member : cluster.members())
+    request.add_peer_addresses(member.peer_address());
+  if (request.peer_addresses().empty()) return;
+  request.set_remain_learner(random.Uniform(2) == 0);
+  last_change_ = world_->scheduler.now();
+  spare->OnRaftThread([spare, request, world = world_, self = this](runtime::Replica& replica) {
+    replica.Join(request, spare->Now() + std::chrono::seconds(10),
+                 [world, self](const Result<v1::JoinResponse>& response) {
+                   self->last_change_ = world->scheduler.now();
+                   if (response) world->coverage.Hit(Path::node_joined);
+                 });
+  });
+}
+
+void Operator::Transfer(Random& random) {
+  SimNode* node = AnyRunningMember(random);
+  const v1::ClusterState cluster = Newest();
+  if (node == nullptr || cluster.members().empty()) return;
+  v1::TransferLeadershipRequest request;
+  const auto& voters = cluster.conf().voters();
+  if (random.Uniform(3) > 0 && !voters.empty()) {
+    request.set_to(voters[static_cast<int>(random.Uniform(static_cast<uint64_t>(voters.size())))]);
+  }
+  node->OnRaftThread([node, request, world = world_](runtime::Replica& replica) {
+    replica.TransferLeadership(
+        request, node->Now() + std::chrono::seconds(5),
+        [world](const Result<v1::TransferLeadershipResponse>& response) {
+          world->coverage.Hit(response ? Path::transfer_done : Path::transfer_failed);
+        });
+  });
+}
+
+void Operator::TakeSnapshot(Random& random) {
+  SimNode* node = AnyRunningMember(random);
+  if (node == nullptr) return;
+  node->OnRaftThread([node](runtime::Replica& replica) {
+    replica.TakeSnapshot(node->Now() + std::chrono::seconds(5),
+                         [](const Result<v1::SnapshotResponse>&) {});
+  });
+}
+
+bool Operator::Lose(Random& random, bool rot) {
+  const v1::ClusterState cluster = Newest();
+  std::vector<SimNode*> candidates;
+  for (const auto& node : world_->nodes) {
+    const uint64_t id = node->id().value;
+    if (MemberIds(cluster).contains(id) && CanLose(id)) candidates.push_back(node.get());
+  }
+  if (candidates.empty()) return false;
+  SimNode* victim = candidates[random.Uniform(candidates.size())];
+  victim->Crash();
+  if (rot) {
+    // Found when it is started: it does not open, and is wiped some time later (Repair).
+    victim->disk().Rot();
+    return true;
+  }
+  world_->coverage.Hit(Path::disk_wiped);
+  victim->Format();
+  RestartAfter(*victim, std::chrono::milliseconds(random.Uniform(5000)));
+  return true;
+}
+
+}  // namespace raftkv::sim

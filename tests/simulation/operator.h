@@ -1,0 +1,69 @@
+// Operator: whoever starts the hosts and changes the membership. It sees everything, so that it
+// never does what could not be survived: it takes a disk away only if a quorum of every
+// configuration that may be in force goes on living, and replaces what is lost before it does
+// anything else. Within these bounds it does what no sane operator would.
+//
+// Thread-safety: none.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "raftkv/v1/admin.pb.h"
+#include "tests/simulation/world.h"
+
+namespace raftkv::sim {
+
+class Operator {
+ public:
+  Operator(World* world, size_t first_members);
+
+  // Starts all hosts: the first ones as a new cluster.
+  void Start();
+  // Looks after what is lost and after removed hosts, now and then, for ever.
+  void StartRepairs();
+
+  // --- Faults of the membership; `random` decides what exactly
+
+  void Change(Random& random);
+  void AskForRemovedId(Random& random);
+  void Join(Random& random);
+  void Transfer(Random& random);
+  void TakeSnapshot(Random& random);
+  // Takes the disk of some member away, if that can be survived. True if it did.
+  bool Lose(Random& random, bool rot);
+
+  // The process of this host starts again after `delay`, as often as it takes.
+  void RestartAfter(SimNode& node, Duration delay);
+
+  // --- What the simulation asks
+
+  // The newest cluster state that any disk in use has applied.
+  v1::ClusterState Newest() const;
+  // Whether this identity still exists on a disk that can be used.
+  bool Alive(uint64_t id) const;
+  // Lost identities that are still members.
+  std::vector<uint64_t> LostMembers() const;
+
+ private:
+  void Boot(SimNode& node);
+  void Repair();
+  void ReplaceLost(uint64_t lost);
+  void Send(v1::ChangeMembershipRequest request, Random& random);
+  bool Survives(const v1::ClusterState& cluster, const std::set<uint64_t>& voters) const;
+  bool CanLose(uint64_t id) const;
+  bool ChangePending() const;
+  SimNode* AnyRunningMember(Random& random) const;
+  std::vector<SimNode*> Spares() const;
+  v1::Member Describe(const SimNode& node) const;
+
+  World* const world_;
+  const size_t first_members_;
+  SeededRandom random_;
+  std::vector<std::string> first_addresses_;
+  bool busy_ = false;       // a change has been sent and not answered
+  SimTime last_change_{0};  // when the last one was answered
+};
+
+}  // namespace raftkv::sim

@@ -1,0 +1,65 @@
+#include "tests/simulation/probed_machine.h"
+
+#include <algorithm>
+
+namespace raftkv::sim {
+namespace {
+
+template <typename List>
+bool Contains(const List& list, uint64_t id) {
+  return std::find(list.begin(), list.end(), id) != list.end();
+}
+
+}  // namespace
+
+Result<std::vector<kv::ApplyResult>> ProbedMachine::Apply(std::span<const raft::Entry> entries) {
+  checker_->OnApply(node_, entries);
+  const std::shared_ptr<const v1::ClusterState> before = real_->cluster();
+  Result<std::vector<kv::ApplyResult>> results = real_->Apply(entries);
+  if (!results) return results;
+  checker_->OnResults(node_, entries, *results);
+  bool changed = false;
+  for (const kv::ApplyResult& result : *results) {
+    if (!result.membership) continue;
+    changed = changed || result.membership->status.ok();
+    if (!result.membership->status.ok()) coverage_->Hit(Path::change_refused);
+    if (result.membership->status.code() == Code::kConflict) {
+      coverage_->Hit(Path::change_stale_index);
+    }
+  }
+  if (changed) {
+    const std::shared_ptr<const v1::ClusterState> after = real_->cluster();
+    checker_->OnClusterState(node_, *after);
+    CountChange(before->conf(), *after);
+  }
+  return results;
+}
+
+void ProbedMachine::CountChange(const v1::ConfState& before, const v1::ClusterState& after) {
+  const v1::ConfState& now = after.conf();
+  if (before.voters_outgoing().empty() && !now.voters_outgoing().empty()) {
+    coverage_->Hit(Path::joint_entered);
+    const bool disjoint = std::none_of(now.voters().begin(), now.voters().end(), [&](uint64_t id) {
+      return Contains(now.voters_outgoing(), id);
+    });
+    if (disjoint) coverage_->Hit(Path::joint_disjoint);
+  }
+  if (!before.voters_outgoing().empty() && now.voters_outgoing().empty()) {
+    coverage_->Hit(Path::joint_left);
+  }
+  for (const uint64_t id : now.voters()) {
+    if (Contains(before.learners(), id)) coverage_->Hit(Path::learner_promoted);
+  }
+  for (const uint64_t id : before.voters()) {
+    if (Contains(now.learners(), id) || Contains(now.learners_next(), id)) {
+      coverage_->Hit(Path::voter_demoted);
+    }
+  }
+  for (const auto* list : {&before.voters(), &before.learners(), &before.voters_outgoing()}) {
+    for (const uint64_t id : *list) {
+      if (Contains(after.removed_ids(), id)) coverage_->Hit(Path::member_removed);
+    }
+  }
+}
+
+}  // namespace raftkv::sim

@@ -1,0 +1,158 @@
+#include "tests/simulation/shrink.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <type_traits>
+
+#include "base/check.h"
+
+namespace raftkv::sim {
+namespace {
+
+// What the child sends: the numbers as they are, then the text of the failure.
+struct Header {
+  SimTime failed_at;
+  SimTime simulated;
+  uint64_t hash;
+  uint64_t events;
+  uint64_t operations;
+  uint64_t members;
+  uint64_t faults;
+  Coverage coverage;
+  uint64_t failure_bytes;
+};
+static_assert(std::is_trivially_copyable_v<Header>);
+
+bool WriteAll(int fd, const char* data, size_t size) {
+  while (size > 0) {
+    const ssize_t n = write(fd, data, size);
+    if (n <= 0) return false;
+    data += n;
+    size -= static_cast<size_t>(n);
+  }
+  return true;
+}
+
+[[noreturn]] void Child(const RunOptions& options, int results, int errors) {
+  dup2(errors, STDERR_FILENO);
+  const RunResult result = Run(options);
+  const Header header{result.failed_at, result.simulated,  result.hash,
+                      result.events,    result.operations, result.members,
+                      result.faults,    result.coverage,   result.failure.size()};
+  const bool sent = WriteAll(results, reinterpret_cast<const char*>(&header), sizeof(header)) &&
+                    WriteAll(results, result.failure.data(), result.failure.size());
+  _exit(sent ? 0 : 1);
+}
+
+// Reads both pipes to their end, or until the time is up; true if the ends came.
+bool ReadBoth(int a, std::string* out_a, int b, std::string* out_b, MonotonicTime until) {
+  pollfd fds[] = {{a, POLLIN, 0}, {b, POLLIN, 0}};
+  std::string* outs[] = {out_a, out_b};
+  while (fds[0].fd >= 0 || fds[1].fd >= 0) {
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::System().Now());
+    if (left.count() <= 0 || poll(fds, 2, static_cast<int>(left.count())) < 0) return false;
+    for (size_t i = 0; i < 2; ++i) {
+      if (fds[i].fd < 0 || fds[i].revents == 0) continue;
+      char buffer[4096];
+      const ssize_t n = read(fds[i].fd, buffer, sizeof(buffer));
+      if (n > 0) {
+        outs[i]->append(buffer, static_cast<size_t>(n));
+      } else {
+        fds[i].fd = -1;
+      }
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+RunResult RunApart(const RunOptions& options, Duration limit) {
+  int results[2];
+  int errors[2];
+  CHECK(pipe(results) == 0 && pipe(errors) == 0, "pipes for a run");
+  const pid_t pid = fork();
+  CHECK(pid >= 0, "a process for a run");
+  if (pid == 0) {
+    close(results[0]);
+    close(errors[0]);
+    Child(options, results[1], errors[1]);
+  }
+  close(results[1]);
+  close(errors[1]);
+  std::string sent;
+  std::string said;
+  const bool ended = ReadBoth(results[0], &sent, errors[0], &said, Clock::System().Now() + limit);
+  if (!ended) kill(pid, SIGKILL);
+  int status = 0;
+  waitpid(pid, &status, 0);
+  close(results[0]);
+  close(errors[0]);
+
+  RunResult result;
+  Header header;
+  if (ended && WIFEXITED(status) && WEXITSTATUS(status) == 0 && sent.size() >= sizeof(header)) {
+    std::memcpy(static_cast<void*>(&header), sent.data(), sizeof(header));
+    result.failed_at = header.failed_at;
+    result.simulated = header.simulated;
+    result.hash = header.hash;
+    result.events = header.events;
+    result.operations = header.operations;
+    result.members = header.members;
+    result.faults = header.faults;
+    result.coverage = header.coverage;
+    result.failure = sent.substr(sizeof(header));
+    if (!said.empty() && options.print_events) WriteAll(STDERR_FILENO, said.data(), said.size());
+    return result;
+  }
+  result.failure = ended ? "the process died: " + said : "the run does not end: " + said;
+  return result;
+}
+
+std::vector<size_t> Shrink(const RunOptions& options, Duration limit,
+                           const std::function<void(size_t left)>& progress) {
+  const MonotonicTime until = Clock::System().Now() + limit;
+  std::vector<size_t> kept;
+  if (options.keep) {
+    kept = *options.keep;
+  } else {
+    kept.resize(FaultsOf(options.seed).size());
+    std::iota(kept.begin(), kept.end(), size_t{0});
+  }
+  const auto fails = [&](const std::vector<size_t>& keep) {
+    RunOptions trial = options;
+    trial.keep = keep;
+    trial.print_events = false;
+    trial.history_file.clear();
+    return !RunApart(trial).failure.empty();
+  };
+  // Halves first, then smaller parts (delta debugging); from the end, where the failure is.
+  size_t part = std::max<size_t>(kept.size() / 2, 1);
+  while (!kept.empty()) {
+    bool shorter = false;
+    for (size_t end = kept.size(); end > 0 && Clock::System().Now() < until;) {
+      const size_t begin = end > part ? end - part : 0;
+      std::vector<size_t> trial(kept.begin(), kept.begin() + static_cast<ptrdiff_t>(begin));
+      trial.insert(trial.end(), kept.begin() + static_cast<ptrdiff_t>(end), kept.end());
+      if (fails(trial)) {
+        kept = std::move(trial);
+        shorter = true;
+        progress(kept.size());
+      }
+      end = begin;
+    }
+    if (Clock::System().Now() >= until) break;
+    if (part == 1 && !shorter) break;
+    if (part > 1) part /= 2;
+  }
+  return kept;
+}
+
+}  // namespace raftkv::sim

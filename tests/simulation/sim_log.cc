@@ -1,0 +1,146 @@
+#include "tests/simulation/sim_log.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace raftkv::sim {
+
+void SimLog::Synced() {
+  // A commit index alone is written without an fsync.
+  if (in_flight_.empty()) return;
+  in_flight_.clear();
+  durable_hard_ = hard_;
+}
+
+void SimLog::Crash(Random& random) {
+  if (!in_flight_.empty()) {
+    coverage_->Hit(Path::crash_in_append);
+    const size_t keep = random.Uniform(in_flight_.size() + 1);
+    if (keep > 0) coverage_->Hit(Path::crash_kept_part);
+    while (in_flight_.size() > keep) {
+      TakeBack(std::move(in_flight_.back()));
+      in_flight_.pop_back();
+    }
+    in_flight_.clear();
+  } else if (hard_.commit != durable_hard_.commit && random.Uniform(2) == 0) {
+    coverage_->Hit(Path::crash_lost_commit);
+    hard_.commit = durable_hard_.commit;
+  }
+  durable_hard_ = hard_;
+  fail_next_ = Status::Ok();
+  deferred_ = false;
+}
+
+void SimLog::TakeBack(Undo undo) {
+  hard_ = undo.hard;
+  if (undo.reset) {
+    compacted_ = undo.compacted;
+    entries_ = std::move(undo.whole);
+    return;
+  }
+  while (last_index() > undo.last) entries_.pop_back();
+  for (raft::Entry& entry : undo.cut) entries_.push_back(std::move(entry));
+}
+
+void SimLog::Clear() {
+  compacted_ = {};
+  entries_.clear();
+  hard_ = {};
+  in_flight_.clear();
+  durable_hard_ = {};
+}
+
+raft::Index SimLog::durable_last_index() const {
+  // What is in flight may come to nothing; what it cut may be back.
+  raft::Index last = last_index();
+  for (const Undo& undo : in_flight_) last = std::min(last, undo.last);
+  return last;
+}
+
+Status SimLog::Append(std::span<const storage::LogWrite> writes) {
+  for (const storage::LogWrite& write : writes) Write(write);
+  if (!fail_next_.ok()) return std::exchange(fail_next_, Status::Ok());
+  if (!deferred_) Synced();
+  return Status::Ok();
+}
+
+void SimLog::Write(const storage::LogWrite& write) {
+  const bool must_sync =
+      !write.entries.empty() || (write.hard_state && (write.hard_state->term != hard_.term ||
+                                                      write.hard_state->vote != hard_.vote));
+  if (must_sync || write.sync) {
+    in_flight_.push_back(
+        {.hard = hard_, .last = last_index(), .cut = {}, .compacted = {}, .whole = {}});
+  }
+  if (write.hard_state) hard_ = *write.hard_state;
+  if (write.entries.empty()) return;
+  const raft::Index first = write.entries.front().index;
+  CHECK(first > compacted_.index && first <= last_index().Next(), "appends leave no gap");
+  if (first <= last_index()) {
+    coverage_->Hit(Path::conflicting_suffix);
+    Undo& undo = in_flight_.back();
+    undo.last = first.Prev();
+    const auto from = entries_.begin() + static_cast<ptrdiff_t>(first - first_index());
+    undo.cut.assign(from, entries_.end());
+    entries_.erase(from, entries_.end());
+  }
+  for (const raft::Entry& entry : write.entries) {
+    CHECK(entry.index == last_index().Next(), "the entries of a write are consecutive");
+    observer_->OnLogged(node_, entry, entries_.empty() ? compacted_ : entries_.back().id());
+    entries_.push_back(entry);
+  }
+}
+
+Status SimLog::Reset(raft::EntryId snapshot, const raft::HardState& hard_state) {
+  coverage_->Hit(Path::log_reset);
+  if (last_index() > snapshot.index) coverage_->Hit(Path::snapshot_over_log);
+  in_flight_.push_back({.hard = hard_,
+                        .last = last_index(),
+                        .cut = {},
+                        .reset = true,
+                        .compacted = compacted_,
+                        .whole = std::exchange(entries_, {})});
+  compacted_ = snapshot;
+  hard_ = hard_state;
+  if (!fail_next_.ok()) return std::exchange(fail_next_, Status::Ok());
+  if (!deferred_) Synced();
+  return Status::Ok();
+}
+
+// Whether this is durable makes no difference that anybody could see: what is dropped is below the
+// flushed applied index.
+Status SimLog::TruncatePrefix(raft::Index index) {
+  if (index < first_index()) return Status::Ok();
+  CHECK(index <= last_index(), "a log is not truncated beyond its end");
+  coverage_->Hit(Path::log_truncated);
+  const auto end = entries_.begin() + static_cast<ptrdiff_t>(index - compacted_.index);
+  compacted_ = std::prev(end)->id();
+  entries_.erase(entries_.begin(), end);
+  return Status::Ok();
+}
+
+raft::LogResult<raft::Term> SimLog::term(raft::Index index) const {
+  if (index < compacted_.index) return std::unexpected(raft::LogError::kCompacted);
+  if (index == compacted_.index) return compacted_.term;
+  if (index > last_index()) return std::unexpected(raft::LogError::kUnavailable);
+  return entries_[index - first_index()].term;
+}
+
+raft::LogResult<std::vector<raft::Entry>> SimLog::entries(raft::Index low, raft::Index high,
+                                                          uint64_t max_bytes) const {
+  if (low < first_index()) return std::unexpected(raft::LogError::kCompacted);
+  if (high > last_index().Next()) return std::unexpected(raft::LogError::kUnavailable);
+  std::vector<raft::Entry> out;
+  uint64_t bytes = 0;
+  for (raft::Index i = low; i < high; ++i) {
+    const raft::Entry& entry = entries_[i - first_index()];
+    bytes += raft::EntrySize(entry);
+    if (!out.empty() && bytes > max_bytes) break;
+    out.push_back(entry);
+  }
+  return out;
+}
+
+}  // namespace raftkv::sim

@@ -1,0 +1,92 @@
+// SimLog: a LogStorage in memory that can crash.
+//
+// What a write did stays "in flight" until the owner says that the fsync has ended; a crash before
+// that keeps any prefix of the writes in flight, each whole: what recovery leaves of a log whose
+// records carry checksums. A commit index that was written without a sync may be lost by any crash.
+//
+// Thread-safety: none.
+#pragma once
+
+#include <deque>
+#include <vector>
+
+#include "base/random.h"
+#include "node/storage/log_storage.h"
+#include "tests/simulation/coverage.h"
+
+namespace raftkv::sim {
+
+// Hears of every entry that any log takes, before it is there.
+class LogObserver {
+ public:
+  virtual ~LogObserver() = default;
+  // `previous` is the entry before it in this log.
+  virtual void OnLogged(raft::NodeId node, const raft::Entry& entry, raft::EntryId previous) = 0;
+};
+
+class SimLog final : public storage::LogStorage {
+ public:
+  SimLog(Coverage* coverage, LogObserver* observer) : coverage_(coverage), observer_(observer) {}
+
+  // --- The owner's side
+
+  void SetNode(raft::NodeId node) { node_ = node; }
+  // Whether writes are durable at once (they are not while a worker runs).
+  void SetDeferred(bool deferred) { deferred_ = deferred; }
+  // The fsync has ended: everything written so far is durable.
+  void Synced();
+  // The process ended. Keeps a prefix of what is in flight.
+  void Crash(Random& random);
+  // The next write fails with this, once.
+  void FailNext(Status status) { fail_next_ = std::move(status); }
+  // Empties the log of a blank node.
+  void Clear();
+
+  // What a crash now is sure to leave.
+  raft::Index durable_last_index() const;
+  const raft::HardState& durable_hard_state() const { return durable_hard_; }
+  // The entries above the compaction point.
+  const std::deque<raft::Entry>& all() const { return entries_; }
+
+  // --- LogStorage
+
+  Status Append(std::span<const storage::LogWrite> writes) override;
+  Status Reset(raft::EntryId snapshot, const raft::HardState& hard_state) override;
+  Status TruncatePrefix(raft::Index index) override;
+  raft::HardState hard_state() const override { return hard_; }
+  raft::Index first_index() const override { return compacted_.index.Next(); }
+  raft::Index last_index() const override { return compacted_.index + entries_.size(); }
+  raft::EntryId compacted() const override { return compacted_; }
+  raft::LogResult<raft::Term> term(raft::Index index) const override;
+  raft::LogResult<std::vector<raft::Entry>> entries(raft::Index low, raft::Index high,
+                                                    uint64_t max_bytes) const override;
+  storage::LogStats stats() const override { return {}; }
+
+ private:
+  // How to take one write back.
+  struct Undo {
+    raft::HardState hard;
+    raft::Index last;               // before the write
+    std::vector<raft::Entry> cut;   // the conflicting suffix that it dropped
+    bool reset = false;             // the whole log was replaced:
+    raft::EntryId compacted;        // its beginning
+    std::deque<raft::Entry> whole;  // and its entries
+  };
+
+  void Write(const storage::LogWrite& write);
+  void TakeBack(Undo undo);
+
+  Coverage* const coverage_;
+  LogObserver* const observer_;
+  raft::NodeId node_;
+  bool deferred_ = false;
+  Status fail_next_;
+
+  raft::EntryId compacted_;
+  std::deque<raft::Entry> entries_;
+  raft::HardState hard_;
+  raft::HardState durable_hard_;
+  std::vector<Undo> in_flight_;
+};
+
+}  // namespace raftkv::sim

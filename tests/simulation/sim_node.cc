@@ -1,0 +1,449 @@
+#include "tests/simulation/sim_node.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include "base/check.h"
+#include "base/hex_id.h"
+#include "node/runtime/recovery.h"
+
+namespace raftkv::sim {
+namespace {
+
+// Thrown where the real process would end; nothing catches it but the loop of events.
+struct ProcessEnds {};
+
+constexpr Duration kHour = std::chrono::hours(1);
+
+}  // namespace
+
+SimNode::HostClock::HostClock(const Scheduler* scheduler, Random& random, int64_t max_drift_ppm)
+    : scheduler_(scheduler),
+      offset_(kHour * static_cast<int64_t>(1 + random.Uniform(1000))),
+      parts_per_million_(
+          static_cast<int64_t>(random.Uniform(static_cast<uint64_t>(2 * max_drift_ppm + 1))) -
+          max_drift_ppm) {}
+
+MonotonicTime SimNode::HostClock::Now() const {
+  const Duration now = scheduler_->now();
+  return MonotonicTime(offset_ + now + now * parts_per_million_ / 1'000'000);
+}
+
+Duration SimNode::HostClock::FromLocal(Duration local) const {
+  return local - local * parts_per_million_ / 1'000'000;
+}
+
+SimNode::SimNode(World* world, size_t host)
+    : world_(world),
+      host_(host),
+      random_(world->random.Next()),
+      clock_(&world->scheduler, random_, world->max_drift_ppm),
+      options_(world->options) {
+  options_.name = "n" + std::to_string(host + 1);
+  options_.peer_advertise = options_.name + ":1";
+  options_.data_dir = "/" + options_.name;
+  Format();
+}
+
+SimNode::~SimNode() = default;
+
+void SimNode::Format() {
+  CHECK(!running(), "a disk is not wiped under its process");
+  if (disk_) world_->checker.OnLost(id());
+  ++formats_;
+  disk_ = std::make_unique<SimDisk>(options_.data_dir, options_.name, &world_->coverage,
+                                    &world_->checker, random_);
+  disk_->state().SetFlushEvery(world_->flush_every);
+}
+
+// --- The process ---------------------------------------------------------------------------------
+
+bool SimNode::Boot(runtime::Bootstrap bootstrap) {
+  if (running() || disk_->identity().removed() || full_) return false;
+  if (disk_->rotten()) return false;
+  options_.bootstrap = std::move(bootstrap);
+  const Status opened = Open();
+  if (!opened.ok()) {
+    world_->checker.Fail("recovery: member " + HexId(id().value) +
+                         " does not start: " + opened.ToString());
+    return false;
+  }
+  StartReplica();
+  return true;
+}
+
+// As runtime::OpenStorage.
+Status SimNode::Open() {
+  disk_->checkpoints().clear();
+  if (disk_->blank()) {
+    disk_->log().Clear();
+    disk_->state().Clear();
+  }
+  Result<std::unique_ptr<kv::StateMachine>> machine = kv::StateMachine::Open(&disk_->state());
+  if (!machine) return machine.error();
+  const uint64_t cluster = (*machine)->cluster()->cluster_id();
+  if (cluster != 0 && cluster != disk_->identity().cluster_id()) {
+    return {Code::kFailedPrecondition, "the state belongs to another cluster"};
+  }
+  if ((*machine)->applied().index > disk_->log().last_index()) {
+    world_->coverage.Hit(Path::reconciled);
+  }
+  RETURN_IF_ERROR(runtime::Reconcile(&disk_->log(), **machine, options_.data_dir));
+  machine_ = std::make_unique<ProbedMachine>(id(), std::move(*machine), &world_->checker,
+                                             &world_->coverage);
+  return Status::Ok();
+}
+
+void SimNode::StartReplica() {
+  const runtime::FatalFn fatal = [](const Status&) { throw ProcessEnds(); };
+  waiters_ = std::make_unique<runtime::WaiterTable>(options_.max_inflight_requests,
+                                                    options_.max_inflight_bytes);
+  append_ = std::make_unique<runtime::AppendWorker>(
+      &disk_->log(),
+      runtime::AppendWorker::Sink{.done =
+                                      [this](size_t jobs, std::vector<raft::Message> responses) {
+                                        appended_.push_back({jobs, std::move(responses)});
+                                      },
+                                  .fatal = fatal,
+                                  .on_batch = {}});
+  apply_ = std::make_unique<runtime::ApplyWorker>(
+      id().value, &disk_->state(), machine_.get(), waiters_.get(), &clock_,
+      runtime::ApplyWorker::Sink{
+          .done = [this](runtime::ApplyDone done) { applied_.push_back(std::move(done)); },
+          .fatal = fatal,
+          .on_batch = {}});
+  core_random_ = std::make_unique<SeededRandom>(random_.Next());
+  next_request_id_ = random_.Next() | 1;
+  runtime::Replica::Env env;
+  env.options = &options_;
+  env.clock = &clock_;
+  env.random = core_random_.get();
+  env.data_dir = disk_.get();
+  env.log = &disk_->log();
+  env.store = &disk_->state();
+  env.machine = machine_.get();
+  env.ports = this;
+  env.waiters = waiters_.get();
+  env.logger = &logger_;
+  env.on_removed = [this] { removed_ = true; };
+  env.fatal = fatal;
+  env.next_request_id = [this] { return next_request_id_++; };
+  env.post = [this](Work work) {
+    Post(EventKind::kPost, [this, work = std::move(work)] {
+      work();
+      WakeReady();
+    });
+  };
+  env.wake = [this] { WakeReady(); };
+  replica_ = std::make_unique<runtime::Replica>(std::move(env));
+  replica_->Start(this);
+  WakeReady();
+  ScheduleTick();
+  AfterEvent(EventKind::kTick);
+}
+
+void SimNode::Crash() {
+  if (!running()) return;
+  disk_->log().Crash(random_);
+  disk_->state().Crash();
+  End();
+}
+
+void SimNode::Shutdown() {
+  if (!running()) return;
+  OnRaftThread([](runtime::Replica& replica) { replica.HandOver(); });
+  Schedule(EventKind::kTimer, Jitter(1'000'000), [this] {
+    (void)disk_->state().Flush();
+    throw ProcessEnds();
+  });
+}
+
+void SimNode::CountLateReadAnswers() {
+  const uint64_t late = replica_->counters().read_answers_late.load();
+  for (; late_answers_seen_ < late; ++late_answers_seen_) {
+    world_->coverage.Hit(Path::read_index_stale);
+  }
+}
+
+void SimNode::End() {
+  ++incarnation_;
+  late_answers_seen_ = 0;
+  paused_ = false;
+  crash_point_.reset();
+  replica_.reset();
+  append_.reset();
+  apply_.reset();
+  waiters_.reset();
+  machine_.reset();
+  identity_ = {};
+  streams_.clear();
+  calls_.clear();
+  transfers_.clear();
+  receiving_from_ = SIZE_MAX;
+  for (const auto& node : world_->nodes) {
+    if (node->receiving_from_ == host_) node->receiving_from_ = SIZE_MAX;
+  }
+  proposals_.clear();
+  reads_.clear();
+  requests_posted_ = ready_scheduled_ = removed_ = append_busy_ = apply_busy_ = false;
+  appended_.clear();
+  applied_.clear();
+  backlog_.clear();
+  world_->on_process_end(*this);
+}
+
+void SimNode::Pause() {
+  if (!running() || paused_) return;
+  paused_ = true;
+  world_->coverage.Hit(Path::node_paused);
+}
+
+void SimNode::Resume() {
+  if (!paused_) return;
+  paused_ = false;
+  std::vector<std::pair<EventKind, Work>> backlog = std::exchange(backlog_, {});
+  const uint64_t incarnation = incarnation_;
+  for (auto& [kind, work] : backlog) Fire(incarnation, kind, std::move(work));
+}
+
+void SimNode::FailNextSync() { disk_->log().FailNext({Code::kIoError, "the disk does not write"}); }
+
+void SimNode::ClearFaults() {
+  crash_point_.reset();
+  disk_->log().FailNext(Status::Ok());
+  disk_->state().FailNext(Status::Ok());
+  disk_delay_ = Duration(0);
+  full_ = false;
+  Resume();
+}
+
+// --- Events --------------------------------------------------------------------------------------
+
+void SimNode::Schedule(EventKind kind, Duration delay, Work work) {
+  world_->scheduler.After(
+      delay, [this, incarnation = incarnation_, kind, work = std::move(work)]() mutable {
+        Fire(incarnation, kind, std::move(work));
+      });
+}
+
+void SimNode::Post(EventKind kind, Work work) {
+  last_post_ = std::max(last_post_, world_->scheduler.now() + Jitter(50));
+  Schedule(kind, last_post_ - world_->scheduler.now(), std::move(work));
+}
+
+void SimNode::Fire(uint64_t incarnation, EventKind kind, Work work) {
+  if (incarnation != incarnation_) return;
+  if (paused_) return backlog_.emplace_back(kind, std::move(work)), void();
+  Run(kind, work);
+}
+
+void SimNode::Run(EventKind kind, const Work& work) {
+  bool crash = false;
+  if (crash_point_ && crash_point_->kind == kind && --crash_point_->left == 0) {
+    world_->coverage.Hit(Path::crash_at_point);
+    if (crash_point_->before) return Crash();
+    crash = true;
+  }
+  try {
+    work();
+  } catch (const ProcessEnds&) {
+    return Crash();
+  }
+  if (running()) AfterEvent(kind);
+  if (crash) Crash();
+}
+
+void SimNode::AfterEvent(EventKind kind) {
+  Scheduler& scheduler = world_->scheduler;
+  scheduler.Trace((host_ << 8) | static_cast<uint64_t>(kind));
+  if (const raft::Core* core = replica_->core()) {
+    scheduler.Trace(core->term().value);
+    scheduler.Trace(core->committed().value);
+    scheduler.Trace(core->last_index().value);
+    world_->checker.OnStep(id(), *core);
+    if (world_->print_events) {
+      std::fprintf(stderr, "%12.6f %s kind %d role %d term %llu commit %llu last %llu\n",
+                   static_cast<double>(scheduler.now().count()) / 1e9, options_.name.c_str(),
+                   static_cast<int>(kind), static_cast<int>(core->role()),
+                   static_cast<unsigned long long>(core->term().value),
+                   static_cast<unsigned long long>(core->committed().value),
+                   static_cast<unsigned long long>(core->last_index().value));
+    }
+  }
+  if (removed_) {
+    world_->coverage.Hit(Path::node_tombstoned);
+    Crash();
+  }
+}
+
+void SimNode::WakeReady() {
+  if (std::exchange(ready_scheduled_, true)) return;
+  Post(EventKind::kReady, [this] {
+    ready_scheduled_ = false;
+    replica_->ProcessReady();
+    CountLateReadAnswers();
+  });
+}
+
+// As node.cc: a thread that was held up ticks once.
+void SimNode::ScheduleTick() {
+  Schedule(EventKind::kTick, clock_.FromLocal(options_.tick) + Jitter(200), [this] {
+    MaintainStreams();
+    replica_->OnTick();
+    WakeReady();
+    ScheduleTick();
+  });
+}
+
+// --- Requests ------------------------------------------------------------------------------------
+
+uint64_t SimNode::Write(v1::Command command, Duration timeout, runtime::WriteCallback done) {
+  const uint64_t request_id = next_request_id_++;
+  command.set_version(kv::kCommandVersion);
+  command.set_origin(id().value);
+  command.set_request_id(request_id);
+  const MonotonicTime deadline = clock_.Now() + timeout;
+  runtime::Proposal proposal{request_id, Buffer(command.SerializeAsString()), deadline};
+  runtime::Waiter waiter{deadline, proposal.command.size(), std::move(done)};
+  const Status added = waiters_->Add(request_id, waiter);
+  if (!added.ok()) {
+    waiter.Fail(added);
+    return request_id;
+  }
+  proposals_.push_back(std::move(proposal));
+  if (!std::exchange(requests_posted_, true)) {
+    Post(EventKind::kRequest, [this] { DrainRequests(); });
+  }
+  return request_id;
+}
+
+void SimNode::Read(runtime::Consistency consistency, Duration timeout,
+                   runtime::BarrierCallback done) {
+  reads_.push_back({consistency, clock_.Now() + timeout, std::move(done)});
+  if (!std::exchange(requests_posted_, true)) {
+    Post(EventKind::kRequest, [this] { DrainRequests(); });
+  }
+}
+
+void SimNode::Request(Work work) { Fire(incarnation_, EventKind::kRequest, std::move(work)); }
+
+void SimNode::Later(Duration delay, Work work) {
+  Schedule(EventKind::kRequest, delay, std::move(work));
+}
+
+void SimNode::DrainRequests() {
+  requests_posted_ = false;
+  std::vector<runtime::Proposal> proposals = std::exchange(proposals_, {});
+  std::vector<PendingRead> reads = std::exchange(reads_, {});
+  if (!proposals.empty()) replica_->Propose(std::move(proposals));
+  for (PendingRead& read : reads) {
+    replica_->Read(read.consistency, read.deadline, std::move(read.done));
+  }
+  WakeReady();
+}
+
+void SimNode::OnRaftThread(std::function<void(runtime::Replica&)> work) {
+  Post(EventKind::kRequest, [this, work = std::move(work)] {
+    work(*replica_);
+    WakeReady();
+  });
+}
+
+// --- The workers ---------------------------------------------------------------------------------
+
+Duration SimNode::DiskTime(uint64_t usual_us) { return Jitter(usual_us) + disk_delay_; }
+
+void SimNode::SubmitAppend(runtime::AppendJob job) {
+  append_->Submit(std::move(job));
+  StartAppend();
+}
+
+void SimNode::SubmitTruncate(raft::Index index) {
+  append_->SubmitTruncate(index);
+  StartAppend();
+}
+
+void SimNode::StartAppend() {
+  if (std::exchange(append_busy_, true)) return;
+  Schedule(EventKind::kAppendStart, Jitter(30), [this] { RunAppend(); });
+}
+
+// The write is there at once; that it is durable is known when the fsync ends.
+void SimNode::RunAppend() {
+  if (full_) {
+    world_->coverage.Hit(Path::disk_full);
+    disk_->log().FailNext({Code::kOutOfSpace, "no space left on the device"});
+  }
+  disk_->log().SetDeferred(true);
+  append_->RunOnce();
+  Schedule(EventKind::kAppendEnd, DiskTime(600), [this] { FinishAppend(); });
+}
+
+void SimNode::FinishAppend() {
+  disk_->log().Synced();
+  disk_->log().SetDeferred(false);
+  for (Appended& done : std::exchange(appended_, {})) {
+    Post(EventKind::kAppendDone,
+         [this, jobs = done.jobs,
+          responses = std::make_shared<std::vector<raft::Message>>(std::move(done.responses))] {
+           replica_->OnAppendDone(jobs, std::move(*responses));
+           WakeReady();
+         });
+  }
+  append_busy_ = false;
+  if (append_->HasWork()) StartAppend();
+}
+
+void SimNode::SubmitApply(runtime::ApplyJob job) {
+  apply_->Submit(std::move(job));
+  StartApply();
+}
+
+void SimNode::StartApply() {
+  if (std::exchange(apply_busy_, true)) return;
+  Schedule(EventKind::kApplyStart, Jitter(100) + disk_delay_ / 4, [this] {
+    apply_->RunOnce();
+    for (runtime::ApplyDone& done : std::exchange(applied_, {})) {
+      Post(EventKind::kApplyDone,
+           [this, shared = std::make_shared<runtime::ApplyDone>(std::move(done))] {
+             if (shared->replaced) {
+               world_->coverage.Hit(Path::snapshot_installed);
+               disk_->state().Confirm();
+             }
+             replica_->OnApplyDone(std::move(*shared));
+             WakeReady();
+           });
+    }
+    apply_busy_ = false;
+    if (apply_->HasWork()) StartApply();
+  });
+}
+
+void SimNode::SubmitDescribe(std::string dir, raft::Snapshot snapshot) {
+  Schedule(EventKind::kJanitor, DiskTime(50'000), [this, dir = std::move(dir), snapshot] {
+    Result<v1::SnapshotManifest> manifest = Error(Code::kIoError, dir + " does not exist");
+    const auto found = disk_->checkpoints().find(dir);
+    if (found != disk_->checkpoints().end()) {
+      world_->coverage.Hit(Path::snapshot_made);
+      manifest = v1::SnapshotManifest();
+      manifest->set_cluster_id(identity_.cluster_id);
+      manifest->set_snapshot_id(next_request_id_++);
+      v1::SnapshotManifest::File& file = *manifest->add_files();
+      file.set_name("state");
+      file.set_bytes(found->second->size());
+      manifest->set_total_bytes(file.bytes());
+    }
+    Post(EventKind::kPost, [this, dir, snapshot, manifest = std::move(manifest)]() mutable {
+      replica_->OnManifest(std::move(dir), std::move(snapshot), std::move(manifest));
+      WakeReady();
+    });
+  });
+}
+
+void SimNode::RemoveDir(std::string dir) {
+  Schedule(EventKind::kJanitor, Jitter(1000),
+           [this, dir = std::move(dir)] { disk_->checkpoints().erase(dir); });
+}
+
+}  // namespace raftkv::sim

@@ -1,0 +1,262 @@
+// SimNode: a host with a disk, and the process that runs on it: what node.cc does with threads and
+// sockets, as events of the simulation.
+//
+// A thread of the real node is a chain of events here: the raft thread's posts keep their order,
+// the append and the apply worker run one job after the other, and each waits for a random moment.
+//
+// Thread-safety: none.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "node/raft/logger.h"
+#include "node/runtime/replica.h"
+#include "tests/simulation/probed_machine.h"
+#include "tests/simulation/world.h"
+
+namespace raftkv::sim {
+
+// Kinds of events of a node; a crash can be asked for at the n-th of a kind.
+enum class EventKind : uint8_t {
+  kTick,
+  kReady,
+  kMessages,
+  kCall,
+  kReply,
+  kRequest,
+  kPost,
+  kAppendStart,
+  kAppendEnd,
+  kAppendDone,
+  kApplyStart,
+  kApplyDone,
+  kJanitor,
+  kSnapshotReceived,
+  kSnapshotSent,
+  kTimer,
+  kCount,
+};
+
+class SimNode final : public transport::Transport, public runtime::StoragePorts {
+ public:
+  SimNode(World* world, size_t host);
+  ~SimNode() override;
+
+  // --- The host
+
+  size_t host() const { return host_; }
+  const std::string& address() const { return options_.peer_advertise; }
+  SimDisk& disk() { return *disk_; }
+  const SimDisk& disk() const { return *disk_; }
+  raft::NodeId id() const { return disk_->id(); }
+  // A new, empty disk with a new identity; the process must not run.
+  void Format();
+  // How many disks it has had.
+  uint64_t formats() const { return formats_; }
+
+  // --- The process
+
+  // Starts it with these bootstrap rules; false if the disk does not let it.
+  bool Boot(runtime::Bootstrap bootstrap = {});
+  bool running() const { return replica_ != nullptr; }
+  // Which process this is: changes whenever one ends.
+  uint64_t incarnation() const { return incarnation_; }
+  // Ends it at once.
+  void Crash();
+  // Hands leadership over, flushes and ends, within a second.
+  void Shutdown();
+  // Nothing runs until Resume; what comes in meanwhile waits.
+  void Pause();
+  void Resume();
+  bool paused() const { return paused_; }
+  // Ends the process at the n-th next event of this kind, just before or just after it.
+  void CrashAt(EventKind kind, uint64_t n, bool before) { crash_point_ = {kind, n, before}; }
+
+  // --- Its disk's faults
+
+  void SlowDisk(Duration until_done) { disk_delay_ = until_done; }
+  void FailNextSync();
+  // Crash points, faults of the disk and pauses end.
+  void ClearFaults();
+  void SetFull(bool full) { full_ = full; }
+  bool full() const { return full_; }
+
+  // --- Requests, as from a client; each is answered once, or never if the process ends
+
+  // Runs `work` as an event of the process: at once, or when it runs again after a pause.
+  void Request(std::function<void()> work);
+  void Later(Duration delay, std::function<void()> work);
+  // Returns the request's id.
+  uint64_t Write(v1::Command command, Duration timeout, runtime::WriteCallback done);
+  void Read(runtime::Consistency consistency, Duration timeout, runtime::BarrierCallback done);
+  // Runs `work` on the raft thread.
+  void OnRaftThread(std::function<void(runtime::Replica&)> work);
+
+  runtime::Replica& replica() { return *replica_; }
+  const runtime::Replica& replica() const { return *replica_; }
+  const ProbedMachine& machine() const { return *machine_; }
+  bool leads() const { return running() && replica_->is_leader(); }
+  MonotonicTime Now() const { return clock_.Now(); }
+
+  // --- What the network hands over (sim_transport.cc)
+
+  void Arrive(raft::NodeId from, uint64_t cluster, std::vector<raft::Message> messages);
+
+  // --- transport::Transport
+
+  Status Start() override { return Status::Ok(); }
+  uint16_t port() const override { return 1; }
+  void Stop() override {}
+  void SetIdentity(const transport::LocalIdentity& identity) override { identity_ = identity; }
+  void SetPeers(const std::map<raft::NodeId, std::string>& peers) override;
+  void Poke(raft::NodeId peer) override;
+  void Send(std::vector<raft::Message> messages) override;
+  void Call(raft::NodeId to, v1::PeerCall call,
+            std::function<void(Result<v1::PeerReply>)> done) override;
+  void Forward(raft::NodeId to, v1::PeerCall call,
+               std::function<void(v1::PeerReply)> refused) override;
+  void CallAddress(const std::string& address, v1::PeerCall call,
+                   std::function<void(Result<v1::PeerReply>)> done) override;
+  void SendSnapshot(raft::Message message, std::string dir) override;
+  std::map<raft::NodeId, transport::PeerStats> stats() const override { return {}; }
+
+  // --- runtime::StoragePorts
+
+  void SubmitAppend(runtime::AppendJob job) override;
+  void SubmitTruncate(raft::Index index) override;
+  void SubmitApply(runtime::ApplyJob job) override;
+  void SubmitDescribe(std::string dir, raft::Snapshot snapshot) override;
+  void RemoveDir(std::string dir) override;
+
+ private:
+  using Work = std::function<void()>;
+  using CallDone = std::function<void(Result<v1::PeerReply>)>;
+
+  // The host's own monotonic clock: begins anywhere, runs a little fast or slow.
+  class HostClock final : public Clock {
+   public:
+    HostClock(const Scheduler* scheduler, Random& random, int64_t max_drift_ppm);
+    MonotonicTime Now() const override;
+    // How long the simulation takes until this clock has moved by `local`.
+    Duration FromLocal(Duration local) const;
+
+   private:
+    const Scheduler* const scheduler_;
+    const Duration offset_;
+    const int64_t parts_per_million_;
+  };
+  class SilentLogger final : public raft::Logger {
+   public:
+    bool Enabled(raft::LogLevel) const override { return false; }
+    void Log(raft::LogLevel, std::string_view) override {}
+  };
+  struct Stream {
+    std::string address;
+    SimNode* target = nullptr;  // who listens there
+    bool up = false;
+    uint64_t target_incarnation = 0;
+    SimTime next_dial{0};
+    SimTime cut_since{-1};
+  };
+  struct CrashPoint {
+    EventKind kind = EventKind::kTick;
+    uint64_t left = 0;
+    bool before = false;
+  };
+
+  // sim_node.cc
+  Status Open();
+  void StartReplica();
+  void CountLateReadAnswers();
+  void End();
+  // Runs `work` as an event of this process after `delay`.
+  void Schedule(EventKind kind, Duration delay, Work work);
+  // Likewise, in the order of the calls: what the raft thread is posted.
+  void Post(EventKind kind, Work work);
+  void Fire(uint64_t incarnation, EventKind kind, Work work);
+  void Run(EventKind kind, const Work& work);
+  void AfterEvent(EventKind kind);
+  void WakeReady();
+  void ScheduleTick();
+  void DrainRequests();
+  void StartAppend();
+  void RunAppend();
+  void FinishAppend();
+  void StartApply();
+  Duration Jitter(uint64_t max_us) { return std::chrono::microseconds(random_.Uniform(max_us)); }
+  Duration DiskTime(uint64_t usual_us);
+
+  // sim_transport.cc
+  void MaintainStreams();
+  void Dial(raft::NodeId peer, Stream& stream);
+  v1::HelloReply Judge(const SimNode& dialer, raft::NodeId target) const;
+  void SendOn(const Stream& stream, std::vector<raft::Message> messages, SimTime arrival);
+  void CallOver(raft::NodeId to, v1::PeerCall call, CallDone done, bool only_refusals);
+  void Deliver(SimNode* target, EventKind kind, SimTime arrival,
+               std::function<void(SimNode&)> work);
+  uint64_t Expect(CallDone done);
+  void Answer(uint64_t call, Result<v1::PeerReply> reply);
+  transport::ReplyFn ReplyTo(SimNode* caller, uint64_t call);
+  void FinishSnapshot(SimNode* target, uint64_t transfer, const raft::Message& message,
+                      const std::string& dir);
+  void SnapshotOver(raft::NodeId to, uint64_t transfer, bool ok, Duration delay);
+
+  World* const world_;
+  const size_t host_;
+  SeededRandom random_;
+  HostClock clock_;
+  runtime::Options options_;
+  std::unique_ptr<SimDisk> disk_;
+  uint64_t formats_ = 0;
+  uint64_t incarnation_ = 1;
+  bool paused_ = false;
+  bool full_ = false;
+  Duration disk_delay_{0};
+  std::optional<CrashPoint> crash_point_;
+
+  // The process; reset when it ends.
+  std::unique_ptr<ProbedMachine> machine_;
+  std::unique_ptr<runtime::WaiterTable> waiters_;
+  std::unique_ptr<runtime::AppendWorker> append_;
+  std::unique_ptr<runtime::ApplyWorker> apply_;
+  std::unique_ptr<SeededRandom> core_random_;
+  std::unique_ptr<runtime::Replica> replica_;
+  SilentLogger logger_;
+  transport::LocalIdentity identity_;
+  std::map<raft::NodeId, Stream> streams_;
+  std::map<uint64_t, CallDone> calls_;
+  uint64_t next_call_ = 1;
+  std::map<raft::NodeId, uint64_t> transfers_;  // the newest of each peer
+  uint64_t next_transfer_ = 1;
+  size_t receiving_from_ = SIZE_MAX;  // host
+  uint64_t next_request_id_ = 1;
+  std::vector<runtime::Proposal> proposals_;
+  struct PendingRead {
+    runtime::Consistency consistency;
+    MonotonicTime deadline;
+    runtime::BarrierCallback done;
+  };
+  std::vector<PendingRead> reads_;
+  bool requests_posted_ = false;
+  bool ready_scheduled_ = false;
+  bool removed_ = false;
+  uint64_t late_answers_seen_ = 0;
+  SimTime last_post_{0};
+  bool append_busy_ = false;
+  bool apply_busy_ = false;
+  struct Appended {
+    size_t jobs;
+    std::vector<raft::Message> responses;
+  };
+  std::vector<Appended> appended_;
+  std::vector<runtime::ApplyDone> applied_;
+  std::vector<std::pair<EventKind, Work>> backlog_;  // of a paused process
+};
+
+}  // namespace raftkv::sim

@@ -1,0 +1,66 @@
+// SimState: a StateStore in memory that can crash, with checkpoints that are names instead of
+// directories. A crash goes back to the last flush, which may happen after any batch; a replacement
+// that the owner has not confirmed yet may be undone by a crash.
+//
+// Thread-safety: none.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/random.h"
+#include "node/storage/memory_state.h"
+#include "tests/simulation/coverage.h"
+
+namespace raftkv::sim {
+
+using Checkpoint = std::shared_ptr<const storage::MemoryState::Contents>;
+// By directory.
+using Checkpoints = std::map<std::string, Checkpoint>;
+
+class SimState final : public storage::StateStore {
+ public:
+  SimState(Coverage* coverage, Checkpoints* checkpoints, uint64_t seed)
+      : coverage_(coverage), checkpoints_(checkpoints), random_(seed) {}
+
+  // --- The owner's side
+
+  // A write flushes by itself once in so many; 0: never.
+  void SetFlushEvery(uint64_t writes) { flush_every_ = writes; }
+  // The installation of a snapshot is behind us.
+  void Confirm() { before_replace_.reset(); }
+  void Crash();
+  void Clear();
+  // The next write fails with this, once.
+  void FailNext(Status status) { fail_next_ = std::move(status); }
+
+  // --- StateStore
+
+  Result<std::optional<std::string>> Get(std::string_view key) const override {
+    return state_.Get(key);
+  }
+  std::shared_ptr<const storage::StateView> View() const override { return state_.View(); }
+  std::unique_ptr<storage::StateBatch> NewBatch() const override { return state_.NewBatch(); }
+  Status Write(storage::StateBatch& batch) override;
+  Result<std::optional<std::string>> FlushedGet(std::string_view key) const override {
+    return state_.FlushedGet(key);
+  }
+  Status Flush() override;
+  Status Checkpoint(const std::string& dir) override;
+  Status Replace(const std::string& dir) override;
+  storage::StateStats stats() const override { return state_.stats(); }
+
+ private:
+  Coverage* const coverage_;
+  Checkpoints* const checkpoints_;
+  SeededRandom random_;
+  storage::MemoryState state_;
+  uint64_t flush_every_ = 0;
+  bool unflushed_ = false;
+  Status fail_next_;
+  std::optional<storage::MemoryState::Contents> before_replace_;
+};
+
+}  // namespace raftkv::sim

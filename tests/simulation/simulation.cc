@@ -1,0 +1,178 @@
+#include "tests/simulation/simulation.h"
+
+#include <algorithm>
+#include <fstream>
+
+#include "base/log.h"
+#include "tests/simulation/clients.h"
+#include "tests/simulation/liveness.h"
+#include "tests/simulation/sim_node.h"
+
+namespace raftkv::sim {
+namespace {
+
+constexpr size_t kHosts = 7;
+// From the end of the faults until everything works again: many election timeouts, and the waits of
+// redials, calls and transfers.
+constexpr Duration kHealWithin = std::chrono::seconds(90);
+constexpr Duration kHashEvery = std::chrono::seconds(7);
+
+// What a seed stands for, beside the runs' own numbers.
+struct Plan {
+  explicit Plan(uint64_t seed);
+
+  uint64_t world_seed = 0;
+  size_t first_members = 3;
+  runtime::Options options;
+  uint64_t flush_every = 0;
+  int64_t max_drift_ppm = 0;
+  ClientOptions clients;
+  std::vector<Fault> faults;
+  SimTime faults_end{0};
+};
+
+Plan::Plan(uint64_t seed) {
+  SeededRandom random(seed);
+  world_seed = random.Next();
+  constexpr size_t kSizes[] = {1, 2, 3, 3, 3, 3, 4, 5, 5, 5};
+  first_members = kSizes[random.Uniform(std::size(kSizes))];
+  // Small numbers, so that limits and snapshots are met all the time.
+  options.log_keep_entries = 10 + random.Uniform(150);
+  options.flush_after_bytes = 1000 + random.Uniform(20'000);
+  options.max_append_bytes = random.Uniform(3) == 0 ? 200 + random.Uniform(2000) : 1 << 20;
+  options.max_inflight_appends =
+      random.Uniform(3) == 0 ? 1 + static_cast<int>(random.Uniform(8)) : 256;
+  options.max_apply_bytes = random.Uniform(3) == 0 ? 100 + random.Uniform(2000) : 4 << 20;
+  options.compact_keep_revisions = 0;
+  options.compact_keep_age = Duration(0);
+  flush_every = 1 + random.Uniform(60);
+  max_drift_ppm = random.Uniform(2) == 0 ? 0 : static_cast<int64_t>(random.Uniform(20'000));
+  clients.clients = 1 + random.Uniform(6);
+  clients.keys = 1 + random.Uniform(6);
+  clients.think_time = std::chrono::milliseconds(100 + random.Uniform(1500));
+  FaultOptions fault_options;
+  fault_options.end = std::chrono::seconds(30 + random.Uniform(90));
+  fault_options.mean_gap = std::chrono::milliseconds(300 + random.Uniform(4000));
+  faults = DrawFaults(random, fault_options);
+  faults_end = fault_options.end;
+}
+
+class Simulation {
+ public:
+  explicit Simulation(const RunOptions& options);
+
+  RunResult Run();
+
+ private:
+  // Until `end`, a failure, or `done`.
+  void RunUntil(SimTime end, const std::function<bool()>& done = [] { return false; });
+  void InjectFaults();
+  void CompareStatesNowAndThen();
+  void Heal();
+
+  const RunOptions options_;
+  const Plan plan_;
+  World world_;
+  std::unique_ptr<Operator> operator_;
+  std::unique_ptr<Clients> clients_;
+  std::unique_ptr<Injector> injector_;
+  std::unique_ptr<Liveness> liveness_;
+  bool healing_ = false;
+};
+
+Simulation::Simulation(const RunOptions& options)
+    : options_(options), plan_(options.seed), world_(plan_.world_seed, kHosts) {
+  world_.options = plan_.options;
+  world_.flush_every = plan_.flush_every;
+  world_.max_drift_ppm = plan_.max_drift_ppm;
+  world_.print_events = options.print_events;
+  for (size_t host = 0; host < kHosts; ++host) {
+    world_.nodes.push_back(std::make_unique<SimNode>(&world_, host));
+  }
+  operator_ = std::make_unique<Operator>(&world_, plan_.first_members);
+  clients_ = std::make_unique<Clients>(&world_, plan_.clients);
+  injector_ = std::make_unique<Injector>(&world_, operator_.get());
+  liveness_ = std::make_unique<Liveness>(&world_, operator_.get());
+  world_.on_process_end = [this](SimNode& node) { clients_->OnProcessEnd(node); };
+}
+
+void Simulation::RunUntil(SimTime end, const std::function<bool()>& done) {
+  while (!world_.checker.failed() && !done() && world_.scheduler.RunOne(end)) {
+  }
+}
+
+void Simulation::InjectFaults() {
+  for (size_t i = 0; i < plan_.faults.size(); ++i) {
+    if (options_.keep && !std::ranges::binary_search(*options_.keep, i)) continue;
+    const Fault& fault = plan_.faults[i];
+    world_.scheduler.At(fault.at, [this, &fault] {
+      if (!healing_) injector_->Inject(fault);
+    });
+  }
+}
+
+void Simulation::CompareStatesNowAndThen() {
+  world_.scheduler.After(kHashEvery, [this] {
+    liveness_->CompareStates();
+    CompareStatesNowAndThen();
+  });
+}
+
+void Simulation::Heal() {
+  healing_ = true;
+  injector_->HealAll();
+  const SimTime bound = world_.scheduler.now() + kHealWithin;
+  // Clients go on for a while: getting well must not need silence.
+  RunUntil(world_.scheduler.now() + std::chrono::seconds(5));
+  clients_->Stop();
+  std::string missing = "nothing was looked at";
+  while (!world_.checker.failed() && world_.scheduler.now() < bound && !missing.empty()) {
+    RunUntil(world_.scheduler.now() + std::chrono::milliseconds(250));
+    missing = liveness_->Missing();
+  }
+  if (!missing.empty()) {
+    return world_.checker.Fail("liveness: " + missing + '\n' + liveness_->Describe());
+  }
+  liveness_->CompareStates();
+  liveness_->AskEveryMember();
+  RunUntil(world_.scheduler.now() + std::chrono::seconds(10),
+           [this] { return liveness_->Unanswered().empty(); });
+  const std::string unanswered = liveness_->Unanswered();
+  if (!unanswered.empty()) world_.checker.Fail("liveness: " + unanswered);
+}
+
+RunResult Simulation::Run() {
+  operator_->Start();
+  operator_->StartRepairs();
+  clients_->Start();
+  InjectFaults();
+  CompareStatesNowAndThen();
+  RunUntil(plan_.faults_end);
+  if (!world_.checker.failed()) Heal();
+
+  RunResult result;
+  result.failure = world_.checker.failure();
+  result.failed_at = result.simulated = world_.scheduler.now();
+  result.hash = world_.scheduler.hash();
+  result.events = world_.scheduler.events();
+  result.operations = clients_->history().operations().size();
+  result.members = plan_.first_members;
+  result.faults = plan_.faults.size();
+  result.coverage = world_.coverage;
+  if (!options_.history_file.empty()) {
+    std::ofstream(options_.history_file) << clients_->history().Text();
+  }
+  return result;
+}
+
+}  // namespace
+
+RunResult Run(const RunOptions& options) {
+  if (!options.print_events) log::SetLevel(log::Level::kOff);
+  Simulation simulation(options);
+  return simulation.Run();
+}
+
+std::vector<Fault> FaultsOf(uint64_t seed) { return Plan(seed).faults; }
+
+}  // namespace raftkv::sim
