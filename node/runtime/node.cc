@@ -599,7 +599,10 @@ std::vector<HealthCheck> NodeImpl::Health() const {
         now->cluster_id() != 0 && now->role() != v1::StatusResponse::REMOVED &&
             now->role() != v1::StatusResponse::JOINING,
         "this node belongs to no cluster (yet)");
-  check("space", !out_of_space_, "the disk or the quota is full: writes are refused");
+  check("space", !out_of_space_,
+        "the disk or the quota is full: writes that grow the store are refused");
+  // Reads and deletes go on; and when all members are full, somebody has to take the deletes.
+  checks.back().only_warns = true;
   check("loop", Alive().ok(), Alive().message());
   check("running", !stopping_, "this node is stopping");
   return checks;
