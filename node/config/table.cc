@@ -114,7 +114,12 @@ SettingGroup MakeStorage(NodeConfig* c) {
   runtime::Options& o = c->node;
   return {
       "Storage",
-      {{"storage.log_keep_entries", CountValue{&o.log_keep_entries, 0, 1'000'000'000},
+      {{"storage.reserve_bytes", BytesValue{&o.reserve_bytes, 0, 1024 * kGiB},
+        "Size of the file DATA_DIR/reserve, which keeps space. It is removed when less than half "
+        "of "
+        "it, or of limits.min_free_bytes, is free beside it, so that deletes, compaction and the "
+        "log go on, and made again when there is space. 0: none."},
+       {"storage.log_keep_entries", CountValue{&o.log_keep_entries, 0, 1'000'000'000},
         "Entries that stay in the log behind the flushed state, for followers that lag. A follower "
         "that lags further gets a snapshot."},
        {"storage.log_keep_bytes", BytesValue{&o.log_keep_bytes, 0, 1024 * kGiB},

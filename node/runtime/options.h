@@ -67,6 +67,8 @@ struct Options {
   // is larger than the quota (0: none).
   uint64_t min_free_bytes = 256 << 20;
   uint64_t quota_bytes = 0;
+  // Size of the file DATA_DIR/reserve, which is given back when the disk is full nevertheless.
+  uint64_t reserve_bytes = 32 << 20;
 
   uint64_t snapshot_bytes_per_second = 0;  // 0: unlimited
 };

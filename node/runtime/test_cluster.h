@@ -56,6 +56,8 @@ class TestNode final : public transport::Transport, public StoragePorts {
   bool removed() const { return removed_; }
   // The disk does not answer: appends stay queued until it does again.
   void StallDisk(bool stalled) { disk_stalled_ = stalled; }
+  // The disk has no room for commands that make the store grow.
+  void FillDisk(bool full) { disk_full_ = full; }
 
   // Proposes a put as a client of this node would; the answer lands in the returned slot.
   std::shared_ptr<std::optional<Result<kv::CommandResult>>> Put(
@@ -112,6 +114,7 @@ class TestNode final : public transport::Transport, public StoragePorts {
   bool woken_ = false;
   bool removed_ = false;
   bool disk_stalled_ = false;
+  bool disk_full_ = false;
 };
 
 class TestCluster {
