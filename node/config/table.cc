@@ -57,7 +57,11 @@ SettingGroup MakeStart(NodeConfig* c) {
       {{"start.mode", StartModeValue{&c->node.bootstrap.mode},
         "wait: stay blank until initialize or join arrives on the admin address. single: make a "
         "new cluster of this node alone. static: make a new cluster of start.peers. join: join "
-        "the cluster of start.peers as a learner that becomes a voter once it has caught up."},
+        "the cluster of start.peers as a learner that becomes a voter once it has caught up. "
+        "restore: "
+        "make a new cluster of this node alone with the content of start.snapshot."},
+       {"start.snapshot", TextValue{&c->node.bootstrap.snapshot},
+        "restore: a file that raftkvctl snapshot save has written.", "none"},
        {"start.peers", AddressListValue{&c->node.bootstrap.addresses},
         "static: the peer addresses of all first members, this node's own among them, the same "
         "list in the same order on each. join: peer addresses of members.",

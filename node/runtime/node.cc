@@ -29,6 +29,7 @@
 #include "node/runtime/metrics.h"
 #include "node/runtime/recovery.h"
 #include "node/runtime/replica.h"
+#include "node/runtime/restore.h"
 #include "node/runtime/space_guard.h"
 #include "node/runtime/worker_thread.h"
 #include "node/storage/snapshot_files.h"
@@ -193,6 +194,10 @@ Status NodeImpl::Init() {
   Result<OpenedStorage> opened = OpenStorage(options_, log_options);
   if (!opened) return opened.error();
   storage_ = std::move(*opened);
+  if (options_.bootstrap.mode == Bootstrap::Mode::kRestore &&
+      storage_.dir->identity().cluster_id() == 0) {
+    RETURN_IF_ERROR(RestoreSnapshot(options_, &storage_));
+  }
   member_id_ = storage_.dir->identity().member_id();
 
   append_worker_ = std::make_unique<AppendWorker>(

@@ -20,6 +20,9 @@ std::optional<uint64_t> FreeBytes(const std::string& dir) {
   return uint64_t{fs.f_bavail} * fs.f_frsize;
 }
 
+// The most that one compaction of the state reads: four flushed memtables and the level below.
+constexpr uint64_t kMaxCompaction = 96 << 20;
+
 uint64_t Minus(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
 
 }  // namespace
@@ -106,16 +109,18 @@ bool SpaceGuard::LookLocked() {
   const uint64_t usable = Minus(*free, Minus(limits_.reserve_bytes, ReserveHeld()));
   KeepReserve(usable);
   const uint64_t state_bytes = state_.disk_bytes + state_.unflushed_bytes;
+  // A compaction writes its result before it removes what it read.
+  const uint64_t min_free = std::max(
+      limits_.min_free_bytes, std::min(state_bytes + state_.unflushed_bytes, kMaxCompaction));
   const bool over_quota = limits_.quota_bytes > 0 && state_bytes > limits_.quota_bytes;
-  const uint64_t margin = full() ? limits_.min_free_bytes / 16 : 0;
-  const bool full = usable < limits_.min_free_bytes + margin || over_quota;
+  const uint64_t margin = full() ? min_free / 16 : 0;
+  const bool full = usable < min_free + margin || over_quota;
   // What was charged since the look before may still be on its way to the disk.
   const uint64_t under_way = charged_.exchange(0, std::memory_order_relaxed);
-  const uint64_t spoken_for = limits_.min_free_bytes + under_way + state_.unflushed_bytes;
+  const uint64_t spoken_for = min_free + under_way + state_.unflushed_bytes;
   const uint64_t budget = Minus(usable, spoken_for);
   budget_.store(budget, std::memory_order_relaxed);
-  near_limit_ = full || budget < std::max<uint64_t>(limits_.min_free_bytes, 64 << 20) ||
-                under_way > budget / 4;
+  near_limit_ = full || budget < std::max<uint64_t>(min_free, 64 << 20) || under_way > budget / 4;
   if (full_.exchange(full) == full) return true;
   if (full) {
     log::Warning("out of space: writes that grow the store are refused; reads and deletes go on",

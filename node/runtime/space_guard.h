@@ -29,6 +29,8 @@ bool GrowsSerialized(std::string_view command);
 class SpaceGuard {
  public:
   struct Limits {
+    // A state so small that it could be compacted in one go needs as much as itself if that is
+    // more.
     uint64_t min_free_bytes = 0;
     uint64_t quota_bytes = 0;  // of the state; 0: none
     uint64_t reserve_bytes = 0;

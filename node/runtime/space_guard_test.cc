@@ -90,6 +90,19 @@ TEST_F(SpaceGuardTest, QuotaCountsWhatIsNotFlushed) {
   EXPECT_TRUE(guard->full());
 }
 
+// A small disk with a small limit ran full while the state was compacted.
+TEST_F(SpaceGuardTest, ThereIsRoomForACompaction) {
+  auto guard = Make({.min_free_bytes = 8 * kMiB});
+  free_ = 30 * kMiB;
+  Look(*guard, {.disk_bytes = 20 * kMiB});
+  EXPECT_FALSE(guard->full());
+  Look(*guard, {.disk_bytes = 25 * kMiB, .unflushed_bytes = 3 * kMiB});
+  EXPECT_TRUE(guard->full());
+  free_ = 1000 * kMiB;
+  Look(*guard, {.disk_bytes = 20'000 * kMiB});
+  EXPECT_FALSE(guard->full());
+}
+
 TEST_F(SpaceGuardTest, TheReserveComesAndGoes) {
   auto guard = Make({.min_free_bytes = 16 * kMiB, .reserve_bytes = 4 * kMiB});
   free_ = 64 * kMiB;
