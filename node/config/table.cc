@@ -57,7 +57,11 @@ SettingGroup MakeStart(NodeConfig* c) {
       {{"start.mode", StartModeValue{&c->node.bootstrap.mode},
         "wait: stay blank until initialize or join arrives on the admin address. single: make a "
         "new cluster of this node alone. static: make a new cluster of start.peers. join: join "
-        "the cluster of start.peers as a learner that becomes a voter once it has caught up."},
+        "the cluster of start.peers as a learner that becomes a voter once it has caught up. "
+        "restore: "
+        "make a new cluster of this node alone with the content of start.snapshot."},
+       {"start.snapshot", TextValue{&c->node.bootstrap.snapshot},
+        "restore: a file that raftkvctl snapshot save has written.", "none"},
        {"start.peers", AddressListValue{&c->node.bootstrap.addresses},
         "static: the peer addresses of all first members, this node's own among them, the same "
         "list in the same order on each. join: peer addresses of members.",
@@ -114,7 +118,12 @@ SettingGroup MakeStorage(NodeConfig* c) {
   runtime::Options& o = c->node;
   return {
       "Storage",
-      {{"storage.log_keep_entries", CountValue{&o.log_keep_entries, 0, 1'000'000'000},
+      {{"storage.reserve_bytes", BytesValue{&o.reserve_bytes, 0, 1024 * kGiB},
+        "Size of the file DATA_DIR/reserve, which keeps space. It is removed when less than half "
+        "of "
+        "it, or of limits.min_free_bytes, is free beside it, so that deletes, compaction and the "
+        "log go on, and made again when there is space. 0: none."},
+       {"storage.log_keep_entries", CountValue{&o.log_keep_entries, 0, 1'000'000'000},
         "Entries that stay in the log behind the flushed state, for followers that lag. A follower "
         "that lags further gets a snapshot."},
        {"storage.log_keep_bytes", BytesValue{&o.log_keep_bytes, 0, 1024 * kGiB},

@@ -74,6 +74,11 @@ Status ValidateStart(const runtime::Options& node) {
                        "): a node cannot join through itself");
       }
       return Status::Ok();
+    case Bootstrap::Mode::kRestore:
+      if (start.snapshot.empty()) {
+        return Invalid("start.snapshot must name a saved snapshot when start.mode is restore");
+      }
+      break;
     case Bootstrap::Mode::kWait:
     case Bootstrap::Mode::kSingle:
       break;

@@ -31,11 +31,12 @@ constexpr std::array<std::pair<const char*, int64_t>, 6> kDurationUnits = {
 constexpr std::array<std::pair<const char*, uint64_t>, 4> kByteUnits = {
     {{"TiB", uint64_t{1} << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}}};
 
-constexpr std::array<std::pair<const char*, Bootstrap::Mode>, 4> kStartModes = {
+constexpr std::array<std::pair<const char*, Bootstrap::Mode>, 5> kStartModes = {
     {{"wait", Bootstrap::Mode::kWait},
      {"single", Bootstrap::Mode::kSingle},
      {"static", Bootstrap::Mode::kStaticList},
-     {"join", Bootstrap::Mode::kJoin}}};
+     {"join", Bootstrap::Mode::kJoin},
+     {"restore", Bootstrap::Mode::kRestore}}};
 
 Status Expected(const std::string& what) { return Status(Code::kInvalidArgument, what); }
 
@@ -204,7 +205,7 @@ Status Set(const StartModeValue& value, const std::string& text) {
     *value.target = mode;
     return Status::Ok();
   }
-  return Expected("expected one of: wait, single, static, join");
+  return Expected("expected one of: wait, single, static, join, restore");
 }
 
 size_t EditDistance(const std::string& a, const std::string& b) {
@@ -246,16 +247,17 @@ std::string FormatValue(const Value& value) {
 
 std::string TypeName(const Value& value) {
   return std::visit(
-      Overload{[](const TextValue&) -> std::string { return "text"; },
-               [](const ChoiceValue& v) { return Join(v.choices, "|"); },
-               [](const AddressValue&) -> std::string { return "host:port"; },
-               [](const AddressListValue&) -> std::string { return "host:port,host:port,..."; },
-               [](const SwitchValue&) -> std::string { return "true|false"; },
-               [](const IntValue&) -> std::string { return "number"; },
-               [](const CountValue&) -> std::string { return "number"; },
-               [](const BytesValue&) -> std::string { return "bytes"; },
-               [](const DurationValue&) -> std::string { return "duration"; },
-               [](const StartModeValue&) -> std::string { return "wait|single|static|join"; }},
+      Overload{
+          [](const TextValue&) -> std::string { return "text"; },
+          [](const ChoiceValue& v) { return Join(v.choices, "|"); },
+          [](const AddressValue&) -> std::string { return "host:port"; },
+          [](const AddressListValue&) -> std::string { return "host:port,host:port,..."; },
+          [](const SwitchValue&) -> std::string { return "true|false"; },
+          [](const IntValue&) -> std::string { return "number"; },
+          [](const CountValue&) -> std::string { return "number"; },
+          [](const BytesValue&) -> std::string { return "bytes"; },
+          [](const DurationValue&) -> std::string { return "duration"; },
+          [](const StartModeValue&) -> std::string { return "wait|single|static|join|restore"; }},
       value);
 }
 

@@ -9,8 +9,6 @@
 
 #include "node/runtime/node.h"
 
-#include <sys/statvfs.h>
-
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
@@ -32,6 +30,8 @@
 #include "node/runtime/metrics.h"
 #include "node/runtime/recovery.h"
 #include "node/runtime/replica.h"
+#include "node/runtime/restore.h"
+#include "node/runtime/space_guard.h"
 #include "node/runtime/worker_thread.h"
 #include "node/storage/snapshot_files.h"
 
@@ -41,6 +41,7 @@ namespace {
 // The raft loop ticks many times a second; one that did not turn for this long hangs.
 constexpr Duration kLoopHangs = std::chrono::seconds(10);
 constexpr Duration kJanitorPeriod = std::chrono::seconds(1);
+constexpr Duration kJanitorPeriodNearLimit = std::chrono::milliseconds(100);  // of the disk
 
 // The disk failed: what was acknowledged is on a quorum's disks, what this process would write from
 // now on might not be. Never returns; nothing is flushed but the log line.
@@ -53,17 +54,6 @@ constexpr Duration kJanitorPeriod = std::chrono::seconds(1);
   std::_Exit(74);  // EX_IOERR
 }
 
-bool Grows(const v1::Command& command) {
-  if (command.has_put()) return true;
-  if (!command.has_txn()) return false;
-  for (const auto* list : {&command.txn().success(), &command.txn().failure()}) {
-    for (const v1::TxnCommand::Op& op : *list) {
-      if (op.has_put()) return true;
-    }
-  }
-  return false;
-}
-
 class NodeImpl final : public Node, private StoragePorts {
  public:
   NodeImpl(const Options& options, prometheus::Registry* registry)
@@ -71,6 +61,9 @@ class NodeImpl final : public Node, private StoragePorts {
         metrics_(registry),
         random_(SystemEntropy()),
         waiters_(options.max_inflight_requests, options.max_inflight_bytes),
+        space_(options.data_dir,
+               {options.min_free_bytes, options.quota_bytes, options.reserve_bytes},
+               &Clock::System()),
         work_(asio::make_work_guard(io_)),
         tick_timer_(io_),
         next_request_id_(SystemEntropy()) {}
@@ -144,6 +137,7 @@ class NodeImpl final : public Node, private StoragePorts {
   NodeMetrics metrics_;
   SeededRandom random_;
   WaiterTable waiters_;
+  SpaceGuard space_;
   OpenedStorage storage_;
   uint64_t member_id_ = 0;  // storage_.dir belongs to the raft thread, and this never changes
   CoreLogger core_logger_;
@@ -180,8 +174,6 @@ class NodeImpl final : public Node, private StoragePorts {
   std::thread janitor_;
 
   std::atomic<MonotonicTime> last_turn_{MonotonicTime{}};
-  std::atomic<bool> out_of_space_{false};
-  std::atomic<uint64_t> free_bytes_{0};
   std::atomic<bool> exporting_{false};
   std::atomic<bool> serving_{false};  // a member, as far as the last status says
   std::atomic<bool> stopping_{false};
@@ -199,9 +191,14 @@ Status NodeImpl::Init() {
   log_options.on_append = [this](Duration write, Duration sync) {
     metrics_.ObserveAppend(write, sync);
   };
+  space_.MakeRoom();
   Result<OpenedStorage> opened = OpenStorage(options_, log_options);
   if (!opened) return opened.error();
   storage_ = std::move(*opened);
+  if (options_.bootstrap.mode == Bootstrap::Mode::kRestore &&
+      storage_.dir->identity().cluster_id() == 0) {
+    RETURN_IF_ERROR(RestoreSnapshot(options_, &storage_));
+  }
   member_id_ = storage_.dir->identity().member_id();
 
   append_worker_ = std::make_unique<AppendWorker>(
@@ -275,6 +272,7 @@ Replica::Env NodeImpl::MakeEnv() {
     });
   };
   env.wake = [this] { WakeReady(); };
+  env.accepts_growth = [this](uint64_t bytes) { return space_.Admit(bytes); };
   return env;
 }
 
@@ -371,7 +369,7 @@ void NodeImpl::PublishStatus() {
   fresh->set_state_bytes(disk.state.disk_bytes + disk.state.memtable_bytes);
   fresh->set_log_bytes(disk.log.bytes);
   fresh->set_flushed_applied_index(disk.flushed_index);
-  if (out_of_space_) {
+  if (space_.full()) {
     fresh->add_warnings("out of space: writes that grow the store are refused");
   }
   serving_ =
@@ -386,8 +384,8 @@ void NodeImpl::PublishStatus() {
                    .stored_versions = storage_.machine->stored_versions(),
                    .state = disk.state,
                    .log = disk.log,
-                   .free_bytes = free_bytes_,
-                   .out_of_space = out_of_space_});
+                   .free_bytes = space_.free_bytes(),
+                   .out_of_space = space_.full()});
   std::lock_guard lock(status_mutex_);
   status_ = std::move(fresh);
 }
@@ -471,7 +469,10 @@ void NodeImpl::RunJanitor() {
     for (const auto& job : jobs) job();
     CheckDisk();
     lock.lock();
-    if (!janitor_stop_ && janitor_jobs_.empty()) janitor_wake_.wait_for(lock, kJanitorPeriod);
+    if (!janitor_stop_ && janitor_jobs_.empty()) {
+      janitor_wake_.wait_for(lock,
+                             space_.is_near_limit() ? kJanitorPeriodNearLimit : kJanitorPeriod);
+    }
   }
 }
 
@@ -481,31 +482,17 @@ NodeImpl::DiskSample NodeImpl::LastDiskSample() const {
 }
 
 void NodeImpl::CheckDisk() {
-  struct statvfs fs{};
-  if (statvfs(options_.data_dir.c_str(), &fs) != 0) return;
-  const uint64_t free = uint64_t{fs.f_bavail} * fs.f_frsize;
-  free_bytes_ = free;
   DiskSample sample;
   sample.state = storage_.store->stats();
   sample.log = storage_.log->stats();
   if (const Result<raft::Index> flushed = storage_.machine->FlushedIndex()) {
     sample.flushed_index = flushed->value;
   }
-  const storage::StateStats& stats = sample.state;
   {
     std::lock_guard lock(status_mutex_);
     disk_sample_ = sample;
   }
-  const bool over_quota =
-      options_.quota_bytes > 0 && stats.disk_bytes + stats.memtable_bytes > options_.quota_bytes;
-  const bool full = free < options_.min_free_bytes || over_quota;
-  if (out_of_space_.exchange(full) == full) return;
-  if (full) {
-    log::Warning("out of space: writes that grow the store are refused; reads and deletes go on",
-                 {{"free bytes", free}, {"over quota", over_quota}});
-  } else {
-    log::Info("there is space again: writes are accepted", {{"free bytes", free}});
-  }
+  space_.Look({sample.state.disk_bytes, sample.state.memtable_bytes});
 }
 
 // --- Requests
@@ -519,7 +506,7 @@ void NodeImpl::Write(v1::Command command, MonotonicTime deadline, WriteCallback 
   if (stopping_) {
     return done(Error(Code::kUnavailable, "this node is stopping; use another member"));
   }
-  if (out_of_space_ && Grows(command)) {
+  if (Grows(command) && !space_.Admit(command.ByteSizeLong())) {
     return done(Error(Code::kOutOfSpace,
                       "the disk or the quota of this member is full: delete keys, compact, or give "
                       "it more space; reads and deletes go on"));
@@ -606,7 +593,10 @@ std::vector<HealthCheck> NodeImpl::Health() const {
         now->cluster_id() != 0 && now->role() != v1::StatusResponse::REMOVED &&
             now->role() != v1::StatusResponse::JOINING,
         "this node belongs to no cluster (yet)");
-  check("space", !out_of_space_, "the disk or the quota is full: writes are refused");
+  check("space", !space_.full(),
+        "the disk or the quota is full: writes that grow the store are refused");
+  // Reads and deletes go on; and when all members are full, somebody has to take the deletes.
+  checks.back().only_warns = true;
   check("loop", Alive().ok(), Alive().message());
   check("running", !stopping_, "this node is stopping");
   return checks;

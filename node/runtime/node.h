@@ -41,6 +41,7 @@ using Callback = std::function<void(Result<T>)>;
 struct HealthCheck {
   std::string name;
   Status status;
+  bool only_warns = false;  // people should know, but the node serves
 };
 
 class Node {

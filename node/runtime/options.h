@@ -19,11 +19,13 @@ struct Bootstrap {
     kSingle,      // a new cluster of this node alone
     kStaticList,  // a new cluster of the listed nodes; the first of the list initializes it
     kJoin,        // join through any of the listed nodes
+    kRestore,     // a new cluster of this node alone, with the content of a saved snapshot
   };
   Mode mode = Mode::kWait;
   // kStaticList: peer addresses of all first members, this node's own among them, the same list and
   // order on each. kJoin: peer addresses of members.
   std::vector<std::string> addresses;
+  std::string snapshot;  // kRestore: the file
 };
 
 struct Options {
@@ -67,6 +69,8 @@ struct Options {
   // is larger than the quota (0: none).
   uint64_t min_free_bytes = 256 << 20;
   uint64_t quota_bytes = 0;
+  // Size of the file DATA_DIR/reserve, which is given back when the disk is full nevertheless.
+  uint64_t reserve_bytes = 32 << 20;
 
   uint64_t snapshot_bytes_per_second = 0;  // 0: unlimited
 };

@@ -104,6 +104,9 @@ class Replica final : public transport::Handler {
     // Something changed that needs ProcessReady() soon. Called by callbacks that come in from the
     // side (calls, replies), not by the On*() events themselves.
     std::function<void()> wake;
+    // Whether this member's disk has room for a command of so many bytes that makes the store grow;
+    // counts it in. Empty: always.
+    std::function<bool(uint64_t bytes)> accepts_growth;
   };
 
   explicit Replica(Env env);
@@ -193,6 +196,7 @@ class Replica final : public transport::Handler {
   void ProposeNow(std::vector<Proposal> proposals);
   void ForwardNow(std::vector<Proposal> proposals);
   void OnForwardRefused(Proposal proposal, const v1::PeerReply& reply);
+  bool HasRoomFor(std::string_view forwarded_command) const;
   void ProposeForwarded();
   void FlushParked();
   void ExpireParked();

@@ -145,6 +145,7 @@ void Replica::BootstrapTick() {
   const Bootstrap& bootstrap = env_.options->bootstrap;
   switch (bootstrap.mode) {
     case Bootstrap::Mode::kWait:
+    case Bootstrap::Mode::kRestore:  // done before the node started
       return;
     case Bootstrap::Mode::kSingle:
       if (core_ == nullptr) {

@@ -428,6 +428,14 @@ void Replica::OnCall(raft::NodeId from, v1::PeerCall call, transport::ReplyFn re
         ReplyStatus(readable, &answer);
         return reply(std::move(answer));
       }
+      if (!HasRoomFor(call.command())) {
+        v1::PeerReply full;
+        ReplyStatus({Code::kOutOfSpace,
+                     "the disk or the quota of the leader is full: delete keys, compact, or give "
+                     "it more space; reads and deletes go on"},
+                    &full);
+        return reply(std::move(full));
+      }
       forwarded_.push_back({Buffer(std::move(*call.mutable_command())), std::move(reply)});
       return;
     case v1::PeerCall::kChangeMembership:

@@ -74,6 +74,23 @@ TEST(Replica, FollowerForwardsAndAnswersFromItsOwnState) {
   EXPECT_TRUE((*read)->ok());
 }
 
+// With the leader's disk full, a write through another member was accepted.
+TEST(Replica, AFullLeaderRefusesForwardedGrowth) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& follower = Follower(cluster);
+  cluster.Leader()->FillDisk(true);
+  auto put = follower.Put("k", "v");
+  cluster.Settle();
+  ASSERT_TRUE(put->has_value());
+  ASSERT_FALSE((*put)->has_value());
+  EXPECT_EQ((*put)->error().code(), Code::kOutOfSpace);
+  cluster.Leader()->FillDisk(false);
+  put = follower.Put("k", "v");
+  cluster.Settle();
+  ASSERT_TRUE(put->has_value() && (*put)->has_value());
+}
+
 TEST(Replica, NothingIsAcknowledgedWithoutAMajority) {
   TestCluster cluster;
   cluster.StartStatic(3);

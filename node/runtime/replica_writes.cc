@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/mutations.h"
 #include "node/runtime/replica.h"
+#include "node/runtime/space_guard.h"
 
 namespace raftkv::runtime {
 namespace {
@@ -89,6 +90,13 @@ void Replica::OnForwardRefused(Proposal proposal, const v1::PeerReply& reply) {
   }
   proposal.deadline = std::min(proposal.deadline, env_.clock->Now() + kLeaderWait);
   parked_.push_back(std::move(proposal));
+}
+
+// The member that took the request has looked at its own disk only. Commands are parsed only when
+// there is no room: they may be large.
+bool Replica::HasRoomFor(std::string_view forwarded_command) const {
+  return !is_leader() || !env_.accepts_growth || env_.accepts_growth(forwarded_command.size()) ||
+         !GrowsSerialized(forwarded_command);
 }
 
 // Commands that other members forwarded since the last Ready, as one batch.

@@ -69,6 +69,7 @@ void TestNode::Boot() {
   env.next_request_id = [this] { return random_->Next(); };
   env.post = [this](std::function<void()> work) { posted_.push_back(std::move(work)); };
   env.wake = [this] { woken_ = true; };
+  env.accepts_growth = [this](uint64_t) { return !disk_full_; };
   replica_ = std::make_unique<Replica>(std::move(env));
   replica_->Start(this);
   woken_ = true;

@@ -58,6 +58,8 @@ class TestNode final : public transport::Transport, public StoragePorts {
   void StallDisk(bool stalled) { disk_stalled_ = stalled; }
   // Committed entries stay unapplied until it is over.
   void StallApply(bool stalled) { apply_stalled_ = stalled; }
+  // The disk has no room for commands that make the store grow.
+  void FillDisk(bool full) { disk_full_ = full; }
 
   // Proposes a put as a client of this node would; the answer lands in the returned slot.
   std::shared_ptr<std::optional<Result<kv::CommandResult>>> Put(
@@ -115,6 +117,7 @@ class TestNode final : public transport::Transport, public StoragePorts {
   bool removed_ = false;
   bool disk_stalled_ = false;
   bool apply_stalled_ = false;
+  bool disk_full_ = false;
 };
 
 class TestCluster {

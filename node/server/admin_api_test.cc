@@ -170,6 +170,27 @@ TEST_F(AdminApiTest, ReadyzMakesARealRead) {
   EXPECT_EQ(Admin("GET", "/readyz?excl=x").status, 400);
 }
 
+// Members that are full must stay in the Service: reads and deletes go on.
+TEST_F(AdminApiTest, AFullDiskWarnsAndStaysReady) {
+  node_.SetHealth({{"space", Status(Code::kOutOfSpace, "the disk is full"), true}});
+  EXPECT_EQ(Admin("GET", "/readyz").status, 200);
+  EXPECT_EQ(Admin("GET", "/readyz?verbose").body,
+            "[!]space warning: the disk is full\n[+]read_index ok\nreadyz check passed\n");
+}
+
+TEST_F(AdminApiTest, MetricsDoNotWaitForListings) {
+  node_.HoldState();
+  std::vector<TestClient> listings;
+  for (int i = 0; i < 8; ++i) {
+    listings.emplace_back(server_->client_port());
+    listings.back().Send(Request("GET", "/kv/?count_only=true"));
+  }
+  node_.AwaitStateReaders(4);  // all worker threads
+  EXPECT_NE(Admin("GET", "/metrics").body.find("raftkv_build_info"), std::string::npos);
+  node_.ReleaseState();
+  for (TestClient& listing : listings) EXPECT_EQ(listing.Receive().status, 200);
+}
+
 TEST_F(AdminApiTest, MetricsCountRequests) {
   Client("PUT", "/kv/a", "1");
   Client("GET", "/kv/a");

@@ -180,7 +180,30 @@ void FakeNode::ReadBarrier(runtime::Consistency consistency, MonotonicTime,
   });
 }
 
-const kv::StateMachine& FakeNode::state() const { return *const_cast<kv::TestMachine&>(machine_); }
+const kv::StateMachine& FakeNode::state() const {
+  std::unique_lock lock(mutex_);
+  ++state_readers_;
+  state_wake_.notify_all();
+  state_wake_.wait(lock, [this] { return !state_held_; });
+  --state_readers_;
+  return *const_cast<kv::TestMachine&>(machine_);
+}
+
+void FakeNode::HoldState() {
+  std::lock_guard lock(mutex_);
+  state_held_ = true;
+}
+
+void FakeNode::ReleaseState() {
+  std::lock_guard lock(mutex_);
+  state_held_ = false;
+  state_wake_.notify_all();
+}
+
+void FakeNode::AwaitStateReaders(size_t count) {
+  std::unique_lock lock(mutex_);
+  state_wake_.wait(lock, [&] { return state_readers_ >= count; });
+}
 
 std::shared_ptr<const v1::StatusResponse> FakeNode::status() const {
   std::lock_guard lock(mutex_);

@@ -33,6 +33,10 @@ class FakeNode final : public runtime::Node {
   void Release();
   // Waits until `count` calls are held.
   void AwaitHeld(size_t count);
+  // While held, state() does not return; whoever waits in it is counted.
+  void HoldState();
+  void ReleaseState();
+  void AwaitStateReaders(size_t count);
   void SetStatus(const v1::StatusResponse& status);
 
   // Calls that changed something, as text: "put k", "remove 0000000000000002".
@@ -88,6 +92,9 @@ class FakeNode final : public runtime::Node {
   std::shared_ptr<const v1::StatusResponse> status_;
   std::vector<std::string> calls_;
   size_t writes_ = 0;
+  mutable std::condition_variable state_wake_;
+  bool state_held_ = false;
+  mutable size_t state_readers_ = 0;
   std::thread thread_;
 };
 

@@ -39,6 +39,8 @@ HttpResponse Report(std::string_view what, const HealthQuery& query,
       lines += "[+]" + check.name + " excluded: ok\n";
     } else if (check.status.ok()) {
       lines += "[+]" + check.name + " ok\n";
+    } else if (check.only_warns) {
+      lines += "[!]" + check.name + " warning: " + check.status.message() + "\n";
     } else {
       lines += "[-]" + check.name + " failed: " + check.status.message() + "\n";
       response.status = 503;

@@ -60,6 +60,7 @@ struct HttpRequest {
   std::string_view raw_query;  // "revision=7"
   std::vector<HttpHeader> headers;
   std::string_view body;
+  bool has_length = false;  // there was a Content-Length; without one the body is empty
   std::string remote_address;
 
   // The first header of that name, in any case.

@@ -111,18 +111,17 @@ class Framing {
     if (transfer_encoding_) return RefuseTransferEncoding(*head);
     if (!host_ && !head->http10) return Refuse(400, "The Host header is missing.");
     std::string_view method = head->request.method;
-    bool wants_body = method == "PUT" || method == "POST" || method == "PATCH";
-    if (wants_body && !length_) {
-      return Refuse(411, "Send the body with a Content-Length (0 if it is empty).");
-    }
-    if (!wants_body && length_.value_or(0) > 0) {
+    bool may_have_body = method == "PUT" || method == "POST" || method == "PATCH";
+    if (!may_have_body && length_.value_or(0) > 0) {
       return Refuse(400, "This method takes no body; leave the body and Content-Length out.");
     }
     if (length_.value_or(0) > limits.max_body_bytes) {
       return Refuse(
           413, "The body may have at most " + std::to_string(limits.max_body_bytes) + " bytes.");
     }
+    // RFC 9112, section 6.3: without a length the body is empty. Routes that mean one ask for it.
     head->content_length = length_.value_or(0);
+    head->request.has_length = length_.has_value();
     return {};
   }
 

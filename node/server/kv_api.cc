@@ -18,7 +18,11 @@ struct ReadRequest {
   Conditions conditions;
 };
 
-HttpResponse NoSuchKey() { return Problem(404, "The key does not exist."); }
+HttpResponse NoSuchKey(uint64_t revision) {
+  HttpResponse response = Problem(404, "The key does not exist.");
+  response.Add("Raftkv-Revision", revision);
+  return response;
+}
 
 HttpResponse ConditionFailed(uint64_t mod_revision) {
   HttpResponse response =
@@ -50,7 +54,7 @@ void AnswerRead(const ExchangePtr& exchange, const kv::StateMachine& state,
   if (!found) return exchange->Respond(ReadError(found.error()));
   if (!*found) {
     if (request.conditions.if_match) return exchange->Respond(ConditionFailed(0));
-    return exchange->Respond(NoSuchKey());
+    return exchange->Respond(NoSuchKey(request.revision != 0 ? request.revision : before));
   }
   const kv::KeyValue& item = **found;
   auto verdict = request.conditions.ForRead(item.mod_revision);
@@ -113,6 +117,11 @@ void KvApi::Put(const ExchangePtr& exchange, std::string key, std::string_view v
                 PutAnswer answer) const {
   SetRoute(exchange, Route::kKeyPut);
   if (Status valid = CheckKey(key); !valid.ok()) return RespondError(exchange, valid);
+  // A value that was forgotten must not become an empty one.
+  if (!exchange->request().has_length) {
+    return exchange->Respond(
+        Problem(411, "Send the value as the body, with a Content-Length (0 if it is empty)."));
+  }
   if (value.size() > service_->max_value_bytes()) {
     return exchange->Respond(Problem(
         413,
@@ -155,7 +164,7 @@ void KvApi::Delete(const ExchangePtr& exchange, std::string key) const {
       return exchange->Respond(ConditionFailed(result->prev_mod_revision));
     }
     if (!result->status.ok()) return RespondError(exchange, result->status);
-    if (result->deleted == 0) return exchange->Respond(NoSuchKey());
+    if (result->deleted == 0) return exchange->Respond(NoSuchKey(result->revision));
     HttpResponse response;
     response.status = 204;
     response.Add("Raftkv-Revision", result->revision);

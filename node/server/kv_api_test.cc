@@ -30,8 +30,30 @@ TEST_F(KvApiTest, PutGetDelete) {
   EXPECT_EQ(read.body, "2");
   EXPECT_EQ(read.Header("etag"), "\"3\"");
   EXPECT_EQ(Client("DELETE", "/kv/a").status, 204);
-  EXPECT_EQ(Client("DELETE", "/kv/a").status, 404);
-  EXPECT_EQ(Client("GET", "/kv/a").status, 404);
+  TestResponse nothing = Client("DELETE", "/kv/a");
+  EXPECT_EQ(nothing.status, 404);
+  EXPECT_EQ(nothing.Header("raftkv-revision"), "4");
+  TestResponse missing = Client("GET", "/kv/a");
+  EXPECT_EQ(missing.status, 404);
+  EXPECT_EQ(missing.Header("raftkv-revision"), "4");
+  EXPECT_EQ(Client("GET", "/kv/b?revision=3").Header("raftkv-revision"), "3");
+}
+
+// Whether a method fits comes before whether its body is well-formed; a value is never taken to be
+// empty because it was forgotten.
+TEST_F(KvApiTest, OnlyValuesNeedAContentLength) {
+  TestClient client(server_->client_port());
+  TestResponse patch = client.Ask("PATCH /kv/a HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_EQ(patch.status, 405);
+  EXPECT_EQ(patch.Header("allow"), "GET, HEAD, PUT, DELETE");
+  EXPECT_EQ(client.Ask("PUT /cluster HTTP/1.1\r\nHost: h\r\n\r\n").status, 405);
+  TestResponse put = client.Ask("PUT /kv/a HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_EQ(put.status, 411);
+  EXPECT_NE(Detail(put).find("Content-Length"), std::string::npos);
+  EXPECT_EQ(node_.writes(), 0u);
+  EXPECT_EQ(client.Ask(Request("PUT", "/kv/a")).status, 201);  // 0 bytes, and it says so
+  TestClient admin(server_->admin_port());
+  EXPECT_EQ(admin.Ask("POST /admin/snapshot HTTP/1.1\r\nHost: h\r\n\r\n").status, 200);
 }
 
 TEST_F(KvApiTest, HeadAnswersLikeGetWithoutBody) {
@@ -261,6 +283,28 @@ TEST_F(KvApiTest, PagesAreConsistent) {
       EXPECT_EQ(keys, "k0 k1 k2 k3 k4 k5 k6 k7 k8 ");
     }
   }
+}
+
+// A stale listing without a leader must not fail at its second page.
+TEST_F(KvApiTest, PagesKeepTheirConsistency) {
+  for (int i = 0; i < 3; ++i) Client("PUT", "/kv/k" + std::to_string(i), "v");
+  node_.FailReads(Status(Code::kUnavailable, "no leader"));
+  std::string url = "/kv/?limit=1&consistency=stale";
+  int pages = 0;
+  for (; !url.empty() && pages < 9; ++pages) {
+    TestResponse response = Client("GET", url);
+    ASSERT_EQ(response.status, 200) << url << response.body;
+    auto page = nlohmann::json::parse(response.body);
+    url = page["more"] ? page["next"].get<std::string>() : "";
+  }
+  EXPECT_EQ(pages, 3);
+}
+
+TEST_F(KvApiTest, CountsGoOverManyPages) {
+  for (int i = 0; i < 25; ++i) Client("PUT", "/kv/k" + std::to_string(i), "v");
+  EXPECT_EQ(Range("prefix=k&count_only=true")["count"], 25);
+  EXPECT_EQ(Range("prefix=k1&count_only=true&order=desc")["count"], 11);
+  EXPECT_EQ(Range("prefix=none&count_only=true")["count"], 0);
 }
 
 TEST_F(KvApiTest, BytesThatAreNoTextAreBase64) {

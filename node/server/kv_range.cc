@@ -101,7 +101,8 @@ void AppendItem(const kv::KeyValue& item, bool keys_only, std::string* out) {
 // The relative URL of the next page, at the same revision.
 std::string NextPage(const Query& query, const kv::RangeResult& result) {
   std::string url = "/kv/?";
-  for (std::string_view name : {"prefix", "start", "end", "limit", "keys_only", "order"}) {
+  for (std::string_view name :
+       {"prefix", "start", "end", "limit", "keys_only", "order", "consistency"}) {
     if (const std::string* value = query.Find(name)) {
       url.append(name).append("=").append(PercentEncode(*value)).append("&");
     }
@@ -128,15 +129,46 @@ std::string Format(const RangeQuery& request, const kv::RangeResult& result) {
   return out + "]}\n";
 }
 
-Result<kv::RangeResult> Read(const kv::StateMachine& state, const kv::RangeRequest& range) {
-  if (!IsEmpty(range)) return state.Range(range);
+// Counts page by page, so that a large store cannot keep a thread beyond the request's time.
+Result<kv::RangeResult> Count(const kv::StateMachine& state, kv::RangeRequest range,
+                              MonotonicTime deadline) {
+  range.count_only = false;
+  range.keys_only = true;
+  range.descending = false;
+  range.limit = kMaxLimit;
+  kv::RangeResult total;
+  for (;;) {
+    ASSIGN_OR_RETURN(kv::RangeResult page, state.Range(range));
+    total.count += page.items.size();
+    total.revision = range.revision = page.revision;
+    if (!page.more) return total;
+    if (Clock::System().Now() >= deadline) {
+      return Error(Code::kUnavailable,
+                   "There are more keys than can be counted in time (" +
+                       std::to_string(total.count) +
+                       " so far); count parts of the range with prefix, start and end.");
+    }
+    range.start = std::move(page.items.back().key) + '\0';
+  }
+}
+
+Result<kv::RangeResult> Read(const kv::StateMachine& state, const kv::RangeRequest& range,
+                             MonotonicTime deadline) {
+  if (Clock::System().Now() >= deadline) {
+    return Error(Code::kUnavailable,
+                 "The request waited too long behind other listings; repeat it later.");
+  }
+  if (!IsEmpty(range)) {
+    return range.count_only ? Count(state, range, deadline) : state.Range(range);
+  }
   kv::RangeResult nothing;
   nothing.revision = range.revision != 0 ? range.revision : state.applied().revision;
   return nothing;
 }
 
-void Answer(const ExchangePtr& exchange, const kv::StateMachine& state, const RangeQuery& request) {
-  auto result = Read(state, request.range);
+void Answer(const ExchangePtr& exchange, const kv::StateMachine& state, const RangeQuery& request,
+            MonotonicTime deadline) {
+  auto result = Read(state, request.range, deadline);
   if (!result && result.error().code() == Code::kConflict) {
     return exchange->Respond(Problem(410, Code::kConflict, result.error().message()));
   }
@@ -153,10 +185,11 @@ void Answer(const ExchangePtr& exchange, const kv::StateMachine& state, const Ra
 void KvApi::Range(const ExchangePtr& exchange) const {
   auto request = ParseRange(exchange->request());
   if (!request) return RespondError(exchange, request.error());
-  auto read = [exchange, service = service_, request = *request](Status ready) {
+  auto read = [exchange, service = service_, request = *request,
+               deadline = service_->Deadline()](Status ready) {
     if (!ready.ok()) return RespondError(exchange, ready);
-    service->RunBlocking(exchange, [exchange, service, request] {
-      Answer(exchange, service->node().state(), request);
+    service->RunBlocking(exchange, [exchange, service, request, deadline] {
+      Answer(exchange, service->node().state(), request, deadline);
     });
   };
   service_->Barrier(exchange, request->consistency, std::move(read));

@@ -203,7 +203,7 @@ void HandleMetrics(Service* service, const std::vector<const prometheus::Collect
   if (request.method != "GET" && request.method != "HEAD") {
     return exchange->Respond(MethodNotAllowed("GET, HEAD"));
   }
-  service->RunBlocking(exchange, [exchange, sources] {
+  service->RunObserving(exchange, [exchange, sources] {
     HttpResponse response;
     response.Add("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
     response.body = prometheus::TextSerializer().Serialize(Merge(sources));

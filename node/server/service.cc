@@ -5,6 +5,7 @@ namespace {
 
 constexpr size_t kWorkers = 4;
 constexpr size_t kMaxQueue = 1024;
+constexpr size_t kMaxObserving = 64;
 
 }  // namespace
 
@@ -12,7 +13,8 @@ Service::Service(runtime::Node* node, Duration request_timeout, size_t max_value
     : node_(node),
       request_timeout_(request_timeout),
       max_value_bytes_(max_value_bytes),
-      executor_(kWorkers, kMaxQueue) {}
+      executor_(kWorkers, kMaxQueue),
+      observing_(1, kMaxObserving) {}
 
 void Service::Write(const ExchangePtr& exchange, v1::Command command,
                     std::function<void(Result<kv::CommandResult>)> done) const {
@@ -33,6 +35,11 @@ void Service::Barrier(const ExchangePtr& exchange, runtime::Consistency consiste
 void Service::RunBlocking(const ExchangePtr& exchange, std::function<void()> work) {
   if (executor_.Submit(std::move(work))) return;
   exchange->Respond(Problem(429, "Too many large requests wait already; nothing was done."));
+}
+
+void Service::RunObserving(const ExchangePtr& exchange, std::function<void()> work) {
+  if (observing_.Submit(std::move(work))) return;
+  exchange->Respond(Problem(429, "Too many requests for metrics wait already."));
 }
 
 Status CheckKey(std::string_view key) {

@@ -33,12 +33,15 @@ class Service {
 
   // Runs `work` on a worker thread, where it may block. If too much waits: answers 429.
   void RunBlocking(const ExchangePtr& exchange, std::function<void()> work);
+  // The same for what watches the node: on a thread that no client's request keeps busy.
+  void RunObserving(const ExchangePtr& exchange, std::function<void()> work);
 
  private:
   runtime::Node* const node_;
   const Duration request_timeout_;
   const size_t max_value_bytes_;
   Executor executor_;
+  Executor observing_;
 };
 
 // Checks the size of a key that a client gave.

@@ -1,0 +1,112 @@
+#include "node/runtime/restore.h"
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <utility>
+
+#include "base/check.h"
+#include "base/hex_id.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "node/kv/format.h"
+#include "node/storage/snapshot_files.h"
+#include "node/storage/snapshot_stream.h"
+
+namespace raftkv::runtime {
+namespace {
+
+constexpr size_t kPiece = 1 << 20;
+
+// Verifies the whole file and lays its checkpoint down in `dir`; the checkpoint's directory.
+Result<std::string> Unpack(const std::string& file, const std::string& dir) {
+  std::ifstream in(file, std::ios::binary);
+  if (!in) return Error(Code::kIoError, std::string("cannot open it: ") + std::strerror(errno));
+  std::unique_ptr<storage::SnapshotSink> sink;
+  storage::SnapshotStreamReader* current = nullptr;
+  const auto open = [&]() -> Status {
+    if (sink != nullptr) return Status::Ok();
+    ASSIGN_OR_RETURN_STATUS(sink, storage::SnapshotSink::Open(dir, current->manifest(),
+                                                              current->manifest().total_bytes()));
+    return Status::Ok();
+  };
+  storage::SnapshotStreamReader reader([&](const v1::SnapshotChunk& chunk) -> Status {
+    RETURN_IF_ERROR(open());
+    return sink->Write(chunk);
+  });
+  current = &reader;
+  std::string piece(kPiece, '\0');
+  while (in) {
+    in.read(piece.data(), static_cast<std::streamsize>(piece.size()));
+    const auto count = static_cast<size_t>(in.gcount());
+    RETURN_UNEXPECTED_IF_ERROR(reader.Feed(std::string_view(piece).substr(0, count)));
+  }
+  if (in.bad()) return Error(Code::kIoError, std::string("cannot read: ") + std::strerror(errno));
+  RETURN_UNEXPECTED_IF_ERROR(reader.Finish());
+  RETURN_UNEXPECTED_IF_ERROR(open());
+  return sink->Finish();
+}
+
+// The membership of the new cluster: this node alone.
+v1::ClusterState NewCluster(const Options& options, const v1::ClusterState& old,
+                            uint64_t cluster_id, uint64_t member_id, raft::Index applied) {
+  v1::ClusterState state;
+  state.set_cluster_id(cluster_id);
+  state.mutable_conf()->add_voters(member_id);
+  state.set_config_index(applied.value);
+  v1::Member* self = state.add_members();
+  self->set_id(member_id);
+  self->set_name(options.name);
+  self->set_peer_address(options.peer_advertise);
+  self->set_client_address(options.client_advertise);
+  *state.mutable_removed_ids() = old.removed_ids();
+  for (const v1::Member& member : old.members()) state.add_removed_ids(member.id());
+  return state;
+}
+
+Status Restore(const Options& options, OpenedStorage* storage) {
+  v1::Identity identity = storage->dir->identity();
+  CHECK(identity.cluster_id() == 0, "only a blank directory is restored into");
+  const std::string incoming = storage->dir->snapshots_path() + "/incoming";
+  std::error_code error;
+  std::filesystem::remove_all(incoming, error);  // what an earlier attempt has left
+  if (!error) std::filesystem::create_directories(incoming, error);
+  if (error) return {Code::kIoError, incoming + ": " + error.message()};
+  ASSIGN_OR_RETURN_STATUS(const std::string checkpoint,
+                          Unpack(options.bootstrap.snapshot, incoming));
+  RETURN_IF_ERROR(storage->store->Replace(checkpoint));
+  RETURN_IF_ERROR(storage->machine->ReloadAfterReplace());
+  const kv::AppliedState applied = storage->machine->applied();
+  if (applied.index == raft::Index()) return {Code::kCorruption, "it holds no state"};
+  const uint64_t cluster_id = SystemEntropy() | 1;  // never 0
+  const v1::ClusterState cluster = NewCluster(options, *storage->machine->cluster(), cluster_id,
+                                              identity.member_id(), applied.index);
+  const std::unique_ptr<storage::StateBatch> batch = storage->store->NewBatch();
+  batch->Put(kv::kClusterKey, cluster.SerializeAsString());
+  RETURN_IF_ERROR(storage->store->Write(*batch));
+  RETURN_IF_ERROR(storage->store->Flush());
+  RETURN_IF_ERROR(storage->machine->ReloadAfterReplace());
+  RETURN_IF_ERROR(storage->log->Reset({applied.term, applied.index},
+                                      {applied.term, raft::kNone, applied.index}));
+  identity.set_cluster_id(cluster_id);
+  identity.clear_seeds();
+  RETURN_IF_ERROR(storage->dir->SetIdentity(identity));
+  log::Info("a new cluster was made from a snapshot", {{"file", options.bootstrap.snapshot},
+                                                       {"cluster", log::Hex{cluster_id}},
+                                                       {"revision", applied.revision},
+                                                       {"index", applied.index.value}});
+  return Status::Ok();
+}
+
+}  // namespace
+
+Status RestoreSnapshot(const Options& options, OpenedStorage* storage) {
+  const Status status = Restore(options, storage);
+  if (status.ok()) return status;
+  return {status.code(), "cannot restore the snapshot " + options.bootstrap.snapshot + ": " +
+                             status.message() + ". The data directory stays blank."};
+}
+
+}  // namespace raftkv::runtime

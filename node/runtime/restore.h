@@ -1,0 +1,20 @@
+// A new cluster from a saved snapshot (raftkvctl snapshot save), for when a majority of the
+// directories is lost: the keys, revisions and history of the file, a new cluster ID, one voter.
+//
+// Thread-safety: none; before the node's threads start.
+#pragma once
+
+#include <string>
+
+#include "node/runtime/options.h"
+#include "node/runtime/recovery.h"
+
+namespace raftkv::runtime {
+
+// Fills a blank data directory from options.bootstrap.snapshot. Every checksum of the file is
+// verified before anything is taken over. The identity is written last: after a crash in between
+// the directory is blank still, and the next start does it again. Members of the old cluster count
+// as removed: they are refused, whatever their directories say. Errors name the file.
+Status RestoreSnapshot(const Options& options, OpenedStorage* storage);
+
+}  // namespace raftkv::runtime

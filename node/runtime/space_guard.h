@@ -1,0 +1,92 @@
+// Keeps the data directory's file system from filling up: refuses commands that would make the
+// store grow in time, and keeps a file of zeros (DIR/reserve) whose space is given back when the
+// disk is full nevertheless, so that deletes, compaction and the log's truncation go through.
+//
+// Free space is looked at once in a while; between two looks what was admitted is charged against
+// it, several times its size, because it goes to the log, to the state and through compactions.
+//
+// Thread-safety: any thread.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/clock.h"
+#include "raftkv/v1/command.pb.h"
+
+namespace raftkv::runtime {
+
+// Whether a command stores something. Deletes and compactions are let through on a full disk.
+bool Grows(const v1::Command& command);
+// The same of a serialized one; false if it is none.
+bool GrowsSerialized(std::string_view command);
+
+class SpaceGuard {
+ public:
+  struct Limits {
+    // A state so small that it could be compacted in one go needs as much as itself if that is
+    // more.
+    uint64_t min_free_bytes = 0;
+    uint64_t quota_bytes = 0;  // of the state; 0: none
+    uint64_t reserve_bytes = 0;
+  };
+  // What the state database last said of itself.
+  struct StateSize {
+    uint64_t disk_bytes = 0;
+    uint64_t unflushed_bytes = 0;
+  };
+  // Free bytes of the file system; nullopt: cannot be told.
+  using Probe = std::function<std::optional<uint64_t>()>;
+
+  // `probe` empty: statvfs of `dir`.
+  SpaceGuard(std::string dir, Limits limits, const Clock* clock, Probe probe = {});
+
+  // Before anything in the directory is opened: gives the reserve back if the disk is full.
+  void MakeRoom();
+  // Looks at the disk, makes or gives back the reserve, and logs when writes begin or cease to be
+  // refused. Looks that follow each other too closely are left out.
+  void Look(StateSize state);
+  // Whether a command of `bytes` that makes the store grow may be proposed; charges it.
+  bool Admit(uint64_t bytes);
+
+  bool full() const { return full_.load(std::memory_order_relaxed); }
+  uint64_t free_bytes() const { return free_.load(std::memory_order_relaxed); }
+  // Full or close to it: look more often.
+  bool is_near_limit() const { return near_limit_.load(std::memory_order_relaxed); }
+  std::string reserve_path() const { return dir_ + "/reserve"; }
+
+  // Charged for each byte of a command; and for a command whatever its size.
+  static constexpr uint64_t kCostPerByte = 3;
+  static constexpr uint64_t kCostPerCommand = 256;
+  static constexpr Duration kBetweenLooks = std::chrono::milliseconds(50);
+
+ private:
+  bool LookLocked();
+  void KeepReserve(uint64_t usable);
+  bool MakeReserve();
+  uint64_t ReserveHeld() const;
+  uint64_t ReleaseBelow() const;
+
+  const std::string dir_;
+  const Limits limits_;
+  const Clock* const clock_;
+  const Probe probe_;
+
+  std::atomic<bool> full_{false};
+  std::atomic<bool> near_limit_{false};
+  std::atomic<uint64_t> free_{0};
+  std::atomic<uint64_t> budget_{UINT64_MAX};  // what may be charged until the next look
+  std::atomic<uint64_t> charged_{0};
+
+  std::mutex mutex_;  // of what follows
+  StateSize state_;
+  std::optional<MonotonicTime> last_look_;
+  bool reserve_failed_ = false;  // and it was logged
+};
+
+}  // namespace raftkv::runtime

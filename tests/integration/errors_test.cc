@@ -1,0 +1,209 @@
+// What clients are told when the cluster cannot do what they ask: 429, 503, 504 and 507, by real
+// processes.
+
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <random>
+#include <thread>
+
+#include "tests/integration/cluster.h"
+
+namespace raftkv::testing {
+namespace {
+
+void ExpectProblem(const HttpReply& reply, int status, const std::string& code) {
+  EXPECT_EQ(reply.status, status) << reply.body;
+  EXPECT_NE(reply.body.find("\"code\":\"" + code + "\""), std::string::npos) << reply.body;
+}
+
+void StartAll(Cluster& cluster, std::vector<std::string> flags) {
+  const std::vector<std::string> start = {"--start-mode", "static", "--start-peers",
+                                          cluster.StaticList()};
+  flags.insert(flags.end(), start.begin(), start.end());
+  for (size_t i = 0; i < cluster.size(); ++i) cluster[i].Start(flags);
+  for (size_t i = 0; i < cluster.size(); ++i) {
+    ASSERT_TRUE(Cluster::WaitReady(cluster[i])) << cluster.Logs();
+  }
+}
+
+TEST(ErrorsTest, WithoutAQuorumWritesAndReadsAre503AndStaleReadsGoOn) {
+  Cluster cluster(3);
+  cluster.StartStatic();
+  ASSERT_EQ(cluster[0].Client("PUT", "/kv/a", "1").status, 201);
+  ASSERT_TRUE(
+      WaitUntil([&] { return cluster[0].Client("GET", "/kv/a?consistency=stale").status == 200; }));
+  cluster[1].Kill();
+  cluster[2].Kill();
+  ASSERT_TRUE(WaitUntil([&] {
+    const auto status = cluster[0].Status();
+    return status && status->leader() == 0;
+  })) << cluster.Logs();
+  const HttpReply put = cluster[0].Client("PUT", "/kv/a", "2");
+  ExpectProblem(put, 503, "unavailable");
+  EXPECT_TRUE(put.headers.contains("retry-after"));
+  ExpectProblem(cluster[0].Client("GET", "/kv/a"), 503, "unavailable");
+  EXPECT_EQ(cluster[0].Client("GET", "/kv/a?consistency=stale").body, "1");
+  EXPECT_EQ(cluster[0].Admin("GET", "/livez").status, 200);
+  EXPECT_EQ(cluster[0].Admin("GET", "/readyz").status, 503);
+  cluster[1].Start();
+  ASSERT_TRUE(Cluster::WaitReady(cluster[0])) << cluster.Logs();
+  // What was refused did not happen.
+  EXPECT_EQ(cluster[0].Client("GET", "/kv/a").body, "1");
+}
+
+TEST(ErrorsTest, AWriteWithoutAnswerIs504AndOneTooManyIs429) {
+  Cluster cluster(3);
+  StartAll(cluster, {"--limits-inflight-requests", "1"});
+  const size_t leader = cluster.WaitLeader();
+  NodeProcess& node = cluster[leader];
+  ASSERT_TRUE(WaitUntil([&] { return node.Client("PUT", "/kv/a", "1").status == 201; }));
+  for (size_t i = 0; i < 3; ++i) {
+    if (i != leader) cluster[i].Pause();
+  }
+  // Proposed, and sent to members that do not answer.
+  auto first = std::async(std::launch::async, [&] { return node.Client("PUT", "/kv/b", "1"); });
+  const auto pending = [&] {
+    return node.Admin("GET", "/metrics").body.find("raftkv_server_proposals_pending 1\n") !=
+           std::string::npos;
+  };
+  ASSERT_TRUE(WaitUntil(pending, std::chrono::seconds(4))) << cluster.Logs();
+  const HttpReply second = node.Client("PUT", "/kv/c", "1");
+  ExpectProblem(second, 429, "resource exhausted");
+  EXPECT_TRUE(second.headers.contains("retry-after"));
+  ExpectProblem(first.get(), 504, "unknown outcome");
+  for (size_t i = 0; i < 3; ++i) {
+    if (i != leader) cluster[i].Resume();
+  }
+  ASSERT_TRUE(Cluster::WaitReady(node)) << cluster.Logs();
+  EXPECT_EQ(node.Client("GET", "/kv/c").status, 404);
+}
+
+// Small file systems of their own for the nodes' data, seen by this test and its children only.
+class SmallDisks {
+ public:
+  // Empty if all went well.
+  static std::string Mount(const std::string& dir, const std::string& size) {
+    static const int kError = [] {
+      const bool own = unshare(CLONE_NEWNS) == 0 &&
+                       mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
+      return own ? 0 : errno;
+    }();
+    if (kError != 0) return std::string("no mount namespace: ") + std::strerror(kError);
+    std::filesystem::create_directories(dir);
+    const std::string options = "mode=0700,size=" + size;
+    if (mount("raftkv-test", dir.c_str(), "tmpfs", 0, options.c_str()) == 0) return "";
+    return "tmpfs on " + dir + ": " + std::strerror(errno);
+  }
+  explicit SmallDisks(Cluster* cluster) : cluster_(cluster) {}
+  ~SmallDisks() {
+    for (size_t i = 0; i < cluster_->size(); ++i) {
+      NodeProcess& node = (*cluster_)[i];
+      if (node.process() != nullptr) node.Kill();
+      (void)umount2(node.data_dir().c_str(), MNT_DETACH);
+    }
+  }
+
+ private:
+  Cluster* const cluster_;
+};
+
+std::string Noise(size_t size) {  // does not compress
+  static std::atomic<unsigned> seed{1};
+  std::mt19937 random(seed.fetch_add(1));
+  std::string bytes(size, '\0');
+  for (char& byte : bytes) byte = static_cast<char>(random());
+  return bytes;
+}
+
+class FullDiskTest : public ::testing::Test {
+ protected:
+  // Writes to every node at once until each has refused; the keys that were stored.
+  std::vector<std::string> Fill() {
+    std::vector<std::vector<std::string>> stored(cluster_.size());
+    std::vector<std::thread> writers;
+    for (size_t i = 0; i < cluster_.size(); ++i) {
+      writers.emplace_back([&, i] {
+        for (int n = 0; n < 2000; ++n) {
+          const std::string key = "fill/" + std::to_string(i) + "/" + std::to_string(n);
+          const HttpReply reply = cluster_[i].Client("PUT", "/kv/" + key, Noise(128 << 10));
+          if (reply.status / 100 == 2) stored[i].push_back(key);
+          if (reply.status == 507) {
+            refused_.fetch_add(1);
+            if (refused_ >= 3 * 20) return;
+          }
+        }
+      });
+    }
+    for (std::thread& writer : writers) writer.join();
+    std::vector<std::string> all;
+    for (const auto& keys : stored) all.insert(all.end(), keys.begin(), keys.end());
+    return all;
+  }
+
+  // A file of another program on the same disk.
+  std::string Filler(size_t i) { return cluster_[i].data_dir() + "/filler"; }
+
+  bool AllRun() {
+    for (size_t i = 0; i < cluster_.size(); ++i) {
+      if (!cluster_[i].process()->IsRunning()) return false;
+    }
+    return true;
+  }
+
+  Cluster cluster_{3};
+  std::atomic<int> refused_{0};
+};
+
+TEST_F(FullDiskTest, WritesAre507ReadsAndDeletesGoOnAndSpaceBringsWritesBack) {
+  const SmallDisks disks(&cluster_);
+  for (size_t i = 0; i < cluster_.size(); ++i) {
+    const std::string problem = SmallDisks::Mount(cluster_[i].data_dir(), "144m");
+    if (!problem.empty()) GTEST_SKIP() << "this test needs root and small disks: " << problem;
+  }
+  StartAll(cluster_, {"--limits-min-free-bytes", "24MiB", "--storage-reserve-bytes", "8MiB",
+                      "--storage-log-keep-bytes", "4MiB", "--storage-flush-after-bytes", "4MiB",
+                      "--history-keep-revisions", "1", "--history-keep-age", "0s"});
+  for (size_t i = 0; i < cluster_.size(); ++i) {
+    std::ofstream(Filler(i), std::ios::binary) << std::string(48 << 20, 'x');
+  }
+  const std::vector<std::string> keys = Fill();
+  ASSERT_TRUE(AllRun()) << cluster_.Logs();
+  ASSERT_GE(refused_, 1) << cluster_.Logs();
+  ASSERT_GT(keys.size(), 20u);
+  // Held by the disk's limit, not by what was written just before.
+  ASSERT_TRUE(WaitUntil([&] {
+    HttpReply reply;
+    for (size_t i = 0; i < cluster_.size(); ++i) {
+      reply = cluster_[i].Client("PUT", "/kv/more", Noise(512 << 10));
+      if (reply.status != 507) return false;
+    }
+    ExpectProblem(reply, 507, "out of space");
+    return true;
+  })) << cluster_.Logs();
+  for (size_t i = 0; i < cluster_.size(); ++i) {
+    EXPECT_EQ(cluster_[i].Client("GET", "/kv/" + keys[0]).status, 200);
+    EXPECT_EQ(cluster_[i].Admin("GET", "/readyz").status, 200);
+  }
+  for (const std::string& key : keys) {
+    ASSERT_EQ(cluster_[0].Client("DELETE", "/kv/" + key).status, 204) << cluster_.Logs();
+  }
+  // The other program makes room.
+  for (size_t i = 0; i < cluster_.size(); ++i) std::filesystem::remove(Filler(i));
+  for (size_t i = 0; i < cluster_.size(); ++i) {
+    EXPECT_TRUE(WaitUntil([&] {
+      return cluster_[i].Client("PUT", "/kv/again", "1").status / 100 == 2;
+    })) << cluster_.Logs();
+  }
+  EXPECT_TRUE(AllRun()) << cluster_.Logs();
+}
+
+}  // namespace
+}  // namespace raftkv::testing
