@@ -10,10 +10,7 @@ bool Core::Impl::IsOnlyVoter() const {
 
 void Core::Impl::On(Leader& leader, ReadIndex& body, Message& m) {
   ReadRequest request{m.from, std::move(body.context)};
-  if (IsOnlyVoter()) {
-    // Nobody else could have been elected.
-    AnswerRead(std::move(request), log_.committed());
-  } else if (leader.reads.waiting() + leader.postponed_reads.size() >= config_.max_pending_reads) {
+  if (leader.reads.waiting() + leader.postponed_reads.size() >= config_.max_pending_reads) {
     report_.Warning(id(), " has too many unconfirmed reads; dropping index reading msg");
   } else if (!CommittedInCurrentTerm()) {
     leader.postponed_reads.push_back(std::move(request));
@@ -23,7 +20,8 @@ void Core::Impl::On(Leader& leader, ReadIndex& body, Message& m) {
 }
 
 void Core::Impl::StartRead(Leader& leader, ReadRequest request) {
-  if (config_.read_only == ReadOnlyOption::kLeaseBased) {
+  // Of the only voter: nobody else could have been elected.
+  if (config_.read_only == ReadOnlyOption::kLeaseBased || IsOnlyVoter()) {
     AnswerRead(std::move(request), log_.committed());
     return;
   }

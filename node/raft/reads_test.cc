@@ -79,6 +79,23 @@ TEST(SafeReads, OneVoterNeedsNoConfirmation) {
   EXPECT_THAT(node.reads(), SizeIs(1));
 }
 
+// The simulator's: after a restart the only voter knows a commit index that was not synced, behind
+// what it had acknowledged, until it has committed an entry of its new term. (etcd answers at
+// once.)
+TEST(SafeReads, OneVoterDoesNotAnswerBehindWhatItAcknowledgedBeforeARestart) {
+  TestNode node({.voters = Ids({1}),
+                 .log = {1, 1},
+                 .hard_state = {.term = Term(1), .vote = NodeId(1), .commit = Index(1)}});
+  ASSERT_TRUE(node->StartCampaign());
+  node.HandleReady();  // its vote is on the disk: it leads, its first entry is not written yet
+  ASSERT_EQ(node->role(), Role::kLeader);
+  node->RequestReadIndex(Buffer("read"));
+  ASSERT_EQ(node->committed(), Index(1));
+  node.Drain();
+  ASSERT_THAT(node.reads(), SizeIs(1));
+  EXPECT_EQ(node.reads()[0].index, Index(3));
+}
+
 // A leader that was removed is no voter; the one that remains may have been elected meanwhile.
 TEST(SafeReads, RemovedLeaderDoesNotAnswerForTheLastVoter) {
   TestNode node({.voters = Ids({1, 2})});
