@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <thread>
 #include <utility>
 
 namespace raftkv::runtime {
@@ -10,6 +11,36 @@ namespace {
 void TestFatal(const Status& status) {
   std::fprintf(stderr, "fatal: %s\n", status.ToString().c_str());
   std::abort();
+}
+
+using Listing = std::map<std::string, std::pair<uintmax_t, std::filesystem::file_time_type>>;
+
+// RocksDB's own threads may still be at work.
+std::optional<Listing> ListFiles(const std::string& dir) {
+  Listing files;
+  std::error_code error;
+  for (std::filesystem::recursive_directory_iterator it(dir, error), end; it != end && !error;
+       it.increment(error)) {
+    if (!it->is_regular_file(error)) continue;
+    const auto size = it->file_size(error);
+    if (error) return std::nullopt;
+    files[it->path()] = {size, it->last_write_time(error)};
+    if (error) return std::nullopt;
+  }
+  return error ? std::nullopt : std::optional(files);
+}
+
+// Copies `from` as it was at one moment.
+void CopyAtRest(const std::string& from, const std::string& to) {
+  for (int attempt = 0; attempt < 1000; ++attempt) {
+    std::filesystem::remove_all(to);
+    const std::optional<Listing> before = ListFiles(from);
+    std::error_code error;
+    std::filesystem::copy(from, to, std::filesystem::copy_options::recursive, error);
+    if (!error && before && ListFiles(from) == before) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  CHECK(false, "the databases do not come to rest");
 }
 
 }  // namespace
@@ -75,6 +106,9 @@ void TestNode::Boot() {
 }
 
 void TestNode::Crash() {
+  // Closing the databases flushes them: the crash keeps a copy from before.
+  const std::string copy = options_.data_dir + ".crashed";
+  CopyAtRest(options_.data_dir, copy);
   replica_.reset();
   append_.reset();
   apply_.reset();
@@ -83,6 +117,13 @@ void TestNode::Crash() {
   storage_ = {};
   peers_.clear();
   disk_stalled_ = false;
+  installation_queued_ = false;
+  std::filesystem::remove_all(options_.data_dir);
+  std::filesystem::rename(copy, options_.data_dir);
+}
+
+void TestNode::CheckInvariants() const {
+  if (running() && !replica_->blank()) replica_->core()->CheckInvariants();
 }
 
 std::shared_ptr<std::optional<Result<kv::CommandResult>>> TestNode::Put(const std::string& key,
@@ -146,14 +187,17 @@ bool TestNode::Work() {
   }
   if (std::exchange(woken_, false)) {
     replica_->ProcessReady();
+    CheckInvariants();
     worked = true;
   }
   if (append_->HasWork() && !disk_stalled_) {
     append_->RunOnce();
+    CheckInvariants();
     worked = true;
   }
   if (apply_->HasWork()) {
     apply_->RunOnce();
+    CheckInvariants();
     worked = true;
   }
   return worked;
@@ -162,6 +206,7 @@ bool TestNode::Work() {
 void TestNode::Tick() {
   if (!running()) return;
   replica_->OnTick();
+  CheckInvariants();
   woken_ = true;
 }
 
@@ -346,6 +391,15 @@ void TestCluster::DeliverMessages(TestNode& from, std::vector<raft::Message> mes
   }
 }
 
+bool TestCluster::DeliverOne() {
+  if (network_.empty()) return false;
+  auto deliver = std::move(network_.front());
+  network_.pop_front();
+  deliver();
+  for (auto& [name, node] : nodes_) node->CheckInvariants();
+  return true;
+}
+
 void TestCluster::Settle() {
   // Far more steps than any test needs: a cluster that never comes to rest is a bug.
   for (int step = 0; step < 1'000'000; ++step) {
@@ -353,9 +407,7 @@ void TestCluster::Settle() {
     for (auto& [name, node] : nodes_) worked = node->Work() || worked;
     const size_t deliveries = network_.size();
     for (size_t i = 0; i < deliveries; ++i) {
-      auto deliver = std::move(network_.front());
-      network_.pop_front();
-      deliver();
+      DeliverOne();
       worked = true;
     }
     if (!worked) return;

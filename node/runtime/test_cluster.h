@@ -44,8 +44,9 @@ class TestNode final : public transport::Transport, public StoragePorts {
   TestNode(TestCluster* cluster, Options options);
   ~TestNode() override;
 
-  // Opens the data directory and starts; Crash loses what was not synced.
+  // Opens the data directory and starts.
   void Boot();
+  // As by SIGKILL: what was written to files stays, nothing more is written.
   void Crash();
   bool running() const { return replica_ != nullptr; }
 
@@ -67,6 +68,11 @@ class TestNode final : public transport::Transport, public StoragePorts {
 
   // Does what is runnable here; false if there was nothing.
   bool Work();
+  // The workers alone.
+  void WorkAppend() { append_->RunOnce(); }
+  void WorkApply() { apply_->RunOnce(); }
+  // A snapshot waits to be put in the place of the state.
+  bool installation_queued() const { return installation_queued_; }
   void Tick();
 
   // transport::Transport
@@ -89,12 +95,17 @@ class TestNode final : public transport::Transport, public StoragePorts {
   // StoragePorts
   void SubmitAppend(AppendJob job) override { append_->Submit(std::move(job)); }
   void SubmitTruncate(raft::Index index) override { append_->SubmitTruncate(index); }
-  void SubmitApply(ApplyJob job) override { apply_->Submit(std::move(job)); }
+  void SubmitApply(ApplyJob job) override {
+    installation_queued_ = installation_queued_ || std::holds_alternative<ReplaceState>(job);
+    apply_->Submit(std::move(job));
+  }
   void SubmitDescribe(std::string dir, raft::Snapshot snapshot) override;
   void RemoveDir(std::string dir) override { std::filesystem::remove_all(dir); }
 
  private:
   friend class TestCluster;
+
+  void CheckInvariants() const;
 
   TestCluster* const cluster_;
   const Options options_;
@@ -112,6 +123,7 @@ class TestNode final : public transport::Transport, public StoragePorts {
   bool woken_ = false;
   bool removed_ = false;
   bool disk_stalled_ = false;
+  bool installation_queued_ = false;
 };
 
 class TestCluster {
@@ -135,6 +147,8 @@ class TestCluster {
   void Isolate(const std::string& name);
   void Heal() { cuts_.clear(); }
 
+  // Delivers the oldest message or call; false if none is under way.
+  bool DeliverOne();
   // Delivers and works until nothing moves.
   void Settle();
   // Time passes, one tick after the other, each settled; stops early when `until` holds.
