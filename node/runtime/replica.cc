@@ -193,6 +193,13 @@ void Replica::HandOutAppend(AppendJob job) {
 void Replica::OnAppendDone(size_t jobs, std::vector<raft::Message> responses) {
   CHECK(jobs <= appends_under_way_, "only what was handed out comes back");
   appends_under_way_ -= jobs;
+  if (pending_reset_) {
+    pending_reset_->jobs -= std::min(jobs, pending_reset_->jobs);
+    if (pending_reset_->jobs == 0) {
+      env_.ports->SubmitApply(FinishInstallation{pending_reset_->snapshot});
+      pending_reset_.reset();
+    }
+  }
   if (core_ != nullptr) Deliver(std::move(responses));
 }
 

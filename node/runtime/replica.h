@@ -307,6 +307,12 @@ class Replica final : public transport::Handler {
   std::optional<std::pair<raft::EntryId, std::string>> staged_;
   bool installing_ = false;
   std::deque<AppendJob> held_appends_;  // behind an installation
+  // The reset of the log after the last installation, and how many append jobs end with it.
+  struct PendingReset {
+    raft::EntryId snapshot;
+    size_t jobs;
+  };
+  std::optional<PendingReset> pending_reset_;
   std::vector<std::pair<MonotonicTime, Callback<v1::SnapshotResponse>>> snapshot_waiters_;
 
   // Log truncation.

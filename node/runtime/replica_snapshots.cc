@@ -129,8 +129,9 @@ void Replica::OnSnapshotReceived(raft::Message message, std::string dir) {
   env_.wake();
 }
 
-// The state is replaced first, then the log is reset. A crash in between leaves a state ahead of
-// the log, which Node::Start recognises and mends by the same reset.
+// The state is replaced first, then the log is reset, then the mark goes that Replace left. A crash
+// in between leaves a state that its log does not continue; the mark tells Reconcile to repeat the
+// reset.
 void Replica::InstallSnapshot(AppendJob* job) {
   const raft::EntryId id = job->work.snapshot->id();
   CHECK(staged_ && staged_->first == id, "snapshots come in by OnSnapshotReceived only");
@@ -146,6 +147,8 @@ void Replica::OnReplaced(raft::EntryId snapshot) {
   installing_ = false;
   counters_.snapshots_installed.fetch_add(1, std::memory_order_relaxed);
   log::Info("snapshot installed", {{"index", snapshot.index.value}});
+  // The first of them resets the log.
+  pending_reset_ = {snapshot, appends_under_way_ + 1};
   for (AppendJob& job : std::exchange(held_appends_, {})) HandOutAppend(std::move(job));
   // Proposals below the snapshot were committed or not: nobody here can tell any more.
   while (!tracked_.empty() && tracked_.front().id.index <= snapshot.index) tracked_.pop_front();

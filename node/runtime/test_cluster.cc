@@ -30,7 +30,30 @@ std::optional<Listing> ListFiles(const std::string& dir) {
   return error ? std::nullopt : std::optional(files);
 }
 
-// Copies `from` as it was at one moment.
+class WatchedDataDir final : public storage::DataDir {
+ public:
+  using Hook = std::function<void(bool after)>;
+  WatchedDataDir(storage::DataDir* real, const Hook* hook) : real_(real), hook_(hook) {}
+
+  const std::string& path() const override { return real_->path(); }
+  std::string log_path() const override { return real_->log_path(); }
+  std::string state_path() const override { return real_->state_path(); }
+  std::string snapshots_path() const override { return real_->snapshots_path(); }
+  const v1::Identity& identity() const override { return real_->identity(); }
+  Status SetIdentity(const v1::Identity& identity) override {
+    if (*hook_) (*hook_)(false);
+    Status status = real_->SetIdentity(identity);
+    if (*hook_) (*hook_)(true);
+    return status;
+  }
+
+ private:
+  storage::DataDir* const real_;
+  const Hook* const hook_;
+};
+
+}  // namespace
+
 void CopyAtRest(const std::string& from, const std::string& to) {
   for (int attempt = 0; attempt < 1000; ++attempt) {
     std::filesystem::remove_all(to);
@@ -43,8 +66,6 @@ void CopyAtRest(const std::string& from, const std::string& to) {
   CHECK(false, "the databases do not come to rest");
 }
 
-}  // namespace
-
 // --- TestNode
 // --------------------------------------------------------------------------------------------
 
@@ -53,13 +74,19 @@ TestNode::TestNode(TestCluster* cluster, Options options)
 TestNode::~TestNode() = default;
 
 void TestNode::Boot() {
+  const Status status = TryBoot();
+  if (!status.ok()) TestFatal(status);
+}
+
+Status TestNode::TryBoot() {
   CHECK(replica_ == nullptr);
   storage::LogOptions log_options;
   log_options.cache_bytes = options_.log_cache_bytes;
   log_options.on_fatal = TestFatal;
   Result<OpenedStorage> opened = OpenStorage(options_, log_options);
-  if (!opened) TestFatal(opened.error());
+  if (!opened) return opened.error();
   storage_ = std::move(*opened);
+  watched_dir_ = std::make_unique<WatchedDataDir>(storage_.dir.get(), &on_set_identity_);
   std::filesystem::create_directories(storage_.dir->snapshots_path() + "/checkpoints");
   std::filesystem::create_directories(storage_.dir->snapshots_path() + "/incoming");
   id_ = raft::NodeId(storage_.dir->identity().member_id());
@@ -88,7 +115,7 @@ void TestNode::Boot() {
   env.options = &options_;
   env.clock = &cluster_->clock_;
   env.random = random_.get();
-  env.data_dir = storage_.dir.get();
+  env.data_dir = watched_dir_.get();
   env.log = storage_.log.get();
   env.store = storage_.store.get();
   env.machine = storage_.machine.get();
@@ -103,6 +130,7 @@ void TestNode::Boot() {
   replica_ = std::make_unique<Replica>(std::move(env));
   replica_->Start(this);
   woken_ = true;
+  return Status::Ok();
 }
 
 void TestNode::Crash() {

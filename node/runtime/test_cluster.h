@@ -38,14 +38,18 @@ class SilentLogger final : public raft::Logger {
 
 class TestCluster;
 
+// Copies a data directory, with what was written to files, as it was at one moment.
+void CopyAtRest(const std::string& from, const std::string& to);
+
 // One member: everything that Node has, without its threads.
 class TestNode final : public transport::Transport, public StoragePorts {
  public:
   TestNode(TestCluster* cluster, Options options);
   ~TestNode() override;
 
-  // Opens the data directory and starts.
+  // Opens the data directory and starts; TryBoot tells why it cannot.
   void Boot();
+  Status TryBoot();
   // As by SIGKILL: what was written to files stays, nothing more is written.
   void Crash();
   bool running() const { return replica_ != nullptr; }
@@ -71,6 +75,8 @@ class TestNode final : public transport::Transport, public StoragePorts {
   // The workers alone.
   void WorkAppend() { append_->RunOnce(); }
   void WorkApply() { apply_->RunOnce(); }
+  // Called right before and right after the identity is replaced.
+  void OnSetIdentity(std::function<void(bool after)> hook) { on_set_identity_ = std::move(hook); }
   // A snapshot waits to be put in the place of the state.
   bool installation_queued() const { return installation_queued_; }
   void Tick();
@@ -111,6 +117,8 @@ class TestNode final : public transport::Transport, public StoragePorts {
   const Options options_;
   raft::NodeId id_;
   OpenedStorage storage_;
+  std::unique_ptr<storage::DataDir> watched_dir_;
+  std::function<void(bool after)> on_set_identity_;
   std::unique_ptr<WaiterTable> waiters_;
   std::unique_ptr<AppendWorker> append_;
   std::unique_ptr<ApplyWorker> apply_;
