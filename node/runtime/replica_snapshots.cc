@@ -89,12 +89,16 @@ void Replica::OnManifest(std::string dir, raft::Snapshot snapshot,
 }
 
 void Replica::SendSnapshotMessage(raft::Message message) {
-  CHECK(!ready_snapshot_dir_.empty(), "the core sends only snapshots that are ready");
+  // Since the core wrote this message, the snapshot may have been retired, or replaced by another.
+  const raft::Snapshot& snapshot = message.As<raft::InstallSnapshot>().snapshot;
+  const std::optional<raft::Snapshot>& ready = replica_log_.ready_snapshot();
+  if (!ready || ready->id() != snapshot.id()) {
+    return core_->ReportSnapshot(message.to, /*failed=*/true);
+  }
   ready_snapshot_used_ = env_.clock->Now();
   snapshot_targets_.insert(message.to);
   log::Info("sending a snapshot",
-            {{"to", log::Hex{message.to.value}},
-             {"index", message.As<raft::InstallSnapshot>().snapshot.index.value}});
+            {{"to", log::Hex{message.to.value}}, {"index", snapshot.index.value}});
   transport_->SendSnapshot(std::move(message), ready_snapshot_dir_);
 }
 

@@ -204,15 +204,19 @@ std::shared_ptr<std::optional<Result<v1::ChangeMembershipResponse>>> TestNode::C
   return slot;
 }
 
-bool TestNode::Work() {
-  if (!running()) return false;
-  bool worked = false;
+void TestNode::RunPosted() {
   while (!posted_.empty()) {
     auto work = std::move(posted_.front());
     posted_.pop_front();
     work();
-    woken_ = worked = true;
+    woken_ = true;
   }
+}
+
+bool TestNode::Work() {
+  if (!running()) return false;
+  bool worked = !posted_.empty();
+  RunPosted();
   if (std::exchange(woken_, false)) {
     replica_->ProcessReady();
     CheckInvariants();

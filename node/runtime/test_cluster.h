@@ -72,7 +72,8 @@ class TestNode final : public transport::Transport, public StoragePorts {
 
   // Does what is runnable here; false if there was nothing.
   bool Work();
-  // The workers alone.
+  // Parts of it.
+  void RunPosted();
   void WorkAppend() { append_->RunOnce(); }
   void WorkApply() { apply_->RunOnce(); }
   // Called right before and right after the identity is replaced.
