@@ -28,6 +28,7 @@ void Replica::Start(transport::Transport* transport) {
   const v1::Identity& identity = env_.data_dir->identity();
   transport_->SetIdentity({identity.cluster_id(), id_, identity.name()});
   if (identity.cluster_id() != 0) {
+    KeepQuietAfterRestart();
     StartCore();
   } else {
     log::Info("this node is blank: it waits to be initialized or to join",
@@ -68,11 +69,15 @@ void Replica::StartCore() {
                                {"last", core_->last_index().value},
                                {"members", cluster->members_size()}});
   // The only voter need not wait for a leader that cannot exist.
-  const v1::ConfState& conf = cluster->conf();
-  if (conf.voters_size() == 1 && conf.voters_outgoing_size() == 0 && conf.voters(0) == id_.value) {
+  if (IsOnlyVoter()) {
     (void)core_->StartCampaign();
   }
   CheckRemoved();
+}
+
+bool Replica::IsOnlyVoter() const {
+  const v1::ConfState& conf = env_.machine->cluster()->conf();
+  return conf.voters_size() == 1 && conf.voters_outgoing_size() == 0 && conf.voters(0) == id_.value;
 }
 
 void Replica::PublishPeers() {

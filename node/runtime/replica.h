@@ -165,6 +165,7 @@ class Replica final : public transport::Handler {
 
   // replica.cc: life cycle, ready handling, ticks
   void StartCore();
+  bool IsOnlyVoter() const;
   void PublishPeers();
   void SendMessages(std::vector<raft::Message> messages);
   void Deliver(std::vector<raft::Message> responses);
@@ -208,6 +209,8 @@ class Replica final : public transport::Handler {
   void ExpireReads();
   void FailAllReads(const raftkv::Status& status);
   bool LeaseValid() const;
+  void KeepQuietAfterRestart();
+  bool WithheldAfterRestart(const raft::Message& message) const;
 
   // replica_membership.cc
   struct MembershipCall {
@@ -289,6 +292,8 @@ class Replica final : public transport::Handler {
   std::multimap<raft::Index, PendingRead> applied_reads_;  // confirmed; wait for the state machine
   MonotonicTime lease_until_{};                            // leader only; see LeaseValid
   raft::Term lease_term_;
+  // This process started again: until then it grants no vote (see OnMessages).
+  MonotonicTime quiet_until_{};
   raft::Term transfer_term_;  // a transfer was asked for in this term: no lease holds in it
 
   // Membership.

@@ -413,7 +413,7 @@ void Replica::OnMessages(std::vector<raft::Message> messages) {
   if (core_ == nullptr || removed_) return;
   for (raft::Message& message : messages) {
     // Snapshots come with their files, on a stream of their own.
-    if (message.Is<raft::InstallSnapshot>()) continue;
+    if (message.Is<raft::InstallSnapshot>() || WithheldAfterRestart(message)) continue;
     (void)core_->Step(std::move(message));
   }
   env_.wake();
