@@ -191,6 +191,8 @@ class Replica final : public transport::Handler {
   void ProposeForwarded();
   void FlushParked();
   void ExpireParked();
+  void Track(raft::EntryId id, uint64_t request_id);
+  std::vector<TrackedProposal> TakeTracked(raft::Index up_to);
   void ResolveOverwritten();
   struct ForwardedCommand {
     Buffer command;
@@ -279,7 +281,10 @@ class Replica final : public transport::Handler {
   // Writes.
   std::deque<Proposal> parked_;              // wait for a leader
   std::vector<ForwardedCommand> forwarded_;  // by other members, for the next Ready
-  std::deque<TrackedProposal> tracked_;      // proposed by this node as leader, not yet applied
+  // Proposed by this node as leader, not yet applied. In the order of proposing; the indexes are not
+  // in order if leadership was lost and won back, and others' entries took their places meanwhile.
+  std::deque<TrackedProposal> tracked_;
+  bool tracked_in_order_ = true;
 
   // Reads.
   uint64_t read_round_ = 0;  // context of the round under way or the last one
