@@ -118,6 +118,7 @@ void Replica::OnTick() {
     PromoteCaughtUpLearners();
     TruncateLog();
     RetireReadySnapshot();
+    SampleRevision();
     ProposeCompaction();
   }
 }
@@ -280,7 +281,6 @@ void Replica::HandleLeaderChange() {
   last_leader_ = leader;
   last_term_ = core_->term();
   lease_until_ = MonotonicTime{};
-  revision_samples_.clear();
   FinishTransfers();
   if (leader == raft::kNone) return;
   // A round that asked the old leader may never be answered.
@@ -378,28 +378,32 @@ void Replica::TruncateLog() {
   }
 }
 
+void Replica::SampleRevision() {
+  const Duration keep = env_.options->compact_keep_age;
+  if (keep <= Duration::zero()) return;
+  const MonotonicTime now = env_.clock->Now();
+  // Old enough, and so is the next: of no use any more.
+  while (revision_samples_.size() > 1 && now - revision_samples_[1].first >= keep) {
+    revision_samples_.pop_front();
+  }
+  // However long the age is, some thousand samples measure it well enough.
+  const Duration step = std::max<Duration>(std::chrono::seconds(1), keep / 1000);
+  if (revision_samples_.empty() || now - revision_samples_.back().first >= step) {
+    revision_samples_.emplace_back(now, env_.machine->applied().revision);
+  }
+}
+
 // The leader alone decides how much history to keep, so that every replica forgets the same.
 void Replica::ProposeCompaction() {
   if (!is_leader()) return;
   const Options& options = *env_.options;
-  const MonotonicTime now = env_.clock->Now();
   const kv::AppliedState applied = env_.machine->applied();
-  if (revision_samples_.empty() ||
-      now - revision_samples_.back().first >= std::chrono::seconds(1)) {
-    revision_samples_.emplace_back(now, applied.revision);
-  }
   uint64_t target = applied.revision;
   if (options.compact_keep_age > Duration::zero()) {
-    target = 0;
-    while (!revision_samples_.empty() &&
-           now - revision_samples_.front().first >= options.compact_keep_age) {
-      target = revision_samples_.front().second;
-      if (revision_samples_.size() == 1 ||
-          now - revision_samples_[1].first < options.compact_keep_age) {
-        break;
-      }
-      revision_samples_.pop_front();
-    }
+    const bool old_enough =
+        !revision_samples_.empty() &&
+        env_.clock->Now() - revision_samples_.front().first >= options.compact_keep_age;
+    target = old_enough ? revision_samples_.front().second : 0;
   }
   if (options.compact_keep_revisions > 0) {
     const uint64_t keep = options.compact_keep_revisions;

@@ -174,6 +174,7 @@ class Replica final : public transport::Handler {
   void HandOutAppend(AppendJob job);
   void HandleLeaderChange();
   void TruncateLog();
+  void SampleRevision();
   void ProposeCompaction();
   void ApplyConfChanges(const ApplyDone& done);
   void CheckRemoved();
@@ -335,7 +336,8 @@ class Replica final : public transport::Handler {
   std::deque<std::pair<raft::Index, uint64_t>> applied_sizes_;
   uint64_t applied_bytes_total_ = 0;
 
-  // History compaction (leader): revision at a time.
+  // History compaction: revision at a time. Kept by every member, so that a change of the leader does
+  // not begin the measuring of ages anew.
   std::deque<std::pair<MonotonicTime, uint64_t>> revision_samples_;
 
   // Bootstrap.
