@@ -100,5 +100,39 @@ TEST(LeaseReads, AMemberThatHasJustRestartedVotesInATransfer) {
   EXPECT_TRUE(cluster.Run(2, [&] { return followers[1]->replica().is_leader(); }));
 }
 
+// The first round of each process had the same number: the late answer to a read of the last
+// process confirmed one of the next, without the writes in between.
+TEST(ReadRounds, AnAnswerToTheLastProcessConfirmsNothing) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  cluster.Run(3);
+  TestNode& leader = *cluster.Leader();
+  TestNode& follower = *Followers(cluster)[0];
+  cluster.Hold([](const raft::Message& m) { return m.Is<raft::ReadIndexResponse>(); });
+  auto first = follower.Barrier(Consistency::kLinearizable);
+  cluster.Settle();
+  ASSERT_FALSE(first->has_value());
+  follower.Crash();
+  auto put = leader.Put("k", "new");
+  cluster.Settle();
+  ASSERT_TRUE(put->has_value() && (*put)->has_value());
+  follower.Boot();
+  // It learns of its leader, but not of the write.
+  std::vector<raft::Message> heartbeat;
+  heartbeat.push_back(
+      {leader.id(), follower.id(), leader.replica().core()->term(), raft::Heartbeat{}});
+  follower.replica().OnMessages(std::move(heartbeat));
+  auto second = follower.Barrier(Consistency::kLinearizable);
+  follower.Work();
+  cluster.Release();
+  cluster.DeliverOne();
+  while (follower.Work()) {
+  }
+  EXPECT_FALSE(second->has_value() && ValueAt(follower, "k") != "new");
+  cluster.Run(10);
+  EXPECT_TRUE(second->has_value() && (*second)->ok());
+  EXPECT_EQ(ValueAt(follower, "k"), "new");
+}
+
 }  // namespace
 }  // namespace raftkv::runtime

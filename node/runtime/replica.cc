@@ -19,7 +19,8 @@ constexpr uint64_t kHousekeepingTicks = 5;
 Replica::Replica(Env env)
     : env_(std::move(env)),
       id_(env_.data_dir->identity().member_id()),
-      replica_log_(env_.log, env_.machine, [this] { RequestSnapshot(); }) {}
+      replica_log_(env_.log, env_.machine, [this] { RequestSnapshot(); }),
+      read_round_(env_.next_request_id()) {}
 
 Replica::~Replica() = default;
 

@@ -288,7 +288,9 @@ class Replica final : public transport::Handler {
   bool tracked_in_order_ = true;
 
   // Reads.
-  uint64_t read_round_ = 0;  // context of the round under way or the last one
+  // Context of the round under way or the last one. Begins somewhere else in each process, so that
+  // an answer to a former one confirms nothing.
+  uint64_t read_round_;
   bool round_under_way_ = false;
   raft::Term round_term_;
   MonotonicTime round_started_;

@@ -396,7 +396,8 @@ bool TestCluster::Reaches(const TestNode& from, const TestNode& to) const {
 // What the handshake of a stream decides is decided for each message here.
 void TestCluster::DeliverMessages(TestNode& from, std::vector<raft::Message> messages) {
   for (raft::Message& message : messages) {
-    network_.push_back([this, &from, message = std::move(message)]() mutable {
+    auto& queue = hold_ && hold_(message) ? held_ : network_;
+    queue.push_back([this, &from, message = std::move(message)]() mutable {
       TestNode* to = ById(message.to);
       if (!from.running() || to == nullptr || !Reaches(from, *to)) return;
       if (!from.peers_.contains(message.to)) return;
@@ -421,6 +422,13 @@ void TestCluster::DeliverMessages(TestNode& from, std::vector<raft::Message> mes
       to->replica_->OnMessages(std::move(batch));
     });
   }
+}
+
+void TestCluster::Release() {
+  hold_ = {};
+  network_.insert(network_.begin(), std::make_move_iterator(held_.begin()),
+                  std::make_move_iterator(held_.end()));
+  held_.clear();
 }
 
 bool TestCluster::DeliverOne() {

@@ -156,6 +156,10 @@ class TestCluster {
   void Isolate(const std::string& name);
   void Heal() { cuts_.clear(); }
 
+  // Messages for which `hold` says so stay under way until they are released, before all others.
+  void Hold(std::function<bool(const raft::Message&)> hold) { hold_ = std::move(hold); }
+  void Release();
+
   // Delivers the oldest message or call; false if none is under way.
   bool DeliverOne();
   // Delivers and works until nothing moves.
@@ -180,6 +184,8 @@ class TestCluster {
   std::map<std::string, std::unique_ptr<TestNode>> nodes_;
   std::set<std::pair<std::string, std::string>> cuts_;
   std::deque<std::function<void()>> network_;
+  std::function<bool(const raft::Message&)> hold_;
+  std::deque<std::function<void()>> held_;
 };
 
 }  // namespace raftkv::runtime
