@@ -98,6 +98,11 @@ void Replica::PublishPeers() {
 
 void Replica::OnTick() {
   ++ticks_;
+  // Whoever waits is answered by the deadline, whatever has become of this node.
+  ExpireReads();
+  ExpireMembershipCalls();
+  ExpireSnapshotCalls();
+  ExpireJoins();
   if (removed_) return;
   if (core_ == nullptr) {
     BootstrapTick();
@@ -106,8 +111,6 @@ void Replica::OnTick() {
   core_->Tick();
   if (env_.machine->cluster()->conf().voters().empty()) BootstrapTick();
   ExpireParked();
-  ExpireReads();
-  ExpireMembershipCalls();
   FinishTransfers();
   for (Waiter& waiter : env_.waiters->TakeExpired(env_.clock->Now())) {
     waiter.Fail(raftkv::Status(
@@ -318,7 +321,7 @@ void Replica::BecomeRemoved() {
                                "this member was removed from its cluster while the write was under "
                                "way: it may or may not have happened"));
   }
-  FailAllReads(gone);
+  AbandonCalls(gone);
   env_.on_removed();
 }
 
@@ -330,8 +333,10 @@ void Replica::AbandonCalls(const raftkv::Status& status) {
   }
   for (TransferCall& call : std::exchange(transfers_, {})) call.done(Error(status));
   for (auto& [deadline, done] : std::exchange(snapshot_waiters_, {})) done(Error(status));
-  for (auto& [dir, done] : std::exchange(exports_, {})) done(Error(status));
-  for (auto& [deadline, done] : std::exchange(join_waiters_, {})) done(Error(status));
+  for (auto& [dir, waiting] : exports_) {
+    if (waiting.done) std::exchange(waiting.done, nullptr)(Error(status));
+  }
+  AnswerJoins(Error(status));
 }
 
 // --- Log truncation, flushes, garbage and history ------------------------------------------------

@@ -135,7 +135,7 @@ class Replica final : public transport::Handler {
                           Callback<v1::TransferLeadershipResponse> done);
   void TakeSnapshot(MonotonicTime deadline, Callback<v1::SnapshotResponse> done);
   // A checkpoint for somebody else: its directory, to be removed by the caller, and what it is.
-  void MakeExport(Callback<std::pair<std::string, raft::Snapshot>> done);
+  void MakeExport(MonotonicTime deadline, Callback<std::pair<std::string, raft::Snapshot>> done);
   v1::StatusResponse Status() const;
   // After the last event: answers everyone who still waits.
   void AbandonCalls(const raftkv::Status& status);
@@ -250,9 +250,12 @@ class Replica final : public transport::Handler {
   void InstallSnapshot(AppendJob* job);
   void OnReplaced(raft::EntryId snapshot);
   void RetireReadySnapshot();
+  void ExpireSnapshotCalls();
 
   // replica_bootstrap.cc: blank nodes, adoption, joining
   void BootstrapTick();
+  void ExpireJoins();
+  void AnswerJoins(const Result<v1::JoinResponse>& answer);
   void DiscoverStaticPeers();
   void OnAllDiscovered();
   void TryJoin();
@@ -314,7 +317,11 @@ class Replica final : public transport::Handler {
   std::string ready_snapshot_dir_;
   MonotonicTime ready_snapshot_used_{};
   std::set<raft::NodeId> snapshot_targets_;  // being sent to
-  std::map<std::string, Callback<std::pair<std::string, raft::Snapshot>>> exports_;  // by directory
+  struct Export {
+    MonotonicTime deadline;
+    Callback<std::pair<std::string, raft::Snapshot>> done;  // empty: answered, the deadline passed
+  };
+  std::map<std::string, Export> exports_;  // by directory
   std::vector<std::string> retired_dirs_;  // replaced while they were being sent
   // Received and verified; taken by the core in the same step, or dropped.
   std::optional<std::pair<raft::EntryId, std::string>> staged_;

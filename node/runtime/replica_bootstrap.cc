@@ -63,6 +63,11 @@ raftkv::Status Replica::BecomeMember(uint64_t cluster_id, const v1::ClusterState
   RETURN_IF_ERROR(env_.data_dir->SetIdentity(identity));
   transport_->SetIdentity({cluster_id, id_, identity.name()});
   StartCore();
+  // Also when a member adopted this node while the answer to its own call was lost.
+  v1::JoinResponse joined;
+  joined.set_cluster_id(cluster_id);
+  joined.set_member_id(id_.value);
+  AnswerJoins(joined);
   env_.wake();
   return raftkv::Status::Ok();
 }
@@ -132,12 +137,6 @@ Result<v1::InitializeResponse> Replica::InitializeNow(const v1::InitializeReques
 
 void Replica::BootstrapTick() {
   const MonotonicTime now = env_.clock->Now();
-  std::erase_if(join_waiters_, [&](auto& waiter) {
-    if (waiter.first > now) return false;
-    waiter.second(Error(Code::kUnavailable, "no member let this node join yet (" +
-                                                last_bootstrap_log_ + "); it goes on trying"));
-    return true;
-  });
   if (bootstrap_call_under_way_ || now < next_bootstrap_) return;
   next_bootstrap_ = now + kBootstrapRetry;
   if (!join_addresses_.empty()) return TryJoin();
@@ -158,6 +157,20 @@ void Replica::BootstrapTick() {
       join_addresses_ = bootstrap.addresses;
       return TryJoin();
   }
+}
+
+void Replica::ExpireJoins() {
+  const MonotonicTime now = env_.clock->Now();
+  std::erase_if(join_waiters_, [&](auto& waiter) {
+    if (waiter.first > now) return false;
+    waiter.second(Error(Code::kUnavailable, "no member let this node join yet (" +
+                                                last_bootstrap_log_ + "); it goes on trying"));
+    return true;
+  });
+}
+
+void Replica::AnswerJoins(const Result<v1::JoinResponse>& answer) {
+  for (auto& [deadline, done] : std::exchange(join_waiters_, {})) done(answer);
 }
 
 void Replica::LogBootstrap(const std::string& text) {
@@ -262,10 +275,6 @@ void Replica::OnJoined(const v1::JoinReply& joined) {
   }
   // A node that restarts before its configuration arrives asks again only to learn addresses.
   next_bootstrap_ = env_.clock->Now() + std::chrono::seconds(5);
-  v1::JoinResponse response;
-  response.set_cluster_id(joined.cluster_id());
-  response.set_member_id(id_.value);
-  for (auto& [deadline, done] : std::exchange(join_waiters_, {})) done(response);
 }
 
 // At a member: somebody wants to join.

@@ -35,13 +35,14 @@ void Replica::RequestSnapshot() {
   env_.ports->SubmitApply(MakeCheckpoint{NewCheckpointDir()});
 }
 
-void Replica::MakeExport(Callback<std::pair<std::string, raft::Snapshot>> done) {
+void Replica::MakeExport(MonotonicTime deadline,
+                         Callback<std::pair<std::string, raft::Snapshot>> done) {
   if (core_ == nullptr || removed_) return done(Error(NotServing()));
   if (env_.machine->applied().index == raft::Index()) {
     return done(Error(Code::kFailedPrecondition, "this node has no state yet"));
   }
   const std::string dir = NewCheckpointDir();
-  exports_.emplace(dir, std::move(done));
+  exports_.emplace(dir, Export{deadline, std::move(done)});
   env_.ports->SubmitApply(MakeCheckpoint{dir});
 }
 
@@ -50,8 +51,9 @@ void Replica::OnCheckpoint(const ApplyDone& done) {
     log::Error("no snapshot could be made", {{"error", done.checkpoint_error->ToString()}});
   }
   if (const auto it = exports_.find(done.checkpoint_dir); it != exports_.end()) {
-    const auto answer = std::move(it->second);
+    const auto answer = std::move(it->second.done);
     exports_.erase(it);
+    if (!answer) return env_.ports->RemoveDir(done.checkpoint_dir);
     if (done.checkpoint_error) return answer(Error(*done.checkpoint_error));
     return answer(std::pair(done.checkpoint_dir, *done.checkpoint));
   }
@@ -159,9 +161,27 @@ void Replica::OnReplaced(raft::EntryId snapshot) {
   (void)TakeTracked(snapshot.index);
   truncated_to_ = snapshot.index;
   applied_sizes_.clear();
+  // Asked for in the meantime.
+  if (!snapshot_waiters_.empty()) RequestSnapshot();
   PublishPeers();
   FinishJointWaiters();
   CheckRemoved();
+}
+
+void Replica::ExpireSnapshotCalls() {
+  const MonotonicTime now = env_.clock->Now();
+  const raftkv::Status late(Code::kUnavailable,
+                            "the snapshot was not made within the time given: the disk is slow, or "
+                            "another snapshot is being installed; repeat later");
+  std::erase_if(snapshot_waiters_, [&](auto& waiter) {
+    if (waiter.first > now) return false;
+    waiter.second(Error(late));
+    return true;
+  });
+  for (auto& [dir, waiting] : exports_) {
+    if (waiting.deadline > now || !waiting.done) continue;
+    std::exchange(waiting.done, nullptr)(Error(late));
+  }
 }
 
 }  // namespace raftkv::runtime

@@ -82,5 +82,50 @@ TEST_F(LaggingFollower, IsServedThoughTheSnapshotIsReplacedBeforeItIsSent) {
   EXPECT_TRUE(cluster_.Run(200, [&] { return ValueAt(*follower_, "later") == "1"; }));
 }
 
+// Neither a snapshot nor an answer came: the request was forgotten, and its deadline too.
+TEST_F(LaggingFollower, AnswersWhoAsksForASnapshotDuringAnInstallation) {
+  cluster_.Heal();
+  std::optional<Result<v1::SnapshotResponse>> answer;
+  for (int tick = 0; tick < 100 && !answer; ++tick) {
+    cluster_.clock().Advance(std::chrono::milliseconds(100));
+    for (const char* name : {"n1", "n2", "n3"}) cluster_.node(name).Tick();
+    bool asked = false;
+    for (bool moved = true; moved && !asked;) {
+      moved = false;
+      for (const char* name : {"n1", "n2", "n3"}) {
+        moved = (!follower_->installation_queued() && cluster_.node(name).Work()) || moved;
+      }
+      moved = (!follower_->installation_queued() && cluster_.DeliverOne()) || moved;
+      asked = follower_->installation_queued();
+    }
+    if (!asked) continue;
+    follower_->replica().TakeSnapshot(cluster_.clock().Now() + seconds(5),
+                                      [&](const auto& done) { answer = done; });
+    cluster_.Run(20);
+    break;
+  }
+  ASSERT_TRUE(answer.has_value());
+  ASSERT_TRUE(answer->has_value()) << answer->error().message();
+  EXPECT_GT((*answer)->index(), 300u);
+}
+
+TEST_F(LaggingFollower, SnapshotCallsEndByTheirDeadlines) {
+  std::optional<Result<v1::SnapshotResponse>> snapshot;
+  std::optional<Code> exported;
+  const MonotonicTime deadline = cluster_.clock().Now() + seconds(5);
+  leader_->replica().TakeSnapshot(deadline, [&](const auto& done) { snapshot = done; });
+  leader_->replica().MakeExport(deadline, [&](const auto& done) {
+    ASSERT_FALSE(done.has_value());
+    exported = done.error().code();
+  });
+  // The apply thread does not come to it.
+  cluster_.clock().Advance(seconds(6));
+  leader_->Tick();
+  ASSERT_TRUE(snapshot.has_value() && exported.has_value());
+  EXPECT_EQ(snapshot->error().code(), Code::kUnavailable);
+  EXPECT_EQ(*exported, Code::kUnavailable);
+  cluster_.Run(10);
+}
+
 }  // namespace
 }  // namespace raftkv::runtime
