@@ -259,6 +259,7 @@ class Replica final : public transport::Handler {
   void DiscoverStaticPeers();
   void OnAllDiscovered();
   void TryJoin();
+  void JoinAgain(const v1::JoinRequest& request, int next, Callback<v1::JoinResponse> done);
   void OnJoined(const v1::JoinReply& joined);
   void LogBootstrap(const std::string& text);
   void HandleJoin(const v1::Member& member, bool remain_learner, transport::ReplyFn reply);

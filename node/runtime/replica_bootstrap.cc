@@ -238,15 +238,52 @@ void Replica::Join(const v1::JoinRequest& request, MonotonicTime deadline,
     return done(Error(Code::kInvalidArgument, "name the peer address of a member to join through"));
   }
   if (core_ != nullptr) {
-    v1::JoinResponse response;
-    response.set_cluster_id(env_.data_dir->identity().cluster_id());
-    response.set_member_id(id_.value);
-    return done(response);
+    return JoinAgain(request, 0, std::move(done));
   }
   join_addresses_.assign(request.peer_addresses().begin(), request.peer_addresses().end());
   join_remain_learner_ = request.remain_learner();
   join_waiters_.emplace_back(deadline, std::move(done));
   next_bootstrap_ = env_.clock->Now();
+}
+
+// A member is asked to join: fine if the request is a repeated one, so whoever is named must belong
+// to the same cluster.
+void Replica::JoinAgain(const v1::JoinRequest& request, int next, Callback<v1::JoinResponse> done) {
+  const uint64_t own_cluster = env_.data_dir->identity().cluster_id();
+  const auto joined = [this, own_cluster, done] {
+    v1::JoinResponse response;
+    response.set_cluster_id(own_cluster);
+    response.set_member_id(id_.value);
+    done(response);
+  };
+  const auto names = [&](const v1::Member& member) {
+    return std::ranges::find(request.peer_addresses(), member.peer_address()) !=
+           request.peer_addresses().end();
+  };
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  const auto known = cluster->members().empty() ? env_.data_dir->identity().seeds()
+                                                : cluster->members();
+  if (std::ranges::any_of(known, names)) return joined();
+  if (next == request.peer_addresses_size()) {
+    return done(Error(Code::kUnavailable,
+                      "this node belongs to cluster " + HexId(own_cluster) +
+                          ", and none of the members named answers to say whether it is theirs"));
+  }
+  // Perhaps another name for a member.
+  v1::PeerCall who;
+  who.mutable_who_are_you();
+  transport_->CallAddress(
+      request.peer_addresses(next), std::move(who),
+      [this, own_cluster, request, next, joined, done](Result<v1::PeerReply> reply) {
+        if (!reply || !reply->has_i_am() || reply->i_am().cluster_id() == 0) {
+          return JoinAgain(request, next + 1, done);
+        }
+        const uint64_t theirs = reply->i_am().cluster_id();
+        if (theirs == own_cluster) return joined();
+        done(Error(Code::kFailedPrecondition,
+                   "this node belongs to cluster " + HexId(own_cluster) + " already, not to " +
+                       HexId(theirs) + "; to join another one, start with an empty data directory"));
+      });
 }
 
 void Replica::TryJoin() {
