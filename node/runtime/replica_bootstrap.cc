@@ -219,7 +219,7 @@ void Replica::OnAllDiscovered() {
       return LogBootstrap(
           address + " belongs to cluster " + HexId(it->second.cluster_id()) +
           " already, while this data directory is empty. If its disk was lost: remove the old "
-          "member and start this node with --join; if not, restore the directory");
+          "member and start this node with --start-mode join; if not, restore the directory");
     }
     v1::Member member = it->second.member();
     member.set_peer_address(address);
