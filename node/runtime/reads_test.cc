@@ -60,9 +60,8 @@ TEST(LeaseReads, HoldThoughAVoterThatConfirmedTheLeaseRestarts) {
       cluster.Run(1);
     }
     // It is silent for a moment, not for good.
-    EXPECT_TRUE(cluster.Run(100, [&] {
-      return candidate.replica().is_leader() || confirms.replica().is_leader();
-    }));
+    EXPECT_TRUE(cluster.Run(
+        100, [&] { return candidate.replica().is_leader() || confirms.replica().is_leader(); }));
   }
   EXPECT_GT(tried, 6);
 }

@@ -273,8 +273,8 @@ TEST(BecomingAMember, ACrashWhileJoiningIsMended) {
     ASSERT_TRUE(cluster.Run(50, [&] { return !joiner.replica().blank(); }));
     RestartFrom(joiner, copy);
     EXPECT_EQ(joiner.replica().blank(), copy == ".before");
-    ASSERT_TRUE(cluster.Run(
-        300, [&] { return first.machine().cluster()->conf().voters_size() == 2; }));
+    ASSERT_TRUE(
+        cluster.Run(300, [&] { return first.machine().cluster()->conf().voters_size() == 2; }));
     cluster.Run(10);
     EXPECT_EQ(ValueAt(joiner, "k"), "v");
   }

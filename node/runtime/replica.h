@@ -286,8 +286,9 @@ class Replica final : public transport::Handler {
   // Writes.
   std::deque<Proposal> parked_;              // wait for a leader
   std::vector<ForwardedCommand> forwarded_;  // by other members, for the next Ready
-  // Proposed by this node as leader, not yet applied. In the order of proposing; the indexes are not
-  // in order if leadership was lost and won back, and others' entries took their places meanwhile.
+  // Proposed by this node as leader, not yet applied. In the order of proposing; the indexes are
+  // not in order if leadership was lost and won back, and others' entries took their places
+  // meanwhile.
   std::deque<TrackedProposal> tracked_;
   bool tracked_in_order_ = true;
 
@@ -346,8 +347,8 @@ class Replica final : public transport::Handler {
   std::deque<std::pair<raft::Index, uint64_t>> applied_sizes_;
   uint64_t applied_bytes_total_ = 0;
 
-  // History compaction: revision at a time. Kept by every member, so that a change of the leader does
-  // not begin the measuring of ages anew.
+  // History compaction: revision at a time. Kept by every member, so that a change of the leader
+  // does not begin the measuring of ages anew.
   std::deque<std::pair<MonotonicTime, uint64_t>> revision_samples_;
 
   // Bootstrap.

@@ -261,8 +261,8 @@ void Replica::JoinAgain(const v1::JoinRequest& request, int next, Callback<v1::J
            request.peer_addresses().end();
   };
   const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
-  const auto known = cluster->members().empty() ? env_.data_dir->identity().seeds()
-                                                : cluster->members();
+  const auto known =
+      cluster->members().empty() ? env_.data_dir->identity().seeds() : cluster->members();
   if (std::ranges::any_of(known, names)) return joined();
   if (next == request.peer_addresses_size()) {
     return done(Error(Code::kUnavailable,
@@ -282,7 +282,8 @@ void Replica::JoinAgain(const v1::JoinRequest& request, int next, Callback<v1::J
         if (theirs == own_cluster) return joined();
         done(Error(Code::kFailedPrecondition,
                    "this node belongs to cluster " + HexId(own_cluster) + " already, not to " +
-                       HexId(theirs) + "; to join another one, start with an empty data directory"));
+                       HexId(theirs) +
+                       "; to join another one, start with an empty data directory"));
       });
 }
 

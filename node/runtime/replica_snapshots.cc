@@ -156,8 +156,8 @@ void Replica::OnReplaced(raft::EntryId snapshot) {
   // The first of them resets the log.
   pending_reset_ = {snapshot, appends_under_way_ + 1};
   for (AppendJob& job : std::exchange(held_appends_, {})) HandOutAppend(std::move(job));
-  // Proposals below the snapshot were committed or not: nobody here can tell any more. Their waiters
-  // end at their deadlines, with an unknown outcome.
+  // Proposals below the snapshot were committed or not: nobody here can tell any more. Their
+  // waiters end at their deadlines, with an unknown outcome.
   (void)TakeTracked(snapshot.index);
   truncated_to_ = snapshot.index;
   applied_sizes_.clear();

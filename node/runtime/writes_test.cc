@@ -41,8 +41,8 @@ TEST(Writes, NoClientIsToldThatACommittedWriteDidNotHappen) {
   cluster.Isolate(node.options().name);
   for (int i = 0; i < 1500; ++i) (void)node.Put("lost" + std::to_string(i), "x", seconds(3600));
   cluster.Settle();
-  ASSERT_TRUE(cluster.Run(
-      100, [&] { return cluster.Leader() != nullptr && cluster.Leader() != &node; }));
+  ASSERT_TRUE(
+      cluster.Run(100, [&] { return cluster.Leader() != nullptr && cluster.Leader() != &node; }));
   (void)cluster.Leader()->Put("other", "1");
   cluster.Heal();
   ASSERT_TRUE(cluster.Run(50, [&] { return ValueAt(node, "other") == "1"; }));
@@ -57,8 +57,8 @@ TEST(Writes, NoClientIsToldThatACommittedWriteDidNotHappen) {
   while (cluster.DeliverOne()) {
   }
   cluster.Isolate(node.options().name);
-  ASSERT_TRUE(cluster.Run(
-      100, [&] { return cluster.Leader() != nullptr && cluster.Leader() != &node; }));
+  ASSERT_TRUE(
+      cluster.Run(100, [&] { return cluster.Leader() != nullptr && cluster.Leader() != &node; }));
   TestNode& leader = *cluster.Leader();
   ASSERT_EQ(ValueAt(leader, "k"), "v");
   for (int i = 0; i < 500; ++i) {

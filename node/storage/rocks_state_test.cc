@@ -267,7 +267,8 @@ TEST_F(RocksStateTest, ACrashAtAnyStepOfReplaceLeavesTheOldOrTheNewState) {
       auto store = OpenRocksState(path, {});
       ASSERT_TRUE(store.has_value()) << step << store.error().ToString();
       EXPECT_EQ(Get(**store, "k"), step >= 5 ? "new" : "old") << step;
-      EXPECT_EQ((*store)->installing(), step >= 5 ? std::optional(kSnapshot) : std::nullopt) << step;
+      EXPECT_EQ((*store)->installing(), step >= 5 ? std::optional(kSnapshot) : std::nullopt)
+          << step;
       EXPECT_EQ(Exists(path + "/db-1"), step < 5) << step;
       EXPECT_EQ(Exists(path + "/db-2"), step >= 5) << step;
     }
