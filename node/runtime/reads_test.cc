@@ -111,6 +111,7 @@ TEST(ReadRounds, AnAnswerToTheLastProcessConfirmsNothing) {
   auto first = follower.Barrier(Consistency::kLinearizable);
   cluster.Settle();
   ASSERT_FALSE(first->has_value());
+  const raft::Index before = leader.replica().core()->committed();
   follower.Crash();
   auto put = leader.Put("k", "new");
   cluster.Settle();
@@ -118,11 +119,12 @@ TEST(ReadRounds, AnAnswerToTheLastProcessConfirmsNothing) {
   follower.Boot();
   // It learns of its leader, but not of the write.
   std::vector<raft::Message> heartbeat;
-  heartbeat.push_back(
-      {leader.id(), follower.id(), leader.replica().core()->term(), raft::Heartbeat{}});
+  heartbeat.push_back({leader.id(), follower.id(), leader.replica().core()->term(),
+                       raft::Heartbeat{.commit = before}});
   follower.replica().OnMessages(std::move(heartbeat));
   auto second = follower.Barrier(Consistency::kLinearizable);
-  follower.Work();
+  while (follower.Work()) {
+  }
   cluster.Release();
   cluster.DeliverOne();
   while (follower.Work()) {
