@@ -1,7 +1,7 @@
 // raftkv-node: settings -> logging -> node -> HTTP listeners, then waits for the signal to stop.
 //
-// Exit statuses: 0 stopped as asked, or removed from the cluster; 1 could not start or lost its
-// disk; 2 wrong settings.
+// Exit statuses: 0 stopped as asked, or removed from the cluster; 1 could not start; 2 wrong
+// settings; 74 the disk failed while it ran.
 
 #include <malloc.h>
 #include <poll.h>

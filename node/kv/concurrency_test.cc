@@ -135,7 +135,13 @@ class InterruptedStore final : public storage::StateStore {
   Value FlushedGet(std::string_view key) const override { return store_.FlushedGet(key); }
   Status Flush() override { return store_.Flush(); }
   Status Checkpoint(const std::string& dir) override { return store_.Checkpoint(dir); }
-  Status Replace(const std::string& dir) override { return store_.Replace(dir); }
+  Status Replace(const std::string& dir, raft::EntryId snapshot) override {
+    return store_.Replace(dir, snapshot);
+  }
+  std::optional<raft::EntryId> installing() const override { return store_.installing(); }
+  Status FinishInstallation(raft::EntryId snapshot) override {
+    return store_.FinishInstallation(snapshot);
+  }
   storage::StateStats stats() const override { return store_.stats(); }
 
  private:

@@ -54,7 +54,13 @@ class SinkStore final : public TestStore, public storage::StateStore {
   Value FlushedGet(std::string_view key) const override { return empty_.FlushedGet(key); }
   Status Flush() override { return Status::Ok(); }
   Status Checkpoint(const std::string& dir) override { return empty_.Checkpoint(dir); }
-  Status Replace(const std::string& dir) override { return empty_.Replace(dir); }
+  Status Replace(const std::string& dir, raft::EntryId snapshot) override {
+    return empty_.Replace(dir, snapshot);
+  }
+  std::optional<raft::EntryId> installing() const override { return std::nullopt; }
+  Status FinishInstallation(raft::EntryId snapshot) override {
+    return empty_.FinishInstallation(snapshot);
+  }
   storage::StateStats stats() const override { return {}; }
 
  private:

@@ -54,7 +54,7 @@ ApplyDone ApplyWorker::Run(ApplyEntries& job) {
 
 ApplyDone ApplyWorker::Run(ReplaceState& job) {
   ApplyDone done;
-  Status status = store_->Replace(job.dir);
+  Status status = store_->Replace(job.dir, job.snapshot);
   if (status.ok()) status = machine_->ReloadAfterReplace();
   if (!status.ok()) {
     sink_.fatal(status);
@@ -65,6 +65,12 @@ ApplyDone ApplyWorker::Run(ReplaceState& job) {
         "a snapshot holds the state at its own index");
   done.replaced = job.snapshot;
   return done;
+}
+
+ApplyDone ApplyWorker::Run(FinishInstallation& job) {
+  const Status status = store_->FinishInstallation(job.snapshot);
+  if (!status.ok()) sink_.fatal(status);
+  return {};
 }
 
 ApplyDone ApplyWorker::Run(MakeCheckpoint& job) {

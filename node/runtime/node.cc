@@ -635,7 +635,7 @@ void NodeImpl::TakeSnapshot(v1::SnapshotRequest, MonotonicTime deadline,
 }
 
 // A checkpoint pins deleted files and is read twice: one at a time is enough.
-void NodeImpl::ExportSnapshot(MonotonicTime, Callback<SnapshotPieces> done) {
+void NodeImpl::ExportSnapshot(MonotonicTime deadline, Callback<SnapshotPieces> done) {
   if (exporting_.exchange(true)) {
     return done(Error(Code::kResourceExhausted, "a snapshot is being saved already; repeat later"));
   }
@@ -656,7 +656,9 @@ void NodeImpl::ExportSnapshot(MonotonicTime, Callback<SnapshotPieces> done) {
     });
     janitor_wake_.notify_all();
   };
-  OnRaftThread(std::move(made), [this](auto answer) { replica_->MakeExport(std::move(answer)); });
+  OnRaftThread(std::move(made), [this, deadline](auto answer) {
+    replica_->MakeExport(deadline, std::move(answer));
+  });
 }
 
 void NodeImpl::Compact(v1::CompactRequest request, MonotonicTime deadline,

@@ -1,6 +1,7 @@
 #include "node/runtime/recovery.h"
 
 #include <filesystem>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -18,32 +19,54 @@ Status EmptyDirectory(const std::string& path) {
 }
 
 const char kRebuild[] =
-    " Remove the data directory and let this member be replaced: remove it from the cluster and "
-    "start it again with an empty directory and --join (docs/operations.md).";
+    ". Remove the data directory and let this member be replaced: remove it from the cluster and "
+    "start it again with an empty directory, --start-mode join and --start-peers with the peer "
+    "address of another member (docs/operations.md).";
+
+bool Continues(const storage::LogStorage& log, raft::EntryId id) {
+  const raft::LogResult<raft::Term> term = log.term(id.index);
+  return term.has_value() && *term == id.term;
+}
+
+Status Lost(const std::string& dir, const std::string& what) {
+  return {Code::kCorruption, dir + ": " + what + kRebuild};
+}
+
+std::string Text(raft::EntryId id) {
+  return std::to_string(id.index.value) + " of term " + std::to_string(id.term.value);
+}
 
 }  // namespace
 
-Status Reconcile(storage::LogStorage* log, const kv::StateMachine& machine,
-                 const std::string& dir) {
-  const kv::AppliedState applied = machine.applied();
+Status Reconcile(storage::LogStorage* log, storage::StateStore* store,
+                 const kv::StateMachine& machine, const std::string& dir) {
+  const raft::EntryId applied{machine.applied().term, machine.applied().index};
+  const std::optional<raft::EntryId> installing = store->installing();
   if (applied.index < log->compacted().index) {
-    return {Code::kCorruption, dir + ": the state has applied index " +
-                                   std::to_string(applied.index.value) +
-                                   ", but the log begins only after index " +
-                                   std::to_string(log->compacted().index.value) +
-                                   ": entries in between are lost." + kRebuild};
+    return Lost(dir, "the state has applied entry " + Text(applied) +
+                         ", but the log begins only after entry " + Text(log->compacted()) +
+                         ": entries in between are lost");
   }
-  if (applied.index <= log->last_index()) return Status::Ok();
-  log::Info("the log continues after an installed snapshot",
-            {{"applied", applied.index.value}, {"log", log->last_index().value}});
-  raft::HardState state = log->hard_state();
-  if (state.term < applied.term) {
-    // Nobody can have had our vote in that term: votes are durable before they are sent.
-    state.term = applied.term;
-    state.vote = raft::kNone;
+  if (!Continues(*log, applied)) {
+    if (installing != applied) {
+      return Lost(dir, "the state has applied entry " + Text(applied) +
+                           ", but the log, which ends at index " +
+                           std::to_string(log->last_index().value) +
+                           ", does not hold it: entries that this member acknowledged, and votes, "
+                           "are lost");
+    }
+    log::Info("the log continues after an installed snapshot",
+              {{"applied", applied.index.value}, {"log", log->last_index().value}});
+    raft::HardState state = log->hard_state();
+    if (state.term < applied.term) {
+      // Nobody can have had our vote in that term: votes are durable before they are sent.
+      state.term = applied.term;
+      state.vote = raft::kNone;
+    }
+    state.commit = applied.index;
+    RETURN_IF_ERROR(log->Reset(applied, state));
   }
-  state.commit = applied.index;
-  return log->Reset({applied.term, applied.index}, state);
+  return installing ? store->FinishInstallation(*installing) : Status::Ok();
 }
 
 Result<OpenedStorage> OpenStorage(const Options& options, const storage::LogOptions& log_options) {
@@ -61,7 +84,10 @@ Result<OpenedStorage> OpenStorage(const Options& options, const storage::LogOpti
     RETURN_UNEXPECTED_IF_ERROR(EmptyDirectory(opened.dir->log_path()));
     RETURN_UNEXPECTED_IF_ERROR(EmptyDirectory(opened.dir->state_path()));
   }
-  ASSIGN_OR_RETURN(opened.log, storage::OpenRocksLog(opened.dir->log_path(), log_options));
+  // A member's log was made while it was blank: the identity is written last.
+  storage::LogOptions member_log = log_options;
+  member_log.create = identity.cluster_id() == 0;
+  ASSIGN_OR_RETURN(opened.log, storage::OpenRocksLog(opened.dir->log_path(), member_log));
   storage::StateOptions state_options;
   state_options.memtable_bytes = options.state_memtable_bytes;
   state_options.block_cache_bytes = options.state_cache_bytes;
@@ -74,7 +100,8 @@ Result<OpenedStorage> OpenStorage(const Options& options, const storage::LogOpti
                      ", the identity to " + HexId(identity.cluster_id()) +
                      ": files of two members were mixed. Restore the directory as it was.");
   }
-  RETURN_UNEXPECTED_IF_ERROR(Reconcile(opened.log.get(), *opened.machine, options.data_dir));
+  RETURN_UNEXPECTED_IF_ERROR(
+      Reconcile(opened.log.get(), opened.store.get(), *opened.machine, options.data_dir));
   return opened;
 }
 

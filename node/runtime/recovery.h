@@ -24,9 +24,11 @@ struct OpenedStorage {
 // databases are emptied first: whatever is in them was never acknowledged to anyone.
 Result<OpenedStorage> OpenStorage(const Options& options, const storage::LogOptions& log_options);
 
-// Makes the log fit the state: a state ahead of the log (crash while a snapshot was installed)
-// resets the log after it; a state behind the log's start has lost entries for ever and is
-// kCorruption.
-Status Reconcile(storage::LogStorage* log, const kv::StateMachine& machine, const std::string& dir);
+// Makes the log fit the state, and finishes an installation that a crash interrupted: if the state
+// is the snapshot that `store` says was being installed, and the log does not continue it, the log
+// is reset after it. Otherwise only durable entries were ever applied, so a state that its log does
+// not continue means that one of them was lost, with votes and acknowledgements: kCorruption.
+Status Reconcile(storage::LogStorage* log, storage::StateStore* store,
+                 const kv::StateMachine& machine, const std::string& dir);
 
 }  // namespace raftkv::runtime

@@ -22,7 +22,8 @@ constexpr Duration kLeaveAnyway = std::chrono::seconds(30);
 Replica::Replica(Env env)
     : env_(std::move(env)),
       id_(env_.data_dir->identity().member_id()),
-      replica_log_(env_.log, env_.machine, [this] { RequestSnapshot(); }) {}
+      replica_log_(env_.log, env_.machine, [this] { RequestSnapshot(); }),
+      read_round_(env_.next_request_id()) {}
 
 Replica::~Replica() = default;
 
@@ -31,6 +32,7 @@ void Replica::Start(transport::Transport* transport) {
   const v1::Identity& identity = env_.data_dir->identity();
   transport_->SetIdentity({identity.cluster_id(), id_, identity.name()});
   if (identity.cluster_id() != 0) {
+    KeepQuietAfterRestart();
     StartCore();
   } else {
     log::Info("this node is blank: it waits to be initialized or to join",
@@ -72,11 +74,15 @@ void Replica::StartCore() {
                                {"last", core_->last_index().value},
                                {"members", cluster->members_size()}});
   // The only voter need not wait for a leader that cannot exist.
-  const v1::ConfState& conf = cluster->conf();
-  if (conf.voters_size() == 1 && conf.voters_outgoing_size() == 0 && conf.voters(0) == id_.value) {
+  if (IsOnlyVoter()) {
     (void)core_->StartCampaign();
   }
   CheckRemoved();
+}
+
+bool Replica::IsOnlyVoter() const {
+  const v1::ConfState& conf = env_.machine->cluster()->conf();
+  return conf.voters_size() == 1 && conf.voters_outgoing_size() == 0 && conf.voters(0) == id_.value;
 }
 
 void Replica::PublishPeers() {
@@ -103,6 +109,11 @@ void Replica::PublishPeers() {
 
 void Replica::OnTick() {
   ++ticks_;
+  // Whoever waits is answered by the deadline, whatever has become of this node.
+  ExpireReads();
+  ExpireMembershipCalls();
+  ExpireSnapshotCalls();
+  ExpireJoins();
   if (removed_) return;
   if (core_ == nullptr) {
     BootstrapTick();
@@ -111,8 +122,6 @@ void Replica::OnTick() {
   core_->Tick();
   if (env_.machine->cluster()->conf().voters().empty()) BootstrapTick();
   ExpireParked();
-  ExpireReads();
-  ExpireMembershipCalls();
   FinishTransfers();
   for (Waiter& waiter : env_.waiters->TakeExpired(env_.clock->Now())) {
     waiter.Fail(raftkv::Status(
@@ -124,6 +133,7 @@ void Replica::OnTick() {
     PromoteCaughtUpLearners();
     TruncateLog();
     RetireReadySnapshot();
+    SampleRevision();
     ProposeCompaction();
   }
 }
@@ -204,6 +214,13 @@ void Replica::HandOutAppend(AppendJob job) {
 void Replica::OnAppendDone(size_t jobs, std::vector<raft::Message> responses) {
   CHECK(jobs <= appends_under_way_, "only what was handed out comes back");
   appends_under_way_ -= jobs;
+  if (pending_reset_) {
+    pending_reset_->jobs -= std::min(jobs, pending_reset_->jobs);
+    if (pending_reset_->jobs == 0) {
+      env_.ports->SubmitApply(FinishInstallation{pending_reset_->snapshot});
+      pending_reset_.reset();
+    }
+  }
   if (core_ != nullptr) Deliver(std::move(responses));
 }
 
@@ -299,7 +316,6 @@ void Replica::HandleLeaderChange() {
   last_leader_ = leader;
   last_term_ = core_->term();
   lease_until_ = MonotonicTime{};
-  revision_samples_.clear();
   FinishTransfers();
   if (leader == raft::kNone) return;
   // A round that asked the old leader may never be answered.
@@ -372,6 +388,7 @@ void Replica::BecomeRemoved() {
     log::Error("the tombstone could not be written; other members still refuse this one",
                {{"error", status.ToString()}});
   }
+  AbandonCalls({Code::kUnavailable, "this member was removed from its cluster; ask another one"});
   env_.on_removed();
 }
 
@@ -383,8 +400,10 @@ void Replica::AbandonCalls(const raftkv::Status& status) {
   }
   for (TransferCall& call : std::exchange(transfers_, {})) call.done(Error(status));
   for (auto& [deadline, done] : std::exchange(snapshot_waiters_, {})) done(Error(status));
-  for (auto& [dir, done] : std::exchange(exports_, {})) done(Error(status));
-  for (auto& [deadline, done] : std::exchange(join_waiters_, {})) done(Error(status));
+  for (auto& [dir, waiting] : exports_) {
+    if (waiting.done) std::exchange(waiting.done, nullptr)(Error(status));
+  }
+  AnswerJoins(Error(status));
 }
 
 // --- Log truncation, flushes, garbage and history ------------------------------------------------
@@ -433,28 +452,32 @@ void Replica::TruncateLog() {
   }
 }
 
+void Replica::SampleRevision() {
+  const Duration keep = env_.options->compact_keep_age;
+  if (keep <= Duration::zero()) return;
+  const MonotonicTime now = env_.clock->Now();
+  // Old enough, and so is the next: of no use any more.
+  while (revision_samples_.size() > 1 && now - revision_samples_[1].first >= keep) {
+    revision_samples_.pop_front();
+  }
+  // However long the age is, some thousand samples measure it well enough.
+  const Duration step = std::max<Duration>(std::chrono::seconds(1), keep / 1000);
+  if (revision_samples_.empty() || now - revision_samples_.back().first >= step) {
+    revision_samples_.emplace_back(now, env_.machine->applied().revision);
+  }
+}
+
 // The leader alone decides how much history to keep, so that every replica forgets the same.
 void Replica::ProposeCompaction() {
   if (!is_leader()) return;
   const Options& options = *env_.options;
-  const MonotonicTime now = env_.clock->Now();
   const kv::AppliedState applied = env_.machine->applied();
-  if (revision_samples_.empty() ||
-      now - revision_samples_.back().first >= std::chrono::seconds(1)) {
-    revision_samples_.emplace_back(now, applied.revision);
-  }
   uint64_t target = applied.revision;
   if (options.compact_keep_age > Duration::zero()) {
-    target = 0;
-    while (!revision_samples_.empty() &&
-           now - revision_samples_.front().first >= options.compact_keep_age) {
-      target = revision_samples_.front().second;
-      if (revision_samples_.size() == 1 ||
-          now - revision_samples_[1].first < options.compact_keep_age) {
-        break;
-      }
-      revision_samples_.pop_front();
-    }
+    const bool old_enough =
+        !revision_samples_.empty() &&
+        env_.clock->Now() - revision_samples_.front().first >= options.compact_keep_age;
+    target = old_enough ? revision_samples_.front().second : 0;
   }
   if (options.compact_keep_revisions > 0) {
     const uint64_t keep = options.compact_keep_revisions;

@@ -139,7 +139,7 @@ class Replica final : public transport::Handler {
                           Callback<v1::TransferLeadershipResponse> done);
   void TakeSnapshot(MonotonicTime deadline, Callback<v1::SnapshotResponse> done);
   // A checkpoint for somebody else: its directory, to be removed by the caller, and what it is.
-  void MakeExport(Callback<std::pair<std::string, raft::Snapshot>> done);
+  void MakeExport(MonotonicTime deadline, Callback<std::pair<std::string, raft::Snapshot>> done);
   v1::StatusResponse Status() const;
   // After the last event: answers everyone who still waits.
   void AbandonCalls(const raftkv::Status& status);
@@ -169,6 +169,7 @@ class Replica final : public transport::Handler {
 
   // replica.cc: life cycle, ready handling, ticks
   void StartCore();
+  bool IsOnlyVoter() const;
   void PublishPeers();
   void SendMessages(std::vector<raft::Message> messages);
   void Deliver(std::vector<raft::Message> responses);
@@ -177,6 +178,7 @@ class Replica final : public transport::Handler {
   void HandOutAppend(AppendJob job);
   void HandleLeaderChange();
   void TruncateLog();
+  void SampleRevision();
   void ProposeCompaction();
   void ApplyConfChanges(const ApplyDone& done);
   void NoteDurableMembership();
@@ -200,6 +202,8 @@ class Replica final : public transport::Handler {
   void ProposeForwarded();
   void FlushParked();
   void ExpireParked();
+  void Track(raft::EntryId id, uint64_t request_id);
+  std::vector<TrackedProposal> TakeTracked(raft::Index up_to);
   void ResolveOverwritten();
   struct ForwardedCommand {
     Buffer command;
@@ -218,6 +222,8 @@ class Replica final : public transport::Handler {
   void ExpireReads();
   void FailAllReads(const raftkv::Status& status);
   bool LeaseValid() const;
+  void KeepQuietAfterRestart();
+  bool WithheldAfterRestart(const raft::Message& message) const;
 
   // replica_membership.cc
   struct MembershipCall {
@@ -254,12 +260,16 @@ class Replica final : public transport::Handler {
   void InstallSnapshot(AppendJob* job);
   void OnReplaced(raft::EntryId snapshot);
   void RetireReadySnapshot();
+  void ExpireSnapshotCalls();
 
   // replica_bootstrap.cc: blank nodes, adoption, joining
   void BootstrapTick();
+  void ExpireJoins();
+  void AnswerJoins(const Result<v1::JoinResponse>& answer);
   void DiscoverStaticPeers();
   void OnAllDiscovered();
   void TryJoin();
+  void JoinAgain(const v1::JoinRequest& request, int next, Callback<v1::JoinResponse> done);
   void OnJoined(const v1::JoinReply& joined);
   void LogBootstrap(const std::string& text);
   void HandleJoin(const v1::Member& member, bool remain_learner, transport::ReplyFn reply);
@@ -295,10 +305,16 @@ class Replica final : public transport::Handler {
   // Writes.
   std::deque<Proposal> parked_;              // wait for a leader
   std::vector<ForwardedCommand> forwarded_;  // by other members, for the next Ready
-  std::deque<TrackedProposal> tracked_;      // proposed by this node as leader, not yet applied
+  // Proposed by this node as leader, not yet applied. In the order of proposing; the indexes are
+  // not in order if leadership was lost and won back, and others' entries took their places
+  // meanwhile.
+  std::deque<TrackedProposal> tracked_;
+  bool tracked_in_order_ = true;
 
   // Reads.
-  uint64_t read_round_ = 0;  // context of the round under way or the last one
+  // Context of the round under way or the last one. Begins somewhere else in each process, so that
+  // an answer to a former one confirms nothing.
+  uint64_t read_round_;
   bool round_under_way_ = false;
   raft::Term round_term_;
   MonotonicTime round_started_;
@@ -308,6 +324,8 @@ class Replica final : public transport::Handler {
   std::multimap<raft::Index, PendingRead> applied_reads_;  // confirmed; wait for the state machine
   MonotonicTime lease_until_{};                            // leader only; see LeaseValid
   raft::Term lease_term_;
+  // This process started again: until then it grants no vote (see OnMessages).
+  MonotonicTime quiet_until_{};
   raft::Term transfer_term_;  // a transfer was asked for in this term: no lease holds in it
 
   // Membership.
@@ -320,12 +338,22 @@ class Replica final : public transport::Handler {
   std::string ready_snapshot_dir_;
   MonotonicTime ready_snapshot_used_{};
   std::set<raft::NodeId> snapshot_targets_;  // being sent to
-  std::map<std::string, Callback<std::pair<std::string, raft::Snapshot>>> exports_;  // by directory
+  struct Export {
+    MonotonicTime deadline;
+    Callback<std::pair<std::string, raft::Snapshot>> done;  // empty: answered, the deadline passed
+  };
+  std::map<std::string, Export> exports_;  // by directory
   std::vector<std::string> retired_dirs_;  // replaced while they were being sent
   // Received and verified; taken by the core in the same step, or dropped.
   std::optional<std::pair<raft::EntryId, std::string>> staged_;
   bool installing_ = false;
   std::deque<AppendJob> held_appends_;  // behind an installation
+  // The reset of the log after the last installation, and how many append jobs end with it.
+  struct PendingReset {
+    raft::EntryId snapshot;
+    size_t jobs;
+  };
+  std::optional<PendingReset> pending_reset_;
   std::vector<std::pair<MonotonicTime, Callback<v1::SnapshotResponse>>> snapshot_waiters_;
 
   // Log truncation.
@@ -338,7 +366,8 @@ class Replica final : public transport::Handler {
   std::deque<std::pair<raft::Index, uint64_t>> applied_sizes_;
   uint64_t applied_bytes_total_ = 0;
 
-  // History compaction (leader): revision at a time.
+  // History compaction: revision at a time. Kept by every member, so that a change of the leader
+  // does not begin the measuring of ages anew.
   std::deque<std::pair<MonotonicTime, uint64_t>> revision_samples_;
 
   // Bootstrap.

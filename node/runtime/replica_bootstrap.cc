@@ -64,6 +64,11 @@ raftkv::Status Replica::BecomeMember(uint64_t cluster_id, const v1::ClusterState
   RETURN_IF_ERROR(env_.data_dir->SetIdentity(identity));
   transport_->SetIdentity({cluster_id, id_, identity.name()});
   StartCore();
+  // Also when a member adopted this node while the answer to its own call was lost.
+  v1::JoinResponse joined;
+  joined.set_cluster_id(cluster_id);
+  joined.set_member_id(id_.value);
+  AnswerJoins(joined);
   env_.wake();
   return raftkv::Status::Ok();
 }
@@ -133,12 +138,6 @@ Result<v1::InitializeResponse> Replica::InitializeNow(const v1::InitializeReques
 
 void Replica::BootstrapTick() {
   const MonotonicTime now = env_.clock->Now();
-  std::erase_if(join_waiters_, [&](auto& waiter) {
-    if (waiter.first > now) return false;
-    waiter.second(Error(Code::kUnavailable, "no member let this node join yet (" +
-                                                last_bootstrap_log_ + "); it goes on trying"));
-    return true;
-  });
   if (bootstrap_call_under_way_ || now < next_bootstrap_) return;
   next_bootstrap_ = now + kBootstrapRetry;
   if (!join_addresses_.empty()) return TryJoin();
@@ -160,6 +159,20 @@ void Replica::BootstrapTick() {
       join_addresses_ = bootstrap.addresses;
       return TryJoin();
   }
+}
+
+void Replica::ExpireJoins() {
+  const MonotonicTime now = env_.clock->Now();
+  std::erase_if(join_waiters_, [&](auto& waiter) {
+    if (waiter.first > now) return false;
+    waiter.second(Error(Code::kUnavailable, "no member let this node join yet (" +
+                                                last_bootstrap_log_ + "); it goes on trying"));
+    return true;
+  });
+}
+
+void Replica::AnswerJoins(const Result<v1::JoinResponse>& answer) {
+  for (auto& [deadline, done] : std::exchange(join_waiters_, {})) done(answer);
 }
 
 void Replica::LogBootstrap(const std::string& text) {
@@ -208,7 +221,7 @@ void Replica::OnAllDiscovered() {
       return LogBootstrap(
           address + " belongs to cluster " + HexId(it->second.cluster_id()) +
           " already, while this data directory is empty. If its disk was lost: remove the old "
-          "member and start this node with --join; if not, restore the directory");
+          "member and start this node with --start-mode join; if not, restore the directory");
     }
     v1::Member member = it->second.member();
     member.set_peer_address(address);
@@ -227,15 +240,53 @@ void Replica::Join(const v1::JoinRequest& request, MonotonicTime deadline,
     return done(Error(Code::kInvalidArgument, "name the peer address of a member to join through"));
   }
   if (core_ != nullptr) {
-    v1::JoinResponse response;
-    response.set_cluster_id(env_.data_dir->identity().cluster_id());
-    response.set_member_id(id_.value);
-    return done(response);
+    return JoinAgain(request, 0, std::move(done));
   }
   join_addresses_.assign(request.peer_addresses().begin(), request.peer_addresses().end());
   join_remain_learner_ = request.remain_learner();
   join_waiters_.emplace_back(deadline, std::move(done));
   next_bootstrap_ = env_.clock->Now();
+}
+
+// A member is asked to join: fine if the request is a repeated one, so whoever is named must belong
+// to the same cluster.
+void Replica::JoinAgain(const v1::JoinRequest& request, int next, Callback<v1::JoinResponse> done) {
+  const uint64_t own_cluster = env_.data_dir->identity().cluster_id();
+  const auto joined = [this, own_cluster, done] {
+    v1::JoinResponse response;
+    response.set_cluster_id(own_cluster);
+    response.set_member_id(id_.value);
+    done(response);
+  };
+  const auto names = [&](const v1::Member& member) {
+    return std::ranges::find(request.peer_addresses(), member.peer_address()) !=
+           request.peer_addresses().end();
+  };
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  const auto known =
+      cluster->members().empty() ? env_.data_dir->identity().seeds() : cluster->members();
+  if (std::ranges::any_of(known, names)) return joined();
+  if (next == request.peer_addresses_size()) {
+    return done(Error(Code::kUnavailable,
+                      "this node belongs to cluster " + HexId(own_cluster) +
+                          ", and none of the members named answers to say whether it is theirs"));
+  }
+  // Perhaps another name for a member.
+  v1::PeerCall who;
+  who.mutable_who_are_you();
+  transport_->CallAddress(
+      request.peer_addresses(next), std::move(who),
+      [this, own_cluster, request, next, joined, done](Result<v1::PeerReply> reply) {
+        if (!reply || !reply->has_i_am() || reply->i_am().cluster_id() == 0) {
+          return JoinAgain(request, next + 1, done);
+        }
+        const uint64_t theirs = reply->i_am().cluster_id();
+        if (theirs == own_cluster) return joined();
+        done(Error(Code::kFailedPrecondition,
+                   "this node belongs to cluster " + HexId(own_cluster) + " already, not to " +
+                       HexId(theirs) +
+                       "; to join another one, start with an empty data directory"));
+      });
 }
 
 void Replica::TryJoin() {
@@ -264,10 +315,6 @@ void Replica::OnJoined(const v1::JoinReply& joined) {
   }
   // A node that restarts before its configuration arrives asks again only to learn addresses.
   next_bootstrap_ = env_.clock->Now() + std::chrono::seconds(5);
-  v1::JoinResponse response;
-  response.set_cluster_id(joined.cluster_id());
-  response.set_member_id(id_.value);
-  for (auto& [deadline, done] : std::exchange(join_waiters_, {})) done(response);
 }
 
 // At a member: somebody wants to join.
@@ -448,7 +495,7 @@ void Replica::OnMessages(std::vector<raft::Message> messages) {
   if (core_ == nullptr || removed_) return;
   for (raft::Message& message : messages) {
     // Snapshots come with their files, on a stream of their own.
-    if (message.Is<raft::InstallSnapshot>()) continue;
+    if (message.Is<raft::InstallSnapshot>() || WithheldAfterRestart(message)) continue;
     (void)core_->Step(std::move(message));
   }
   env_.wake();

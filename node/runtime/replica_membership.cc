@@ -256,7 +256,7 @@ void Replica::ProposeChange(raft::ConfChange change, MembershipCall call) {
                raftkv::Status(Code::kUnavailable, "this member does not lead any more"));
     return;
   }
-  tracked_.push_back({{core_->term(), core_->last_index()}, request_id});
+  Track({core_->term(), core_->last_index()}, request_id);
 }
 
 void Replica::OnChangeApplied(MembershipCall call, Result<kv::MembershipResult> result) {

@@ -76,6 +76,21 @@ bool Replica::LeaseValid() const {
          env_.clock->Now() < lease_until_;
 }
 
+// A leader's lease counts on this voter not to help another to power within an election timeout of
+// its last confirmation, and the core that promised it is gone with the last process. Campaigning
+// needs no such guard: the new core waits at least an election timeout of ticks.
+void Replica::KeepQuietAfterRestart() {
+  if (!env_.options->check_quorum || IsOnlyVoter()) return;
+  quiet_until_ = env_.clock->Now() + env_.options->tick * env_.options->election_ticks;
+}
+
+bool Replica::WithheldAfterRestart(const raft::Message& message) const {
+  if (env_.clock->Now() >= quiet_until_) return false;
+  if (message.Is<raft::RequestPreVote>()) return true;
+  // The leader that asked for this election has given up its lease.
+  return message.Is<raft::RequestVote>() && !message.As<raft::RequestVote>().leader_transfer;
+}
+
 void Replica::ReleaseReads() {
   if (applied_reads_.empty()) return;
   const raft::Index applied = env_.machine->applied().index;

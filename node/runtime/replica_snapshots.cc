@@ -36,13 +36,14 @@ void Replica::RequestSnapshot() {
   env_.ports->SubmitApply(MakeCheckpoint{NewCheckpointDir()});
 }
 
-void Replica::MakeExport(Callback<std::pair<std::string, raft::Snapshot>> done) {
+void Replica::MakeExport(MonotonicTime deadline,
+                         Callback<std::pair<std::string, raft::Snapshot>> done) {
   if (!serving()) return done(Error(NotServing()));
   if (env_.machine->applied().index == raft::Index()) {
     return done(Error(Code::kFailedPrecondition, "this node has no state yet"));
   }
   const std::string dir = NewCheckpointDir();
-  exports_.emplace(dir, std::move(done));
+  exports_.emplace(dir, Export{deadline, std::move(done)});
   env_.ports->SubmitApply(MakeCheckpoint{dir});
 }
 
@@ -51,8 +52,9 @@ void Replica::OnCheckpoint(const ApplyDone& done) {
     log::Error("no snapshot could be made", {{"error", done.checkpoint_error->ToString()}});
   }
   if (const auto it = exports_.find(done.checkpoint_dir); it != exports_.end()) {
-    const auto answer = std::move(it->second);
+    const auto answer = std::move(it->second.done);
     exports_.erase(it);
+    if (!answer) return env_.ports->RemoveDir(done.checkpoint_dir);
     if (done.checkpoint_error) return answer(Error(*done.checkpoint_error));
     return answer(std::pair(done.checkpoint_dir, *done.checkpoint));
   }
@@ -90,12 +92,16 @@ void Replica::OnManifest(std::string dir, raft::Snapshot snapshot,
 }
 
 void Replica::SendSnapshotMessage(raft::Message message) {
-  CHECK(!ready_snapshot_dir_.empty(), "the core sends only snapshots that are ready");
+  // Since the core wrote this message, the snapshot may have been retired, or replaced by another.
+  const raft::Snapshot& snapshot = message.As<raft::InstallSnapshot>().snapshot;
+  const std::optional<raft::Snapshot>& ready = replica_log_.ready_snapshot();
+  if (!ready || ready->id() != snapshot.id()) {
+    return core_->ReportSnapshot(message.to, /*failed=*/true);
+  }
   ready_snapshot_used_ = env_.clock->Now();
   snapshot_targets_.insert(message.to);
   log::Info("sending a snapshot",
-            {{"to", log::Hex{message.to.value}},
-             {"index", message.As<raft::InstallSnapshot>().snapshot.index.value}});
+            {{"to", log::Hex{message.to.value}}, {"index", snapshot.index.value}});
   transport_->SendSnapshot(std::move(message), ready_snapshot_dir_);
 }
 
@@ -130,8 +136,9 @@ void Replica::OnSnapshotReceived(raft::Message message, std::string dir) {
   env_.wake();
 }
 
-// The state is replaced first, then the log is reset. A crash in between leaves a state ahead of
-// the log, which Node::Start recognises and mends by the same reset.
+// The state is replaced first, then the log is reset, then the mark goes that Replace left. A crash
+// in between leaves a state that its log does not continue; the mark tells Reconcile to repeat the
+// reset.
 void Replica::InstallSnapshot(AppendJob* job) {
   const raft::EntryId id = job->work.snapshot->id();
   CHECK(staged_ && staged_->first == id, "snapshots come in by OnSnapshotReceived only");
@@ -148,14 +155,35 @@ void Replica::OnReplaced(raft::EntryId snapshot) {
   installing_ = false;
   counters_.snapshots_installed.fetch_add(1, std::memory_order_relaxed);
   log::Info("snapshot installed", {{"index", snapshot.index.value}});
+  // The first of them resets the log.
+  pending_reset_ = {snapshot, appends_under_way_ + 1};
   for (AppendJob& job : std::exchange(held_appends_, {})) HandOutAppend(std::move(job));
-  // Proposals below the snapshot were committed or not: nobody here can tell any more.
-  while (!tracked_.empty() && tracked_.front().id.index <= snapshot.index) tracked_.pop_front();
+  // Proposals below the snapshot were committed or not: nobody here can tell any more. Their
+  // waiters end at their deadlines, with an unknown outcome.
+  (void)TakeTracked(snapshot.index);
   truncated_to_ = snapshot.index;
   applied_sizes_.clear();
+  // Asked for in the meantime.
+  if (!snapshot_waiters_.empty()) RequestSnapshot();
   PublishPeers();
   FinishJointWaiters();
   CheckRemoved();
+}
+
+void Replica::ExpireSnapshotCalls() {
+  const MonotonicTime now = env_.clock->Now();
+  const raftkv::Status late(Code::kUnavailable,
+                            "the snapshot was not made within the time given: the disk is slow, or "
+                            "another snapshot is being installed; repeat later");
+  std::erase_if(snapshot_waiters_, [&](auto& waiter) {
+    if (waiter.first > now) return false;
+    waiter.second(Error(late));
+    return true;
+  });
+  for (auto& [dir, waiting] : exports_) {
+    if (waiting.deadline > now || !waiting.done) continue;
+    std::exchange(waiting.done, nullptr)(Error(late));
+  }
 }
 
 }  // namespace raftkv::runtime

@@ -175,6 +175,52 @@ TEST(Replica, JoinsAsLearnerAndIsPromoted) {
   EXPECT_EQ(joiner.machine().cluster()->conf().voters_size(), 2);
 }
 
+// It answered 200 with its own cluster, whomever the request named.
+TEST(Replica, AMemberJoinsNoOtherCluster) {
+  TestCluster cluster;
+  cluster.Add("n1", {Bootstrap::Mode::kSingle, {}});
+  TestNode& other = cluster.Add("x1", {Bootstrap::Mode::kSingle, {}});
+  TestNode& joiner = cluster.Add("n2", {Bootstrap::Mode::kJoin, {"n1:1"}});
+  ASSERT_TRUE(cluster.Run(200, [&] { return !joiner.replica().blank(); }));
+  const auto join = [&](const std::string& address) {
+    std::optional<Result<v1::JoinResponse>> answer;
+    v1::JoinRequest request;
+    request.add_peer_addresses(address);
+    joiner.replica().Join(request, cluster.clock().Now() + seconds(5),
+                          [&](const auto& done) { answer = done; });
+    cluster.Run(3);
+    EXPECT_TRUE(answer.has_value());
+    return *answer;
+  };
+  const auto again = join("n1:1");
+  ASSERT_TRUE(again.has_value());
+  EXPECT_EQ(again->member_id(), joiner.id().value);
+  ASSERT_FALSE(join("x1:1").has_value());
+  EXPECT_EQ(join("x1:1").error().code(), Code::kFailedPrecondition);
+  EXPECT_EQ(join("nobody:1").error().code(), Code::kUnavailable);
+  EXPECT_EQ(other.machine().cluster()->members_size(), 1);
+}
+
+// Its call was let in, but the answer was lost; then the member itself came. Whoever had asked for
+// the join waited for ever.
+TEST(Replica, AJoinIsAnsweredByAnAdoption) {
+  TestCluster cluster;
+  TestNode& first = cluster.Add("n1", {Bootstrap::Mode::kSingle, {}});
+  ASSERT_TRUE(cluster.Run(50, [&] { return first.replica().is_leader(); }));
+  TestNode& joiner = cluster.Add("n2");
+  std::optional<Result<v1::JoinResponse>> answer;
+  v1::JoinRequest request;
+  request.add_peer_addresses("nobody:1");
+  joiner.replica().Join(request, cluster.clock().Now() + seconds(600),
+                        [&](const auto& done) { answer = done; });
+  v1::ChangeMembershipRequest change;
+  change.add_add_learners()->set_peer_address("n2:1");
+  auto added = first.Change(change);
+  ASSERT_TRUE(cluster.Run(100, [&] { return added->has_value() && !joiner.replica().blank(); }));
+  ASSERT_TRUE(answer.has_value() && answer->has_value());
+  EXPECT_EQ((*answer)->cluster_id(), first.machine().cluster()->cluster_id());
+}
+
 // A snapshot from before a node was added does not name it, and the node refuses it.
 TEST(Replica, SecondJoinerGetsASnapshotThatNamesIt) {
   TestCluster cluster;

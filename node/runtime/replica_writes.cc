@@ -56,7 +56,7 @@ void Replica::ProposeNow(std::vector<Proposal> proposals) {
   if (core_->Propose(std::move(batch))) {
     raft::Index index = core_->last_index() - (proposals.size() - 1);
     for (const Proposal& proposal : proposals) {
-      tracked_.push_back({{core_->term(), index}, proposal.request_id});
+      Track({core_->term(), index}, proposal.request_id);
       ++index;
     }
     return;
@@ -138,17 +138,41 @@ void Replica::ExpireParked() {
   FlushParked();
 }
 
-// An index of ours that was applied without answering its waiter holds another leader's entry: ours
-// never commits (log matching, paper section 5.3), and the client may know for certain.
+void Replica::Track(raft::EntryId id, uint64_t request_id) {
+  if (tracked_.empty()) {
+    tracked_in_order_ = true;
+  } else if (id.index <= tracked_.back().id.index) {
+    tracked_in_order_ = false;
+  }
+  tracked_.push_back({id, request_id});
+}
+
+std::vector<Replica::TrackedProposal> Replica::TakeTracked(raft::Index up_to) {
+  std::vector<TrackedProposal> taken;
+  while (!tracked_.empty() && tracked_.front().id.index <= up_to) {
+    taken.push_back(tracked_.front());
+    tracked_.pop_front();
+  }
+  if (tracked_in_order_) return taken;
+  std::erase_if(tracked_, [&](const TrackedProposal& proposal) {
+    if (proposal.id.index > up_to) return false;
+    taken.push_back(proposal);
+    return true;
+  });
+  return taken;
+}
+
+// An index of ours that was applied here, entry by entry, without answering its waiter holds
+// another leader's entry: ours never commits (log matching, paper section 5.3), and the client may
+// know for certain.
 void Replica::ResolveOverwritten() {
   const raft::Index applied =
       MUTATION(refuse_what_is_under_way) ? core_->last_index() : core_->applied();
-  while (!tracked_.empty() && tracked_.front().id.index <= applied) {
-    FailWaiter(tracked_.front().request_id,
+  for (const TrackedProposal& proposal : TakeTracked(applied)) {
+    FailWaiter(proposal.request_id,
                raftkv::Status(Code::kUnavailable,
                               "another leader took over before the write was committed: it did not "
                               "happen; repeat it"));
-    tracked_.pop_front();
   }
 }
 

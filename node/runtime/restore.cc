@@ -76,7 +76,10 @@ Status Restore(const Options& options, OpenedStorage* storage) {
   if (error) return {Code::kIoError, incoming + ": " + error.message()};
   ASSIGN_OR_RETURN_STATUS(const std::string checkpoint,
                           Unpack(options.bootstrap.snapshot, incoming));
-  RETURN_IF_ERROR(storage->store->Replace(checkpoint));
+  // Nobody resumes this installation: until it has an identity the node is blank, and a blank
+  // node's databases are emptied at its start.
+  const raft::EntryId unresumed;
+  RETURN_IF_ERROR(storage->store->Replace(checkpoint, unresumed));
   RETURN_IF_ERROR(storage->machine->ReloadAfterReplace());
   const kv::AppliedState applied = storage->machine->applied();
   if (applied.index == raft::Index()) return {Code::kCorruption, "it holds no state"};
@@ -90,6 +93,7 @@ Status Restore(const Options& options, OpenedStorage* storage) {
   RETURN_IF_ERROR(storage->machine->ReloadAfterReplace());
   RETURN_IF_ERROR(storage->log->Reset({applied.term, applied.index},
                                       {applied.term, raft::kNone, applied.index}));
+  RETURN_IF_ERROR(storage->store->FinishInstallation(unresumed));
   identity.set_cluster_id(cluster_id);
   identity.clear_seeds();
   RETURN_IF_ERROR(storage->dir->SetIdentity(identity));

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <thread>
 #include <utility>
 
 namespace raftkv::runtime {
@@ -12,7 +13,58 @@ void TestFatal(const Status& status) {
   std::abort();
 }
 
+using Listing = std::map<std::string, std::pair<uintmax_t, std::filesystem::file_time_type>>;
+
+// RocksDB's own threads may still be at work.
+std::optional<Listing> ListFiles(const std::string& dir) {
+  Listing files;
+  std::error_code error;
+  for (std::filesystem::recursive_directory_iterator it(dir, error), end; it != end && !error;
+       it.increment(error)) {
+    if (!it->is_regular_file(error)) continue;
+    const auto size = it->file_size(error);
+    if (error) return std::nullopt;
+    files[it->path()] = {size, it->last_write_time(error)};
+    if (error) return std::nullopt;
+  }
+  return error ? std::nullopt : std::optional(files);
+}
+
+class WatchedDataDir final : public storage::DataDir {
+ public:
+  using Hook = std::function<void(bool after)>;
+  WatchedDataDir(storage::DataDir* real, const Hook* hook) : real_(real), hook_(hook) {}
+
+  const std::string& path() const override { return real_->path(); }
+  std::string log_path() const override { return real_->log_path(); }
+  std::string state_path() const override { return real_->state_path(); }
+  std::string snapshots_path() const override { return real_->snapshots_path(); }
+  const v1::Identity& identity() const override { return real_->identity(); }
+  Status SetIdentity(const v1::Identity& identity) override {
+    if (*hook_) (*hook_)(false);
+    Status status = real_->SetIdentity(identity);
+    if (*hook_) (*hook_)(true);
+    return status;
+  }
+
+ private:
+  storage::DataDir* const real_;
+  const Hook* const hook_;
+};
+
 }  // namespace
+
+void CopyAtRest(const std::string& from, const std::string& to) {
+  for (int attempt = 0; attempt < 1000; ++attempt) {
+    std::filesystem::remove_all(to);
+    const std::optional<Listing> before = ListFiles(from);
+    std::error_code error;
+    std::filesystem::copy(from, to, std::filesystem::copy_options::recursive, error);
+    if (!error && before && ListFiles(from) == before) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  CHECK(false, "the databases do not come to rest");
+}
 
 // --- TestNode
 // --------------------------------------------------------------------------------------------
@@ -22,13 +74,19 @@ TestNode::TestNode(TestCluster* cluster, Options options)
 TestNode::~TestNode() = default;
 
 void TestNode::Boot() {
+  const Status status = TryBoot();
+  if (!status.ok()) TestFatal(status);
+}
+
+Status TestNode::TryBoot() {
   CHECK(replica_ == nullptr);
   storage::LogOptions log_options;
   log_options.cache_bytes = options_.log_cache_bytes;
   log_options.on_fatal = TestFatal;
   Result<OpenedStorage> opened = OpenStorage(options_, log_options);
-  if (!opened) TestFatal(opened.error());
+  if (!opened) return opened.error();
   storage_ = std::move(*opened);
+  watched_dir_ = std::make_unique<WatchedDataDir>(storage_.dir.get(), &on_set_identity_);
   std::filesystem::create_directories(storage_.dir->snapshots_path() + "/checkpoints");
   std::filesystem::create_directories(storage_.dir->snapshots_path() + "/incoming");
   id_ = raft::NodeId(storage_.dir->identity().member_id());
@@ -57,7 +115,7 @@ void TestNode::Boot() {
   env.options = &options_;
   env.clock = &cluster_->clock_;
   env.random = random_.get();
-  env.data_dir = storage_.dir.get();
+  env.data_dir = watched_dir_.get();
   env.log = storage_.log.get();
   env.store = storage_.store.get();
   env.machine = storage_.machine.get();
@@ -73,9 +131,13 @@ void TestNode::Boot() {
   replica_ = std::make_unique<Replica>(std::move(env));
   replica_->Start(this);
   woken_ = true;
+  return Status::Ok();
 }
 
 void TestNode::Crash() {
+  // Closing the databases flushes them: the crash keeps a copy from before.
+  const std::string copy = options_.data_dir + ".crashed";
+  CopyAtRest(options_.data_dir, copy);
   replica_.reset();
   append_.reset();
   apply_.reset();
@@ -84,6 +146,13 @@ void TestNode::Crash() {
   storage_ = {};
   peers_.clear();
   disk_stalled_ = false;
+  installation_queued_ = false;
+  std::filesystem::remove_all(options_.data_dir);
+  std::filesystem::rename(copy, options_.data_dir);
+}
+
+void TestNode::CheckInvariants() const {
+  if (running() && !replica_->blank()) replica_->core()->CheckInvariants();
 }
 
 std::shared_ptr<std::optional<Result<kv::CommandResult>>> TestNode::Put(const std::string& key,
@@ -136,25 +205,32 @@ std::shared_ptr<std::optional<Result<v1::ChangeMembershipResponse>>> TestNode::C
   return slot;
 }
 
-bool TestNode::Work() {
-  if (!running()) return false;
-  bool worked = false;
+void TestNode::RunPosted() {
   while (!posted_.empty()) {
     auto work = std::move(posted_.front());
     posted_.pop_front();
     work();
-    woken_ = worked = true;
+    woken_ = true;
   }
+}
+
+bool TestNode::Work() {
+  if (!running()) return false;
+  bool worked = !posted_.empty();
+  RunPosted();
   if (std::exchange(woken_, false)) {
     replica_->ProcessReady();
+    CheckInvariants();
     worked = true;
   }
   if (append_->HasWork() && !disk_stalled_) {
     append_->RunOnce();
+    CheckInvariants();
     worked = true;
   }
   if (apply_->HasWork() && !apply_stalled_) {
     apply_->RunOnce();
+    CheckInvariants();
     worked = true;
   }
   return worked;
@@ -171,6 +247,7 @@ void TestNode::Tick() {
     if (reply.verdict() != v1::HelloReply::OK) replica_->OnPeerVerdict(peer, reply);
   }
   replica_->OnTick();
+  CheckInvariants();
   woken_ = true;
 }
 
@@ -343,7 +420,8 @@ v1::HelloReply TestCluster::Judge(const TestNode& from, const TestNode& to) cons
 // What the handshake of a stream decides is decided for each message here.
 void TestCluster::DeliverMessages(TestNode& from, std::vector<raft::Message> messages) {
   for (raft::Message& message : messages) {
-    network_.push_back([this, &from, message = std::move(message)]() mutable {
+    auto& queue = hold_ && hold_(message) ? held_ : network_;
+    queue.push_back([this, &from, message = std::move(message)]() mutable {
       TestNode* to = ById(message.to);
       if (!from.running() || to == nullptr || !Reaches(from, *to)) return;
       if (!from.peers_.contains(message.to)) return;
@@ -360,6 +438,22 @@ void TestCluster::DeliverMessages(TestNode& from, std::vector<raft::Message> mes
   }
 }
 
+void TestCluster::Release() {
+  hold_ = {};
+  network_.insert(network_.begin(), std::make_move_iterator(held_.begin()),
+                  std::make_move_iterator(held_.end()));
+  held_.clear();
+}
+
+bool TestCluster::DeliverOne() {
+  if (network_.empty()) return false;
+  auto deliver = std::move(network_.front());
+  network_.pop_front();
+  deliver();
+  for (auto& [name, node] : nodes_) node->CheckInvariants();
+  return true;
+}
+
 void TestCluster::Settle() {
   // Far more steps than any test needs: a cluster that never comes to rest is a bug.
   for (int step = 0; step < 1'000'000; ++step) {
@@ -367,9 +461,7 @@ void TestCluster::Settle() {
     for (auto& [name, node] : nodes_) worked = node->Work() || worked;
     const size_t deliveries = network_.size();
     for (size_t i = 0; i < deliveries; ++i) {
-      auto deliver = std::move(network_.front());
-      network_.pop_front();
-      deliver();
+      DeliverOne();
       worked = true;
     }
     if (!worked) return;

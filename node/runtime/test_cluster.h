@@ -38,14 +38,19 @@ class SilentLogger final : public raft::Logger {
 
 class TestCluster;
 
+// Copies a data directory, with what was written to files, as it was at one moment.
+void CopyAtRest(const std::string& from, const std::string& to);
+
 // One member: everything that Node has, without its threads.
 class TestNode final : public transport::Transport, public StoragePorts {
  public:
   TestNode(TestCluster* cluster, Options options);
   ~TestNode() override;
 
-  // Opens the data directory and starts; Crash loses what was not synced.
+  // Opens the data directory and starts; TryBoot tells why it cannot.
   void Boot();
+  Status TryBoot();
+  // As by SIGKILL: what was written to files stays, nothing more is written.
   void Crash();
   bool running() const { return replica_ != nullptr; }
 
@@ -71,6 +76,14 @@ class TestNode final : public transport::Transport, public StoragePorts {
 
   // Does what is runnable here; false if there was nothing.
   bool Work();
+  // Parts of it.
+  void RunPosted();
+  void WorkAppend() { append_->RunOnce(); }
+  void WorkApply() { apply_->RunOnce(); }
+  // Called right before and right after the identity is replaced.
+  void OnSetIdentity(std::function<void(bool after)> hook) { on_set_identity_ = std::move(hook); }
+  // A snapshot waits to be put in the place of the state.
+  bool installation_queued() const { return installation_queued_; }
   void Tick();
 
   // transport::Transport
@@ -93,17 +106,24 @@ class TestNode final : public transport::Transport, public StoragePorts {
   // StoragePorts
   void SubmitAppend(AppendJob job) override { append_->Submit(std::move(job)); }
   void SubmitTruncate(raft::Index index) override { append_->SubmitTruncate(index); }
-  void SubmitApply(ApplyJob job) override { apply_->Submit(std::move(job)); }
+  void SubmitApply(ApplyJob job) override {
+    installation_queued_ = installation_queued_ || std::holds_alternative<ReplaceState>(job);
+    apply_->Submit(std::move(job));
+  }
   void SubmitDescribe(std::string dir, raft::Snapshot snapshot) override;
   void RemoveDir(std::string dir) override { std::filesystem::remove_all(dir); }
 
  private:
   friend class TestCluster;
 
+  void CheckInvariants() const;
+
   TestCluster* const cluster_;
   const Options options_;
   raft::NodeId id_;
   OpenedStorage storage_;
+  std::unique_ptr<storage::DataDir> watched_dir_;
+  std::function<void(bool after)> on_set_identity_;
   std::unique_ptr<WaiterTable> waiters_;
   std::unique_ptr<AppendWorker> append_;
   std::unique_ptr<ApplyWorker> apply_;
@@ -118,6 +138,7 @@ class TestNode final : public transport::Transport, public StoragePorts {
   bool disk_stalled_ = false;
   bool apply_stalled_ = false;
   bool disk_full_ = false;
+  bool installation_queued_ = false;
 };
 
 class TestCluster {
@@ -141,6 +162,12 @@ class TestCluster {
   void Isolate(const std::string& name);
   void Heal() { cuts_.clear(); }
 
+  // Messages for which `hold` says so stay under way until they are released, before all others.
+  void Hold(std::function<bool(const raft::Message&)> hold) { hold_ = std::move(hold); }
+  void Release();
+
+  // Delivers the oldest message or call; false if none is under way.
+  bool DeliverOne();
   // Delivers and works until nothing moves.
   void Settle();
   // Time passes, one tick after the other, each settled; stops early when `until` holds.
@@ -164,6 +191,8 @@ class TestCluster {
   std::map<std::string, std::unique_ptr<TestNode>> nodes_;
   std::set<std::pair<std::string, std::string>> cuts_;
   std::deque<std::function<void()>> network_;
+  std::function<bool(const raft::Message&)> hold_;
+  std::deque<std::function<void()>> held_;
 };
 
 }  // namespace raftkv::runtime

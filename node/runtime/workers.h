@@ -79,10 +79,14 @@ struct ReplaceState {
 struct MakeCheckpoint {
   std::string dir;
 };
+// The log has been reset to follow this snapshot.
+struct FinishInstallation {
+  raft::EntryId snapshot;
+};
 struct FlushState {};
 struct CollectGarbage {};
-using ApplyJob =
-    std::variant<ApplyEntries, ReplaceState, MakeCheckpoint, FlushState, CollectGarbage>;
+using ApplyJob = std::variant<ApplyEntries, ReplaceState, FinishInstallation, MakeCheckpoint,
+                              FlushState, CollectGarbage>;
 
 // What the raft thread has to know when a job is done.
 struct ApplyDone {
@@ -126,6 +130,7 @@ class ApplyWorker {
  private:
   ApplyDone Run(ApplyEntries& job);
   ApplyDone Run(ReplaceState& job);
+  ApplyDone Run(FinishInstallation& job);
   ApplyDone Run(MakeCheckpoint& job);
   ApplyDone Run(FlushState& job);
   ApplyDone Run(CollectGarbage& job);

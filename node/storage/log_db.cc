@@ -4,6 +4,7 @@
 #include <rocksdb/convenience.h>
 #include <rocksdb/table.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "base/check.h"
@@ -91,10 +92,24 @@ rocksdb::ColumnFamilyOptions LogColumnOptions(const LogOptions& log_options) {
   return options;
 }
 
+// RocksDB makes the next write-ahead log before it removes the last one.
+Status CheckWasMade(const std::string& path) {
+  ASSIGN_OR_RETURN_STATUS(const std::vector<std::string> names, ListDir(path));
+  const auto is_wal = [](const std::string& name) { return name.ends_with(".log"); };
+  if (std::ranges::find(names, "CURRENT") != names.end() && std::ranges::any_of(names, is_wal)) {
+    return Status::Ok();
+  }
+  return Status(Code::kCorruption, "the raft log in " + path +
+                                       " is gone, or its write-ahead log is: what this member "
+                                       "acknowledged and whom it voted for is lost; " +
+                                       kRebuildRemedy);
+}
+
 }  // namespace
 
-Result<std::string> LogDb::Prepare(const std::string& path,
+Result<std::string> LogDb::Prepare(const std::string& path, bool create,
                                    const std::shared_ptr<rocksdb::FileSystem>& fs) {
+  if (!create) RETURN_UNEXPECTED_IF_ERROR(CheckWasMade(path));
   RETURN_UNEXPECTED_IF_ERROR(MakeDirs(path));
   const std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(fs);
   rocksdb::FileLock* lock = nullptr;

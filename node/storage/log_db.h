@@ -19,8 +19,9 @@ namespace raftkv::storage {
 class LogDb {
  public:
   // Makes sure that what RocksDB will read is whole, and cuts torn tails. Must come before Open:
-  // RocksDB drops damaged records and then they are forgotten. Returns as CutTornTails.
-  static Result<std::string> Prepare(const std::string& path,
+  // RocksDB drops damaged records and then they are forgotten. Returns as CutTornTails. With
+  // `create` false, a database that is missing is kCorruption.
+  static Result<std::string> Prepare(const std::string& path, bool create,
                                      const std::shared_ptr<rocksdb::FileSystem>& fs);
   static Result<std::unique_ptr<LogDb>> Open(const std::string& path, const LogOptions& options,
                                              const std::shared_ptr<rocksdb::FileSystem>& fs);

@@ -67,6 +67,8 @@ class LogStorage {
 };
 
 struct LogOptions {
+  // false: the log was made before, and what is missing or empty is lost: kCorruption.
+  bool create = true;
   // Entries kept in memory for peers that lag a little.
   uint64_t cache_bytes = 8 << 20;
   // One memtable of the log database; up to three are in memory while the disk is slow.

@@ -281,18 +281,24 @@ Status MemoryState::Checkpoint(const std::string& dir) {
                 "the in-memory state store cannot write a checkpoint to " + dir + ": use Dump");
 }
 
-Status MemoryState::Replace(const std::string& dir) {
+Status MemoryState::Replace(const std::string& dir, raft::EntryId) {
   return Status(Code::kFailedPrecondition,
                 "the in-memory state store cannot read a checkpoint from " + dir + ": use Install");
 }
 
 StateStats MemoryState::stats() const { return {.memtable_bytes = versions()->Bytes()}; }
 
-void MemoryState::LoseUnflushed() { Install(versions()->Flushed()); }
+Status MemoryState::FinishInstallation(raft::EntryId snapshot) {
+  if (installing_ == snapshot) installing_.reset();
+  return Status::Ok();
+}
+
+void MemoryState::LoseUnflushed() { Install(versions()->Flushed(), installing_); }
 
 MemoryState::Contents MemoryState::Dump() const { return versions()->Newest(); }
 
-void MemoryState::Install(Contents contents) {
+void MemoryState::Install(Contents contents, std::optional<raft::EntryId> snapshot) {
+  installing_ = snapshot;
   SetVersions(std::make_shared<Versions>(std::move(contents)));
 }
 

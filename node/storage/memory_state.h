@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "node/storage/state_store.h"
@@ -29,16 +30,18 @@ class MemoryState final : public StateStore {
   Status Flush() override;
   // There is no directory: both return kFailedPrecondition. See Dump and Install.
   Status Checkpoint(const std::string& dir) override;
-  Status Replace(const std::string& dir) override;
+  Status Replace(const std::string& dir, raft::EntryId snapshot) override;
+  std::optional<raft::EntryId> installing() const override { return installing_; }
+  Status FinishInstallation(raft::EntryId snapshot) override;
   StateStats stats() const override;
 
   // A crash: everything written after the last Flush is gone. Views stay as they are.
   void LoseUnflushed();
 
   // Everything written so far, and its counterpart: takes `contents`, at once durable, in the place
-  // of the current state.
+  // of the current state; what the contents are a snapshot of is what is being installed then.
   Contents Dump() const;
-  void Install(Contents contents);
+  void Install(Contents contents, std::optional<raft::EntryId> snapshot = std::nullopt);
 
  private:
   class Versions;
@@ -51,6 +54,7 @@ class MemoryState final : public StateStore {
 
   mutable std::mutex mutex_;  // guards the pointer
   std::shared_ptr<Versions> versions_;
+  std::optional<raft::EntryId> installing_;
 };
 
 }  // namespace raftkv::storage

@@ -39,7 +39,7 @@ TEST(MemoryStateTest, ACrashGoesBackToTheLastFlush) {
 TEST(MemoryStateTest, ThereAreNoCheckpointDirectories) {
   MemoryState store;
   EXPECT_EQ(store.Checkpoint("d").code(), Code::kFailedPrecondition);
-  EXPECT_EQ(store.Replace("d").code(), Code::kFailedPrecondition);
+  EXPECT_EQ(store.Replace("d", {}).code(), Code::kFailedPrecondition);
 }
 
 void ExpectIterates(const StateView& view, const MemoryState::Contents& expected, Random& random) {

@@ -165,7 +165,7 @@ Status RocksLog::FindState() {
     return Status::Ok();
   }
   RETURN_IF_ERROR(FromRocks(it->status(), "cannot read the raft log in " + path_));
-  if (!empty) return Damaged("its state is missing");
+  if (!empty || !options_.create) return Damaged("its state is missing");
   PutState(LogState(), Index(0));
   return WriteBatchDurably();
 }
@@ -458,7 +458,7 @@ LogStats RocksLog::stats() const {
 Result<std::unique_ptr<LogStorage>> OpenRocksLogOn(
     const std::string& path, const LogOptions& options,
     const std::shared_ptr<rocksdb::FileSystem>& file_system) {
-  ASSIGN_OR_RETURN(const std::string notice, LogDb::Prepare(path, file_system));
+  ASSIGN_OR_RETURN(const std::string notice, LogDb::Prepare(path, options.create, file_system));
   ASSIGN_OR_RETURN(std::unique_ptr<LogDb> db, LogDb::Open(path, options, file_system));
   auto log = std::make_unique<RocksLog>(path, options, std::move(db));
   RETURN_UNEXPECTED_IF_ERROR(log->Recover());

@@ -219,7 +219,11 @@ class RocksState final : public StateStore {
   Result<std::optional<std::string>> FlushedGet(std::string_view key) const override;
   Status Flush() override;
   Status Checkpoint(const std::string& dir) override;
-  Status Replace(const std::string& dir) override;
+  Status Replace(const std::string& dir, raft::EntryId snapshot) override;
+  std::optional<raft::EntryId> installing() const override { return dirs_.installing(); }
+  Status FinishInstallation(raft::EntryId snapshot) override {
+    return dirs_.FinishInstallation(snapshot);
+  }
   StateStats stats() const override;
 
  private:
@@ -278,7 +282,7 @@ Status RocksState::Checkpoint(const std::string& dir) {
   return FromRocks(status, "cannot make a checkpoint in " + dir);
 }
 
-Status RocksState::Replace(const std::string& dir) {
+Status RocksState::Replace(const std::string& dir, raft::EntryId snapshot) {
   ASSIGN_OR_RETURN_STATUS(const std::string next, dirs_.Adopt(dir));
   // Opened before anything depends on it: a copy that does not open changes nothing.
   Result<std::shared_ptr<Generation>> opened = Generation::Open(next, options_, env_);
@@ -286,7 +290,7 @@ Status RocksState::Replace(const std::string& dir) {
     (void)RemoveTree(next);
     return opened.error();
   }
-  RETURN_IF_ERROR(dirs_.Commit(next));
+  RETURN_IF_ERROR(dirs_.Commit(next, snapshot));
   std::shared_ptr<Generation> previous = std::move(*opened);
   {
     const std::lock_guard lock(mutex_);

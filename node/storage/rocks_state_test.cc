@@ -15,6 +15,9 @@
 namespace raftkv::storage {
 namespace {
 
+// What the checkpoints of these tests are said to be snapshots of.
+constexpr raft::EntryId kSnapshot{raft::Term(7), raft::Index(500)};
+
 using testing::HasSubstr;
 
 Status Put(StateStore* store, const std::string& key, const std::string& value) {
@@ -249,7 +252,7 @@ TEST_F(RocksStateTest, CheckpointAndReplace) {
   const auto view = store_->View();
   const std::string old_dir = path_ + "/db-1";
   EXPECT_TRUE(Exists(old_dir));
-  ASSERT_OK(store_->Replace(temp_ / "checkpoint"));
+  ASSERT_OK(store_->Replace(temp_ / "checkpoint", kSnapshot));
   EXPECT_FALSE(Exists(temp_ / "checkpoint"));
   for (int i = 0; i < 2; ++i) {
     EXPECT_EQ(Get(*store_, "k"), "then");
@@ -269,7 +272,7 @@ TEST_F(RocksStateTest, TheOldFilesGoWithTheirLastReader) {
   ASSERT_OK(Put(store_.get(), "k", "1"));
   ASSERT_OK(store_->Checkpoint(temp_ / "c1"));
   auto view = store_->View();
-  ASSERT_OK(store_->Replace(temp_ / "c1"));
+  ASSERT_OK(store_->Replace(temp_ / "c1", kSnapshot));
   EXPECT_TRUE(Exists(path_ + "/db-1"));
   view.reset();
   EXPECT_FALSE(Exists(path_ + "/db-1"));
@@ -283,13 +286,13 @@ TEST_F(RocksStateTest, ACopyThatDoesNotOpenChangesNothing) {
   const std::string bytes = ReadFile(table).value();
   ASSERT_EQ(::unlink(table.c_str()), 0);
   WriteRaw(table, bytes.substr(0, bytes.size() / 2));
-  EXPECT_EQ(store_->Replace(temp_ / "c").code(), Code::kCorruption);
+  EXPECT_EQ(store_->Replace(temp_ / "c", kSnapshot).code(), Code::kCorruption);
   EXPECT_EQ(Get(*store_, "k"), "1");
   ASSERT_OK(Put(store_.get(), "k", "2"));
   Reopen();
   EXPECT_EQ(Get(*store_, "k"), "2");
   ASSERT_OK(MakeDirs(temp_ / "empty"));
-  EXPECT_FALSE(store_->Replace(temp_ / "nowhere").ok());
+  EXPECT_FALSE(store_->Replace(temp_ / "nowhere", kSnapshot).ok());
 }
 
 // Every state of the disk that a crash within Replace can leave.
@@ -310,16 +313,46 @@ TEST_F(RocksStateTest, ACrashAtAnyStepOfReplaceLeavesTheOldOrTheNewState) {
       if (step >= 2) WriteRaw(next + "/MANIFEST-000099", "opening began");
       if (step >= 3) WriteRaw(path + "/ACTIVE.tmp", "db-");
       if (step >= 4) WriteRaw(path + "/ACTIVE.tmp", "db-2\n");
-      if (step >= 5) ASSERT_OK(dirs.Commit(next));
+      if (step >= 5) ASSERT_OK(dirs.Commit(next, kSnapshot));
       if (step >= 6) ASSERT_OK(RemoveTree(path + "/db-1/CURRENT"));
     }
     for (int i = 0; i < 2; ++i) {
       auto store = OpenRocksState(path, {});
       ASSERT_TRUE(store.has_value()) << step << store.error().ToString();
       EXPECT_EQ(Get(**store, "k"), step >= 5 ? "new" : "old") << step;
+      EXPECT_EQ((*store)->installing(), step >= 5 ? std::optional(kSnapshot) : std::nullopt)
+          << step;
       EXPECT_EQ(Exists(path + "/db-1"), step < 5) << step;
       EXPECT_EQ(Exists(path + "/db-2"), step >= 5) << step;
     }
+  }
+}
+
+TEST_F(RocksStateTest, AnInstallationIsMarkedUntilItIsFinished) {
+  ASSERT_OK(Put(store_.get(), "k", "1"));
+  EXPECT_EQ(store_->installing(), std::nullopt);
+  ASSERT_OK(store_->Checkpoint(temp_ / "c1"));
+  ASSERT_OK(store_->Replace(temp_ / "c1", kSnapshot));
+  Reopen();
+  EXPECT_EQ(store_->installing(), kSnapshot);
+  // The end of an earlier one says nothing about this one.
+  ASSERT_OK(store_->FinishInstallation({raft::Term(6), raft::Index(400)}));
+  EXPECT_EQ(store_->installing(), kSnapshot);
+  ASSERT_OK(store_->FinishInstallation(kSnapshot));
+  EXPECT_EQ(store_->installing(), std::nullopt);
+  Reopen();
+  EXPECT_EQ(store_->installing(), std::nullopt);
+  EXPECT_EQ(Get(*store_, "k"), "1");
+}
+
+TEST_F(RocksStateTest, ADamagedMarkOfAnInstallationIsRefused) {
+  store_.reset();
+  for (const char* text : {"db-1\ninstalling 5\n", "db-1\ninstalling 5 7", "db-1\ninst",
+                           "db-1\ninstalling 5 7\nmore", "db-1\ninstalling x 7\n", "db-1"}) {
+    WriteRaw(path_ + "/ACTIVE", text);
+    const auto store = OpenRocksState(path_, {});
+    ASSERT_FALSE(store.has_value()) << text;
+    EXPECT_EQ(store.error().code(), Code::kCorruption) << text;
   }
 }
 
@@ -335,7 +368,7 @@ TEST(RocksStateChild, DISABLED_Replaces) {
     ASSERT_OK(Put(store.get(), "same", std::to_string(n + 1)));
     ASSERT_OK(store->Checkpoint(dir + "/checkpoint"));
     ASSERT_OK(Put(store.get(), "n", "must not be seen"));
-    ASSERT_OK(store->Replace(dir + "/checkpoint"));
+    ASSERT_OK(store->Replace(dir + "/checkpoint", kSnapshot));
     ++n;
     if (::write(Subprocess::kPipe, "x", 1) != 1) break;
   }
@@ -471,7 +504,7 @@ TEST_F(RocksStateTest, ReadersSeeWholeBatchesAlsoWhileTheStateIsReplaced) {
     if (n % 10 == 0) ASSERT_OK(store_->Flush());
     if (n % 40 == 0) {
       ASSERT_OK(store_->Checkpoint(temp_ / "c"));
-      ASSERT_OK(store_->Replace(temp_ / "c"));
+      ASSERT_OK(store_->Replace(temp_ / "c", kSnapshot));
     }
   }
   done = true;

@@ -218,7 +218,7 @@ TEST(SnapshotFiles, AStateTravelsFromOneStoreToAnother) {
       std::move(SnapshotSource::Open(temp / "a/snapshots/s", manifest, sink->Resume()).value());
   v1::SnapshotChunk chunk;
   while (source->Next(&chunk).value()) ASSERT_OK(sink->Write(chunk));
-  ASSERT_OK(to->Replace(sink->Finish().value()));
+  ASSERT_OK(to->Replace(sink->Finish().value(), {}));
   EXPECT_EQ(to->Get("key999").value(), std::string(2000, 'v'));
   to = nullptr;
   to = OpenRocksState(temp / "b/state", {}).value();

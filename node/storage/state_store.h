@@ -1,7 +1,8 @@
 // StateStore: the ordered map of bytes under the replicated state machine. Its writes are not
 // synced: after a crash it holds some earlier batch's state, whole, and the log replays the rest.
 //
-// Thread-safety: Write, Flush, Checkpoint and Replace from one thread at a time (the apply thread);
+// Thread-safety: Write, Flush, Checkpoint, Replace, installing and FinishInstallation from one
+// thread at a time (the apply thread);
 // reads from any thread at any time, also while Replace swaps the database beneath (a view keeps
 // what it looks at alive).
 #pragma once
@@ -13,6 +14,7 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "node/raft/types.h"
 
 namespace raftkv::storage {
 
@@ -81,9 +83,15 @@ class StateStore {
   // Writes a consistent copy of everything written so far as files into `dir` (made by the call,
   // must not exist). Cheap: hard links.
   virtual Status Checkpoint(const std::string& dir) = 0;
-  // Puts the copy in `dir` (a complete, verified checkpoint on the same file system) in the place
-  // of the current state: a crash at any moment leaves the old or the new state. Consumes `dir`.
-  virtual Status Replace(const std::string& dir) = 0;
+  // Puts the copy in `dir` (a complete, verified checkpoint of `snapshot` on the same file system)
+  // in the place of the current state: a crash at any moment leaves the old or the new state.
+  // Consumes `dir`. From the same moment on installing() is `snapshot`, durably.
+  virtual Status Replace(const std::string& dir, raft::EntryId snapshot) = 0;
+  // The snapshot that Replace put here and whose installation was not finished: the log may not
+  // continue it yet. The only reason for which a state may be ahead of its log.
+  virtual std::optional<raft::EntryId> installing() const = 0;
+  // The log continues `snapshot` durably. Does nothing if another one is being installed by now.
+  virtual Status FinishInstallation(raft::EntryId snapshot) = 0;
 
   virtual StateStats stats() const = 0;
 };

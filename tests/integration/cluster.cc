@@ -149,9 +149,10 @@ std::string Cluster::StaticList() const {
   return list;
 }
 
-void Cluster::StartStatic() {
-  const std::string list = StaticList();
-  for (auto& node : nodes_) node->Start({"--start-mode", "static", "--start-peers", list});
+void Cluster::StartStatic(const std::vector<std::string>& flags) {
+  std::vector<std::string> all = {"--start-mode", "static", "--start-peers", StaticList()};
+  all.insert(all.end(), flags.begin(), flags.end());
+  for (auto& node : nodes_) node->Start(all);
   for (auto& node : nodes_) CHECK(WaitReady(*node), "a node does not get ready");
 }
 

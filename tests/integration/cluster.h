@@ -91,7 +91,7 @@ class Cluster {
   explicit Cluster(int size);
 
   // Starts all as a static list and waits until every one serves.
-  void StartStatic();
+  void StartStatic(const std::vector<std::string>& flags = {});
   // Adds a node (not started).
   NodeProcess& AddNode();
 

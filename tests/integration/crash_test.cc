@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <functional>
 #include <mutex>
 #include <random>
 #include <set>
@@ -14,6 +16,9 @@ namespace raftkv::testing {
 namespace {
 
 using std::chrono::milliseconds;
+
+// Large enough that some hundred of them fill the shortest logs.
+std::string ValueOf(const std::string& key) { return key + std::string(500, '.'); }
 
 // Threads that write keys of their own, each once, to any node, and remember what was acknowledged.
 class Writers {
@@ -45,7 +50,8 @@ class Writers {
     }
     for (int n = 0; !stop_; ++n) {
       const std::string key = "w" + std::to_string(thread) + "-" + std::to_string(n);
-      const HttpReply reply = clients[random() % clients.size()].Send("PUT", "/kv/" + key, key);
+      const HttpReply reply =
+          clients[random() % clients.size()].Send("PUT", "/kv/" + key, ValueOf(key));
       if (reply.status == 201) {
         std::lock_guard lock(mutex_);
         acknowledged_.insert(key);
@@ -74,7 +80,7 @@ void ExpectAllEverywhere(Cluster& cluster, const std::set<std::string>& acknowle
       const HttpReply reply = client.Send("GET", "/kv/" + key + "?consistency=stale");
       ASSERT_EQ(reply.status, 200) << key << " is lost on " << cluster[i].name() << "\n"
                                    << cluster.Logs();
-      ASSERT_EQ(reply.body, key);
+      ASSERT_EQ(reply.body, ValueOf(key));
     }
   }
 }
@@ -139,6 +145,58 @@ TEST_P(CrashTest, PausingTheLeaderLosesNoAcknowledgedWrite) {
     ASSERT_TRUE(Cluster::WaitReady(leader)) << cluster.Logs();
   }
   ExpectAllEverywhere(cluster, writers.Stop());
+}
+
+// Whether the logs of all others begin after what they ended with when this was made.
+class LogsForgetSince {
+ public:
+  LogsForgetSince(Cluster* cluster, const NodeProcess* down) : cluster_(cluster), down_(down) {
+    ForOthers([this](const v1::StatusResponse& status) {
+      end_ = std::max(end_, status.last_index());
+      return true;
+    });
+  }
+  bool operator()() const {
+    return ForOthers(
+        [this](const v1::StatusResponse& status) { return status.first_index() > end_; });
+  }
+
+ private:
+  bool ForOthers(const std::function<bool(const v1::StatusResponse&)>& holds) const {
+    for (size_t i = 0; i < cluster_->size(); ++i) {
+      if (&(*cluster_)[i] == down_) continue;
+      const std::optional<v1::StatusResponse> status = (*cluster_)[i].Status();
+      if (!status || !holds(*status)) return false;
+    }
+    return true;
+  }
+
+  Cluster* const cluster_;
+  const NodeProcess* const down_;
+  uint64_t end_ = 0;
+};
+
+// Logs so short that whoever was away for a moment needs a snapshot; killed while it gets it.
+TEST_P(CrashTest, KillingNodesThatInstallSnapshotsLosesNoAcknowledgedWrite) {
+  Cluster cluster(3);
+  cluster.StartStatic({"--storage-log-keep-entries", "20", "--storage-log-keep-bytes", "64KiB",
+                       "--storage-flush-after-bytes", "64KiB"});
+  Writers writers(&cluster, 6, GetParam());
+  ExpectProgress(writers, cluster);
+  for (int round = 0; round < 4; ++round) {
+    NodeProcess& victim = cluster[Pick(3)];
+    victim.Kill();
+    ASSERT_TRUE(WaitUntil(LogsForgetSince(&cluster, &victim))) << cluster.Logs();
+    for (int again = 0; again < 2; ++again) {
+      victim.Start();
+      Pace(400);
+      victim.Kill();
+    }
+    victim.Start();
+    ASSERT_TRUE(Cluster::WaitReady(victim)) << cluster.Logs();
+  }
+  ExpectAllEverywhere(cluster, writers.Stop());
+  EXPECT_NE(cluster.Logs().find("snapshot installed"), std::string::npos) << cluster.Logs();
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, CrashTest, ::testing::Values(1u, 2u));

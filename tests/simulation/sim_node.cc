@@ -89,7 +89,7 @@ Status SimNode::Open() {
   if ((*machine)->applied().index > disk_->log().last_index()) {
     world_->coverage.Hit(Path::reconciled);
   }
-  RETURN_IF_ERROR(runtime::Reconcile(&disk_->log(), **machine, options_.data_dir));
+  RETURN_IF_ERROR(runtime::Reconcile(&disk_->log(), &disk_->state(), **machine, options_.data_dir));
   machine_ = std::make_unique<ProbedMachine>(id(), std::move(*machine), &world_->checker,
                                              &world_->coverage);
   return Status::Ok();

@@ -25,12 +25,13 @@ Status SimState::Checkpoint(const std::string& dir) {
   return Status::Ok();
 }
 
-Status SimState::Replace(const std::string& dir) {
+Status SimState::Replace(const std::string& dir, raft::EntryId snapshot) {
   const auto found = checkpoints_->find(dir);
   if (found == checkpoints_->end()) return {Code::kIoError, dir + " does not exist"};
   state_.LoseUnflushed();
   before_replace_ = state_.Dump();
-  state_.Install(*found->second);
+  installing_before_replace_ = state_.installing();
+  state_.Install(*found->second, snapshot);
   checkpoints_->erase(found);
   unflushed_ = false;
   return Status::Ok();
@@ -41,7 +42,7 @@ void SimState::Crash() {
   if (before_replace_) {
     coverage_->Hit(Path::crash_in_replace);
     if (random_.Uniform(2) == 0) {
-      state_.Install(std::move(*before_replace_));
+      state_.Install(std::move(*before_replace_), installing_before_replace_);
       unflushed_ = false;
     }
     before_replace_.reset();

@@ -49,7 +49,11 @@ class SimState final : public storage::StateStore {
   }
   Status Flush() override;
   Status Checkpoint(const std::string& dir) override;
-  Status Replace(const std::string& dir) override;
+  Status Replace(const std::string& dir, raft::EntryId snapshot) override;
+  std::optional<raft::EntryId> installing() const override { return state_.installing(); }
+  Status FinishInstallation(raft::EntryId snapshot) override {
+    return state_.FinishInstallation(snapshot);
+  }
   storage::StateStats stats() const override { return state_.stats(); }
 
  private:
@@ -61,6 +65,7 @@ class SimState final : public storage::StateStore {
   bool unflushed_ = false;
   Status fail_next_;
   std::optional<storage::MemoryState::Contents> before_replace_;
+  std::optional<raft::EntryId> installing_before_replace_;
 };
 
 }  // namespace raftkv::sim
