@@ -230,7 +230,8 @@ TEST(Installation, ALostLogIsRefusedAlsoWithTheMark) {
 // that counts.
 void KeepCopies(TestNode& node) {
   node.OnSetIdentity([&node](bool after) {
-    CopyAtRest(node.options().data_dir, node.options().data_dir + (after ? ".after" : ".before"));
+    storage::CopyAtRest(node.options().data_dir,
+                        node.options().data_dir + (after ? ".after" : ".before"));
   });
 }
 

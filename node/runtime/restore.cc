@@ -107,7 +107,7 @@ Status Restore(const Options& options, OpenedStorage* storage) {
 }  // namespace
 
 Status RestoreSnapshot(const Options& options, OpenedStorage* storage) {
-  const Status status = Restore(options, storage);
+  Status status = Restore(options, storage);
   if (status.ok()) return status;
   return {status.code(), "cannot restore the snapshot " + options.bootstrap.snapshot + ": " +
                              status.message() + ". The data directory stays blank."};

@@ -2,7 +2,6 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <thread>
 #include <utility>
 
 namespace raftkv::runtime {
@@ -11,23 +10,6 @@ namespace {
 void TestFatal(const Status& status) {
   std::fprintf(stderr, "fatal: %s\n", status.ToString().c_str());
   std::abort();
-}
-
-using Listing = std::map<std::string, std::pair<uintmax_t, std::filesystem::file_time_type>>;
-
-// RocksDB's own threads may still be at work.
-std::optional<Listing> ListFiles(const std::string& dir) {
-  Listing files;
-  std::error_code error;
-  for (std::filesystem::recursive_directory_iterator it(dir, error), end; it != end && !error;
-       it.increment(error)) {
-    if (!it->is_regular_file(error)) continue;
-    const auto size = it->file_size(error);
-    if (error) return std::nullopt;
-    files[it->path()] = {size, it->last_write_time(error)};
-    if (error) return std::nullopt;
-  }
-  return error ? std::nullopt : std::optional(files);
 }
 
 class WatchedDataDir final : public storage::DataDir {
@@ -53,18 +35,6 @@ class WatchedDataDir final : public storage::DataDir {
 };
 
 }  // namespace
-
-void CopyAtRest(const std::string& from, const std::string& to) {
-  for (int attempt = 0; attempt < 1000; ++attempt) {
-    std::filesystem::remove_all(to);
-    const std::optional<Listing> before = ListFiles(from);
-    std::error_code error;
-    std::filesystem::copy(from, to, std::filesystem::copy_options::recursive, error);
-    if (!error && before && ListFiles(from) == before) return;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  CHECK(false, "the databases do not come to rest");
-}
 
 // --- TestNode
 // --------------------------------------------------------------------------------------------
@@ -137,7 +107,7 @@ Status TestNode::TryBoot() {
 void TestNode::Crash() {
   // Closing the databases flushes them: the crash keeps a copy from before.
   const std::string copy = options_.data_dir + ".crashed";
-  CopyAtRest(options_.data_dir, copy);
+  storage::CopyAtRest(options_.data_dir, copy);
   replica_.reset();
   append_.reset();
   apply_.reset();

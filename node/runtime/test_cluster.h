@@ -18,6 +18,7 @@
 #include "node/runtime/recovery.h"
 #include "node/runtime/replica.h"
 #include "node/storage/snapshot_files.h"
+#include "node/storage/test_util.h"
 
 namespace raftkv::runtime {
 
@@ -37,9 +38,6 @@ class SilentLogger final : public raft::Logger {
 };
 
 class TestCluster;
-
-// Copies a data directory, with what was written to files, as it was at one moment.
-void CopyAtRest(const std::string& from, const std::string& to);
 
 // One member: everything that Node has, without its threads.
 class TestNode final : public transport::Transport, public StoragePorts {

@@ -49,7 +49,7 @@ class RocksStateTest : public testing::Test {
   }
   // As if killed: what was not flushed is gone.
   std::unique_ptr<StateStore> AfterCrash() {
-    std::filesystem::copy(path_, temp_ / "copy", std::filesystem::copy_options::recursive);
+    CopyAtRest(path_, temp_ / "copy");
     return OpenRocksState(temp_ / "copy", options_).value();
   }
   Status OpenError() {

@@ -5,10 +5,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <functional>
+#include <map>
+#include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -107,6 +112,35 @@ inline std::vector<std::string> FilesWith(const std::string& dir, const std::str
     if (name.ends_with(extension)) paths.push_back(dir + "/" + name);
   }
   return paths;
+}
+
+// Copies a directory whose databases are open, with what was written to files, as it was at one
+// moment: RocksDB's own threads may still make and remove files.
+inline void CopyAtRest(const std::string& from, const std::string& to) {
+  namespace fs = std::filesystem;
+  using Listing = std::map<std::string, std::pair<uintmax_t, fs::file_time_type>>;
+  const auto list = [&from]() -> std::optional<Listing> {
+    Listing files;
+    std::error_code error;
+    for (fs::recursive_directory_iterator it(from, error), end; it != end && !error;
+         it.increment(error)) {
+      if (!it->is_regular_file(error)) continue;
+      const auto size = it->file_size(error);
+      if (error) return std::nullopt;
+      files[it->path()] = {size, it->last_write_time(error)};
+      if (error) return std::nullopt;
+    }
+    return error ? std::nullopt : std::optional(files);
+  };
+  for (int attempt = 0; attempt < 1000; ++attempt) {
+    fs::remove_all(to);
+    const std::optional<Listing> before = list();
+    std::error_code error;
+    fs::copy(from, to, fs::copy_options::recursive, error);
+    if (!error && before && list() == before) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  ADD_FAILURE() << "the databases in " << from << " do not come to rest";
 }
 
 inline void WriteRaw(const std::string& path, const std::string& bytes) {
