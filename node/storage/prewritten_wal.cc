@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <string>
-#include <utility>
 
 namespace raftkv::storage {
 namespace {
@@ -11,8 +10,8 @@ constexpr uint64_t kChunkBytes = 256 << 10;
 
 class PrewritingFileSystem final : public rocksdb::FileSystemWrapper {
  public:
-  PrewritingFileSystem(std::shared_ptr<rocksdb::FileSystem> base, uint64_t bytes)
-      : FileSystemWrapper(std::move(base)), bytes_(bytes) {}
+  PrewritingFileSystem(const std::shared_ptr<rocksdb::FileSystem>& base, uint64_t bytes)
+      : FileSystemWrapper(base), bytes_(bytes) {}
   const char* Name() const override { return "raftkv.PrewritingFileSystem"; }
 
   rocksdb::IOStatus NewWritableFile(const std::string& name, const rocksdb::FileOptions& options,
@@ -48,9 +47,9 @@ class PrewritingFileSystem final : public rocksdb::FileSystemWrapper {
 
 }  // namespace
 
-std::shared_ptr<rocksdb::FileSystem> PrewriteWals(std::shared_ptr<rocksdb::FileSystem> base,
+std::shared_ptr<rocksdb::FileSystem> PrewriteWals(const std::shared_ptr<rocksdb::FileSystem>& base,
                                                   uint64_t bytes) {
-  return std::make_shared<PrewritingFileSystem>(std::move(base), bytes);
+  return std::make_shared<PrewritingFileSystem>(base, bytes);
 }
 
 }  // namespace raftkv::storage

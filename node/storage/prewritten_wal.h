@@ -18,7 +18,7 @@ namespace raftkv::storage {
 // `base`, but a new file NUMBER.log holds `bytes` zeros, on disk, and is written over from its
 // start. A crash leaves zeros behind the last record, which CutTornTails cuts off. Where the zeros
 // cannot be written the file is as `base` makes it: they only save time.
-std::shared_ptr<rocksdb::FileSystem> PrewriteWals(std::shared_ptr<rocksdb::FileSystem> base,
+std::shared_ptr<rocksdb::FileSystem> PrewriteWals(const std::shared_ptr<rocksdb::FileSystem>& base,
                                                   uint64_t bytes);
 
 }  // namespace raftkv::storage

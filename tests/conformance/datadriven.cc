@@ -65,6 +65,24 @@ bool ParseCommand(std::string_view line, Directive& directive) {
   return true;
 }
 
+// `i` is the line of the separator, and then the first one behind the expected output.
+void TakeExpected(const std::vector<std::string_view>& lines, size_t& i, Directive& directive) {
+  const auto separator = [&lines](size_t at) {
+    return at < lines.size() && lines[at] == kSeparator;
+  };
+  // Two separators begin and end an output that has blank lines.
+  const bool has_blank_lines = separator(++i);
+  if (has_blank_lines) ++i;
+  directive.expected_line = i + 1;
+  for (; i < lines.size(); ++i) {
+    const bool ends = has_blank_lines ? separator(i) && separator(i + 1) : Trim(lines[i]).empty();
+    if (ends) break;
+    directive.expected.append(lines[i]).append("\n");
+  }
+  directive.expected_end = i + 1;
+  if (has_blank_lines) i += 2;
+}
+
 }  // namespace
 
 std::vector<std::string_view> SplitLines(std::string_view text) {
@@ -81,14 +99,18 @@ Result<std::vector<Directive>> ParseFile(std::string_view text) {
   const std::vector<std::string_view> lines = SplitLines(text);
   std::vector<Directive> directives;
   for (size_t i = 0; i < lines.size(); ++i) {
-    const std::string_view line = Trim(lines[i]);
+    std::string line(Trim(lines[i]));
     if (line.empty() || line.starts_with('#')) continue;
 
     Directive& directive = directives.emplace_back();
     directive.line = i + 1;
+    while (line.ends_with('\\') && i + 1 < lines.size()) {
+      line.pop_back();
+      line = std::string(Trim(line)).append(" ").append(Trim(lines[++i]));
+    }
     if (!ParseCommand(line, directive)) {
-      return Error(Code::kInvalidArgument, "line " + std::to_string(i + 1) +
-                                               ": cannot parse directive: " + std::string(line));
+      return Error(Code::kInvalidArgument,
+                   "line " + std::to_string(directive.line) + ": cannot parse directive: " + line);
     }
     for (++i; i < lines.size() && lines[i] != kSeparator; ++i) {
       directive.input.append(lines[i]).append("\n");
@@ -98,11 +120,7 @@ Result<std::vector<Directive>> ParseFile(std::string_view text) {
                                                ": no line \"----\" follows the directive");
     }
     directive.input = Trim(directive.input);
-    directive.expected_line = i + 2;
-    for (++i; i < lines.size() && !Trim(lines[i]).empty(); ++i) {
-      directive.expected.append(lines[i]).append("\n");
-    }
-    directive.expected_end = i + 1;
+    TakeExpected(lines, i, directive);
   }
   return directives;
 }

@@ -1,10 +1,19 @@
 // The file format of data-driven tests (that of cockroachdb's datadriven package):
 //
 //   # a comment
-//   command positional key=value key=(a, b, c)
+//   command positional key=value key=(a, b, c)     (a '\' at the end goes on in the next line)
 //   input lines, possibly none
 //   ----
 //   expected output, up to the next blank line
+//
+//   command
+//   ----
+//   ----
+//   expected output
+//
+//   with blank lines, up to the next two separators
+//   ----
+//   ----
 //
 // Thread-safety: values and pure functions.
 #pragma once

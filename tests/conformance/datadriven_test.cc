@@ -51,6 +51,31 @@ TEST(DataDrivenTest, EmptyExpectation) {
   EXPECT_EQ(ParseFile("cmd\n----\n\nnext\n----\n").value().size(), 2u);
 }
 
+TEST(DataDrivenTest, BlankLinesBetweenTwoSeparators) {
+  const auto parsed = ParseFile(
+      "one\n----\n----\na\n\n----\nb\n----\n----\n\ntwo\n----\nc\n\nthree\n----\n----\n----\n----"
+      "\n");
+  ASSERT_TRUE(parsed.has_value());
+  ASSERT_EQ(parsed->size(), 3u);
+  EXPECT_EQ((*parsed)[0].expected, "a\n\n----\nb\n");
+  EXPECT_EQ((*parsed)[0].expected_line, 4u);
+  EXPECT_EQ((*parsed)[0].expected_end, 8u);
+  EXPECT_EQ((*parsed)[1].line, 11u);
+  EXPECT_EQ((*parsed)[1].expected, "c\n");
+  EXPECT_EQ((*parsed)[2].expected, "");
+}
+
+TEST(DataDrivenTest, CommandsGoOnBehindABackslash) {
+  const auto parsed = ParseFile("add a=1 \\\n  b=2 \\\n  c\ninput\n----\nok\n");
+  ASSERT_TRUE(parsed.has_value());
+  ASSERT_EQ(parsed->size(), 1u);
+  EXPECT_EQ((*parsed)[0].line, 1u);
+  EXPECT_EQ((*parsed)[0].command, "add");
+  ASSERT_EQ((*parsed)[0].arguments.size(), 3u);
+  EXPECT_EQ((*parsed)[0].arguments[2].key, "c");
+  EXPECT_EQ((*parsed)[0].input, "input");
+}
+
 TEST(DataDrivenTest, Arguments) {
   const Directive directive = ParseOne("cmd  12 a=1 b=(1, 2,x y) c=() d= e=(f(1, 2), g)");
   EXPECT_EQ(directive.command, "cmd");
