@@ -101,7 +101,7 @@ int Main(const std::string& ns, const std::string& identity, const std::string& 
     manager.Stop();
   });
   Status ended = manager.Run();
-  pthread_kill(stopper.native_handle(), SIGTERM);  // if Run ended by itself
+  kill(getpid(), SIGTERM);  // wakes the stopper if Run ended by itself
   stopper.join();
   if (!ended.ok()) log::Error("ended", {{"error", ended.message()}});
   return ended.ok() ? 0 : 1;

@@ -284,7 +284,7 @@ void Operator::AskForRemovedId(Random& random) {
   if (busy_ || cluster.removed_ids().empty() || !LostMembers().empty()) return;
   v1::ChangeMembershipRequest request;
   v1::Member& member = *request.add_add_learners();
-  const auto ids = cluster.removed_ids();
+  const auto& ids = cluster.removed_ids();
   member.set_id(ids[static_cast<int>(random.Uniform(static_cast<uint64_t>(ids.size())))]);
   member.set_name("again");
   member.set_peer_address("again:1");

@@ -6,7 +6,7 @@ namespace raftkv::sim {
 
 Status SimState::Write(storage::StateBatch& batch) {
   if (!fail_next_.ok()) return std::exchange(fail_next_, Status::Ok());
-  const Status status = state_.Write(batch);
+  Status status = state_.Write(batch);
   unflushed_ = true;
   if (flush_every_ > 0 && random_.Uniform(flush_every_) == 0) return Flush();
   return status;
