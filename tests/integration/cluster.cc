@@ -2,6 +2,7 @@
 
 #include <httplib.h>
 #include <signal.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 #include <cctype>
@@ -99,7 +100,13 @@ int NodeProcess::Stop() {
 }
 
 void NodeProcess::Kill() { process_->Kill(); }
-void NodeProcess::Pause() { process_->Signal(SIGSTOP); }
+void NodeProcess::Pause() {
+  process_->Signal(SIGSTOP);
+  // Signals do not act at once: until each of its threads has stopped it may still answer.
+  siginfo_t info{};
+  CHECK(waitid(P_PID, static_cast<id_t>(process_->pid()), &info, WSTOPPED | WEXITED | WNOWAIT) == 0,
+        "a child that stops or ends can be waited for");
+}
 void NodeProcess::Resume() { process_->Signal(SIGCONT); }
 
 void NodeProcess::Wipe() {
