@@ -10,12 +10,6 @@ namespace {
 
 using std::chrono::seconds;
 
-std::string ValueAt(TestNode& node, const std::string& key) {
-  const auto found = node.machine().Get(key);
-  if (!found || !*found) return "<none>";
-  return (*found)->value;
-}
-
 std::vector<TestNode*> Followers(TestCluster& cluster) {
   std::vector<TestNode*> followers;
   for (const char* name : {"n1", "n2", "n3"}) {

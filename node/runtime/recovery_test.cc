@@ -17,12 +17,6 @@ namespace {
 namespace fs = std::filesystem;
 using std::chrono::seconds;
 
-std::string ValueAt(TestNode& node, const std::string& key) {
-  const auto found = node.machine().Get(key);
-  if (!found || !*found) return "<none>";
-  return (*found)->value;
-}
-
 std::string ReadFile(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};

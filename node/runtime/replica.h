@@ -265,6 +265,7 @@ class Replica final : public transport::Handler {
   // replica_bootstrap.cc: blank nodes, adoption, joining
   void BootstrapTick();
   void ExpireJoins();
+  v1::JoinResponse Joined() const;  // what a member answers that asks to join
   void AnswerJoins(const Result<v1::JoinResponse>& answer);
   void DiscoverStaticPeers();
   void OnAllDiscovered();

@@ -65,10 +65,7 @@ raftkv::Status Replica::BecomeMember(uint64_t cluster_id, const v1::ClusterState
   transport_->SetIdentity({cluster_id, id_, identity.name()});
   StartCore();
   // Also when a member adopted this node while the answer to its own call was lost.
-  v1::JoinResponse joined;
-  joined.set_cluster_id(cluster_id);
-  joined.set_member_id(id_.value);
-  AnswerJoins(joined);
+  AnswerJoins(Joined());
   env_.wake();
   return raftkv::Status::Ok();
 }
@@ -171,6 +168,13 @@ void Replica::ExpireJoins() {
   });
 }
 
+v1::JoinResponse Replica::Joined() const {
+  v1::JoinResponse response;
+  response.set_cluster_id(env_.data_dir->identity().cluster_id());
+  response.set_member_id(id_.value);
+  return response;
+}
+
 void Replica::AnswerJoins(const Result<v1::JoinResponse>& answer) {
   for (auto& [deadline, done] : std::exchange(join_waiters_, {})) done(answer);
 }
@@ -252,12 +256,6 @@ void Replica::Join(const v1::JoinRequest& request, MonotonicTime deadline,
 // to the same cluster.
 void Replica::JoinAgain(const v1::JoinRequest& request, int next, Callback<v1::JoinResponse> done) {
   const uint64_t own_cluster = env_.data_dir->identity().cluster_id();
-  const auto joined = [this, own_cluster, done] {
-    v1::JoinResponse response;
-    response.set_cluster_id(own_cluster);
-    response.set_member_id(id_.value);
-    done(response);
-  };
   const auto names = [&](const v1::Member& member) {
     return std::ranges::find(request.peer_addresses(), member.peer_address()) !=
            request.peer_addresses().end();
@@ -265,7 +263,7 @@ void Replica::JoinAgain(const v1::JoinRequest& request, int next, Callback<v1::J
   const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
   const auto known =
       cluster->members().empty() ? env_.data_dir->identity().seeds() : cluster->members();
-  if (std::ranges::any_of(known, names)) return joined();
+  if (std::ranges::any_of(known, names)) return done(Joined());
   if (next == request.peer_addresses_size()) {
     return done(Error(Code::kUnavailable,
                       "this node belongs to cluster " + HexId(own_cluster) +
@@ -276,12 +274,12 @@ void Replica::JoinAgain(const v1::JoinRequest& request, int next, Callback<v1::J
   who.mutable_who_are_you();
   transport_->CallAddress(
       request.peer_addresses(next), std::move(who),
-      [this, own_cluster, request, next, joined, done](Result<v1::PeerReply> reply) {
+      [this, own_cluster, request, next, done](Result<v1::PeerReply> reply) {
         if (!reply || !reply->has_i_am() || reply->i_am().cluster_id() == 0) {
           return JoinAgain(request, next + 1, done);
         }
         const uint64_t theirs = reply->i_am().cluster_id();
-        if (theirs == own_cluster) return joined();
+        if (theirs == own_cluster) return done(Joined());
         done(Error(Code::kFailedPrecondition,
                    "this node belongs to cluster " + HexId(own_cluster) + " already, not to " +
                        HexId(theirs) +

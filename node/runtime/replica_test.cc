@@ -9,12 +9,6 @@ namespace {
 
 using std::chrono::seconds;
 
-std::string ValueAt(TestNode& node, const std::string& key) {
-  const auto found = node.machine().Get(key);
-  if (!found || !*found) return "<none>";
-  return (*found)->value;
-}
-
 TestNode& Follower(TestCluster& cluster) {
   for (const char* name : {"n1", "n2", "n3"}) {
     TestNode& node = cluster.node(name);

@@ -10,12 +10,6 @@ namespace {
 
 using std::chrono::seconds;
 
-std::string ValueAt(TestNode& node, const std::string& key) {
-  const auto found = node.machine().Get(key);
-  if (!found || !*found) return "<none>";
-  return (*found)->value;
-}
-
 // Three nodes, one of which was cut off until the others' logs no longer reach back to it.
 class LaggingFollower : public ::testing::Test {
  protected:

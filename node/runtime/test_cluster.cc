@@ -450,4 +450,10 @@ bool TestCluster::Run(int ticks, const std::function<bool()>& until) {
   return until();
 }
 
+std::string ValueAt(TestNode& node, const std::string& key) {
+  const auto found = node.machine().Get(key);
+  if (!found || !*found) return "<none>";
+  return (*found)->value;
+}
+
 }  // namespace raftkv::runtime

@@ -193,4 +193,7 @@ class TestCluster {
   std::deque<std::function<void()>> held_;
 };
 
+// What the node has applied for `key`; "<none>" if it does not exist.
+std::string ValueAt(TestNode& node, const std::string& key);
+
 }  // namespace raftkv::runtime

@@ -10,12 +10,6 @@ namespace {
 
 using std::chrono::seconds;
 
-std::string ValueAt(TestNode& node, const std::string& key) {
-  const auto found = node.machine().Get(key);
-  if (!found || !*found) return "<none>";
-  return (*found)->value;
-}
-
 std::shared_ptr<std::optional<Result<v1::TransferLeadershipResponse>>> Transfer(
     TestCluster& cluster, TestNode& to) {
   auto slot = std::make_shared<std::optional<Result<v1::TransferLeadershipResponse>>>();
