@@ -86,6 +86,7 @@ TEST(LoadTest, FillPutsEveryKeyOnce) {
   options.clients = 5;
   options.threads = 3;
   ASSERT_TRUE(RunLoad(options));
+  std::lock_guard lock(mutex);
   EXPECT_EQ(seen.size(), 100u);
   EXPECT_EQ(seen.begin()->first, "/kv/0000");
   EXPECT_EQ(seen.rbegin()->first, "/kv/0099");
