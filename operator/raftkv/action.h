@@ -1,0 +1,85 @@
+// Action: the one thing to do next. Each can be repeated: "already done?" is answered by the next
+// observation, never by the memory of having done it.
+//
+// Thread-safety: values.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "operator/raftkv/observation.h"
+
+namespace raftkv::op {
+
+struct Nothing {};
+struct AddFinalizer {};
+// Services, ServiceAccount, NetworkPolicies.
+struct ApplyObjects {};
+// The StatefulSet with this many replicas and the pod template of the spec.
+struct ApplyStatefulSet {
+  int replicas = 0;
+};
+// minAvailable < 0: no budget.
+struct ApplyDisruptionBudget {
+  int min_available = 0;
+};
+// The leader Service points to this pod (label raftkv.dev/role of the pods); empty: to none.
+struct MarkLeader {
+  std::string pod;
+};
+// Notes on the claim whose data it holds (annotation raftkv.dev/member-id).
+struct MarkClaim {
+  int slot = 0;
+  std::string claim_uid;
+  MemberId member = 0;
+};
+// POST /admin/initialize to the node in `slot`, which must be blank and be `members.front()`'s.
+struct Initialize {
+  int slot = 0;
+  ClusterId cluster = 0;
+  std::vector<MemberView> members;
+};
+// POST /admin/membership through the leader: one joint change, compare-and-set on the index.
+struct ChangeMembership {
+  uint64_t expected_config_index = 0;
+  uint64_t epoch = 0;
+  std::vector<MemberView> add_learners;
+  std::vector<MemberId> promote;
+  std::vector<MemberId> remove;
+};
+struct TransferLeadership {
+  MemberId from = 0;
+  MemberId to = 0;
+};
+// With the UID as precondition, after a live read.
+struct DeletePod {
+  int slot = 0;
+  std::string uid;
+  std::string why;
+  bool force = false;  // its node is gone: grace period 0
+};
+struct DeleteClaim {
+  int slot = 0;
+  std::string uid;
+  std::string why;
+};
+struct ResizeClaim {
+  int slot = 0;
+  std::string uid;
+  uint64_t bytes = 0;
+};
+struct RemoveFinalizer {};
+
+using Action =
+    std::variant<Nothing, AddFinalizer, ApplyObjects, ApplyStatefulSet, ApplyDisruptionBudget,
+                 MarkLeader, MarkClaim, Initialize, ChangeMembership, TransferLeadership, DeletePod,
+                 DeleteClaim, ResizeClaim, RemoveFinalizer>;
+
+// One line for logs: "ChangeMembership add=1a2b promote= remove=".
+std::string ToString(const Action& action);
+// Takes something away that cannot be had back: the actor reads live before it.
+bool IsDestructive(const Action& action);
+
+}  // namespace raftkv::op

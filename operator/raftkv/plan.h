@@ -1,0 +1,89 @@
+// The planner: from what is seen of a RaftKV resource to the one next action and its status.
+//
+// Pure: no clock, no I/O, no memory. The same observation gives the same plan. It depends on base
+// alone, so that the model run (model_test) can put it through millions of steps.
+//
+// Order of precedence (the first that has something to do): finalizer and deletion; paused; foreign
+// objects; the running operation; bootstrap; the unfinished business of a former change (joint state,
+// members that were removed, learners that nobody promoted); replacement; objects; wake, scale, resize,
+// roll, hibernate. With a quorum lost nothing is done that needs one or takes anything away.
+//
+// Rules that no plan breaks (the model run checks them after each step):
+//   P1  Initialize only while status.clusterID is empty, on blank nodes, after the intent is written.
+//   P2  No action leaves fewer live voters than a quorum of either half of the configuration.
+//   P3  A claim is deleted only if its data belongs to no member of the configuration, and no joint
+//       state is in force.
+//   P4  Members come as learners; voters change by one joint change straight to the target set.
+//   P5  The leader is not removed, and its pod not deleted, before it has handed over, unless it is
+//       the only voter.
+//   P6  At most one pod at a time is deleted on purpose.
+//   P7  In the state that the spec asks for the plan is Nothing, and the status does not change.
+//
+// Sources: KEP-1847, KEP-3335; Ongaro's thesis 4.2 and 4.3; docs/design/operator.md.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "operator/raftkv/action.h"
+#include "operator/raftkv/observation.h"
+
+namespace raftkv::op {
+
+struct PlannedCondition {
+  std::string type;    // Available, Progressing, Degraded, QuorumLost, Paused
+  bool status = false;
+  std::string reason;  // CamelCase
+  std::string message;
+};
+
+struct PlannedEvent {
+  bool warning = false;
+  std::string reason;
+  std::string action;
+  std::string note;
+};
+
+struct MemberStatus {
+  int slot = -1;  // -1: a member without a slot
+  MemberId member = 0;
+  std::string role;  // leader, voter, learner, blank, removed, unknown
+  uint64_t lag = 0;  // entries behind the leader's commit
+  std::string version;
+  bool healthy = false;
+  std::string pod;
+  std::string claim_uid;
+};
+
+// All of the resource's status but times of conditions and the selector, which the actor adds.
+struct PlannedStatus {
+  int64_t observed_generation = 0;
+  ClusterId cluster = 0;
+  uint64_t config_index = 0;
+  bool joint = false;
+  std::string leader;  // the pod's name
+  int voters = 0;
+  int learners = 0;
+  int ready = 0;
+  std::string version;  // of the leader
+  std::string phase;    // the Status column: Available, Scaling, Replacing, QuorumLost, ...
+  std::vector<MemberStatus> members;
+  Operation operation;
+  std::vector<PlannedCondition> conditions;
+};
+
+struct Plan {
+  // Written first, if it differs from what the resource has: intent before act. The actor acts only
+  // after the write has succeeded.
+  PlannedStatus status;
+  Action action = Nothing{};
+  // Recorded after the action has succeeded (refusals: at once, when the action is Nothing).
+  std::vector<PlannedEvent> events;
+  // Look again after this time although Kubernetes reports no change (the nodes are not watched);
+  // zero: only after a change.
+  Duration look_again = Duration::zero();
+};
+
+Plan MakePlan(const Observation& seen);
+
+}  // namespace raftkv::op
