@@ -33,10 +33,13 @@ Answer Ask(uint16_t port, const std::string& path) {
 }
 
 TEST(HealthServer, AnswersChecksAndMetrics) {
-  Status ready(Code::kUnavailable, "the cache is not filled yet");
+  std::atomic<bool> filled = false;
+  auto caches = [&] {
+    return filled ? Status::Ok() : Status(Code::kUnavailable, "the cache is not filled yet");
+  };
   auto server = HealthServer::Start({.address = "127.0.0.1:0",
                                      .live = {{"ping", [] { return Status::Ok(); }}},
-                                     .ready = {{"caches", [&] { return ready; }}},
+                                     .ready = {{"caches", caches}},
                                      .metrics = [] { return "a_metric 1\n"; }});
   ASSERT_TRUE(server) << server.error().message();
   uint16_t port = (*server)->port();
@@ -45,7 +48,7 @@ TEST(HealthServer, AnswersChecksAndMetrics) {
   Answer not_ready = Ask(port, "/readyz");
   EXPECT_EQ(not_ready.status, 503);
   EXPECT_NE(not_ready.body.find("[-]caches the cache is not filled yet"), std::string::npos);
-  ready = Status::Ok();
+  filled = true;
   EXPECT_EQ(Ask(port, "/readyz").status, 200);
   EXPECT_EQ(Ask(port, "/metrics").body, "a_metric 1\n");
   EXPECT_EQ(Ask(port, "/other").status, 404);

@@ -292,7 +292,7 @@ TEST_F(ReflectorTest, ASilentWatchIsGivenUpAfterItsTimeAndResumed) {
 
 TEST_F(ReflectorTest, AWatchThatNeverBeginsIsBackedOffFrom) {
   RestOptions rest;
-  rest.call_timeout = milliseconds(30);
+  rest.call_timeout = milliseconds(700);  // long enough for a slow machine to begin the third
   Start(
       OneList,
       [](TestExchange& exchange, int watch) {
