@@ -223,17 +223,21 @@ Result<Meta> ReadMeta(const StateView& view) {
   return *meta;
 }
 
-Result<std::optional<KeyValue>> GetNewest(const storage::StateStore& store, std::string_view key) {
+Result<std::optional<KeyValue>> GetNewest(const storage::StateStore& store,
+                                          const HeaderCache& cache, std::string_view key) {
   std::string stored_key;
-  AppendCurrentKey(key, &stored_key);
-  ASSIGN_OR_RETURN(const auto bytes, store.Get(stored_key));
-  if (!bytes) return std::nullopt;
-  ASSIGN_OR_RETURN(const RecordHeader header, ToHeader(*bytes));
-  if (!header.live()) return std::nullopt;
+  std::optional<RecordHeader> header = cache.Find(key);
+  if (!header) {
+    AppendCurrentKey(key, &stored_key);
+    ASSIGN_OR_RETURN(const auto bytes, store.Get(stored_key));
+    if (!bytes) return std::nullopt;
+    ASSIGN_OR_RETURN(header, ToHeader(*bytes));
+  }
+  if (!header->live()) return std::nullopt;
   stored_key.clear();
-  AppendValueKey(header.mod, &stored_key);
+  AppendValueKey(header->mod, &stored_key);
   ASSIGN_OR_RETURN(auto value, store.Get(stored_key));
-  if (value) return MakeKeyValue(key, header, *std::move(value));
+  if (value) return MakeKeyValue(key, *header, *std::move(value));
   // The version was overwritten and collected between the two reads. In a view it cannot be.
   return GetAt(*store.View(), key, 0);
 }

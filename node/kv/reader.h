@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 #include "node/kv/format.h"
+#include "node/kv/header_cache.h"
 #include "node/kv/state_machine.h"
 #include "node/storage/state_store.h"
 
@@ -18,7 +19,8 @@ namespace raftkv::kv {
 Result<Meta> ReadMeta(const storage::StateView& view);
 
 // The key's newest version; without a view, unless the version goes while it is read.
-Result<std::optional<KeyValue>> GetNewest(const storage::StateStore& store, std::string_view key);
+Result<std::optional<KeyValue>> GetNewest(const storage::StateStore& store,
+                                          const HeaderCache& cache, std::string_view key);
 
 // As StateMachine's.
 Result<std::optional<KeyValue>> GetAt(const storage::StateView& view, std::string_view key,

@@ -140,13 +140,39 @@ TEST(RestartTest, ReloadShowsTheReplacedState) {
   EXPECT_EQ(machine->FlushedIndex(), raft::Index(4));
 }
 
+// Headers that were remembered must not be mixed with those of the new state.
+TEST(RestartTest, NothingIsRememberedOfAReplacedState) {
+  TestMachine source;
+  source.DoAll({Put("other", "1"), Put("a", "2"), Delete("gone"), Put("a", "3"), Put("a", "4")});
+  TestMachine machine;
+  machine.DoAll({Put("a", "1"), Put("gone", "1"), Put("a", "x")});
+  machine->PrepareReplace();
+  EXPECT_EQ(machine->Get("a").value()->value, "x");
+  static_cast<storage::MemoryState*>(machine.store())
+      ->Install(static_cast<storage::MemoryState*>(source.store())->Dump());
+  EXPECT_EQ(machine->Get("a").value()->value, "4");
+  ASSERT_TRUE(machine->ReloadAfterReplace().ok());
+  EXPECT_EQ(machine->Get("a").value()->value, "4");
+  EXPECT_EQ(machine->Get("gone").value(), std::nullopt);
+  const uint64_t next = machine->applied().index.value + 1;
+  const std::vector<raft::Entry> entries = {
+      CommandEntry(next, Put("a", "5")),
+      CommandEntry(next + 1, PutIf("gone", "2", [](auto* p) { p->set_absent(true); }))};
+  const auto results = machine->Apply(entries).value();
+  EXPECT_EQ(results[0].command->prev_mod_revision, 5u);
+  EXPECT_TRUE(results[1].command->status.ok());
+  EXPECT_EQ(machine->Get("a").value()->version, 4u);
+}
+
 TEST(RestartTest, DamagedRecordsAreReported) {
   TestMachine machine;
   machine.DoAll({Put("a", "1"), Put("a", "2")});
   auto* store = static_cast<storage::MemoryState*>(machine.store());
   auto contents = store->Dump();
   contents["ca"] = "\x07";
+  machine->PrepareReplace();
   store->Install(contents);
+  ASSERT_TRUE(machine->ReloadAfterReplace().ok());
   EXPECT_EQ(machine->Get("a").error().code(), Code::kCorruption);
   EXPECT_EQ(machine->Get("a", 2).error().code(), Code::kCorruption);
   EXPECT_EQ(machine->Range({}).error().code(), Code::kCorruption);

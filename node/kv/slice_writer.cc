@@ -14,18 +14,21 @@ bool InRange(std::string_view key, std::string_view start, std::string_view end)
 
 }  // namespace
 
-SliceWriter::SliceWriter(storage::StateStore* store, const Meta& meta)
-    : store_(store), batch_(store->NewBatch()), meta_(meta) {}
+SliceWriter::SliceWriter(storage::StateStore* store, HeaderCache* cache, const Meta& meta)
+    : store_(store), cache_(cache), batch_(store->NewBatch()), meta_(meta) {}
 
 Result<SliceWriter::Slot*> SliceWriter::Find(std::string_view key) {
   current_key_.clear();
   AppendCurrentKey(key, &current_key_);
   if (const auto it = slots_.find(current_key_); it != slots_.end()) return &it->second;
 
-  ASSIGN_OR_RETURN(auto stored, store_->Get(current_key_));
   Slot slot;
-  if (stored) {
-    const auto header = ParseHeader(*stored);
+  if (const auto cached = cache_->FindAsWriter(key)) {
+    slot.header = *cached;
+    slot.cached = true;
+  } else {
+    ASSIGN_OR_RETURN(const auto stored, store_->Get(current_key_));
+    const auto header = stored ? ParseHeader(*stored) : RecordHeader();
     if (!header) return Error(Unreadable("a record"));
     slot.header = *header;
   }
@@ -91,6 +94,7 @@ void SliceWriter::Change(Slot* slot, std::string_view key, const RecordHeader& h
   current_key_.clear();
   AppendCurrentKey(key, &current_key_);
   batch_->Put(current_key_, bytes_);
+  slot->cached = false;
 
   ++meta_.stored_versions;
   ++sub_;
@@ -132,7 +136,17 @@ Result<std::vector<std::string>> SliceWriter::LiveKeys(std::string_view start, s
 
 Status SliceWriter::Commit() {
   batch_->Put(kMetaKey, EncodeMeta(meta_));
-  return store_->Write(*batch_);
+  cache_->BeginChange();
+  const Status written = store_->Write(*batch_);
+  if (written.ok()) {
+    for (const auto& [current_key, slot] : slots_) {
+      if (!slot.cached) cache_->Set(std::string_view(current_key).substr(1), slot.header);
+    }
+  } else {
+    cache_->Clear();
+  }
+  cache_->EndChange();
+  return written;
 }
 
 }  // namespace raftkv::kv

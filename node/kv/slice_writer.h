@@ -14,6 +14,7 @@
 
 #include "base/status.h"
 #include "node/kv/format.h"
+#include "node/kv/header_cache.h"
 #include "node/storage/state_store.h"
 
 namespace raftkv::kv {
@@ -27,10 +28,11 @@ class SliceWriter {
     size_t value_at = 0;
     size_t value_size = 0;
     bool put_here = false;
+    bool cached = false;  // the cache has the header
   };
 
-  // `store` must outlive the writer, and nobody else writes to it meanwhile.
-  SliceWriter(storage::StateStore* store, const Meta& meta);
+  // `store` and `cache` must outlive the writer, and nobody else writes to them meanwhile.
+  SliceWriter(storage::StateStore* store, HeaderCache* cache, const Meta& meta);
 
   // The revision of the command in progress, if it changes something.
   uint64_t next_revision() const { return meta_.revision + 1; }
@@ -69,6 +71,7 @@ class SliceWriter {
   void Change(Slot* slot, std::string_view key, const RecordHeader& header);
 
   storage::StateStore* const store_;
+  HeaderCache* const cache_;
   std::unique_ptr<storage::StateBatch> batch_;
   Meta meta_;
   uint32_t sub_ = 0;

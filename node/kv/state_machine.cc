@@ -11,6 +11,7 @@
 #include "node/kv/commands.h"
 #include "node/kv/format.h"
 #include "node/kv/garbage.h"
+#include "node/kv/header_cache.h"
 #include "node/kv/membership.h"
 #include "node/kv/reader.h"
 #include "node/kv/slice_writer.h"
@@ -44,7 +45,15 @@ class StateMachineImpl final : public StateMachine {
   Status InitializeCluster(const ClusterState& initial) override;
   Result<std::vector<ApplyResult>> Apply(std::span<const Entry> entries) override;
   Result<bool> CollectGarbage(size_t max_versions) override;
-  Status ReloadAfterReplace() override { return Load(); }
+  void PrepareReplace() override {
+    cache_.BeginChange();
+    cache_.Clear();
+  }
+  Status ReloadAfterReplace() override {
+    PrepareReplace();
+    cache_.EndChange();
+    return Load();
+  }
 
   AppliedState applied() const override {
     const Meta meta = published_meta();
@@ -91,6 +100,7 @@ class StateMachineImpl final : public StateMachine {
   }
 
   storage::StateStore* const store_;
+  HeaderCache cache_;
   google::protobuf::Arena arena_;  // of the command in progress
   GcProgress gc_;
   bool format_stored_ = false;
@@ -154,7 +164,7 @@ Status StateMachineImpl::InitializeCluster(const ClusterState& initial) {
                                               std::to_string(cluster_->cluster_id()) +
                                               " already, with other members or another id");
   }
-  Slice slice{SliceWriter(store_, meta_), std::make_shared<const ClusterState>(first)};
+  Slice slice{SliceWriter(store_, &cache_, meta_), std::make_shared<const ClusterState>(first)};
   slice.writer.meta().index = kFirstIndex;
   slice.writer.meta().term = kFirstTerm;
   RETURN_IF_ERROR(Commit(slice));
@@ -177,7 +187,7 @@ Result<std::vector<ApplyResult>> StateMachineImpl::Apply(std::span<const Entry> 
                                         " was to be applied after entry " +
                                         std::to_string(last.value));
     }
-    if (!slice) slice.emplace(SliceWriter(store_, meta_), cluster_);
+    if (!slice) slice.emplace(SliceWriter(store_, &cache_, meta_), cluster_);
     ASSIGN_OR_RETURN(ApplyResult result, ApplyEntry(entry, &*slice));
     results.push_back(std::move(result));
     slice->writer.meta().index = entry.index;
@@ -295,7 +305,7 @@ Result<raft::Index> StateMachineImpl::FlushedIndex() const {
 
 Result<std::optional<KeyValue>> StateMachineImpl::Get(std::string_view key,
                                                       uint64_t revision) const {
-  return revision == 0 ? GetNewest(*store_, key) : GetAt(*store_->View(), key, revision);
+  return revision == 0 ? GetNewest(*store_, cache_, key) : GetAt(*store_->View(), key, revision);
 }
 
 }  // namespace

@@ -6,8 +6,9 @@
 // ...; a key has create revision, mod revision and version (1 for a new key, reset by a delete).
 // The first write gets revision 2, as in etcd (an empty store is at revision 1).
 //
-// Thread-safety: Apply, CollectGarbage, InitializeCluster and ReloadAfterReplace from one thread
-// (the apply thread); all const methods from any thread, and never in the apply thread's way.
+// Thread-safety: Apply, CollectGarbage, InitializeCluster, PrepareReplace and ReloadAfterReplace
+// from one thread (the apply thread); all const methods from any thread, and never in the apply
+// thread's way.
 #pragma once
 
 #include <cstdint>
@@ -133,7 +134,8 @@ class StateMachine {
   // Local and without effect on any readable state.
   virtual Result<bool> CollectGarbage(size_t max_versions) = 0;
 
-  // After StateStore::Replace.
+  // Around StateStore::Replace: what is remembered of the old state is not read any more.
+  virtual void PrepareReplace() = 0;
   virtual Status ReloadAfterReplace() = 0;
 
   // --- Any thread

@@ -54,6 +54,7 @@ ApplyDone ApplyWorker::Run(ApplyEntries& job) {
 
 ApplyDone ApplyWorker::Run(ReplaceState& job) {
   ApplyDone done;
+  machine_->PrepareReplace();
   Status status = store_->Replace(job.dir, job.snapshot);
   if (status.ok()) status = machine_->ReloadAfterReplace();
   if (!status.ok()) {

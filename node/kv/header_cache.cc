@@ -1,0 +1,135 @@
+#include "node/kv/header_cache.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <functional>
+#include <limits>
+
+#include "base/check.h"
+
+namespace raftkv::kv {
+namespace {
+
+// What stands before a key in the ring.
+struct Prefix {
+  RecordHeader header;
+  uint32_t key_bytes = 0;
+};
+
+// Instead of a size: nothing follows up to the ring's end.
+constexpr uint32_t kPadding = std::numeric_limits<uint32_t>::max();
+constexpr size_t kMinBytes = 1024;
+
+}  // namespace
+
+HeaderCache::HeaderCache(size_t bytes)
+    : capacity_(std::max(bytes, kMinBytes)),
+      ring_(std::make_unique_for_overwrite<char[]>(capacity_)),
+      index_(std::bit_ceil(capacity_ / 64)) {
+  CHECK(capacity_ < std::numeric_limits<Slot>::max());
+}
+
+std::optional<RecordHeader> HeaderCache::Find(std::string_view key) const {
+  const std::lock_guard lock(mutex_);
+  if (changing_) return std::nullopt;
+  return FindAsWriter(key);
+}
+
+std::optional<RecordHeader> HeaderCache::FindAsWriter(std::string_view key) const {
+  const Slot* slot = FindSlot(key);
+  if (slot == nullptr) return std::nullopt;
+  RecordHeader header;
+  std::memcpy(&header, &ring_[*slot - 1], sizeof(header));
+  return header;
+}
+
+void HeaderCache::BeginChange() {
+  const std::lock_guard lock(mutex_);
+  changing_ = true;
+}
+
+void HeaderCache::EndChange() {
+  const std::lock_guard lock(mutex_);
+  changing_ = false;
+}
+
+void HeaderCache::Set(std::string_view key, const RecordHeader& header) {
+  Slot* slot = FindSlot(key);
+  if (!header.live()) {
+    if (slot != nullptr) *slot = 0;
+    return;
+  }
+  if (slot == nullptr) {
+    // A few records must not push out all others.
+    if (sizeof(Prefix) + key.size() > capacity_ / 16) return;
+    const Slot appended = Append(key);
+    Bucket& bucket = BucketOf(key);
+    const auto free = std::ranges::find(bucket, Slot{0});
+    slot = free != bucket.end() ? &*free : &bucket[end_ % bucket.size()];
+    *slot = appended;
+  }
+  std::memcpy(&ring_[*slot - 1], &header, sizeof(header));
+}
+
+void HeaderCache::Clear() {
+  std::ranges::fill(index_, Bucket{});
+  oldest_ = end_ = 0;
+}
+
+HeaderCache::Bucket& HeaderCache::BucketOf(std::string_view key) const {
+  return index_[std::hash<std::string_view>{}(key) & (index_.size() - 1)];
+}
+
+HeaderCache::Slot* HeaderCache::FindSlot(std::string_view key) const {
+  for (Slot& slot : BucketOf(key)) {
+    if (slot != 0 && KeyAt(slot - 1) == key) return &slot;
+  }
+  return nullptr;
+}
+
+std::string_view HeaderCache::KeyAt(size_t offset) const {
+  uint32_t size = 0;
+  std::memcpy(&size, &ring_[offset + offsetof(Prefix, key_bytes)], sizeof(size));
+  return {&ring_[offset + sizeof(Prefix)], size};
+}
+
+HeaderCache::Slot HeaderCache::Append(std::string_view key) {
+  const size_t left = capacity_ - end_ % capacity_;
+  const size_t bytes = sizeof(Prefix) + key.size();
+  if (left < bytes) {
+    MakeRoom(left);
+    if (left >= sizeof(Prefix)) {
+      const Prefix padding{.key_bytes = kPadding};
+      std::memcpy(&ring_[end_ % capacity_], &padding, sizeof(padding));
+    }
+    end_ += left;
+  }
+  MakeRoom(bytes);
+  const size_t offset = end_ % capacity_;
+  const Prefix prefix{.key_bytes = static_cast<uint32_t>(key.size())};
+  std::memcpy(&ring_[offset], &prefix, sizeof(prefix));
+  std::memcpy(&ring_[offset + sizeof(prefix)], key.data(), key.size());
+  end_ += bytes;
+  return static_cast<Slot>(offset + 1);
+}
+
+void HeaderCache::MakeRoom(size_t bytes) {
+  while (end_ + bytes - oldest_ > capacity_) DropOldest();
+}
+
+void HeaderCache::DropOldest() {
+  const size_t offset = oldest_ % capacity_;
+  const size_t left = capacity_ - offset;
+  Prefix prefix;
+  if (left >= sizeof(prefix)) std::memcpy(&prefix, &ring_[offset], sizeof(prefix));
+  if (left < sizeof(prefix) || prefix.key_bytes == kPadding) {
+    oldest_ += left;
+    return;
+  }
+  // The index may have forgotten the record before; then no slot names it.
+  std::ranges::replace(BucketOf(KeyAt(offset)), static_cast<Slot>(offset + 1), Slot{0});
+  oldest_ += sizeof(prefix) + prefix.key_bytes;
+}
+
+}  // namespace raftkv::kv
