@@ -23,7 +23,9 @@ class Service {
 
   runtime::Node& node() const { return *node_; }
   size_t max_value_bytes() const { return max_value_bytes_; }
-  MonotonicTime Deadline() const { return Clock::System().Now() + request_timeout_; }
+  // When a request has to be answered: after the request timeout, or sooner if the client says in
+  // Raftkv-Timeout-Ms that it will not wait so long.
+  MonotonicTime Deadline(const HttpRequest& request) const;
 
   // Both continue on the connection's event loop. A write is proposed once and never repeated.
   void Write(const ExchangePtr& exchange, v1::Command command,
@@ -43,6 +45,9 @@ class Service {
   Executor executor_;
   Executor observing_;
 };
+
+// Checks Raftkv-Timeout-Ms, the milliseconds for which the client waits; it may be absent.
+Status CheckTimeout(const HttpRequest& request);
 
 // Checks the size of a key that a client gave.
 Status CheckKey(std::string_view key);
