@@ -37,7 +37,9 @@ class ServerImpl final : public Server {
         admin_(&service_),
         client_metrics_("client"),
         admin_metrics_("admin"),
-        sources_{registry, &client_metrics_, &admin_metrics_, &process_metrics_} {}
+        service_metrics_(&service_),
+        sources_{registry, &client_metrics_, &admin_metrics_, &service_metrics_,
+                 &process_metrics_} {}
 
   ~ServerImpl() override { Stop(Duration::zero()); }
 
@@ -128,6 +130,7 @@ class ServerImpl final : public Server {
   AdminApi admin_;
   HttpMetrics client_metrics_;
   HttpMetrics admin_metrics_;
+  ServiceMetrics service_metrics_;
   ProcessMetrics process_metrics_;
   const std::vector<const prometheus::Collectable*> sources_;
   uint16_t admin_port_ = 0;

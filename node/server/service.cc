@@ -34,6 +34,7 @@ void Service::Write(const ExchangePtr& exchange, v1::Command command,
 
 void Service::Barrier(const ExchangePtr& exchange, runtime::Consistency consistency,
                       std::function<void(Status)> done) const {
+  counters_.ranges.fetch_add(1, std::memory_order_relaxed);
   auto continue_on_loop = [exchange, done = std::move(done)](Status status) {
     exchange->Run([done, status = std::move(status)]() mutable { done(std::move(status)); });
   };

@@ -4,6 +4,7 @@
 // Thread-safety: any thread.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -17,12 +18,20 @@
 
 namespace raftkv::server {
 
+// What the routes did, for metrics.
+struct ServiceCounters {
+  std::atomic<uint64_t> ranges{0};  // reads of one key or many
+  std::atomic<uint64_t> health_success{0};
+  std::atomic<uint64_t> health_failures{0};
+};
+
 class Service {
  public:
   Service(runtime::Node* node, Duration request_timeout, size_t max_value_bytes);
 
   runtime::Node& node() const { return *node_; }
   size_t max_value_bytes() const { return max_value_bytes_; }
+  ServiceCounters& counters() const { return counters_; }
   // When a request has to be answered: after the request timeout, or sooner if the client says in
   // Raftkv-Timeout-Ms that it will not wait so long.
   MonotonicTime Deadline(const HttpRequest& request) const;
@@ -30,6 +39,7 @@ class Service {
   // Both continue on the connection's event loop. A write is proposed once and never repeated.
   void Write(const ExchangePtr& exchange, v1::Command command,
              std::function<void(Result<kv::CommandResult>)> done) const;
+  // Barrier: before every read of keys.
   void Barrier(const ExchangePtr& exchange, runtime::Consistency consistency,
                std::function<void(Status)> done) const;
 
@@ -42,6 +52,7 @@ class Service {
   runtime::Node* const node_;
   const Duration request_timeout_;
   const size_t max_value_bytes_;
+  mutable ServiceCounters counters_;
   Executor executor_;
   Executor observing_;
 };
