@@ -2,14 +2,28 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <map>
+#include <charconv>
 #include <ostream>
 
 #include "base/version.h"
+#include "ctl/choices.h"
 #include "ctl/completion.h"
 #include "ctl/session.h"
 
 namespace raftkv::ctl {
+
+CLI::Validator Seconds() {
+  constexpr double kMaxSeconds = 86'400;
+  auto check = [](std::string& text) {
+    double seconds = 0;
+    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+    bool whole = error == std::errc() && end == text.data() + text.size();
+    if (whole && seconds > 0 && seconds <= kMaxSeconds) return std::string();
+    return "'" + text + "' is not a time; give seconds above 0 and up to a day, such as 10 or 0.5";
+  };
+  return CLI::Validator(std::move(check), "");
+}
+
 namespace {
 
 constexpr const char* kFooter = R"(
@@ -30,8 +44,6 @@ Exit status:
   8  the node or cluster is in the wrong state for this; the message says why)";
 
 void AddGlobalOptions(CLI::App& app, Session& session) {
-  static const std::map<std::string, Format> kFormats = {
-      {"table", Format::kTable}, {"json", Format::kJson}, {"raw", Format::kRaw}};
   app.add_option("--endpoints", session.endpoints,
                  "HOST:PORT,... of the nodes' HTTP APIs (default 127.0.0.1:7070)")
       ->delimiter(',')
@@ -43,13 +55,14 @@ void AddGlobalOptions(CLI::App& app, Session& session) {
       ->allow_extra_args(false)
       ->envname("RAFTKVCTL_ADMIN_ENDPOINTS");
   app.add_option("-o,--output", session.format, "table (for people), json, or raw")
-      ->transform(CLI::CheckedTransformer(kFormats))
+      ->transform(OneOf<Format>(
+          {{"table", Format::kTable}, {"json", Format::kJson}, {"raw", Format::kRaw}}))
       ->option_text("table|json|raw");
   app.add_option("--timeout", session.timeout_s, "seconds for a request with all its attempts")
-      ->check(CLI::PositiveNumber)
+      ->check(Seconds())
       ->capture_default_str();
   app.add_option("--connect-timeout", session.connect_timeout_s, "seconds for one connection")
-      ->check(CLI::PositiveNumber)
+      ->check(Seconds())
       ->capture_default_str();
 }
 
@@ -72,6 +85,33 @@ void AddOwnCommands(CLI::App& app, Session& session) {
       return Status::Ok();
     };
   });
+}
+
+// A command is missing or unknown behind `at`, which was reached by `path`: says which there are.
+std::string MissingCommand(const CLI::App& app, const CLI::App& at, const std::string& path) {
+  std::string commands;
+  for (const CLI::App* child : at.get_subcommands([](const CLI::App*) { return true; }))
+    commands += (commands.empty() ? "" : ", ") + child->get_name();
+  // Words that a command does not know fall through to the program itself.
+  std::string unknown;
+  for (const std::string& word : app.remaining(true))
+    if (unknown.empty() && !word.starts_with('-')) unknown = word;
+  return (unknown.empty() ? "a command is missing"
+                          : "there is no command '" + path + unknown + "'") +
+         "; commands here: " + commands;
+}
+
+// What is wrong with the command line, in place of what the library says of it.
+std::string UsageError(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App* at = &app;
+  std::string path;
+  while (!at->get_subcommands().empty()) {
+    at = at->get_subcommands().front();
+    path += at->get_name() + ' ';
+  }
+  bool needs_command = at->get_require_subcommand_min() > 0;
+  if (needs_command && error.get_name() == "RequiredError") return MissingCommand(app, *at, path);
+  return error.what();
 }
 
 }  // namespace
@@ -119,7 +159,9 @@ int Run(const std::vector<std::string>& args, std::istream& in, std::ostream& ou
   try {
     app.parse(std::vector<std::string>(args.rbegin(), args.rend()));
   } catch (const CLI::ParseError& error) {
-    return app.exit(error, out, err) == 0 ? 0 : ExitStatus(Code::kInvalidArgument);
+    if (error.get_exit_code() == 0) return app.exit(error, out, err);
+    err << "raftkvctl: " << UsageError(app, error) << "\nraftkvctl --help tells more.\n";
+    return ExitStatus(Code::kInvalidArgument);
   }
   Status status = session.action();
   out.flush();

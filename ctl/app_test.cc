@@ -56,6 +56,27 @@ TEST(ExitStatusTest, WrongUsage) {
   EXPECT_EQ(RunArgs({"get", "k", "--consistency", "eventual"}).status, 2);
 }
 
+TEST(UsageTest, TextsSayWhatIsWrongAndWhatToDo) {
+  EXPECT_THAT(RunArgs({"frobnicate"}).err,
+              HasSubstr("no command 'frobnicate'; commands here: put, get, del, list,"));
+  EXPECT_THAT(RunArgs({"--timeout", "3", "member", "frob", "x"}).err,
+              HasSubstr("no command 'member frob'; commands here: list, add, promote"));
+  EXPECT_THAT(RunArgs({"member"}).err, HasSubstr("a command is missing; commands here: list,"));
+  EXPECT_THAT(RunArgs({}).err, HasSubstr("a command is missing; commands here: put,"));
+  EXPECT_THAT(RunArgs({"get", "k", "--consistency", "x"}).err,
+              HasSubstr("--consistency: 'x' is none of its values; give linearizable, lease or "
+                        "stale"));
+  EXPECT_THAT(RunArgs({"-o", "xml", "get", "k"}).err, HasSubstr("give table, json or raw"));
+  for (const char* bad : {"x", "0", "-1", "1e300", "5s", "nan", ""}) {
+    Outcome outcome = RunArgs({"--timeout", bad, "get", "k"});
+    EXPECT_EQ(outcome.status, 2) << bad;
+    EXPECT_THAT(outcome.err, HasSubstr("--timeout: '" + std::string(bad) +
+                                       "' is not a time; give seconds above 0"));
+  }
+  // The numbers of the enumerators are no values.
+  EXPECT_EQ(RunArgs({"get", "k", "--consistency", "1"}).status, 2);
+}
+
 TEST(ExitStatusTest, HelpAndVersion) {
   EXPECT_EQ(RunArgs({"--help"}).status, 0);
   EXPECT_THAT(RunArgs({"--help"}).out, HasSubstr("Exit status:"));
@@ -84,6 +105,13 @@ TEST(CompletionTest, BashKnowsCommandsAndOptions) {
   EXPECT_EQ(Complete("raftkvctl put k --outp"), "--output\n");
   EXPECT_EQ(Complete("raftkvctl get k --consistency st"), "stale\n");
   EXPECT_EQ(Complete("raftkvctl completion f"), "fish\n");
+}
+
+TEST(CompletionTest, OffersEachWordOnce) {
+  EXPECT_EQ(Complete("raftkvctl --he"), "--help\n");
+  EXPECT_EQ(Complete("raftkvctl put k --he"), "--help\n");
+  EXPECT_EQ(Complete("raftkvctl member --he"), "--help\n");
+  EXPECT_EQ(Complete("raftkvctl --outp"), "--output\n");
 }
 
 TEST(CompletionTest, OtherShells) {

@@ -17,7 +17,10 @@ struct Node {
 void Collect(const CLI::App& app, const std::string& path, std::vector<Node>* out) {
   Node node{.path = path, .commands = {}, .options = {}};
   for (const CLI::Option* option : app.get_options())
-    for (const std::string& name : option->get_lnames()) node.options.push_back("--" + name);
+    for (const std::string& name : option->get_lnames()) {
+      // Every command has this one, and the global options are offered everywhere.
+      if (name != "help" || path.empty()) node.options.push_back("--" + name);
+    }
   auto children = app.get_subcommands([](const CLI::App*) { return true; });
   for (const CLI::App* child : children) node.commands.push_back(child->get_name());
   out->push_back(std::move(node));
@@ -46,8 +49,10 @@ std::string Bash(const std::vector<Node>& nodes) {
          "  case \"$path\" in\n";
   for (const Node& node : nodes) {
     out << "    '" << (node.path.empty() ? "" : " " + node.path) << "') words='"
-        << Join(node.commands) << (node.commands.empty() ? "" : " ") << Join(node.options)
-        << "' ;;\n";
+        << Join(node.commands);
+    // The global options follow for every path.
+    if (!node.path.empty()) out << (node.commands.empty() ? "" : " ") << Join(node.options);
+    out << "' ;;\n";
   }
   out << "  esac\n"
          "  words=\"$words "

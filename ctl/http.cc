@@ -16,6 +16,13 @@ namespace {
 // An error page is for people; more than this is none.
 constexpr size_t kMaxErrorBody = 64 << 10;
 
+// A node looks at its deadlines every tick (100 ms), and its answer has a way to go: it is told to
+// give up so much before this side does. Only its word tells a write that did not happen from one
+// that may have.
+constexpr Duration kAnswerTime = std::chrono::milliseconds(500);
+
+Duration TimeForNode(Duration timeout) { return std::max(timeout - kAnswerTime, timeout / 2); }
+
 std::string Lower(std::string text) {
   for (char& c : text)
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
@@ -73,12 +80,15 @@ std::unique_ptr<httplib::Client> Connect(const Endpoint& endpoint, Duration conn
   return client;
 }
 
-httplib::Request ToHttplib(const Request& request) {
+httplib::Request ToHttplib(const Request& request, Duration timeout) {
+  using std::chrono::milliseconds;
   httplib::Request out;
   out.method = request.method;
   out.path = request.target;
   out.body = request.body;
   for (const auto& [name, value] : request.headers) out.headers.emplace(name, value);
+  auto limit_ms = std::chrono::duration_cast<milliseconds>(TimeForNode(timeout)).count();
+  out.headers.emplace("Raftkv-Timeout-Ms", std::to_string(std::max<int64_t>(limit_ms, 1)));
   return out;
 }
 
@@ -152,7 +162,7 @@ Http::Http(std::vector<Endpoint> endpoints, const Options& options)
 std::expected<Answer, Http::Failure> Http::Attempt(const Endpoint& endpoint, const Request& request,
                                                    Duration timeout) {
   auto client = Connect(endpoint, options_.connect_timeout, timeout);
-  httplib::Result result = client->send(ToHttplib(request));
+  httplib::Result result = client->send(ToHttplib(request, timeout));
   if (!result) {
     bool never_sent = NeverSent(result.error());
     std::string what = never_sent ? "cannot connect to " : "no answer from ";
@@ -176,12 +186,14 @@ Result<Answer> Http::SendTo(const Endpoint& endpoint, const Request& request) {
 Result<Answer> Http::Send(const Request& request) {
   MonotonicTime deadline = Clock::System().Now() + options_.timeout;
   Duration pause = options_.pause;
+  Status last;
   while (true) {
-    Status last;
     bool worth_waiting = false;
     for (size_t i = 0; i < endpoints_.size(); ++i) {
       Duration left = deadline - Clock::System().Now();
       if (left <= Duration::zero()) break;
+      // Too late for a node to refuse in time: the write would end as one of unknown outcome.
+      if (!request.safe && !last.ok() && left < 2 * kAnswerTime) break;
       // An endpoint that hangs must leave time for the others; a write cannot go to them any more.
       if (request.safe) left /= static_cast<int64_t>(endpoints_.size() - i);
       size_t at = (current_ + i) % endpoints_.size();

@@ -55,7 +55,9 @@ Status ProblemOf(const Answer& answer);
 class Http {
  public:
   struct Options {
-    Duration timeout = std::chrono::seconds(10);         // of a request, all its attempts together
+    // Of a request, all its attempts together. Nodes are told (Raftkv-Timeout-Ms), so that they say
+    // in time whether a write that found no leader was carried out.
+    Duration timeout = std::chrono::seconds(10);
     Duration connect_timeout = std::chrono::seconds(2);  // of one attempt
     // Before the endpoints are asked again after all of them said 503 or 429; doubles up to 1 s.
     Duration pause = std::chrono::milliseconds(100);

@@ -87,6 +87,26 @@ TEST(HttpTest, GivesUpWaitingAtTheTimeout) {
   EXPECT_THAT(answer.error().message(), testing::HasSubstr("no leader"));
 }
 
+// Regression: the last attempt's own timeout ended a write that had found no leader all along, as
+// one of unknown outcome.
+TEST(HttpTest, NoLeaderUntilTheTimeoutIsUnavailable) {
+  FakeNode node([](const auto& request, auto& response) {
+    // Asked too late, a node would not answer before the client gives up.
+    if (std::stoll(request.get_header_value("Raftkv-Timeout-Ms")) < 450)
+      std::this_thread::sleep_for(std::chrono::seconds(2));
+    Refuse(response, 503, "unavailable", "no leader");
+  });
+  for (int timeout_ms : {1000, 2000}) {
+    Http::Options options = Quick();
+    options.timeout = std::chrono::milliseconds(timeout_ms);
+    Http http({node.endpoint(), node.endpoint()}, options);
+    auto answer = http.Send(Write());
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().code(), Code::kUnavailable) << answer.error().message();
+    EXPECT_THAT(answer.error().message(), testing::HasSubstr("no leader"));
+  }
+}
+
 TEST(HttpTest, ABlankNodeIsNotWorthWaitingFor) {
   FakeNode blank(
       [](const auto&, auto& response) { Refuse(response, 503, "failed precondition", "blank"); });

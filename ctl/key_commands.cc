@@ -8,6 +8,7 @@
 #include <ostream>
 #include <utility>
 
+#include "ctl/choices.h"
 #include "ctl/session.h"
 #include "ctl/table.h"
 #include "ctl/text.h"
@@ -55,12 +56,10 @@ void AddCondition(CLI::App* command, const ArgsPtr& args, bool may_be_absent) {
 }
 
 void AddReadOptions(CLI::App* command, client::ReadOptions* read) {
-  static const std::map<std::string, Consistency> kConsistencies = {
-      {"linearizable", Consistency::kLinearizable},
-      {"lease", Consistency::kLease},
-      {"stale", Consistency::kStale}};
   command->add_option("--consistency", read->consistency, "how fresh; default linearizable")
-      ->transform(CLI::CheckedTransformer(kConsistencies))
+      ->transform(OneOf<Consistency>({{"linearizable", Consistency::kLinearizable},
+                                      {"lease", Consistency::kLease},
+                                      {"stale", Consistency::kStale}}))
       ->option_text("linearizable|lease|stale");
   command->add_option("--revision", read->revision, "read the state at this older revision");
 }

@@ -130,5 +130,19 @@ TEST(ListTest, TableJsonRawAndCount) {
   EXPECT_THAT(node.requests().back().target, HasSubstr("prefix=x&after=a"));
 }
 
+TEST(ListTest, ALongKeyDoesNotPadTheOtherRows) {
+  std::string key(200, 'x');
+  FakeNode node([&](const httplib::Request&, httplib::Response& response) {
+    response.set_content(R"({"revision":5,"count":2,"more":false,"items":[{"key":"a","value":"1"},)"
+                         R"({"key":")" +
+                             key + R"(","value":"2"}]})",
+                         "application/json");
+  });
+  std::string gap(39 + 2, ' ');
+  EXPECT_EQ(RunArgs({"--endpoints", node.address(), "list"}).out,
+            "KEY" + gap.substr(2) + "REVISION  VERSION  VALUE\na" + gap + "0         0        1\n" +
+                key + "  0         0        2\n");
+}
+
 }  // namespace
 }  // namespace raftkv::ctl

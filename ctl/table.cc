@@ -9,6 +9,9 @@
 namespace raftkv::ctl {
 namespace {
 
+// One long key must not pad every other row.
+constexpr size_t kMaxPaddedWidth = 40;
+
 // Characters, as far as each code point takes one column.
 size_t Width(const std::string& text) {
   return static_cast<size_t>(
@@ -28,13 +31,15 @@ void Table::Add(std::vector<std::string> cells) {
 void Table::Print(std::ostream& out, bool with_headings) const {
   std::vector<size_t> widths(rows_[0].size());
   for (const auto& row : rows_)
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], Width(row[i]));
+    for (size_t i = 0; i < row.size(); ++i)
+      widths[i] = std::max(widths[i], std::min(Width(row[i]), kMaxPaddedWidth));
   for (size_t r = with_headings ? 0 : 1; r < rows_.size(); ++r) {
     const auto& row = rows_[r];
     std::string line;
     for (size_t i = 0; i < row.size(); ++i) {
       line += row[i];
-      if (i + 1 < row.size()) line.append(widths[i] - Width(row[i]) + 2, ' ');
+      if (i + 1 < row.size())
+        line.append(std::max(widths[i], Width(row[i])) - Width(row[i]) + 2, ' ');
     }
     out << line << '\n';
   }

@@ -1,4 +1,5 @@
-// A table of text for terminals: columns as wide as their widest cell.
+// A table of text for terminals: columns as wide as their widest cell, up to a limit. A longer cell
+// is printed whole and pushes only its own row.
 //
 // Thread-safety: none.
 #pragma once

@@ -85,6 +85,7 @@ Result<CommandResult> Put(const v1::PutCommand& put, SliceWriter& writer) {
   if (put.has_precondition()) result.status = CheckPrecondition(put.precondition(), slot->header);
   if (!result.status.ok()) return result;
   result.created = !slot->header.live();
+  result.puts = 1;
   writer.Put(slot, put.key(), put.value());
   return result;
 }
@@ -134,6 +135,7 @@ class ChangeList {
     for (const Change& change : changes_) {
       if (change.put != nullptr) {
         writer_.Put(change.slot, change.key, change.put->value());
+        ++result->puts;
       } else {
         writer_.Delete(change.slot, change.key);
         ++result->deleted;
@@ -266,6 +268,7 @@ Result<bool> Holds(const TxnCommand::Compare& compare, const Slot& slot, SliceWr
 
 Result<CommandResult> Txn(const TxnCommand& txn, SliceWriter& writer) {
   CommandResult result;
+  result.txn = true;
   result.status = CheckTxn(txn);
   if (!result.status.ok()) return result;
 

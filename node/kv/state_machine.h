@@ -59,6 +59,9 @@ struct CommandResult {
   // The newest version of the key before the command, without its value: for put and single
   // delete, also when refused. mod_revision 0: there was none.
   uint64_t prev_mod_revision = 0;
+  // For metrics.
+  uint64_t puts = 0;  // how many keys it wrote
+  bool txn = false;
 };
 
 struct MembershipResult {

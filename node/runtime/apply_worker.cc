@@ -31,6 +31,21 @@ void ApplyWorker::RunOnce() {
   }
 }
 
+void ApplyWorker::Count(const std::vector<kv::ApplyResult>& results) {
+  uint64_t puts = 0;
+  uint64_t deletes = 0;
+  uint64_t txns = 0;
+  for (const kv::ApplyResult& result : results) {
+    if (!result.command) continue;
+    puts += result.command->puts;
+    deletes += result.command->deleted;
+    txns += result.command->txn ? 1 : 0;
+  }
+  counters_.puts.fetch_add(puts, std::memory_order_relaxed);
+  counters_.deletes.fetch_add(deletes, std::memory_order_relaxed);
+  counters_.txns.fetch_add(txns, std::memory_order_relaxed);
+}
+
 ApplyDone ApplyWorker::Run(ApplyEntries& job) {
   const MonotonicTime start = clock_->Now();
   Result<std::vector<kv::ApplyResult>> results = machine_->Apply(job.entries);
@@ -40,6 +55,7 @@ ApplyDone ApplyWorker::Run(ApplyEntries& job) {
     return done;
   }
   if (sink_.on_batch) sink_.on_batch(clock_->Now() - start, job.entries.size());
+  Count(*results);
   for (const raft::Entry& entry : job.entries) done.applied_bytes += entry.data().size();
   for (kv::ApplyResult& result : *results) {
     if (!result.membership) continue;
@@ -79,7 +95,9 @@ ApplyDone ApplyWorker::Run(MakeCheckpoint& job) {
   const kv::AppliedState applied = machine_->applied();
   const std::shared_ptr<const v1::ClusterState> cluster = machine_->cluster();
   done.checkpoint_dir = job.dir;
+  const MonotonicTime start = clock_->Now();
   const Status status = store_->Checkpoint(job.dir);
+  if (sink_.on_checkpoint) sink_.on_checkpoint(clock_->Now() - start);
   if (!status.ok()) {
     done.checkpoint_error = status;
     return done;

@@ -23,6 +23,8 @@ const prometheus::Histogram::BucketBoundaries kSeconds = [] {
 const prometheus::Histogram::BucketBoundaries kBatch = {1,  2,   4,   8,   16,  32,
                                                         64, 128, 256, 512, 1024};
 
+constexpr Duration kSlowApply = std::chrono::milliseconds(100);  // as etcd warns
+
 double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 }  // namespace
@@ -56,6 +58,14 @@ struct NodeMetrics::Families {
   prometheus::Histogram& commit =
       Histogram("raftkv_disk_backend_commit_duration_seconds",
                 "Time to apply one batch of committed entries to the state.", kSeconds);
+  prometheus::Counter& slow_applies =
+      Counter("raftkv_server_slow_apply_total", "Batches that took more than 100 ms to apply.");
+  prometheus::Histogram& propose_commit = Histogram(
+      "raftkv_server_propose_commit_duration_seconds",
+      "From the leader's proposal of a command to its commit; observed by the leader.", kSeconds);
+  prometheus::Histogram& checkpoint =
+      Histogram("raftkv_disk_backend_snapshot_duration_seconds",
+                "Time to make one snapshot of the state on disk.", kSeconds);
   prometheus::Histogram& apply_batch =
       Histogram("raftkv_server_apply_batch_entries", "Entries applied in one batch.", kBatch);
 
@@ -91,6 +101,9 @@ struct NodeMetrics::Families {
       Counter("raftkv_server_read_index_rounds_total", "Read-index rounds started.");
   prometheus::Counter& reads_failed =
       Counter("raftkv_server_read_indexes_failed_total", "Reads that were not confirmed in time.");
+  prometheus::Counter& slow_reads =
+      Counter("raftkv_server_slow_read_indexes_total",
+              "Read-index rounds not confirmed within half an election timeout.");
   prometheus::Counter& lease_reads =
       Counter("raftkv_server_lease_reads_total", "Reads that the leader's lease answered.");
   prometheus::Counter& snapshots_sent =
@@ -99,6 +112,28 @@ struct NodeMetrics::Families {
       Counter("raftkv_network_snapshot_send_failures_total", "Snapshots that did not arrive.");
   prometheus::Counter& snapshots_installed =
       Counter("raftkv_server_snapshots_installed_total", "Snapshots installed by this member.");
+  prometheus::Counter& snapshot_send_time =
+      Counter("raftkv_network_snapshot_send_duration_seconds_total",
+              "Time spent sending snapshots, of those that have ended.");
+  prometheus::Gauge& snapshots_sending =
+      Gauge("raftkv_network_snapshot_send_inflights", "Snapshots being sent.");
+  prometheus::Counter& snapshots_received =
+      Counter("raftkv_network_snapshot_receive_success_total", "Snapshots received whole.");
+  prometheus::Counter& snapshots_receive_failed =
+      Counter("raftkv_network_snapshot_receive_failures_total",
+              "Snapshots whose transfer to this member broke off.");
+  prometheus::Counter& snapshot_receive_time =
+      Counter("raftkv_network_snapshot_receive_duration_seconds_total",
+              "Time spent receiving snapshots, of those that have ended.");
+  prometheus::Gauge& snapshots_receiving =
+      Gauge("raftkv_network_snapshot_receive_inflights", "Snapshots being received.");
+  prometheus::Gauge& snapshot_saving =
+      Gauge("raftkv_server_snapshot_save_in_progress", "1 while a snapshot is made.");
+  prometheus::Gauge& snapshot_installing =
+      Gauge("raftkv_server_snapshot_apply_in_progress", "1 while a snapshot is installed.");
+  prometheus::Counter& heartbeats_failed =
+      Counter("raftkv_server_heartbeat_send_failures_total",
+              "Heartbeats that were dropped: no stream to the peer, or its queue is full.");
   prometheus::Gauge& first_index = Gauge("raftkv_log_first_index", "First index in the log.");
   prometheus::Gauge& last_index = Gauge("raftkv_log_last_index", "Last index in the log.");
   prometheus::Gauge& log_bytes = Gauge("raftkv_log_size_bytes", "Size of the raft log on disk.");
@@ -112,6 +147,20 @@ struct NodeMetrics::Families {
   prometheus::Gauge& versions = Gauge("raftkv_mvcc_versions", "Stored key versions, estimated.");
   prometheus::Gauge& db_bytes =
       Gauge("raftkv_mvcc_db_total_size_in_bytes", "Size of the state on disk.");
+  prometheus::Gauge& db_used_bytes =
+      Gauge("raftkv_mvcc_db_total_size_in_use_in_bytes",
+            "Size of the state on disk without what compaction will remove, estimated.");
+  prometheus::Counter& puts =
+      Counter("raftkv_mvcc_put_total", "Keys written by applied commands, transactions included.");
+  prometheus::Counter& deletes = Counter(
+      "raftkv_mvcc_delete_total", "Keys deleted by applied commands, transactions included.");
+  prometheus::Counter& txns = Counter("raftkv_mvcc_txn_total", "Transactions applied.");
+  prometheus::Gauge& quota_bytes =
+      Gauge("raftkv_server_quota_backend_bytes",
+            "Largest size of the state (limits.quota_bytes); 0: no limit.");
+  prometheus::Gauge& min_free_bytes = Gauge(
+      "raftkv_disk_min_free_bytes",
+      "Free space below which writes that grow the store are refused (limits.min_free_bytes).");
   prometheus::Gauge& memtable_bytes =
       Gauge("raftkv_rocksdb_memtable_bytes", "Unflushed state in memory.");
   prometheus::Gauge& compaction_bytes =
@@ -156,12 +205,30 @@ struct NodeMetrics::Families {
 namespace {
 
 // Counters are kept as atomics where they grow; the registry's copies follow.
-void Follow(prometheus::Counter& counter, uint64_t value) {
-  const double grown = static_cast<double>(value) - counter.Value();
+void Follow(prometheus::Counter& counter, double value) {
+  const double grown = value - counter.Value();
   if (grown > 0) counter.Increment(grown);
 }
 
+static_assert(LatencyCounts::kBounds == 18 && LatencyCounts::kFirstBoundNs == 50'000,
+              "the bounds of kSeconds");
+
 }  // namespace
+
+// What was counted since the last time, into the histogram.
+void NodeMetrics::FollowCommits(const LatencyCounts& now) {
+  std::vector<double> grown(now.counts().size());
+  bool any = false;
+  for (size_t i = 0; i < grown.size(); ++i) {
+    const uint64_t more = now.counts()[i] - seen_commits_.counts()[i];
+    grown[i] = static_cast<double>(more);
+    any |= more > 0;
+  }
+  if (!any) return;
+  const uint64_t grown_ns = now.sum_ns() - seen_commits_.sum_ns();
+  families_->propose_commit.ObserveMultiple(grown, static_cast<double>(grown_ns) / 1e9);
+  seen_commits_ = now;
+}
 
 NodeMetrics::NodeMetrics(prometheus::Registry* registry)
     : families_(std::make_unique<Families>(registry)) {}
@@ -177,7 +244,9 @@ void NodeMetrics::ObserveAppendBatch(size_t entries) {
 void NodeMetrics::ObserveApply(Duration took, size_t entries) {
   families_->commit.Observe(Seconds(took));
   families_->apply_batch.Observe(static_cast<double>(entries));
+  if (took > kSlowApply) families_->slow_applies.Increment();
 }
+void NodeMetrics::ObserveCheckpoint(Duration took) { families_->checkpoint.Observe(Seconds(took)); }
 
 void NodeMetrics::Update(const Gauges& now) {
   Families& f = *families_;
@@ -206,6 +275,9 @@ void NodeMetrics::Update(const Gauges& now) {
   f.compact_revision.Set(static_cast<double>(status.compact_revision()));
   f.keys.Set(static_cast<double>(now.live_keys));
   f.versions.Set(static_cast<double>(now.stored_versions));
+  f.db_used_bytes.Set(static_cast<double>(now.state.live_bytes));
+  f.quota_bytes.Set(static_cast<double>(now.quota_bytes));
+  f.min_free_bytes.Set(static_cast<double>(now.min_free_bytes));
   f.db_bytes.Set(static_cast<double>(now.state.disk_bytes));
   f.memtable_bytes.Set(static_cast<double>(now.state.memtable_bytes));
   f.compaction_bytes.Set(static_cast<double>(now.state.pending_compaction_bytes));
@@ -214,27 +286,48 @@ void NodeMetrics::Update(const Gauges& now) {
   f.out_of_space.Set(now.out_of_space);
 
   const ReplicaCounters& counters = *now.counters;
-  Follow(f.leader_changes, counters.leader_changes);
-  Follow(f.proposals, counters.proposals);
-  Follow(f.proposals_failed, counters.proposals_failed);
-  Follow(f.proposals_forwarded, counters.proposals_forwarded);
-  Follow(f.reads, counters.reads);
-  Follow(f.read_rounds, counters.read_rounds);
-  Follow(f.reads_failed, counters.read_rounds_failed);
-  Follow(f.lease_reads, counters.lease_reads);
-  Follow(f.snapshots_sent, counters.snapshots_sent);
-  Follow(f.snapshots_failed, counters.snapshots_send_failed);
-  Follow(f.snapshots_installed, counters.snapshots_installed);
+  Follow(f.leader_changes, static_cast<double>(counters.leader_changes));
+  Follow(f.proposals, static_cast<double>(counters.proposals));
+  Follow(f.proposals_failed, static_cast<double>(counters.proposals_failed));
+  Follow(f.proposals_forwarded, static_cast<double>(counters.proposals_forwarded));
+  Follow(f.reads, static_cast<double>(counters.reads));
+  Follow(f.read_rounds, static_cast<double>(counters.read_rounds));
+  Follow(f.reads_failed, static_cast<double>(counters.read_rounds_failed));
+  Follow(f.lease_reads, static_cast<double>(counters.lease_reads));
+  Follow(f.snapshots_sent, static_cast<double>(counters.snapshots_sent));
+  Follow(f.snapshots_failed, static_cast<double>(counters.snapshots_send_failed));
+  Follow(f.snapshots_installed, static_cast<double>(counters.snapshots_installed));
 
+  Follow(f.slow_reads, static_cast<double>(counters.read_rounds_slow));
+  Follow(f.snapshot_send_time, static_cast<double>(counters.snapshot_send_ns) / 1e9);
+  FollowCommits(counters.propose_to_commit);
+  Follow(f.puts, static_cast<double>(now.applied->puts));
+  Follow(f.deletes, static_cast<double>(now.applied->deletes));
+  Follow(f.txns, static_cast<double>(now.applied->txns));
+  f.snapshot_saving.Set(now.snapshots.saving);
+  f.snapshot_installing.Set(now.snapshots.installing);
+  f.snapshots_sending.Set(static_cast<double>(now.snapshots.sending));
+
+  transport::PeerStats all;
   for (const auto& [id, stats] : *now.peers) {
+    all.dropped_heartbeats += stats.dropped_heartbeats;
+    all.snapshots_received += stats.snapshots_received;
+    all.snapshots_receive_failed += stats.snapshots_receive_failed;
+    all.snapshot_receive_time += stats.snapshot_receive_time;
+    all.receiving_snapshot |= stats.receiving_snapshot;
     Families::Peer& peer = f.PeerOf(id);
     peer.connected->Set(stats.connected);
     peer.round_trip->Set(Seconds(stats.round_trip));
-    Follow(*peer.sent, stats.sent_bytes);
-    Follow(*peer.received, stats.received_bytes);
-    Follow(*peer.dropped, stats.dropped_messages);
-    Follow(*peer.failures, stats.connection_failures);
+    Follow(*peer.sent, static_cast<double>(stats.sent_bytes));
+    Follow(*peer.received, static_cast<double>(stats.received_bytes));
+    Follow(*peer.dropped, static_cast<double>(stats.dropped_messages));
+    Follow(*peer.failures, static_cast<double>(stats.connection_failures));
   }
+  Follow(f.heartbeats_failed, static_cast<double>(all.dropped_heartbeats));
+  Follow(f.snapshots_received, static_cast<double>(all.snapshots_received));
+  Follow(f.snapshots_receive_failed, static_cast<double>(all.snapshots_receive_failed));
+  Follow(f.snapshot_receive_time, Seconds(all.snapshot_receive_time));
+  f.snapshots_receiving.Set(all.receiving_snapshot);
   for (const v1::PeerProgress& progress : status.progress()) {
     if (progress.id() == status.member_id()) continue;
     f.PeerOf(raft::NodeId(progress.id()))

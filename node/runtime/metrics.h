@@ -25,12 +25,15 @@ class NodeMetrics {
   void ObserveAppend(Duration write, Duration sync);
   void ObserveAppendBatch(size_t entries);
   void ObserveApply(Duration took, size_t entries);
+  void ObserveCheckpoint(Duration took);
 
   // Once a tick, on the raft thread.
   struct Gauges {
     const v1::StatusResponse* status = nullptr;
     const ReplicaCounters* counters = nullptr;
     const std::map<raft::NodeId, transport::PeerStats>* peers = nullptr;
+    const ApplyWorker::Counters* applied = nullptr;
+    SnapshotsUnderWay snapshots;
     uint64_t pending = 0;  // proposals that wait
     uint64_t flushed_index = 0;
     uint64_t live_keys = 0;
@@ -39,11 +42,16 @@ class NodeMetrics {
     storage::LogStats log;
     uint64_t free_bytes = 0;
     bool out_of_space = false;
+    uint64_t quota_bytes = 0;
+    uint64_t min_free_bytes = 0;
   };
   void Update(const Gauges& gauges);
 
  private:
   struct Families;
+  void FollowCommits(const LatencyCounts& now);
+
+  LatencyCounts seen_commits_;
   std::unique_ptr<Families> families_;
 };
 

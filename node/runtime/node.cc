@@ -225,7 +225,8 @@ Status NodeImpl::Init() {
               },
           .fatal = Fatal,
           .on_batch = [this](Duration took,
-                             size_t entries) { metrics_.ObserveApply(took, entries); }});
+                             size_t entries) { metrics_.ObserveApply(took, entries); },
+          .on_checkpoint = [this](Duration took) { metrics_.ObserveCheckpoint(took); }});
 
   transport::Options transport_options;
   transport_options.listen_address = options_.peer_listen;
@@ -378,6 +379,8 @@ void NodeImpl::PublishStatus() {
   metrics_.Update({.status = fresh.get(),
                    .counters = &replica_->counters(),
                    .peers = &peers,
+                   .applied = &apply_worker_->counters(),
+                   .snapshots = replica_->snapshots_under_way(),
                    .pending = waiters_.count(),
                    .flushed_index = fresh->flushed_applied_index(),
                    .live_keys = storage_.machine->live_keys(),
@@ -385,7 +388,9 @@ void NodeImpl::PublishStatus() {
                    .state = disk.state,
                    .log = disk.log,
                    .free_bytes = space_.free_bytes(),
-                   .out_of_space = space_.full()});
+                   .out_of_space = space_.full(),
+                   .quota_bytes = options_.quota_bytes,
+                   .min_free_bytes = options_.min_free_bytes});
   std::lock_guard lock(status_mutex_);
   status_ = std::move(fresh);
 }

@@ -149,6 +149,7 @@ void Replica::ProcessReady() {
     for (const raft::ReadState& state : ready.read_states) OnReadState(state);
     if (!round_under_way_ && !next_reads_.empty()) StartReadRound();
   }
+  MeasureCommits();
   ReleaseReads();
 }
 

@@ -32,6 +32,7 @@
 #include "base/random.h"
 #include "node/kv/state_machine.h"
 #include "node/raft/core.h"
+#include "node/runtime/latency_counts.h"
 #include "node/runtime/node.h"
 #include "node/runtime/options.h"
 #include "node/runtime/replica_log.h"
@@ -72,12 +73,22 @@ struct ReplicaCounters {
   std::atomic<uint64_t> proposals_forwarded{0};
   std::atomic<uint64_t> read_rounds{0};
   std::atomic<uint64_t> read_rounds_failed{0};
+  std::atomic<uint64_t> read_rounds_slow{0};   // not confirmed within half an election timeout
   std::atomic<uint64_t> read_answers_late{0};  // to a round that had been given up
   std::atomic<uint64_t> reads{0};
   std::atomic<uint64_t> lease_reads{0};
   std::atomic<uint64_t> snapshots_sent{0};
   std::atomic<uint64_t> snapshots_send_failed{0};
   std::atomic<uint64_t> snapshots_installed{0};
+  std::atomic<uint64_t> snapshot_send_ns{0};  // of all that have ended
+  LatencyCounts propose_to_commit;            // raft thread; this node's proposals as a leader
+};
+
+// Snapshots under way in this node.
+struct SnapshotsUnderWay {
+  bool saving = false;
+  size_t sending = 0;
+  bool installing = false;
 };
 
 class Replica final : public transport::Handler {
@@ -151,6 +162,9 @@ class Replica final : public transport::Handler {
   raft::NodeId leader() const { return core_ ? core_->leader() : raft::kNone; }
   const raft::Core* core() const { return core_.get(); }
   const ReplicaCounters& counters() const { return counters_; }
+  SnapshotsUnderWay snapshots_under_way() const {
+    return {snapshot_requested_ || !exports_.empty(), snapshot_targets_.size(), installing_};
+  }
 
   // --- transport::Handler
   // ---------------------------------------------------------------------------
@@ -202,6 +216,8 @@ class Replica final : public transport::Handler {
   void ProposeForwarded();
   void FlushParked();
   void ExpireParked();
+  void NoteProposed(size_t entries);
+  void MeasureCommits();
   void Track(raft::EntryId id, uint64_t request_id);
   std::vector<TrackedProposal> TakeTracked(raft::Index up_to);
   void ResolveOverwritten();
@@ -311,6 +327,13 @@ class Replica final : public transport::Handler {
   // meanwhile.
   std::deque<TrackedProposal> tracked_;
   bool tracked_in_order_ = true;
+  // What was proposed in this term and is not yet committed, for the metric of the time it takes.
+  struct ProposedBatch {
+    raft::EntryId last;
+    size_t entries;
+    MonotonicTime at;
+  };
+  std::deque<ProposedBatch> proposed_;
 
   // Reads.
   // Context of the round under way or the last one. Begins somewhere else in each process, so that
@@ -338,7 +361,7 @@ class Replica final : public transport::Handler {
   bool snapshot_requested_ = false;
   std::string ready_snapshot_dir_;
   MonotonicTime ready_snapshot_used_{};
-  std::set<raft::NodeId> snapshot_targets_;  // being sent to
+  std::map<raft::NodeId, MonotonicTime> snapshot_targets_;  // being sent to, since when
   struct Export {
     MonotonicTime deadline;
     Callback<std::pair<std::string, raft::Snapshot>> done;  // empty: answered, the deadline passed

@@ -120,6 +120,7 @@ void Replica::ExpireReads() {
   counters_.read_rounds_failed.fetch_add(failed, std::memory_order_relaxed);
   if (round_under_way_ && now >= round_retry_at_) {
     round_under_way_ = false;
+    counters_.read_rounds_slow.fetch_add(1, std::memory_order_relaxed);
     // Ask again, for those who still wait, with a new context.
     for (PendingRead& read : round_reads_) next_reads_.push_back(std::move(read));
     round_reads_.clear();

@@ -99,15 +99,19 @@ void Replica::SendSnapshotMessage(raft::Message message) {
     return core_->ReportSnapshot(message.to, /*failed=*/true);
   }
   ready_snapshot_used_ = env_.clock->Now();
-  snapshot_targets_.insert(message.to);
+  snapshot_targets_[message.to] = ready_snapshot_used_;
   log::Info("sending a snapshot",
             {{"to", log::Hex{message.to.value}}, {"index", snapshot.index.value}});
   transport_->SendSnapshot(std::move(message), ready_snapshot_dir_);
 }
 
 void Replica::OnSnapshotSent(raft::NodeId to, bool ok) {
-  snapshot_targets_.erase(to);
   ready_snapshot_used_ = env_.clock->Now();
+  if (const auto target = snapshot_targets_.find(to); target != snapshot_targets_.end()) {
+    const auto took = static_cast<uint64_t>((ready_snapshot_used_ - target->second).count());
+    counters_.snapshot_send_ns.fetch_add(took, std::memory_order_relaxed);
+    snapshot_targets_.erase(target);
+  }
   (ok ? counters_.snapshots_sent : counters_.snapshots_send_failed)
       .fetch_add(1, std::memory_order_relaxed);
   if (!ok)

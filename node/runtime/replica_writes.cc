@@ -54,6 +54,7 @@ void Replica::ProposeNow(std::vector<Proposal> proposals) {
   batch.reserve(proposals.size());
   for (const Proposal& proposal : proposals) batch.push_back(proposal.command);
   if (core_->Propose(std::move(batch))) {
+    NoteProposed(proposals.size());
     raft::Index index = core_->last_index() - (proposals.size() - 1);
     for (const Proposal& proposal : proposals) {
       Track({core_->term(), index}, proposal.request_id);
@@ -110,7 +111,7 @@ void Replica::ProposeForwarded() {
     std::vector<Buffer> commands;
     commands.reserve(batch.size());
     for (ForwardedCommand& forwarded : batch) commands.push_back(forwarded.command);
-    if (core_->Propose(std::move(commands))) return;
+    if (core_->Propose(std::move(commands))) return NoteProposed(batch.size());
     refusal.set_code(static_cast<uint32_t>(Code::kResourceExhausted));
     refusal.set_message("too much is proposed and not yet committed; repeat later");
   }
@@ -136,6 +137,23 @@ void Replica::ExpireParked() {
     return true;
   });
   FlushParked();
+}
+
+void Replica::NoteProposed(size_t entries) {
+  proposed_.push_back({{core_->term(), core_->last_index()}, entries, env_.clock->Now()});
+}
+
+void Replica::MeasureCommits() {
+  if (proposed_.empty()) return;
+  // Of what another leader's term decides, this node does not know when.
+  if (!is_leader() || proposed_.front().last.term != core_->term()) proposed_.clear();
+  const raft::Index committed = core_->committed();
+  if (proposed_.empty() || proposed_.front().last.index > committed) return;
+  const MonotonicTime now = env_.clock->Now();
+  while (!proposed_.empty() && proposed_.front().last.index <= committed) {
+    counters_.propose_to_commit.Add(now - proposed_.front().at, proposed_.front().entries);
+    proposed_.pop_front();
+  }
 }
 
 void Replica::Track(raft::EntryId id, uint64_t request_id) {

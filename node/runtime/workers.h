@@ -112,6 +112,14 @@ class ApplyWorker {
     FatalFn fatal;
     // Time to apply one job and its number of entries, for metrics. May be empty.
     std::function<void(Duration took, size_t entries)> on_batch;
+    // Time to make one checkpoint, for metrics. May be empty.
+    std::function<void(Duration took)> on_checkpoint;
+  };
+  // What the commands applied so far did. Any thread.
+  struct Counters {
+    std::atomic<uint64_t> puts{0};  // keys written, transactions included
+    std::atomic<uint64_t> deletes{0};
+    std::atomic<uint64_t> txns{0};
   };
   ApplyWorker(uint64_t member_id, storage::StateStore* store, kv::StateMachine* machine,
               WaiterTable* waiters, const Clock* clock, Sink sink)
@@ -126,8 +134,10 @@ class ApplyWorker {
   bool HasWork() const { return has_work_.load(std::memory_order_acquire); }
   // Handles everything queued.
   void RunOnce();
+  const Counters& counters() const { return counters_; }
 
  private:
+  void Count(const std::vector<kv::ApplyResult>& results);
   ApplyDone Run(ApplyEntries& job);
   ApplyDone Run(ReplaceState& job);
   ApplyDone Run(FinishInstallation& job);
@@ -141,6 +151,7 @@ class ApplyWorker {
   WaiterTable* const waiters_;
   const Clock* const clock_;
   const Sink sink_;
+  Counters counters_;
   std::atomic<bool> has_work_ = false;
   std::mutex mutex_;
   std::vector<ApplyJob> queue_;

@@ -54,7 +54,8 @@ void Call(const Service& service, const ExchangePtr& exchange,
       exchange->Respond(MessageAnswer(*result, FormatOfAnswer(exchange->request())));
     });
   };
-  (service.node().*method)(std::move(message), service.Deadline(), std::move(done));
+  (service.node().*method)(std::move(message), service.Deadline(exchange->request()),
+                           std::move(done));
 }
 
 // A fresh status of the node, or the last one if its loop is too busy to answer.
@@ -69,7 +70,7 @@ void WithStatus(const Service& service, const ExchangePtr& exchange,
       exchange->Respond(answer(fresh ? *fresh : *node->status()));
     });
   };
-  node->FreshStatus(service.Deadline(), std::move(done));
+  node->FreshStatus(service.Deadline(exchange->request()), std::move(done));
 }
 
 struct AdminRoute {

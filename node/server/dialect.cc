@@ -41,7 +41,8 @@ void RemoveMember(const Service& service, const ExchangePtr& exchange, const std
     if (!result) return exchange->Respond(Problem(result.error(), Audience::kAdmin));
     exchange->Respond(HttpResponse{.status = 204});
   };
-  service.node().ChangeMembership(std::move(change), service.Deadline(), std::move(done));
+  service.node().ChangeMembership(std::move(change), service.Deadline(exchange->request()),
+                                  std::move(done));
 }
 
 }  // namespace raftkv::server

@@ -30,7 +30,7 @@ Result<HealthQuery> ParseHealth(const HttpRequest& request) {
 }
 
 // `what`: "livez" or "readyz".
-HttpResponse Report(std::string_view what, const HealthQuery& query,
+HttpResponse Report(ServiceCounters* counters, std::string_view what, const HealthQuery& query,
                     const std::vector<runtime::HealthCheck>& checks) {
   HttpResponse response;
   std::string lines;
@@ -47,6 +47,8 @@ HttpResponse Report(std::string_view what, const HealthQuery& query,
     }
   }
   bool ok = response.status == 200;
+  (ok ? counters->health_success : counters->health_failures)
+      .fetch_add(1, std::memory_order_relaxed);
   response.Add("Content-Type", "text/plain; charset=utf-8");
   response.Add("Cache-Control", "no-store");
   if (!ok) response.Add("Retry-After", "1");
@@ -78,7 +80,9 @@ std::optional<HealthQuery> Accept(const ExchangePtr& exchange) {
 void HandleLivez(const Service& service, const ExchangePtr& exchange) {
   SetRoute(exchange, Route::kLivez);
   auto query = Accept(exchange);
-  if (query) exchange->Respond(Report("livez", *query, {{"loop", service.node().Alive()}}));
+  if (!query) return;
+  exchange->Respond(
+      Report(&service.counters(), "livez", *query, {{"loop", service.node().Alive()}}));
 }
 
 void HandleReadyz(const Service& service, const ExchangePtr& exchange) {
@@ -86,10 +90,10 @@ void HandleReadyz(const Service& service, const ExchangePtr& exchange) {
   auto query = Accept(exchange);
   if (!query) return;
   runtime::Node* node = &service.node();
-  auto answer = [exchange, node, query = *query](Status read) {
+  auto answer = [exchange, node, counters = &service.counters(), query = *query](Status read) {
     std::vector<runtime::HealthCheck> checks = node->Health();
     checks.push_back({"read_index", std::move(read)});
-    exchange->Respond(Report("readyz", query, checks));
+    exchange->Respond(Report(counters, "readyz", query, checks));
   };
   if (std::ranges::find(query->exclude, "read_index") != query->exclude.end()) {
     return answer(Status::Ok());

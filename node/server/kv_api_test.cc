@@ -17,6 +17,16 @@ class KvApiTest : public ApiTest {
   }
 };
 
+TEST_F(KvApiTest, AClientSaysHowLongItWaits) {
+  for (const char* bad : {"0", "-1", "x", "1.5", ""}) {
+    TestResponse response =
+        Client("GET", "/kv/k", "", std::string("Raftkv-Timeout-Ms: ") + bad + "\r\n");
+    EXPECT_EQ(response.status, 400) << bad;
+    EXPECT_NE(Detail(response).find("Raftkv-Timeout-Ms"), std::string::npos);
+  }
+  EXPECT_EQ(Client("GET", "/kv/k", "", "Raftkv-Timeout-Ms: 18446744073709551615\r\n").status, 404);
+}
+
 TEST_F(KvApiTest, PutGetDelete) {
   TestResponse created = Client("PUT", "/kv/a", "1");
   EXPECT_EQ(created.status, 201);

@@ -186,7 +186,7 @@ void KvApi::Range(const ExchangePtr& exchange) const {
   auto request = ParseRange(exchange->request());
   if (!request) return RespondError(exchange, request.error());
   auto read = [exchange, service = service_, request = *request,
-               deadline = service_->Deadline()](Status ready) {
+               deadline = service_->Deadline(exchange->request())](Status ready) {
     if (!ready.ok()) return RespondError(exchange, ready);
     service->RunBlocking(exchange, [exchange, service, request, deadline] {
       Answer(exchange, service->node().state(), request, deadline);

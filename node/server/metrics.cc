@@ -175,6 +175,24 @@ std::vector<MetricFamily> HttpMetrics::Collect() const {
   return families;
 }
 
+std::vector<MetricFamily> ServiceMetrics::Collect() const {
+  const ServiceCounters& counters = service_->counters();
+  std::vector<MetricFamily> families;
+  auto add = [&](std::string name, std::string help, const std::atomic<uint64_t>& value) {
+    MetricFamily family = Family(std::move(name), std::move(help), MetricType::Counter);
+    family.metric.push_back(ClientMetric());
+    family.metric.back().counter.value = static_cast<double>(value.load(std::memory_order_relaxed));
+    families.push_back(std::move(family));
+  };
+  add("raftkv_mvcc_range_total", "Reads of one key or of a range that this member was asked for.",
+      counters.ranges);
+  add("raftkv_server_health_success_total", "Health checks (/livez, /readyz) that passed.",
+      counters.health_success);
+  add("raftkv_server_health_failures_total", "Health checks (/livez, /readyz) that failed.",
+      counters.health_failures);
+  return families;
+}
+
 namespace {
 
 // One family for each name: the text format wants them together, but both listeners and the

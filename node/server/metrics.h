@@ -62,6 +62,16 @@ class HttpMetrics final : public HttpObserver, public prometheus::Collectable {
   std::array<std::unique_ptr<Shard>, HttpServer::kMaxLoops> shards_;
 };
 
+// What the routes count: reads of keys, health checks.
+class ServiceMetrics final : public prometheus::Collectable {
+ public:
+  explicit ServiceMetrics(const Service* service) : service_(service) {}
+  std::vector<prometheus::MetricFamily> Collect() const override;
+
+ private:
+  const Service* const service_;
+};
+
 // The standard process_ metrics, and raftkv_build_info.
 class ProcessMetrics final : public prometheus::Collectable {
  public:

@@ -20,6 +20,12 @@ size_t MaxBody(const ServerOptions& options) {
   return json ? 6 * options.max_value_bytes + (64 << 10) : options.max_value_bytes;
 }
 
+bool TimeoutIsValid(const ExchangePtr& exchange) {
+  Status valid = CheckTimeout(exchange->request());
+  if (!valid.ok()) RespondError(exchange, valid);
+  return valid.ok();
+}
+
 class ServerImpl final : public Server {
  public:
   ServerImpl(const ServerOptions& options, runtime::Node* node,
@@ -31,7 +37,9 @@ class ServerImpl final : public Server {
         admin_(&service_),
         client_metrics_("client"),
         admin_metrics_("admin"),
-        sources_{registry, &client_metrics_, &admin_metrics_, &process_metrics_} {}
+        service_metrics_(&service_),
+        sources_{registry, &client_metrics_, &admin_metrics_, &service_metrics_,
+                 &process_metrics_} {}
 
   ~ServerImpl() override { Stop(Duration::zero()); }
 
@@ -68,6 +76,7 @@ class ServerImpl final : public Server {
 
  private:
   void HandleClient(const ExchangePtr& exchange) {
+    if (!TimeoutIsValid(exchange)) return;
     std::string_view path = exchange->request().raw_path;
     if (path.starts_with("/kv") && (path.size() == 3 || path[3] == '/')) {
       return kv_.Handle(exchange);
@@ -88,6 +97,7 @@ class ServerImpl final : public Server {
   }
 
   void HandleAdmin(const ExchangePtr& exchange) {
+    if (!TimeoutIsValid(exchange)) return;
     std::string_view path = exchange->request().raw_path;
     if (path == "/livez") return HandleLivez(service_, exchange);
     if (path == "/readyz") return HandleReadyz(service_, exchange);
@@ -102,13 +112,15 @@ class ServerImpl final : public Server {
   void HandleSnapshotFile(const ExchangePtr& exchange) {
     SetRoute(exchange, Route::kAdminSnapshotFile);
     if (exchange->request().method != "GET") return exchange->Respond(MethodNotAllowed("GET"));
-    open_snapshot_(service_.Deadline(), [exchange](Result<SnapshotPieces> pieces) {
-      if (!pieces) return exchange->Respond(Problem(pieces.error(), Audience::kAdmin));
-      HttpResponse response;
-      response.Add("Content-Type", "application/vnd.raftkv.snapshot");
-      response.stream = std::move(*pieces);
-      exchange->Respond(std::move(response));
-    });
+    open_snapshot_(service_.Deadline(exchange->request()),
+                   [exchange](Result<SnapshotPieces> pieces) {
+                     if (!pieces)
+                       return exchange->Respond(Problem(pieces.error(), Audience::kAdmin));
+                     HttpResponse response;
+                     response.Add("Content-Type", "application/vnd.raftkv.snapshot");
+                     response.stream = std::move(*pieces);
+                     exchange->Respond(std::move(response));
+                   });
   }
 
   const Dialect dialect_;
@@ -118,6 +130,7 @@ class ServerImpl final : public Server {
   AdminApi admin_;
   HttpMetrics client_metrics_;
   HttpMetrics admin_metrics_;
+  ServiceMetrics service_metrics_;
   ProcessMetrics process_metrics_;
   const std::vector<const prometheus::Collectable*> sources_;
   uint16_t admin_port_ = 0;

@@ -1,11 +1,19 @@
 #include "node/server/service.h"
 
+#include "node/server/text.h"
+
 namespace raftkv::server {
 namespace {
 
 constexpr size_t kWorkers = 4;
 constexpr size_t kMaxQueue = 1024;
 constexpr size_t kMaxObserving = 64;
+constexpr std::string_view kTimeoutHeader = "Raftkv-Timeout-Ms";
+
+std::optional<uint64_t> ClientTimeoutMs(const HttpRequest& request) {
+  auto text = request.Header(kTimeoutHeader);
+  return text ? ParseDecimal(*text) : std::nullopt;
+}
 
 }  // namespace
 
@@ -21,15 +29,16 @@ void Service::Write(const ExchangePtr& exchange, v1::Command command,
   auto continue_on_loop = [exchange, done = std::move(done)](Result<kv::CommandResult> result) {
     exchange->Run([done, result = std::move(result)]() mutable { done(std::move(result)); });
   };
-  node_->Write(std::move(command), Deadline(), std::move(continue_on_loop));
+  node_->Write(std::move(command), Deadline(exchange->request()), std::move(continue_on_loop));
 }
 
 void Service::Barrier(const ExchangePtr& exchange, runtime::Consistency consistency,
                       std::function<void(Status)> done) const {
+  counters_.ranges.fetch_add(1, std::memory_order_relaxed);
   auto continue_on_loop = [exchange, done = std::move(done)](Status status) {
     exchange->Run([done, status = std::move(status)]() mutable { done(std::move(status)); });
   };
-  node_->ReadBarrier(consistency, Deadline(), std::move(continue_on_loop));
+  node_->ReadBarrier(consistency, Deadline(exchange->request()), std::move(continue_on_loop));
 }
 
 void Service::RunBlocking(const ExchangePtr& exchange, std::function<void()> work) {
@@ -40,6 +49,24 @@ void Service::RunBlocking(const ExchangePtr& exchange, std::function<void()> wor
 void Service::RunObserving(const ExchangePtr& exchange, std::function<void()> work) {
   if (observing_.Submit(std::move(work))) return;
   exchange->Respond(Problem(429, "Too many requests for metrics wait already."));
+}
+
+MonotonicTime Service::Deadline(const HttpRequest& request) const {
+  Duration timeout = request_timeout_;
+  if (std::optional<uint64_t> limit_ms = ClientTimeoutMs(request)) {
+    auto longest_ms = std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count();
+    if (*limit_ms < static_cast<uint64_t>(longest_ms))
+      timeout = std::chrono::milliseconds(*limit_ms);
+  }
+  return Clock::System().Now() + timeout;
+}
+
+Status CheckTimeout(const HttpRequest& request) {
+  if (!request.Header(kTimeoutHeader) || ClientTimeoutMs(request).value_or(0) > 0) {
+    return Status::Ok();
+  }
+  return Status(Code::kInvalidArgument,
+                "Raftkv-Timeout-Ms must be the whole number of milliseconds that you wait.");
 }
 
 Status CheckKey(std::string_view key) {

@@ -307,7 +307,8 @@ StateStats RocksState::stats() const {
     (void)current->db()->GetIntProperty(name, &value);
     return value;
   };
-  return {DirBytes(current->dir()), property(rocksdb::DB::Properties::kCurSizeAllMemTables),
+  return {DirBytes(current->dir()), property(rocksdb::DB::Properties::kEstimateLiveDataSize),
+          property(rocksdb::DB::Properties::kCurSizeAllMemTables),
           property(rocksdb::DB::Properties::kEstimatePendingCompactionBytes),
           property(rocksdb::DB::Properties::kIsWriteStopped) != 0 ||
               property(rocksdb::DB::Properties::kActualDelayedWriteRate) != 0};

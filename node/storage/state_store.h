@@ -57,6 +57,7 @@ class StateView {
 
 struct StateStats {
   uint64_t disk_bytes = 0;
+  uint64_t live_bytes = 0;  // of disk_bytes: what would stay if everything was compacted; estimated
   uint64_t memtable_bytes = 0;
   uint64_t pending_compaction_bytes = 0;
   bool write_stalled = false;

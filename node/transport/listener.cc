@@ -130,9 +130,22 @@ size_t Listener::connections() const {
   return handshakes_.size() + calls_.size() + members_.size() + (receiver_ != nullptr ? 1 : 0);
 }
 
-uint64_t Listener::received_bytes(raft::NodeId member) const {
-  const auto found = members_.find(member);
-  return found == members_.end() ? 0 : found->second->received_bytes();
+void Listener::AddTo(raft::NodeId member, PeerStats* stats) const {
+  if (const auto found = members_.find(member); found != members_.end()) {
+    stats->received_bytes += found->second->received_bytes();
+  }
+  if (const auto found = snapshots_.find(member); found != snapshots_.end()) {
+    stats->snapshots_received = found->second.snapshots_received;
+    stats->snapshots_receive_failed = found->second.snapshots_receive_failed;
+    stats->snapshot_receive_time = found->second.snapshot_receive_time;
+  }
+  stats->receiving_snapshot = receiver_ != nullptr && receiver_->from() == member;
+}
+
+void Listener::CountSnapshot(const SnapshotReceiver& receiver) {
+  PeerStats& stats = snapshots_[receiver.from()];
+  ++(receiver.received() ? stats.snapshots_received : stats.snapshots_receive_failed);
+  stats.snapshot_receive_time += Clock::System().Now() - receiver.since();
 }
 
 v1::HelloReply Listener::Judge(const v1::Hello& hello) const {
@@ -211,7 +224,10 @@ void Listener::Welcome(const v1::Hello& hello, std::shared_ptr<Connection> conne
     }
     case v1::Hello::SNAPSHOT: {
       // The member lost its connection before we noticed.
-      if (receiver_ != nullptr) receiver_->Close();
+      if (receiver_ != nullptr) {
+        receiver_->Close();
+        CountSnapshot(*receiver_);
+      }
       receiver_ = std::make_shared<SnapshotReceiver>(context_, weak_from_this(), from,
                                                      std::move(connection));
       return receiver_->Start();
@@ -239,7 +255,9 @@ void Listener::Readmit() {
 void Listener::Remove(const Handshake* handshake) { Erase(handshakes_, handshake); }
 void Listener::Remove(const StrangerCall* call) { Erase(calls_, call); }
 void Listener::Remove(const SnapshotReceiver* receiver) {
-  if (receiver_.get() == receiver) receiver_ = nullptr;
+  if (receiver_.get() != receiver) return;
+  CountSnapshot(*receiver_);
+  receiver_ = nullptr;
 }
 void Listener::Remove(const MemberStream* stream) {
   const auto found = members_.find(stream->from());

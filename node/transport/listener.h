@@ -32,7 +32,8 @@ class Listener : public std::enable_shared_from_this<Listener> {
 
   // Asks Handler::Admit again for every stream; closes those no longer admitted.
   void Readmit();
-  uint64_t received_bytes(raft::NodeId member) const;
+  // Adds what came in from the member: bytes, snapshots.
+  void AddTo(raft::NodeId member, PeerStats* stats) const;
   size_t connections() const;
 
   // --- Called by the sessions.
@@ -50,6 +51,7 @@ class Listener : public std::enable_shared_from_this<Listener> {
   v1::HelloReply Judge(const v1::Hello& hello) const;
   void LogRefusal(const v1::Hello& hello, const v1::HelloReply& reply, const std::string& remote);
   void Welcome(const v1::Hello& hello, std::shared_ptr<Connection> connection);
+  void CountSnapshot(const SnapshotReceiver& receiver);
 
   const ContextPtr context_;
   const std::function<void(raft::NodeId)> on_member_;
@@ -61,6 +63,7 @@ class Listener : public std::enable_shared_from_this<Listener> {
   std::list<std::shared_ptr<StrangerCall>> calls_;    // oldest first
   std::map<raft::NodeId, std::shared_ptr<MemberStream>> members_;
   std::shared_ptr<SnapshotReceiver> receiver_;
+  std::map<raft::NodeId, PeerStats> snapshots_;  // what came in that has ended, and nothing else
 };
 
 }  // namespace raftkv::transport

@@ -66,8 +66,10 @@ void PeerLink::CloseWhenSent() {
 
 void PeerLink::Send(const raft::Message& message) {
   CHECK(!message.Is<raft::InstallSnapshot>(), "snapshots are sent by SendSnapshot");
+  const bool heartbeat = message.Is<raft::Heartbeat>();
   if (connection_ == nullptr) {
     ++past_.dropped_messages;
+    past_.dropped_heartbeats += heartbeat ? 1 : 0;
     return;
   }
   const size_t limit = context_->options.max_frame_bytes / 2;
@@ -78,6 +80,7 @@ void PeerLink::Send(const raft::Message& message) {
   if (added == 0 || added > limit || !connection_->HasRoom(0)) {
     out.Truncate(before);
     ++past_.dropped_messages;
+    past_.dropped_heartbeats += heartbeat ? 1 : 0;
     if (context_->logged.First(address_, "full")) {
       log::Warning("messages to a peer are dropped: it takes them too slowly, or one is too large",
                    {{"peer", log::Hex{id_.value}}, {"queued_bytes", connection_->queued_bytes()}});

@@ -141,6 +141,7 @@ void SnapshotReceiver::OnFinished() {
   log::Info("received a snapshot",
             {{"peer", log::Hex{from_.value}}, {"directory", files_->done_dir}});
   const auto keep = shared_from_this();
+  received_ = true;
   Leave();
   context_->handler->OnSnapshotReceived(std::move(message_), std::move(files_->done_dir));
 }

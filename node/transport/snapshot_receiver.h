@@ -21,6 +21,9 @@ class SnapshotReceiver final : public Connection::User,
   // What has arrived stays, for the next attempt.
   void Close();
   raft::NodeId from() const { return from_; }
+  MonotonicTime since() const { return since_; }
+  // Whole, verified and handed over.
+  bool received() const { return received_; }
 
  private:
   enum class State { kOffer, kOpening, kChunks, kFinishing, kClosed };
@@ -56,6 +59,8 @@ class SnapshotReceiver final : public Connection::User,
   raft::Message message_;
   int waiting_ = 0;  // chunks for the file thread
   int idle_ticks_ = 0;
+  const MonotonicTime since_ = Clock::System().Now();
+  bool received_ = false;
 };
 
 }  // namespace raftkv::transport

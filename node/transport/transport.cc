@@ -184,7 +184,7 @@ std::map<raft::NodeId, PeerStats> AsioTransport::stats() const {
   std::map<raft::NodeId, PeerStats> all;
   for (const auto& [id, link] : links_) {
     PeerStats stats = link->stats();
-    stats.received_bytes += listener_->received_bytes(id);
+    listener_->AddTo(id, &stats);
     all.emplace(id, stats);
   }
   if (unknown_targets_ > 0) all[raft::kNone].dropped_messages = unknown_targets_;

@@ -103,6 +103,12 @@ struct PeerStats {
   uint64_t queued_bytes = 0;
   uint64_t connection_failures = 0;
   Duration round_trip = Duration::zero();  // smoothed, of transport-level pings
+  uint64_t dropped_heartbeats = 0;         // of dropped_messages
+  // Snapshots from this peer.
+  bool receiving_snapshot = false;
+  uint64_t snapshots_received = 0;
+  uint64_t snapshots_receive_failed = 0;
+  Duration snapshot_receive_time = Duration::zero();  // of all that have ended
 };
 
 class Transport {

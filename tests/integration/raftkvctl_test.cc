@@ -65,6 +65,25 @@ class RaftkvctlTest : public ::testing::Test {
   Cluster cluster_;
 };
 
+// Regression: exit status 6 (outcome unknown), although no node ever had a leader to propose to.
+TEST_F(RaftkvctlTest, NoLeaderWithinTheTimeoutIsExitStatus5) {
+  cluster_[0].Kill();
+  cluster_[1].Kill();
+  ASSERT_TRUE(WaitUntil([&] {
+    auto status = cluster_[2].Status();
+    return status && status->leader() == 0;
+  }));
+  for (const char* timeout : {"2", "4"}) {
+    for (const std::vector<std::string>& command :
+         {std::vector<std::string>{"put", "k", "v"}, {"get", "k"}, {"del", "k"}}) {
+      std::vector<std::string> args = {"--timeout", timeout};
+      args.insert(args.end(), command.begin(), command.end());
+      Outcome outcome = Run(args);
+      EXPECT_EQ(outcome.status, 5) << command[0] << " " << timeout << ": " << outcome.err;
+    }
+  }
+}
+
 TEST_F(RaftkvctlTest, KeysWithConditionsRevisionsAndBytes) {
   std::string bytes("\0\xff\n", 3);
   std::string first = Good({"-o", "raw", "put", "dir/a b", "--if-absent"}, bytes);
