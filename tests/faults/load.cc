@@ -240,7 +240,7 @@ bool Load::Perform(Client& client, Target& target, Operation& operation) {
   if (finished) {
     ++counts_.done;
     if (operation.consistency != Consistency::kStale) {
-      Learn(Clock::now());
+      if (!stop_) Learn(Clock::now());
       ++done_;
     }
   }

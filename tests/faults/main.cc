@@ -23,6 +23,12 @@ constexpr bool kHasPoints = true;
 constexpr bool kHasPoints = false;
 #endif
 
+#ifdef RAFTKV_SANITIZED
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
 struct Settings {
   std::string duration;
   uint64_t seed = 0;
@@ -45,6 +51,7 @@ int64_t Seconds(const std::string& text) {
 std::string WhyNot(const Row& row, const Sandbox& sandbox) {
   if (row.isolated && !sandbox.isolated()) return "needs root";
   if (row.points && !kHasPoints) return "needs a build with fault points";
+  if (row.shim && kSanitized) return "no preloading under sanitizers";
   return "";
 }
 

@@ -4,7 +4,7 @@ namespace raftkv::faults {
 
 std::vector<Row> AllRows() {
   std::vector<Row> all;
-  for (std::vector<Row> (*rows)() : {ProcessRows, NetworkRows}) {
+  for (std::vector<Row> (*rows)() : {ProcessRows, NetworkRows, ShimRows}) {
     for (Row& row : rows()) all.push_back(std::move(row));
   }
   return all;
