@@ -13,8 +13,7 @@ using std::chrono::milliseconds;
 using testing::WaitUntil;
 
 // Short enough that a client hears of an outage before it gives up.
-const std::vector<std::string> kFlags = {
-    "--http-request-timeout", "1s", "--storage-reserve-bytes", "0", "--limits-min-free-bytes", "0"};
+const std::vector<std::string> kFlags = {"--http-request-timeout", "1s"};
 
 }  // namespace
 
@@ -32,6 +31,7 @@ Bed::~Bed() {
   if (load_ != nullptr) load_->Stop();
   for (Node& node : nodes_) {
     if (node.process->process() != nullptr) node.process->Kill();
+    sandbox_->Unmount(node.process->data_dir());
   }
   std::error_code ignored;
   fs::remove_all(directory_, ignored);
@@ -57,14 +57,22 @@ size_t Bed::Add() {
   return i;
 }
 
+std::vector<std::string> Bed::Flags(std::vector<std::string> own) const {
+  std::vector<std::string> all = kFlags;
+  for (const std::vector<std::string>* part : {&options_.space_flags, &options_.flags}) {
+    all.insert(all.end(), part->begin(), part->end());
+  }
+  all.insert(all.end(), own.begin(), own.end());
+  return all;
+}
+
 Status Bed::Start() {
+  if (options_.before) RETURN_IF_ERROR(options_.before(*this));
   std::string peers;
   for (const Node& node : nodes_) {
     peers += (peers.empty() ? "" : ",") + node.process->advertised_address();
   }
-  std::vector<std::string> flags = kFlags;
-  flags.insert(flags.end(), {"--start-mode", "static", "--start-peers", peers});
-  flags.insert(flags.end(), options_.flags.begin(), options_.flags.end());
+  const std::vector<std::string> flags = Flags({"--start-mode", "static", "--start-peers", peers});
   for (size_t i = 0; i < size(); ++i) node(i).Start(flags);
   for (size_t i = 0; i < size(); ++i) RETURN_IF_ERROR(Ready(i));
   std::vector<Target*> targets;
@@ -98,10 +106,7 @@ void Bed::Restart(size_t i) {
 }
 
 void Bed::Restart(size_t i, std::vector<std::string> flags) {
-  std::vector<std::string> all = kFlags;
-  all.insert(all.end(), options_.flags.begin(), options_.flags.end());
-  all.insert(all.end(), flags.begin(), flags.end());
-  node(i).Start(std::move(all));
+  node(i).Start(Flags(std::move(flags)));
   ++nodes_[i].target->life;
 }
 

@@ -25,6 +25,9 @@ struct BedOptions {
   uint64_t seed = 1;
   std::chrono::milliseconds span{6000};  // how long the faults of the row go on, about
   std::vector<std::string> flags;        // of every node
+  std::vector<std::string> space_flags = {"--storage-reserve-bytes", "0", "--limits-min-free-bytes",
+                                          "0"};
+  std::function<Status(class Bed&)> before;  // anything is started. May be empty
   // The prefix of node i's command line (NodeProcess::set_prefix). May be empty.
   std::function<std::vector<std::string>(size_t)> prefix;
   // Hosts of the nodes, in networks of their own; the proxies are then left out. Empty: loopback.
@@ -105,6 +108,7 @@ class Bed {
     std::string id;
   };
 
+  std::vector<std::string> Flags(std::vector<std::string> own) const;
   Status SameEverywhere();
 
   const Sandbox* const sandbox_;

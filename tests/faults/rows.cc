@@ -4,7 +4,8 @@ namespace raftkv::faults {
 
 std::vector<Row> AllRows() {
   std::vector<Row> all;
-  for (std::vector<Row> (*rows)() : {ProcessRows, NetworkRows, ShimRows}) {
+  for (std::vector<Row> (*rows)() :
+       {ProcessRows, NetworkRows, DiskRows, ShimRows, ResourceRows, MemberRows}) {
     for (Row& row : rows()) all.push_back(std::move(row));
   }
   return all;

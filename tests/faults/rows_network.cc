@@ -127,6 +127,8 @@ Status CutUntilSnapshot(Bed& bed) {
       return now && (now->first_index() > before->last_index() ||
                      now->role() != v1::StatusResponse::LEADER);
     }));
+    // What the proxy holds back would bring it up to date.
+    bed.proxies().ResetAround(follower);
     bed.proxies().Heal();
     RETURN_IF_ERROR(bed.Ready(follower));
     ++rounds;

@@ -1,0 +1,208 @@
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/faults/rows.h"
+
+namespace raftkv::faults {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// Connections that say what they are told and take no answer.
+class Crowd {
+ public:
+  Crowd(int port, size_t count) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(static_cast<uint16_t>(port));
+    for (size_t i = 0; i < count; ++i) {
+      const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+      if (fd < 0) break;
+      (void)connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+      fds_.push_back(fd);
+    }
+  }
+  ~Crowd() {
+    for (const int fd : fds_) close(fd);
+  }
+  Crowd(const Crowd&) = delete;
+  Crowd& operator=(const Crowd&) = delete;
+
+  void Say(const std::string& bytes) {
+    for (const int fd : fds_) (void)send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  }
+
+ private:
+  std::vector<int> fds_;
+};
+
+// Health is not the clients' business: it has its own listener.
+Status ExpectHealthy(Bed& bed) {
+  for (size_t i = 0; i < bed.size(); ++i) {
+    RETURN_IF_ERROR(bed.WaitFor(bed.node(i).name() + " is alive",
+                                [&] { return bed.node(i).Admin("GET", "/livez").status == 200; }));
+  }
+  return Status::Ok();
+}
+
+Status IdleConnections(Bed& bed) {
+  const size_t victim = bed.Pick(bed.size());
+  const Crowd idle(bed.node(victim).client_port(), 1000);
+  while (!bed.Over()) {
+    RETURN_IF_ERROR(bed.Progress());
+    RETURN_IF_ERROR(ExpectHealthy(bed));
+  }
+  return Status::Ok();
+}
+
+Status SlowLoris(Bed& bed) {
+  const size_t victim = bed.Pick(bed.size());
+  Crowd heads(bed.node(victim).client_port(), 300);
+  Crowd bodies(bed.node(victim).client_port(), 300);
+  heads.Say("GET /kv/k1 HTTP/1.1\r\nHost: x\r\nX-Slow: ");
+  bodies.Say("PUT /kv/other HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n");
+  while (!bed.Over()) {
+    heads.Say("a");
+    bodies.Say("a");
+    RETURN_IF_ERROR(bed.Progress(20));
+    RETURN_IF_ERROR(ExpectHealthy(bed));
+  }
+  return Status::Ok();
+}
+
+// More connections than the process may open files.
+Status FewFiles(Bed& bed) {
+  int rounds = 0;
+  while (!bed.Over()) {
+    const size_t victim = bed.Pick(bed.size());
+    {
+      const Crowd crowd(bed.node(victim).client_port(), 300);
+      bed.Pace(milliseconds(2000));
+      // The clients of the others go on; whether the victim's do is not promised.
+      RETURN_IF_ERROR(bed.Progress());
+    }
+    RETURN_IF_ERROR(Expect(bed.node(victim).process()->IsRunning(), "it outlives the crowd"));
+    RETURN_IF_ERROR(bed.Ready(victim));
+    ++rounds;
+  }
+  bed.Note(std::to_string(rounds) + " crowds");
+  return Status::Ok();
+}
+
+// Large values, many at once, with little memory.
+Status LittleMemory(Bed& bed) {
+  std::atomic<int> answered = 0;
+  std::atomic<int> refused = 0;
+  std::vector<std::thread> writers;
+  const std::string value(size_t{1000} << 10, 'v');
+  for (size_t t = 0; t < 24; ++t) {
+    writers.emplace_back([&, t] {
+      // Conditions that never hold: nothing is changed that the history does not know of.
+      testing::HttpClient client(bed.node(t % bed.size()).client_port(), seconds(5));
+      while (!bed.Over()) {
+        const testing::HttpReply reply =
+            client.Send("PUT", "/kv/large", value, {{"If-Match", "\"1\""}});
+        ++(reply.status == 412 ? answered : refused);
+      }
+    });
+  }
+  for (std::thread& writer : writers) writer.join();
+  for (size_t i = 0; i < bed.size(); ++i) {
+    RETURN_IF_ERROR(Expect(bed.node(i).process()->IsRunning(), bed.node(i).name() + " runs"));
+  }
+  bed.Note(std::to_string(answered) + " values of 1 MB taken, " + std::to_string(refused) +
+           " refused or unanswered");
+  return Expect(answered > 0, "some large values are taken");
+}
+
+// Each node gets a fifth of a processor, in slices.
+Status StarvedCpu(Bed& bed) {
+  while (!bed.Over()) {
+    for (size_t i = 0; i < bed.size(); ++i) bed.Pause(i);
+    std::this_thread::sleep_for(milliseconds(80));
+    for (size_t i = 0; i < bed.size(); ++i) bed.Resume(i);
+    std::this_thread::sleep_for(milliseconds(20));
+  }
+  return bed.Progress();
+}
+
+std::string FifoOf(Bed& bed, size_t i) { return bed.directory(i).string() + "/stderr"; }
+
+// Nobody reads what the nodes log, and they log much.
+Status BlockedLog(Bed& bed) {
+  std::vector<int> fds;
+  for (size_t i = 0; i < bed.size(); ++i) {
+    RETURN_IF_ERROR(Expect(mkfifo(FifoOf(bed, i).c_str(), 0600) == 0, "a pipe can be made"));
+    // Open at both ends, so that nobody waits for a reader.
+    fds.push_back(open(FifoOf(bed, i).c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK));
+    const std::string filler(4096, '\n');
+    while (write(fds.back(), filler.data(), filler.size()) > 0) {
+    }
+    bed.Kill(i);
+    bed.node(i).set_prefix({"bash", "-c", "exec \"$@\" 2>\"" + FifoOf(bed, i) + "\"", "node"});
+    bed.Restart(i);
+    RETURN_IF_ERROR(bed.Ready(i));
+  }
+  while (!bed.Over()) {
+    RETURN_IF_ERROR(bed.Progress());
+    RETURN_IF_ERROR(ExpectHealthy(bed));
+    // Things to log: an election.
+    (void)bed.node(bed.Pick(bed.size())).Admin("POST", "/admin/transfer");
+    bed.Pace(milliseconds(300));
+  }
+  for (const int fd : fds) close(fd);
+  return Status::Ok();
+}
+
+}  // namespace
+
+std::vector<Row> ResourceRows() {
+  return {
+      {.name = "idle-connections",
+       .injected = "1,000 idle connections to one node",
+       .promised = "no outage, health answers",
+       .run = IdleConnections},
+      {.name = "slowloris",
+       .injected = "300 heads and 300 bodies that never end, a byte now and then, to one node",
+       .promised = "no outage, health answers",
+       .run = SlowLoris},
+      {.name = "few-files",
+       .injected = "300 connections to a node that may open 128 files",
+       .promised = "it lives on and serves when they are gone; the others go on",
+       .run = FewFiles,
+       .prepare =
+           [](BedOptions& options) {
+             options.prefix = [](size_t) {
+               return std::vector<std::string>{"prlimit", "--nofile=128"};
+             };
+           }},
+      {.name = "little-memory",
+       .injected = "24 clients send values of 1 MB to nodes with 512 MiB of memory (RLIMIT_DATA)",
+       .promised = "takes or refuses them; no node ends",
+       .run = LittleMemory,
+       .prepare =
+           [](BedOptions& options) {
+             options.flags = {"--limits-inflight-bytes", "32MiB", "--http-max-buffered-bytes",
+                              "32MiB"};
+             options.prefix = [](size_t) {
+               return std::vector<std::string>{"prlimit", "--data=536870912"};
+             };
+           }},
+      {.name = "starved-cpu",
+       .injected = "every node runs 20 ms of each 100 ms (SIGSTOP, SIGCONT)",
+       .promised = "goes on",
+       .run = StarvedCpu},
+      {.name = "blocked-log",
+       .injected = "stderr of every node is a full pipe that nobody reads",
+       .promised = "no outage, health answers",
+       .run = BlockedLog},
+  };
+}
+
+}  // namespace raftkv::faults
