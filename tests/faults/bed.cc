@@ -193,7 +193,13 @@ Status Bed::Replace(size_t i) {
     peers += (peers.empty() ? "" : ",") + node(other).advertised_address();
   }
   Restart(i, {"--start-mode", "join", "--start-peers", peers});
-  return Ready(i);
+  RETURN_IF_ERROR(Ready(i));
+  // A learner is no help to a majority yet.
+  return WaitFor(node(i).name() + " votes", [&] {
+    const std::optional<v1::StatusResponse> status = node(i).Status();
+    return status && (status->role() == v1::StatusResponse::FOLLOWER ||
+                      status->role() == v1::StatusResponse::LEADER);
+  });
 }
 
 Status Bed::SameEverywhere() {

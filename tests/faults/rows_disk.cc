@@ -1,5 +1,6 @@
 #include <fstream>
 
+#include "node/storage/wal_check.h"
 #include "tests/faults/rows.h"
 #include "tests/integration/process.h"
 
@@ -22,10 +23,10 @@ std::vector<fs::path> FilesBelow(const fs::path& directory, const std::string& s
   return files;
 }
 
-// Where the zeros begin that the log's files are made with.
-size_t EndOfRecords(const std::string& bytes) {
-  const size_t last = bytes.find_last_not_of('\0');
-  return last == std::string::npos ? 0 : last + 1;
+// Where the last record ends: behind it are zeros, or what the file held before it was recycled.
+size_t EndOfRecords(const fs::path& log) {
+  const std::string bytes = testing::ReadFileOrEmpty(log);
+  return storage::JudgeWal(bytes, std::stoull(log.stem().string())).end;
 }
 
 void Overwrite(const fs::path& file, size_t at, const std::string& bytes) {
@@ -53,10 +54,9 @@ Status TearTail(Bed& bed) {
     bed.Kill(victim);
     const std::vector<fs::path> logs = FilesBelow(bed.data(victim) / "log", ".log");
     RETURN_IF_ERROR(Expect(!logs.empty(), "there is a write-ahead log"));
-    const std::string bytes = testing::ReadFileOrEmpty(logs.back());
     std::string garbage(1 + bed.Pick(300), '\0');
     for (char& c : garbage) c = static_cast<char>(1 + bed.Pick(255));
-    Overwrite(logs.back(), EndOfRecords(bytes), garbage);
+    Overwrite(logs.back(), EndOfRecords(logs.back()), garbage);
     bed.Restart(victim);
     RETURN_IF_ERROR(bed.Ready(victim));
     ++torn;
@@ -87,7 +87,7 @@ Status FlipLog(Bed& bed) {
     bed.Kill(victim);
     const std::vector<fs::path> logs = FilesBelow(bed.data(victim) / "log", ".log");
     RETURN_IF_ERROR(Expect(!logs.empty(), "there is a write-ahead log"));
-    const size_t end = EndOfRecords(testing::ReadFileOrEmpty(logs.back()));
+    const size_t end = EndOfRecords(logs.back());
     // Damage to the last record is a torn write to anybody who looks.
     RETURN_IF_ERROR(Expect(end > 4096, "the log has some records"));
     FlipBit(logs.back(), bed.Pick(end - 2048), bed.Pick(8));

@@ -20,12 +20,6 @@ Status ReplaceUnder(Bed& bed, const std::function<Status(size_t)>& disturb) {
       if (!bed.node(i).process()->IsRunning()) bed.Restart(i);
       RETURN_IF_ERROR(bed.Ready(i));
     }
-    // A learner is no help to a majority yet.
-    RETURN_IF_ERROR(bed.WaitFor("the new member votes", [&] {
-      const std::optional<v1::StatusResponse> status = bed.node(victim).Status();
-      return status && status->role() != v1::StatusResponse::LEARNER &&
-             status->role() != v1::StatusResponse::JOINING;
-    }));
     ++replaced;
   }
   bed.Note(std::to_string(replaced) + " members replaced");
