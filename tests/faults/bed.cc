@@ -49,7 +49,6 @@ size_t Bed::Add() {
     const int port = proxies_.Add(i, node.process->peer_port());
     node.process->set_peer_advertise("127.0.0.1:" + std::to_string(port));
   }
-  if (options_.prefix) node.process->set_prefix(options_.prefix(i));
   node.target = std::make_unique<Target>();
   node.target->name = name;
   node.target->host = node.process->host();
@@ -73,7 +72,10 @@ Status Bed::Start() {
     peers += (peers.empty() ? "" : ",") + node.process->advertised_address();
   }
   const std::vector<std::string> flags = Flags({"--start-mode", "static", "--start-peers", peers});
-  for (size_t i = 0; i < size(); ++i) node(i).Start(flags);
+  for (size_t i = 0; i < size(); ++i) {
+    if (options_.prefix) node(i).set_prefix(options_.prefix(i));
+    node(i).Start(flags);
+  }
   for (size_t i = 0; i < size(); ++i) RETURN_IF_ERROR(Ready(i));
   std::vector<Target*> targets;
   for (Node& node : nodes_) targets.push_back(node.target.get());
@@ -225,6 +227,7 @@ Status Bed::SameEverywhere() {
 
 Status Bed::Verify(const fs::path& folder) {
   proxies_.Heal();
+  if (options_.network != nullptr) RETURN_IF_ERROR(options_.network->Heal());
   for (size_t i = 0; i < size(); ++i) {
     if (nodes_[i].retired) continue;
     if (nodes_[i].paused) Resume(i);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "tests/faults/host_network.h"
 #include "tests/faults/load.h"
 #include "tests/faults/proxy.h"
 #include "tests/faults/sandbox.h"
@@ -32,6 +33,7 @@ struct BedOptions {
   std::function<std::vector<std::string>(size_t)> prefix;
   // Hosts of the nodes, in networks of their own; the proxies are then left out. Empty: loopback.
   std::vector<std::string> hosts;
+  std::shared_ptr<HostNetwork> network;  // of those hosts
   LoadOptions load;
 };
 

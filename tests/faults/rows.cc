@@ -4,8 +4,8 @@ namespace raftkv::faults {
 
 std::vector<Row> AllRows() {
   std::vector<Row> all;
-  for (std::vector<Row> (*rows)() :
-       {ProcessRows, NetworkRows, DiskRows, ShimRows, ResourceRows, PointRows, MemberRows}) {
+  for (std::vector<Row> (*rows)() : {ProcessRows, NetworkRows, PacketRows, DiskRows, ShimRows,
+                                     ResourceRows, PointRows, MemberRows}) {
     for (Row& row : rows()) all.push_back(std::move(row));
   }
   return all;

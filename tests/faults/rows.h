@@ -29,6 +29,7 @@ std::vector<Row> AllRows();
 
 std::vector<Row> ProcessRows();
 std::vector<Row> NetworkRows();
+std::vector<Row> PacketRows();
 std::vector<Row> DiskRows();
 std::vector<Row> ResourceRows();
 std::vector<Row> MemberRows();

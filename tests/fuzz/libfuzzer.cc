@@ -1,6 +1,8 @@
 // The entry points that libFuzzer calls. The environment variable RAFTKV_FUZZ_TARGET says which
 // target; `./dev fuzz` sets it.
 
+#include <google/protobuf/stubs/logging.h>
+
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -22,6 +24,7 @@ extern "C" int LLVMFuzzerInitialize(int* /*argc*/, char*** /*argv*/) {
     std::exit(2);
   }
   raftkv::log::SetLevel(raftkv::log::ParseLevel("off").value());
+  google::protobuf::SetLogHandler(nullptr);
   return 0;
 }
 

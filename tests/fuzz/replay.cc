@@ -8,6 +8,8 @@
 //
 // A broken promise ends it with SIGABRT, after the name of the input.
 
+#include <google/protobuf/stubs/logging.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -84,6 +86,7 @@ int Usage() {
 
 int Main(const std::vector<std::string>& args) {
   log::SetLevel(log::ParseLevel("off").value());
+  google::protobuf::SetLogHandler(nullptr);
   if (args.empty()) return Usage();
   if (args[0] == "--list") {
     for (const Target& target : Targets()) std::printf("%s\n", target.name);
