@@ -5,6 +5,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <map>
+
+#include "tests/faults/malformed_http.h"
 #include "tests/faults/rows.h"
 
 namespace raftkv::faults {
@@ -74,6 +80,77 @@ Status SlowLoris(Bed& bed) {
     RETURN_IF_ERROR(ExpectHealthy(bed));
   }
   return Status::Ok();
+}
+
+// What the server answers, and whether it closes; nothing within some seconds is no answer.
+std::string Exchange(int port, const std::string& bytes) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  const timeval limit{.tv_sec = 5, .tv_usec = 0};
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+  std::string answer;
+  if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) {
+    (void)send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    shutdown(fd, SHUT_WR);
+    std::array<char, 4096> buffer;
+    ssize_t n = 0;
+    while ((n = recv(fd, buffer.data(), buffer.size(), 0)) > 0) {
+      answer.append(buffer.data(), static_cast<size_t>(n));
+    }
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) answer = "(left open)";
+  }
+  close(fd);
+  return answer;
+}
+
+uint64_t Number(const std::string& metrics, const std::string& name) {
+  const size_t at = metrics.find("\n" + name + " ");
+  if (at == std::string::npos) return 0;
+  return static_cast<uint64_t>(std::stod(metrics.substr(at + name.size() + 2)));
+}
+
+Status Malformed(Bed& bed) {
+  const size_t victim = bed.Pick(bed.size());
+  const auto metrics = [&] { return bed.node(victim).Admin("GET", "/metrics").body; };
+  const std::string before = metrics();
+  const uint64_t done = bed.load().done();
+  const auto started = std::chrono::steady_clock::now();
+  std::map<std::string, int> categories;
+  std::string wrong;
+  int count = 0;
+  int closed = 0;
+  do {
+    for (const MalformedRequest& request : MalformedRequests()) {
+      const std::string answer = Exchange(bed.node(victim).client_port(), request.bytes);
+      const int status = answer.starts_with("HTTP/1.") ? std::atoi(answer.c_str() + 9) : 0;
+      const bool right =
+          std::ranges::count(request.statuses, status) > 0 && answer != "(left open)";
+      if (!right) {
+        wrong += request.category + ": " + request.bytes.substr(0, 100) + "\n -> " +
+                 answer.substr(0, 300) + "\n";
+      }
+      ++categories[request.category];
+      if (status == 0) ++closed;
+      ++count;
+    }
+  } while (!bed.Over());
+  const double seconds_taken =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  const std::string after = metrics();
+  const auto mib = [](uint64_t bytes) { return std::to_string(bytes >> 20); };
+  bed.Note(std::to_string(count) + " requests of " + std::to_string(categories.size()) +
+           " categories, " + std::to_string(closed) + " closed without an answer; load " +
+           std::to_string(
+               static_cast<int>(static_cast<double>(bed.load().done() - done) / seconds_taken)) +
+           "/s; memory " + mib(Number(before, "process_resident_memory_bytes")) + " to " +
+           mib(Number(after, "process_resident_memory_bytes")) + " MiB");
+  RETURN_IF_ERROR(Expect(wrong.empty(), "each is refused or closed:\n" + wrong));
+  return Expect(Number(after, "process_open_fds") < Number(before, "process_open_fds") + 50,
+                "the connections are gone");
 }
 
 // More connections than the process may open files.
@@ -172,6 +249,11 @@ std::vector<Row> ResourceRows() {
        .injected = "300 heads and 300 bodies that never end, a byte now and then, to one node",
        .promised = "no outage, health answers",
        .run = SlowLoris},
+      {.name = "malformed-http",
+       .injected =
+           "more than 1,000 malformed requests (tests/faults/malformed_http.cc) to one node",
+       .promised = "each is refused with the right status or closed; memory and files stay bounded",
+       .run = Malformed},
       {.name = "few-files",
        .injected = "300 connections to a node that may open 128 files",
        .promised = "it lives on and serves when they are gone; the others go on",
