@@ -35,6 +35,10 @@ elseif(RAFTKV_WERROR)
   add_compile_options(-Werror)
 endif()
 
+if(RAFTKV_FUZZ)
+  add_compile_options(-O1 -fsanitize=fuzzer-no-link)
+endif()
+
 find_package(Threads REQUIRED)
 find_package(Protobuf REQUIRED)
 find_package(OpenSSL REQUIRED)

@@ -1,6 +1,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/fault_points.h"
 #include "node/runtime/workers.h"
 
 namespace raftkv::runtime {
@@ -32,14 +33,18 @@ void AppendWorker::RunOnce() {
     if (!jobs[i].reset_to) continue;
     Commit(jobs, first, i);
     const raft::HardState state = jobs[i].work.hard_state.value_or(log_->hard_state());
+    FAULT_POINT(log_reset_before);
     const Status status = log_->Reset(*jobs[i].reset_to, state);
     if (!status.ok()) return sink_.fatal(status);
+    FAULT_POINT(log_reset_after);
     first = i;
   }
   Commit(jobs, first, jobs.size());
   if (truncate_to >= log_->first_index()) {
+    FAULT_POINT(truncate_before);
     const Status status = log_->TruncatePrefix(truncate_to);
     if (!status.ok()) return sink_.fatal(status);
+    FAULT_POINT(truncate_after);
   }
 }
 
@@ -65,8 +70,10 @@ void AppendWorker::Commit(std::vector<AppendJob>& jobs, size_t first, size_t las
     for (raft::Message& response : work.responses) responses.push_back(std::move(response));
   }
   if (!writes.empty()) {
+    FAULT_POINT(save_before);
     const Status status = log_->Append(writes);
     if (!status.ok()) return sink_.fatal(status);
+    FAULT_POINT(save_after);
   }
   if (sink_.on_batch) sink_.on_batch(last - first, entries);
   sink_.done(last - first, std::move(responses));

@@ -1,6 +1,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/fault_points.h"
 #include "node/runtime/workers.h"
 #include "node/storage/codec.h"
 
@@ -48,7 +49,9 @@ void ApplyWorker::Count(const std::vector<kv::ApplyResult>& results) {
 
 ApplyDone ApplyWorker::Run(ApplyEntries& job) {
   const MonotonicTime start = clock_->Now();
+  FAULT_POINT(apply_before);
   Result<std::vector<kv::ApplyResult>> results = machine_->Apply(job.entries);
+  FAULT_POINT(apply_after);
   ApplyDone done;
   if (!results) {
     sink_.fatal(results.error());
@@ -71,7 +74,9 @@ ApplyDone ApplyWorker::Run(ApplyEntries& job) {
 ApplyDone ApplyWorker::Run(ReplaceState& job) {
   ApplyDone done;
   machine_->PrepareReplace();
+  FAULT_POINT(snapshot_install_before);
   Status status = store_->Replace(job.dir, job.snapshot);
+  FAULT_POINT(snapshot_install_after);
   if (status.ok()) status = machine_->ReloadAfterReplace();
   if (!status.ok()) {
     sink_.fatal(status);
@@ -85,6 +90,7 @@ ApplyDone ApplyWorker::Run(ReplaceState& job) {
 }
 
 ApplyDone ApplyWorker::Run(FinishInstallation& job) {
+  FAULT_POINT(installation_finish_before);
   const Status status = store_->FinishInstallation(job.snapshot);
   if (!status.ok()) sink_.fatal(status);
   return {};
@@ -96,7 +102,9 @@ ApplyDone ApplyWorker::Run(MakeCheckpoint& job) {
   const std::shared_ptr<const v1::ClusterState> cluster = machine_->cluster();
   done.checkpoint_dir = job.dir;
   const MonotonicTime start = clock_->Now();
+  FAULT_POINT(snapshot_save_before);
   const Status status = store_->Checkpoint(job.dir);
+  FAULT_POINT(snapshot_save_after);
   if (sink_.on_checkpoint) sink_.on_checkpoint(clock_->Now() - start);
   if (!status.ok()) {
     done.checkpoint_error = status;
@@ -112,7 +120,9 @@ ApplyDone ApplyWorker::Run(MakeCheckpoint& job) {
 
 ApplyDone ApplyWorker::Run(FlushState&) {
   ApplyDone done;
+  FAULT_POINT(flush_before);
   const Status status = store_->Flush();
+  FAULT_POINT(flush_after);
   if (!status.ok()) sink_.fatal(status);
   done.flushed = true;
   return done;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/fault_points.h"
 #include "base/hex_id.h"
 #include "base/log.h"
 #include "base/mutations.h"
@@ -167,7 +168,11 @@ void Replica::SendMessages(std::vector<raft::Message> messages) {
       out.push_back(std::move(message));
     }
   }
-  if (!out.empty()) transport_->Send(std::move(out));
+  if (!out.empty()) {
+    FAULT_POINT(send_before);
+    transport_->Send(std::move(out));
+    FAULT_POINT(send_after);
+  }
   for (raft::Message& message : local) {
     if (auto* append = std::get_if<raft::StorageAppend>(&message.body)) {
       SubmitAppend(std::move(*append));
@@ -235,7 +240,11 @@ void Replica::Deliver(std::vector<raft::Message> responses) {
       out.push_back(std::move(response));
     }
   }
-  if (!out.empty()) transport_->Send(std::move(out));
+  if (!out.empty()) {
+    FAULT_POINT(send_before);
+    transport_->Send(std::move(out));
+    FAULT_POINT(send_after);
+  }
 }
 
 void Replica::OnApplyDone(ApplyDone done) {
@@ -292,7 +301,9 @@ void Replica::ApplyConfChanges(const ApplyDone& done) {
     const raft::ConfChange& change = *done.accepted_changes[next++];
     // The core has taken over a later configuration from a snapshot meanwhile.
     if (raft::Index(membership.config_index) < core_->first_index()) continue;
+    FAULT_POINT(configuration_before);
     const raft::ConfState conf = core_->ApplyConfChange(change);
+    FAULT_POINT(configuration_after);
     CHECK(conf == membership.conf, "core and state machine agree on the configuration");
     log::Info("configuration applied", {{"index", membership.config_index},
                                         {"voters", conf.voters.size()},

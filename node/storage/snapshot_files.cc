@@ -47,6 +47,7 @@ Status CheckManifest(const v1::SnapshotManifest& manifest) {
                   "snapshot manifest: format " + std::to_string(manifest.format()) +
                       ", this program knows format " + std::to_string(kDataFormat));
   }
+  if (manifest.files_size() == 0) return wrong("no files");
   if (manifest.files_size() > kMaxFiles) return wrong("too many files");
   std::set<std::string_view> names;
   uint64_t total = 0;

@@ -169,6 +169,14 @@ TEST_F(SnapshotFilesTest, ManifestsThatCannotBeAreRefused) {
   EXPECT_FALSE(Exists(to_));
 }
 
+// Found by the fuzz target snapshot_files: it was accepted, and complete at once.
+TEST_F(SnapshotFilesTest, AManifestWithoutFilesIsRefused) {
+  manifest_.clear_files();
+  manifest_.set_total_bytes(0);
+  EXPECT_EQ(OpenError().code(), Code::kInvalidArgument);
+  EXPECT_FALSE(Exists(to_));
+}
+
 TEST_F(SnapshotFilesTest, LimitsOfSizeAndSpace) {
   EXPECT_EQ(OpenError(manifest_.total_bytes() - 1).code(), Code::kOutOfSpace);
   ASSERT_OK(OpenError(manifest_.total_bytes()));

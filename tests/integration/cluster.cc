@@ -24,12 +24,13 @@ std::string Lower(std::string text) {
   return text;
 }
 
-std::string Loopback(int port) { return "127.0.0.1:" + std::to_string(port); }
-
 }  // namespace
 
 HttpClient::HttpClient(int port, std::chrono::milliseconds timeout)
-    : client_(std::make_unique<httplib::Client>("127.0.0.1", port)) {
+    : HttpClient("127.0.0.1", port, timeout) {}
+
+HttpClient::HttpClient(const std::string& host, int port, std::chrono::milliseconds timeout)
+    : client_(std::make_unique<httplib::Client>(host, port)) {
   client_->set_connection_timeout(timeout);
   client_->set_read_timeout(timeout);
   client_->set_tcp_nodelay(true);
@@ -49,7 +50,10 @@ HttpReply HttpClient::Send(const std::string& method, const std::string& path,
   httplib::Response response;
   httplib::Error error{};
   HttpReply reply;
-  if (!client_->send(request, response, error)) return reply;
+  if (!client_->send(request, response, error)) {
+    reply.refused = error == httplib::Error::Connection;
+    return reply;
+  }
   reply.status = response.status;
   reply.body = response.body;
   for (const auto& [name, value] : response.headers) reply.headers[Lower(name)] = value;
@@ -61,9 +65,10 @@ HttpReply Http(const std::string& method, int port, const std::string& path,
   return HttpClient(port, timeout).Send(method, path, body, headers);
 }
 
-NodeProcess::NodeProcess(std::string name, std::string directory)
+NodeProcess::NodeProcess(std::string name, std::string directory, std::string host)
     : name_(std::move(name)),
       directory_(std::move(directory)),
+      host_(std::move(host)),
       client_port_(ReservePort()),
       peer_port_(ReservePort()),
       admin_port_(ReservePort()) {
@@ -71,19 +76,24 @@ NodeProcess::NodeProcess(std::string name, std::string directory)
 }
 
 void NodeProcess::Start() {
-  std::vector<std::string> args = {NodeBinary(),
-                                   "--name",
-                                   name_,
-                                   "--data-dir",
-                                   data_dir(),
-                                   "--client-listen",
-                                   Loopback(client_port_),
-                                   "--peer-listen",
-                                   peer_address(),
-                                   "--admin-listen",
-                                   Loopback(admin_port_),
-                                   "--raft-tick",
-                                   kTick};
+  std::vector<std::string> args = prefix_;
+  const std::vector<std::string> own = {NodeBinary(),
+                                        "--name",
+                                        name_,
+                                        "--data-dir",
+                                        data_dir(),
+                                        "--client-listen",
+                                        At(client_port_),
+                                        "--peer-listen",
+                                        peer_address(),
+                                        "--admin-listen",
+                                        At(admin_port_),
+                                        "--raft-tick",
+                                        kTick};
+  args.insert(args.end(), own.begin(), own.end());
+  if (!peer_advertise_.empty()) {
+    args.insert(args.end(), {"--peer-advertise", peer_advertise_});
+  }
   args.insert(args.end(), flags_.begin(), flags_.end());
   process_.reset();
   process_ = std::make_unique<Process>(args, directory_, directory_ + "/log");
@@ -116,19 +126,21 @@ void NodeProcess::Wipe() {
 
 HttpReply NodeProcess::Client(const std::string& method, const std::string& path,
                               const std::string& body, const Headers& headers) const {
-  return Http(method, client_port_, path, body, headers);
+  return HttpClient(host_, client_port_, std::chrono::seconds(10))
+      .Send(method, path, body, headers);
 }
 
 HttpReply NodeProcess::Admin(const std::string& method, const std::string& path,
                              const std::string& body) const {
   Headers headers;
   if (!body.empty()) headers["Content-Type"] = "application/json";
-  return Http(method, admin_port_, path, body, headers, kAdminTimeout);
+  return HttpClient(host_, admin_port_, kAdminTimeout).Send(method, path, body, headers);
 }
 
 std::optional<v1::StatusResponse> NodeProcess::Status() const {
-  const HttpReply reply = Http("GET", admin_port_, "/admin/status", "",
-                               {{"Accept", "application/protobuf"}}, kAdminTimeout);
+  const HttpReply reply =
+      HttpClient(host_, admin_port_, kAdminTimeout)
+          .Send("GET", "/admin/status", "", {{"Accept", "application/protobuf"}});
   v1::StatusResponse status;
   if (reply.status != 200 || !status.ParseFromString(reply.body)) return std::nullopt;
   return status;
@@ -136,7 +148,9 @@ std::optional<v1::StatusResponse> NodeProcess::Status() const {
 
 bool NodeProcess::IsReady() const { return Admin("GET", "/readyz").status == 200; }
 
-std::string NodeProcess::peer_address() const { return Loopback(peer_port_); }
+std::string NodeProcess::At(int port) const { return host_ + ":" + std::to_string(port); }
+
+std::string NodeProcess::peer_address() const { return At(peer_port_); }
 
 std::string NodeProcess::Log() const { return ReadFileOrEmpty(directory_ + "/log"); }
 

@@ -20,6 +20,8 @@ namespace raftkv::testing {
 
 struct HttpReply {
   int status = 0;  // 0: no answer (refused, broken or timed out)
+  // Without an answer: certainly nothing was sent, because no connection came about.
+  bool refused = false;
   std::string body;
   std::map<std::string, std::string> headers;  // names in lower case
 };
@@ -30,6 +32,7 @@ using Headers = std::map<std::string, std::string>;
 class HttpClient {
  public:
   explicit HttpClient(int port, std::chrono::milliseconds timeout = std::chrono::seconds(10));
+  HttpClient(const std::string& host, int port, std::chrono::milliseconds timeout);
   ~HttpClient();
   HttpClient(HttpClient&&) noexcept;
   HttpReply Send(const std::string& method, const std::string& path, const std::string& body = "",
@@ -39,7 +42,7 @@ class HttpClient {
   std::unique_ptr<httplib::Client> client_;
 };
 
-// One request on a connection of its own. Any thread.
+// One request on a connection of its own to 127.0.0.1. Any thread.
 HttpReply Http(const std::string& method, int port, const std::string& path,
                const std::string& body = "", const Headers& headers = {},
                std::chrono::milliseconds timeout = std::chrono::seconds(10));
@@ -47,7 +50,14 @@ HttpReply Http(const std::string& method, int port, const std::string& path,
 // A node with the native flags.
 class NodeProcess {
  public:
-  NodeProcess(std::string name, std::string directory);
+  // It listens on three ports of `host`.
+  NodeProcess(std::string name, std::string directory, std::string host = "127.0.0.1");
+
+  // From the next start on: a program and arguments that start the node's command line, such as
+  // {"env", "NAME=VALUE"}; it has to exec, so that the process stays the same.
+  void set_prefix(std::vector<std::string> prefix) { prefix_ = std::move(prefix); }
+  // From the next start on: where the others dial this node, if not where it listens.
+  void set_peer_advertise(std::string address) { peer_advertise_ = std::move(address); }
 
   // Starts it with the flags given at the first start, or new ones.
   void Start();
@@ -70,18 +80,29 @@ class NodeProcess {
 
   const std::string& name() const { return name_; }
   std::string data_dir() const { return directory_ + "/data"; }
-  std::string peer_address() const;
+  std::string peer_address() const;  // where it listens
+  std::string advertised_address() const {
+    return peer_advertise_.empty() ? peer_address() : peer_advertise_;
+  }
+  const std::string& host() const { return host_; }
   int client_port() const { return client_port_; }
+  int peer_port() const { return peer_port_; }
+  int admin_port() const { return admin_port_; }
   Process* process() { return process_.get(); }
   std::string Log() const;
 
  private:
+  std::string At(int port) const;
+
   const std::string name_;
   const std::string directory_;
+  const std::string host_;
   const int client_port_;
   const int peer_port_;
   const int admin_port_;
   std::vector<std::string> flags_;
+  std::vector<std::string> prefix_;
+  std::string peer_advertise_;
   std::unique_ptr<Process> process_;
 };
 

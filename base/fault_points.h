@@ -1,0 +1,59 @@
+// FAULT_POINT(name): a place where tests let a process die or sleep. In a build with
+// RAFTKV_FAULT_POINTS the file that the environment variable RAFTKV_FAULT_POINT names is read at
+// each point; its one line is
+//
+//   NAME kill N      SIGKILL when the point is passed for the N-th time since the line changed
+//   NAME sleep MS    sleep each time
+//
+// In every other build the macro leaves nothing behind. docs/testing.md lists the points.
+//
+// Thread-safety: from any thread.
+#pragma once
+
+#ifdef RAFTKV_FAULT_POINTS
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <mutex>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <thread>
+
+namespace raftkv {
+
+inline void ReachFaultPoint(std::string_view point) {
+  static const char* const path = std::getenv("RAFTKV_FAULT_POINT");
+  if (path == nullptr) return;
+  std::string line;
+  std::getline(std::ifstream(path), line);
+  std::istringstream words(line);
+  std::string name;
+  std::string action;
+  int number = 0;
+  if (!(words >> name >> action >> number) || name != point) return;
+  if (action == "sleep") {
+    std::this_thread::sleep_for(std::chrono::milliseconds(number));
+    return;
+  }
+  static std::mutex mutex;
+  static std::string last_line;
+  static int passes = 0;
+  const std::lock_guard lock(mutex);
+  if (line != last_line) {
+    last_line = line;
+    passes = 0;
+  }
+  if (++passes >= number) kill(getpid(), SIGKILL);
+}
+
+}  // namespace raftkv
+
+#define FAULT_POINT(name) ::raftkv::ReachFaultPoint(#name)
+#else
+#define FAULT_POINT(name) static_cast<void>(0)
+#endif

@@ -1,0 +1,261 @@
+#include "tests/faults/bed.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/hex_id.h"
+#include "tests/linearizability/checker.h"
+
+namespace raftkv::faults {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+using testing::WaitUntil;
+
+// Short enough that a client hears of an outage before it gives up.
+const std::vector<std::string> kFlags = {"--http-request-timeout", "1s"};
+
+}  // namespace
+
+Bed::Bed(const Sandbox* sandbox, fs::path directory, BedOptions options)
+    : sandbox_(sandbox),
+      directory_(std::move(directory)),
+      options_(std::move(options)),
+      random_(options_.seed),
+      proxies_(options_.seed) {
+  fs::create_directories(directory_);
+  for (size_t i = 0; i < options_.nodes; ++i) Add();
+}
+
+Bed::~Bed() {
+  if (load_ != nullptr) load_->Stop();
+  for (Node& node : nodes_) {
+    if (node.process->process() != nullptr) node.process->Kill();
+    sandbox_->Unmount(node.process->data_dir());
+  }
+  std::error_code ignored;
+  fs::remove_all(directory_, ignored);
+}
+
+size_t Bed::Add() {
+  const size_t i = nodes_.size();
+  Node& node = nodes_.emplace_back();
+  const std::string name = "n" + std::to_string(i + 1);
+  node.directory = directory_ / name;
+  const bool apart = i < options_.hosts.size();
+  node.process = std::make_unique<testing::NodeProcess>(name, node.directory.string(),
+                                                        apart ? options_.hosts[i] : "127.0.0.1");
+  if (!apart) {
+    const int port = proxies_.Add(i, node.process->peer_port());
+    node.process->set_peer_advertise("127.0.0.1:" + std::to_string(port));
+  }
+  node.target = std::make_unique<Target>();
+  node.target->name = name;
+  node.target->host = node.process->host();
+  node.target->port = node.process->client_port();
+  return i;
+}
+
+std::vector<std::string> Bed::Flags(std::vector<std::string> own) const {
+  std::vector<std::string> all = kFlags;
+  for (const std::vector<std::string>* part : {&options_.space_flags, &options_.flags}) {
+    all.insert(all.end(), part->begin(), part->end());
+  }
+  all.insert(all.end(), own.begin(), own.end());
+  return all;
+}
+
+Status Bed::Start() {
+  if (options_.before) RETURN_IF_ERROR(options_.before(*this));
+  std::string peers;
+  for (const Node& node : nodes_) {
+    peers += (peers.empty() ? "" : ",") + node.process->advertised_address();
+  }
+  const std::vector<std::string> flags = Flags({"--start-mode", "static", "--start-peers", peers});
+  for (size_t i = 0; i < size(); ++i) {
+    if (options_.prefix) node(i).set_prefix(options_.prefix(i));
+    node(i).Start(flags);
+  }
+  for (size_t i = 0; i < size(); ++i) RETURN_IF_ERROR(Ready(i));
+  std::vector<Target*> targets;
+  for (Node& node : nodes_) targets.push_back(node.target.get());
+  LoadOptions load = options_.load;
+  load.seed = options_.seed;
+  load_ = std::make_unique<Load>(std::move(targets), load);
+  load_->Start();
+  RETURN_IF_ERROR(Progress());
+  started_ = std::chrono::steady_clock::now();
+  return Status::Ok();
+}
+
+void Bed::Pace(milliseconds most) {
+  std::this_thread::sleep_for(
+      milliseconds(Pick(static_cast<size_t>(std::max<int64_t>(most.count(), 0)) + 1)));
+}
+
+bool Bed::Over() const { return std::chrono::steady_clock::now() - started_ > options_.span; }
+
+void Bed::Kill(size_t i) {
+  ++nodes_[i].target->life;
+  nodes_[i].paused = false;
+  node(i).Kill();
+}
+
+void Bed::Restart(size_t i) {
+  if (options_.prefix) node(i).set_prefix(options_.prefix(i));
+  node(i).Start();
+  ++nodes_[i].target->life;
+}
+
+void Bed::Restart(size_t i, std::vector<std::string> flags) {
+  node(i).Start(Flags(std::move(flags)));
+  ++nodes_[i].target->life;
+}
+
+void Bed::Pause(size_t i) {
+  nodes_[i].paused = true;
+  node(i).Pause();
+}
+
+void Bed::Resume(size_t i) {
+  nodes_[i].paused = false;
+  node(i).Resume();
+}
+
+Status Bed::WaitFor(const std::string& what, const std::function<bool()>& condition) {
+  if (WaitUntil(condition)) return Status::Ok();
+  return {Code::kInternal, "not within a minute: " + what};
+}
+
+Status Bed::WaitForLog(size_t i, const std::string& text) {
+  return WaitFor(node(i).name() + " logs \"" + text + "\"",
+                 [&] { return node(i).Log().find(text) != std::string::npos; });
+}
+
+Result<size_t> Bed::Leader() {
+  size_t leader = size();
+  const Status status = WaitFor("a leader", [&] {
+    for (size_t i = 0; i < size(); ++i) {
+      if (nodes_[i].paused || nodes_[i].retired || !node(i).process()->IsRunning()) continue;
+      const std::optional<v1::StatusResponse> answer = node(i).Status();
+      if (answer && answer->role() == v1::StatusResponse::LEADER) leader = i;
+    }
+    return leader < size();
+  });
+  if (!status.ok()) return Error(status);
+  return leader;
+}
+
+Status Bed::Ready(size_t i) {
+  RETURN_IF_ERROR(WaitFor(node(i).name() + " serves", [&] { return node(i).IsReady(); }));
+  const std::optional<v1::StatusResponse> status = node(i).Status();
+  if (status) {
+    proxies_.Know(status->member_id(), i);
+    nodes_[i].id = HexId(status->member_id());
+  }
+  return Status::Ok();
+}
+
+Status Bed::Progress(uint64_t more) {
+  const uint64_t before = load_->done();
+  return WaitFor("the load goes on", [&] { return load_->done() >= before + more; });
+}
+
+Result<int> Bed::End(size_t i) {
+  const int status = node(i).process()->Wait();
+  ++nodes_[i].target->life;
+  if (status < 0) return Error(Code::kInternal, node(i).name() + " does not end");
+  return status;
+}
+
+std::string Bed::MemberId(size_t i) { return nodes_[i].id; }
+
+Status Bed::ChangeMembers(const std::string& body) {
+  testing::HttpReply reply;
+  const Status status = WaitFor("a change of the members", [&] {
+    const Result<size_t> leader = Leader();
+    if (!leader) return false;
+    reply = node(*leader).Admin("POST", "/admin/membership", body);
+    if (reply.status == 200) return true;
+    // A repeated change that was carried out without our hearing of it.
+    return reply.status == 404 || reply.body.find("already") != std::string::npos;
+  });
+  if (!status.ok()) return {status.code(), status.message() + ": " + reply.body};
+  return Status::Ok();
+}
+
+Status Bed::Replace(size_t i) {
+  const std::string id = MemberId(i);
+  if (node(i).process()->IsRunning()) Kill(i);
+  RETURN_IF_ERROR(ChangeMembers(R"({"remove":[")" + id + R"("]})"));
+  node(i).Wipe();
+  std::string peers;
+  for (size_t other = 0; other < size(); ++other) {
+    if (other == i || nodes_[other].retired) continue;
+    peers += (peers.empty() ? "" : ",") + node(other).advertised_address();
+  }
+  Restart(i, {"--start-mode", "join", "--start-peers", peers});
+  RETURN_IF_ERROR(Ready(i));
+  // A learner is no help to a majority yet.
+  return WaitFor(node(i).name() + " votes", [&] {
+    const std::optional<v1::StatusResponse> status = node(i).Status();
+    return status && (status->role() == v1::StatusResponse::FOLLOWER ||
+                      status->role() == v1::StatusResponse::LEADER);
+  });
+}
+
+Status Bed::SameEverywhere() {
+  std::string first;
+  for (size_t i = 0; i < size(); ++i) {
+    if (nodes_[i].retired) continue;
+    // A linearizable read first: from then on the local state has every write.
+    std::string all;
+    const Status status = WaitFor(node(i).name() + " answers", [&] {
+      if (node(i).Client("GET", "/kv/?start=k").status != 200) return false;
+      all = node(i).Client("GET", "/kv/?start=k&consistency=stale").body;
+      return !all.empty();
+    });
+    RETURN_IF_ERROR(status);
+    if (first.empty()) first = all;
+    if (all != first) {
+      return {Code::kCorruption,
+              node(i).name() + " holds something else than the others:\n" + all + "\n" + first};
+    }
+  }
+  return Status::Ok();
+}
+
+Status Bed::Verify(const fs::path& folder) {
+  proxies_.Heal();
+  if (options_.network != nullptr) RETURN_IF_ERROR(options_.network->Heal());
+  for (size_t i = 0; i < size(); ++i) {
+    if (nodes_[i].retired) continue;
+    if (nodes_[i].paused) Resume(i);
+    if (!node(i).process()->IsRunning()) Restart(i);
+  }
+  for (size_t i = 0; i < size(); ++i) {
+    if (!nodes_[i].retired) RETURN_IF_ERROR(Ready(i));
+  }
+  RETURN_IF_ERROR(Progress());
+  load_->Stop();
+  // An answer to a client that gave up may still be on its way into the store.
+  std::this_thread::sleep_for(options_.load.timeout);
+  RETURN_IF_ERROR(SameEverywhere());
+  return linearizability::CheckAndExplain(load_->Finish(), folder, "history");
+}
+
+void Bed::Note(const std::string& text) {
+  if (!notes_.empty()) notes_ += "; ";
+  notes_ += text;
+}
+
+void Bed::KeepLogs(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  for (size_t i = 0; i < size(); ++i) {
+    fs::copy_file(nodes_[i].directory / "log", folder / (node(i).name() + ".log"),
+                  fs::copy_options::overwrite_existing, error);
+  }
+}
+
+}  // namespace raftkv::faults

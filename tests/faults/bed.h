@@ -1,0 +1,127 @@
+// One run: a cluster of real nodes behind proxies, the load on it, and what has to hold in the end.
+//
+// Thread-safety: none; the thread that makes nodes must live as long as they do.
+#pragma once
+
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "tests/faults/host_network.h"
+#include "tests/faults/load.h"
+#include "tests/faults/proxy.h"
+#include "tests/faults/sandbox.h"
+#include "tests/integration/cluster.h"
+
+namespace raftkv::faults {
+
+struct BedOptions {
+  size_t nodes = 3;
+  uint64_t seed = 1;
+  std::chrono::milliseconds span{6000};  // how long the faults of the row go on, about
+  std::vector<std::string> flags;        // of every node
+  std::vector<std::string> space_flags = {"--storage-reserve-bytes", "0", "--limits-min-free-bytes",
+                                          "0"};
+  std::function<Status(class Bed&)> before;  // anything is started. May be empty
+  // The prefix of node i's command line (NodeProcess::set_prefix). May be empty.
+  std::function<std::vector<std::string>(size_t)> prefix;
+  // Hosts of the nodes, in networks of their own; the proxies are then left out. Empty: loopback.
+  std::vector<std::string> hosts;
+  std::shared_ptr<HostNetwork> network;  // of those hosts
+  LoadOptions load;
+};
+
+class Bed {
+ public:
+  Bed(const Sandbox* sandbox, std::filesystem::path directory, BedOptions options);
+  ~Bed();
+
+  // Starts the nodes as a static list, waits until they serve, and starts the load.
+  Status Start();
+
+  size_t size() const { return nodes_.size(); }
+  testing::NodeProcess& node(size_t i) { return *nodes_[i].process; }
+  std::filesystem::path directory(size_t i) const { return nodes_[i].directory; }
+  std::filesystem::path data(size_t i) { return node(i).data_dir(); }
+  Proxies& proxies() { return proxies_; }
+  const Sandbox& sandbox() const { return *sandbox_; }
+  bool has_load() const { return load_ != nullptr; }
+  Load& load() { return *load_; }
+  const BedOptions& options() const { return options_; }
+  std::mt19937_64& random() { return random_; }
+  size_t Pick(size_t count) { return random_() % count; }
+  size_t Other(size_t than) { return (than + 1 + Pick(size() - 1)) % size(); }
+  // A moment between nothing and `most`, by the seed.
+  void Pace(std::chrono::milliseconds most);
+  // Whether the span of the row is over.
+  bool Over() const;
+
+  void Kill(size_t i);
+  // Starts it again, with new flags if there are any.
+  void Restart(size_t i);
+  void Restart(size_t i, std::vector<std::string> flags);
+  void Pause(size_t i);
+  void Resume(size_t i);
+  // From now on this node need not serve, nor is it started again.
+  void Retire(size_t i) { nodes_[i].retired = true; }
+  // Another node, not started. Its place.
+  size_t Add();
+
+  // Each waits for a minute.
+  Result<size_t> Leader();
+  Status Ready(size_t i);
+  // The load gets `more` linearizable answers.
+  Status Progress(uint64_t more = 40);
+  // The process ends by itself; its status.
+  Result<int> End(size_t i);
+  Status WaitFor(const std::string& what, const std::function<bool()>& condition);
+  // The node's log has this text.
+  Status WaitForLog(size_t i, const std::string& text);
+
+  // POST /admin/membership on the leader until it is taken; `body` is JSON.
+  Status ChangeMembers(const std::string& body);
+  std::string MemberId(size_t i);  // 16 digits; empty: it does not say
+  // What docs/operations.md says of a damaged member: it is removed, its directory emptied, and it
+  // joins as a new one.
+  Status Replace(size_t i);
+
+  // Heals, starts and resumes everything, waits until every node serves, stops the load, and
+  // checks: all nodes hold the same, and the history is linearizable. Explains a violation in
+  // `folder`.
+  Status Verify(const std::filesystem::path& folder);
+
+  void Note(const std::string& text);
+  const std::string& notes() const { return notes_; }
+  void KeepLogs(const std::filesystem::path& folder);
+
+ private:
+  struct Node {
+    std::filesystem::path directory;
+    std::unique_ptr<testing::NodeProcess> process;
+    std::unique_ptr<Target> target;
+    bool paused = false;
+    bool retired = false;
+    std::string id;
+  };
+
+  std::vector<std::string> Flags(std::vector<std::string> own) const;
+  Status SameEverywhere();
+
+  const Sandbox* const sandbox_;
+  const std::filesystem::path directory_;
+  const BedOptions options_;
+  std::mt19937_64 random_;
+  Proxies proxies_;
+  std::deque<Node> nodes_;
+  std::unique_ptr<Load> load_;
+  std::chrono::steady_clock::time_point started_;
+  std::string notes_;
+};
+
+}  // namespace raftkv::faults

@@ -1,0 +1,135 @@
+// The instruments of the fault suite themselves: that they do what they say.
+
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "tests/faults/load.h"
+#include "tests/faults/power_loss.h"
+#include "tests/faults/sandbox.h"
+#include "tests/integration/process.h"
+
+namespace raftkv::faults {
+namespace {
+
+namespace fs = std::filesystem;
+
+#ifndef RAFTKV_SANITIZED
+
+// Runs shell commands in `data` as a node would run: with the library, and a disk below it.
+class PowerLossTest : public ::testing::Test {
+ protected:
+  PowerLossTest() { EXPECT_EQ(SeedShadow(data_, shadow_), Status::Ok()); }
+
+  void Run(const std::string& command) {
+    const fs::path shim =
+        fs::read_symlink("/proc/self/exe").parent_path() / "libraftkv-faults-shim.so";
+    const testing::CommandResult result =
+        testing::RunShell("export LD_PRELOAD=" + shim.string() + " " + kShimShadow + "=" +
+                              shadow_.string() + "\n" + command,
+                          data_.string());
+    EXPECT_EQ(result.status, 0) << command;
+  }
+  void Lose(Loss loss = Loss::kAll) {
+    EXPECT_EQ(LosePower(data_, shadow_, loss, random_), Status::Ok());
+  }
+  std::string Content(const std::string& name) {
+    return testing::ReadFileOrEmpty((data_ / name).string());
+  }
+
+  const testing::TempDir folder_;
+  const fs::path data_ = fs::path(folder_.path()) / "data";
+  const fs::path shadow_ = fs::path(folder_.path()) / "shadow";
+  std::mt19937_64 random_{1};
+};
+
+TEST_F(PowerLossTest, WhatWasSyncedWithItsDirectoryIsKept) {
+  Run("printf kept > a; sync a; sync .");
+  Lose();
+  EXPECT_EQ(Content("a"), "kept");
+}
+
+TEST_F(PowerLossTest, WhatWasNotSyncedIsLost) {
+  Run("printf kept > a; sync a; sync .; printf lost >> a");
+  Lose();
+  EXPECT_EQ(Content("a"), "kept");
+}
+
+TEST_F(PowerLossTest, ANewNameIsLostWithoutASyncOfItsDirectory) {
+  Run("printf lost > a; sync a");
+  Lose();
+  EXPECT_FALSE(fs::exists(data_ / "a"));
+}
+
+TEST_F(PowerLossTest, ARenameIsLostWithoutASyncOfItsDirectory) {
+  Run("printf old > a; sync a; sync .; printf new > b; sync b; mv b a");
+  Lose();
+  EXPECT_EQ(Content("a"), "old");
+  Run("printf new > b; sync b; mv b a; sync .");
+  Lose();
+  EXPECT_EQ(Content("a"), "new");
+}
+
+TEST_F(PowerLossTest, DirectoriesAreRestoredToAnyDepth) {
+  Run("mkdir -p d/e; printf kept > d/e/a; sync d/e/a d/e d .");
+  Lose();
+  EXPECT_EQ(Content("d/e/a"), "kept");
+}
+
+TEST_F(PowerLossTest, SomeSectorsOfAWriteThatWasNotSyncedMayBeThere) {
+  Run("head -c 65536 /dev/zero | tr '\\0' a > a; sync a; sync .; "
+      "head -c 65536 /dev/zero | tr '\\0' b | dd of=a conv=notrunc status=none");
+  Lose(Loss::kSome);
+  const std::string content = Content("a");
+  ASSERT_EQ(content.size(), 65536u);
+  EXPECT_NE(content.find('a'), std::string::npos);
+  EXPECT_NE(content.find('b'), std::string::npos);
+}
+
+#endif
+
+// A run that is killed leaves processes for the kernel and a directory for the next run.
+TEST(SandboxTest, TheNextRunRemovesWhatAKilledRunHasLeft) {
+  const fs::path left = fs::temp_directory_path() / "raftkv-faults-0";
+  fs::create_directories(left / "n1");
+  std::ofstream(left.string() + ".lock") << "";
+  const fs::path faults = fs::read_symlink("/proc/self/exe").parent_path() / "raftkv-faults";
+  const testing::TempDir folder;
+  testing::Process run({faults.string(), "--row", "no-such-row"}, folder.path(),
+                       folder.path() + "/log");
+  EXPECT_EQ(run.Wait(), 2);
+  EXPECT_TRUE(fs::exists(left)) << "wrong usage touches nothing";
+  const Result<Sandbox> sandbox = Sandbox::Enter();
+  ASSERT_TRUE(sandbox.has_value());
+  EXPECT_FALSE(fs::exists(left));
+  EXPECT_FALSE(fs::exists(left.string() + ".lock"));
+}
+
+// Processes whose command line has `text`.
+size_t CountProcesses(const std::string& text) {
+  size_t count = 0;
+  for (const fs::directory_entry& entry : fs::directory_iterator("/proc")) {
+    const std::string line = testing::ReadFileOrEmpty((entry.path() / "cmdline").string());
+    if (line.find(text) != std::string::npos) ++count;
+  }
+  return count;
+}
+
+TEST(SandboxTest, NoNodeOutlivesARunThatIsKilled) {
+  const fs::path faults = fs::read_symlink("/proc/self/exe").parent_path() / "raftkv-faults";
+  const testing::TempDir folder;
+  testing::Process run({faults.string(), "--row", "kill-one", "--span", "60"}, folder.path(),
+                       folder.path() + "/log");
+  const std::string mark = "raftkv-faults-" + std::to_string(run.pid()) + "/";
+  EXPECT_TRUE(testing::WaitUntil([&] { return CountProcesses(mark) >= 3; }));
+  run.Kill();
+  EXPECT_TRUE(testing::WaitUntil([&] { return CountProcesses(mark) == 0; }));
+  EXPECT_TRUE(Sandbox::Enter().has_value());
+  EXPECT_FALSE(
+      fs::exists(fs::temp_directory_path() / ("raftkv-faults-" + std::to_string(run.pid()))));
+}
+
+}  // namespace
+}  // namespace raftkv::faults

@@ -1,0 +1,159 @@
+// raftkv-faults: runs the rows of the fault matrix and prints a table (docs/testing-faults.md).
+//
+// Exit statuses: 0 all promises held, 1 one did not, 2 wrong usage.
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <random>
+
+#include "tests/faults/rows.h"
+#include "tests/faults/sandbox.h"
+
+namespace raftkv::faults {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+#ifdef RAFTKV_FAULT_POINTS
+constexpr bool kHasPoints = true;
+#else
+constexpr bool kHasPoints = false;
+#endif
+
+#ifdef RAFTKV_SANITIZED
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
+struct Settings {
+  std::string duration;
+  uint64_t seed = 0;
+  std::vector<std::string> rows;
+  bool list = false;
+  double span_s = 6;
+  std::string out = "faults-failures";
+};
+
+// 90, 90s, 10m, 1h in seconds; 0 if it is none.
+int64_t Seconds(const std::string& text) {
+  char* end = nullptr;
+  const int64_t number = std::strtoll(text.c_str(), &end, 10);
+  const std::string unit = end;
+  if (unit.empty() || unit == "s") return number;
+  if (unit == "m") return number * 60;
+  return unit == "h" ? number * 3600 : 0;
+}
+
+std::string WhyNot(const Row& row, const Sandbox& sandbox) {
+  if (row.isolated && !sandbox.isolated()) return "needs root";
+  if (row.points && !kHasPoints) return "needs a build with fault points";
+  if (row.shim && kSanitized) return "no preloading under sanitizers";
+  return "";
+}
+
+// Runs one row; whether its promises held. Prints its line of the table.
+bool RunRow(const Row& row, const Sandbox& sandbox, const Settings& settings, uint64_t seed) {
+  BedOptions options;
+  options.seed = seed;
+  options.span = std::chrono::milliseconds(static_cast<int64_t>(settings.span_s * 1000));
+  if (row.prepare) row.prepare(options);
+  const fs::path failures = fs::path(settings.out) / (row.name + "-" + std::to_string(seed));
+  Bed bed(&sandbox, sandbox.directory() / row.name, options);
+  Status status = bed.Start();
+  if (status.ok()) status = row.run(bed);
+  if (status.ok()) status = bed.Verify(failures);
+  if (!status.ok()) bed.KeepLogs(failures);
+  const LoadCounts counts = bed.has_load() ? bed.load().counts() : LoadCounts();
+  std::string seen = std::to_string(counts.operations) + " operations, " +
+                     std::to_string(counts.refused) + " refused, " +
+                     std::to_string(counts.unknown) + " unknown";
+  if (!bed.notes().empty()) seen += "; " + bed.notes();
+  std::printf("| %s | %s | %s | %s | %.1f s | %s |\n", row.name.c_str(), row.injected.c_str(),
+              row.promised.c_str(), seen.c_str(),
+              static_cast<double>(counts.longest_gap.count()) / 1000,
+              status.ok() ? "held" : "BROKEN");
+  std::fflush(stdout);
+  if (!status.ok()) {
+    std::fprintf(stderr, "%s, seed %llu: %s\n  logs: %s\n", row.name.c_str(),
+                 static_cast<unsigned long long>(seed), status.ToString().c_str(),
+                 failures.c_str());
+  }
+  return status.ok();
+}
+
+std::vector<Row> Choose(const std::vector<std::string>& names) {
+  std::vector<Row> chosen;
+  for (const std::string& name : names) {
+    bool found = false;
+    for (Row& row : AllRows()) {
+      if (row.name != name) continue;
+      chosen.push_back(std::move(row));
+      found = true;
+    }
+    if (!found) throw CLI::ValidationError("--row", "'" + name + "' is none; see --list");
+  }
+  return names.empty() ? AllRows() : chosen;
+}
+
+int Main(int argc, char** argv) {
+  Settings settings;
+  std::vector<Row> rows;
+  CLI::App app("Faults on real nodes under load, row by row of the fault matrix.");
+  app.add_option("--for", settings.duration,
+                 "Go on with fresh seeds for this long (90s, 10m, 1h); default: every row once");
+  app.add_option("--seed", settings.seed, "The first round's; 0: a random one");
+  app.add_option("--row", settings.rows, "Only this row; may be repeated");
+  app.add_option("--span", settings.span_s, "Seconds of faults in each row, about");
+  app.add_option("--out", settings.out, "Folder for logs and histories of failures");
+  app.add_flag("--list", settings.list, "List the rows");
+  try {
+    app.parse(argc, argv);
+    rows = Choose(settings.rows);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  if (settings.list) {
+    for (const Row& row : rows) std::printf("%-24s %s\n", row.name.c_str(), row.injected.c_str());
+    return 0;
+  }
+  Result<Sandbox> sandbox = Sandbox::Enter();
+  if (!sandbox) {
+    std::fprintf(stderr, "raftkv-faults: %s\n", sandbox.error().message().c_str());
+    return 1;
+  }
+  uint64_t seed = settings.seed != 0 ? settings.seed : std::random_device{}() % 1'000'000 + 1;
+  const Clock::time_point deadline =
+      Clock::now() + std::chrono::seconds(Seconds(settings.duration));
+  size_t held = 0;
+  size_t broken = 0;
+  size_t left_out = 0;
+  do {
+    std::printf(
+        "seed %llu\n\n| Row | Injected | Promised | Seen | Longest gap | Verdict |\n"
+        "| --- | --- | --- | --- | --- | --- |\n",
+        static_cast<unsigned long long>(seed));
+    for (const Row& row : rows) {
+      const std::string why = WhyNot(row, *sandbox);
+      if (!why.empty()) {
+        std::printf("| %s | %s | %s | | | not run: %s |\n", row.name.c_str(), row.injected.c_str(),
+                    row.promised.c_str(), why.c_str());
+        ++left_out;
+        continue;
+      }
+      ++(RunRow(row, *sandbox, settings, seed) ? held : broken);
+      if (!settings.duration.empty() && Clock::now() > deadline) break;
+    }
+    ++seed;
+  } while (Clock::now() < deadline);
+  std::printf("\n%zu held, %zu broken, %zu not run\n", held, broken, left_out);
+  return broken == 0 ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace raftkv::faults
+
+int main(int argc, char** argv) { return raftkv::faults::Main(argc, argv); }

@@ -1,0 +1,42 @@
+// The rows of the fault matrix: what is done to a cluster under load, and what is promised of it.
+//
+// Thread-safety: none.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "tests/faults/bed.h"
+
+namespace raftkv::faults {
+
+struct Row {
+  std::string name;
+  std::string injected;
+  std::string promised;  // beside what Bed::Verify checks of every row
+  // What the row does between Bed::Start and Bed::Verify.
+  std::function<Status(Bed&)> run;
+  std::function<void(BedOptions&)> prepare;  // may be empty
+  bool isolated = false;                     // needs Sandbox::isolated()
+  bool shim = false;                         // needs the preloaded library
+  bool points = false;                       // needs nodes with fault points
+};
+
+// In the order of the matrix.
+std::vector<Row> AllRows();
+
+std::vector<Row> ProcessRows();
+std::vector<Row> NetworkRows();
+std::vector<Row> PacketRows();
+std::vector<Row> DiskRows();
+std::vector<Row> ResourceRows();
+std::vector<Row> MemberRows();
+std::vector<Row> ShimRows();
+std::vector<Row> PointRows();
+
+// For rows that check an answer: kInternal with `what` unless it holds.
+Status Expect(bool holds, const std::string& what);
+
+}  // namespace raftkv::faults

@@ -1,0 +1,270 @@
+#include <fstream>
+
+#include "node/storage/wal_check.h"
+#include "tests/faults/rows.h"
+#include "tests/integration/process.h"
+
+namespace raftkv::faults {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+
+constexpr int kExitFailed = 1;
+constexpr int kExitIoError = 74;
+
+std::vector<fs::path> FilesBelow(const fs::path& directory, const std::string& suffix) {
+  std::vector<fs::path> files;
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(directory)) {
+    const std::string name = entry.path().filename();
+    if (entry.is_regular_file() && name.ends_with(suffix)) files.push_back(entry.path());
+  }
+  std::ranges::sort(files);
+  return files;
+}
+
+// Where the last record ends: behind it are zeros, or what the file held before it was recycled.
+size_t EndOfRecords(const fs::path& log) {
+  const std::string bytes = testing::ReadFileOrEmpty(log);
+  return storage::JudgeWal(bytes, std::stoull(log.stem().string())).end;
+}
+
+void Overwrite(const fs::path& file, size_t at, const std::string& bytes) {
+  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+  stream.seekp(static_cast<std::streamoff>(at));
+  stream << bytes;
+}
+
+void FlipBit(const fs::path& file, size_t at, size_t bit) {
+  std::string bytes = testing::ReadFileOrEmpty(file);
+  Overwrite(file, at, std::string(1, static_cast<char>(bytes[at] ^ (1 << bit))));
+}
+
+Result<size_t> Follower(Bed& bed) {
+  ASSIGN_OR_RETURN(const size_t leader, bed.Leader());
+  return bed.Other(leader);
+}
+
+// A write that the crash interrupted: bytes behind the last record.
+Status TearTail(Bed& bed) {
+  int torn = 0;
+  while (!bed.Over()) {
+    RETURN_IF_ERROR(bed.Progress());
+    const size_t victim = bed.Pick(bed.size());
+    bed.Kill(victim);
+    const std::vector<fs::path> logs = FilesBelow(bed.data(victim) / "log", ".log");
+    RETURN_IF_ERROR(Expect(!logs.empty(), "there is a write-ahead log"));
+    std::string garbage(1 + bed.Pick(300), '\0');
+    for (char& c : garbage) c = static_cast<char>(1 + bed.Pick(255));
+    Overwrite(logs.back(), EndOfRecords(logs.back()), garbage);
+    bed.Restart(victim);
+    RETURN_IF_ERROR(bed.Ready(victim));
+    ++torn;
+  }
+  bed.Note(std::to_string(torn) + " torn tails");
+  return Status::Ok();
+}
+
+// The node refuses to start, names `file`, and is replaced as docs/operations.md says.
+Status ExpectRefusal(Bed& bed, size_t victim, const fs::path& file) {
+  const size_t before = bed.node(victim).Log().size();
+  bed.Restart(victim);
+  ASSIGN_OR_RETURN_STATUS(const int status, bed.End(victim));
+  RETURN_IF_ERROR(Expect(status == kExitFailed || status == kExitIoError,
+                         "a damaged member ends with 1 or 74, not " + std::to_string(status)));
+  const std::string words = bed.node(victim).Log().substr(before);
+  RETURN_IF_ERROR(Expect(words.find(file.filename()) != std::string::npos,
+                         "it says that " + file.string() + " is damaged: " + words));
+  RETURN_IF_ERROR(bed.Progress());
+  return bed.Replace(victim);
+}
+
+Status FlipLog(Bed& bed) {
+  int flips = 0;
+  while (!bed.Over()) {
+    RETURN_IF_ERROR(bed.Progress(200));
+    ASSIGN_OR_RETURN_STATUS(const size_t victim, Follower(bed));
+    bed.Kill(victim);
+    const std::vector<fs::path> logs = FilesBelow(bed.data(victim) / "log", ".log");
+    RETURN_IF_ERROR(Expect(!logs.empty(), "there is a write-ahead log"));
+    const size_t end = EndOfRecords(logs.back());
+    // Damage to the last record is a torn write to anybody who looks.
+    RETURN_IF_ERROR(Expect(end > 4096, "the log has some records"));
+    FlipBit(logs.back(), bed.Pick(end - 2048), bed.Pick(8));
+    RETURN_IF_ERROR(ExpectRefusal(bed, victim, logs.back()));
+    ++flips;
+  }
+  bed.Note(std::to_string(flips) + " refused, named the file, replaced");
+  return Status::Ok();
+}
+
+Status FlipIdentity(Bed& bed) {
+  int flips = 0;
+  while (!bed.Over()) {
+    RETURN_IF_ERROR(bed.Progress());
+    ASSIGN_OR_RETURN_STATUS(const size_t victim, Follower(bed));
+    bed.Kill(victim);
+    const fs::path file = bed.data(victim) / "identity";
+    FlipBit(file, bed.Pick(fs::file_size(file)), bed.Pick(8));
+    RETURN_IF_ERROR(ExpectRefusal(bed, victim, file));
+    ++flips;
+  }
+  bed.Note(std::to_string(flips) + " refused, named the file, replaced");
+  return Status::Ok();
+}
+
+// Table files are read when they are needed: the member may notice at the start, or when it reads.
+Status FlipTable(Bed& bed) {
+  int refused = 0;
+  int ended = 0;
+  int answered = 0;
+  while (!bed.Over()) {
+    RETURN_IF_ERROR(bed.Progress(100));
+    ASSIGN_OR_RETURN_STATUS(const size_t victim, Follower(bed));
+    RETURN_IF_ERROR(bed.WaitFor("a flush", [&] {
+      (void)bed.node(victim).Admin("POST", "/admin/snapshot");
+      return !FilesBelow(bed.data(victim) / "state", ".sst").empty();
+    }));
+    bed.Kill(victim);
+    const std::vector<fs::path> tables = FilesBelow(bed.data(victim) / "state", ".sst");
+    const fs::path file = tables[bed.Pick(tables.size())];
+    FlipBit(file, bed.Pick(fs::file_size(file) / 2), bed.Pick(8));
+    const size_t before = bed.node(victim).Log().size();
+    bed.Restart(victim);
+    // Whatever it answers from now on has to be right: its reads are in the history.
+    (void)testing::WaitUntil(
+        [&] {
+          (void)bed.node(victim).Client("GET", "/kv/?start=k&consistency=stale");
+          return !bed.node(victim).process()->IsRunning();
+        },
+        milliseconds(2000));
+    const std::string words = bed.node(victim).Log().substr(before);
+    if (bed.node(victim).process()->IsRunning()) {
+      ++answered;
+    } else {
+      ++(words.find("fatal") == std::string::npos ? refused : ended);
+      RETURN_IF_ERROR(Expect(words.find(file.filename()) != std::string::npos,
+                             "it says that " + file.string() + " is damaged: " + words));
+    }
+    RETURN_IF_ERROR(bed.Progress());
+    RETURN_IF_ERROR(bed.Replace(victim));
+  }
+  bed.Note(std::to_string(refused) + " refused to start, " + std::to_string(ended) +
+           " ended when they met it, " + std::to_string(answered) + " did not meet it in 2 s");
+  return Status::Ok();
+}
+
+constexpr uint64_t kDiskBytes = uint64_t{64} << 20;
+
+// A file that leaves `free` bytes of the disk at `directory`.
+void Fill(const fs::path& directory, uint64_t free) {
+  std::error_code error;
+  const fs::space_info space = fs::space(directory, error);
+  std::ofstream file(directory / "filler", std::ios::binary);
+  const std::string block(size_t{64} << 10, 'x');
+  for (uint64_t left = space.available; left > free + block.size(); left -= block.size()) {
+    file << block;
+  }
+}
+
+void Free(const fs::path& directory) { fs::remove(directory / "filler"); }
+
+Status MountAll(Bed& bed) {
+  for (size_t i = 0; i < bed.size(); ++i) {
+    RETURN_IF_ERROR(bed.sandbox().MountTmpfs(bed.directory(i) / "data", kDiskBytes));
+  }
+  return Status::Ok();
+}
+
+Status FillAll(Bed& bed) {
+  int rounds = 0;
+  while (!bed.Over()) {
+    RETURN_IF_ERROR(bed.Progress());
+    for (size_t i = 0; i < bed.size(); ++i) Fill(bed.data(i), uint64_t{5} << 20);
+    RETURN_IF_ERROR(bed.WaitFor("puts are refused with 507",
+                                [&] { return bed.load().counts().out_of_space > 0; }));
+    RETURN_IF_ERROR(bed.Progress());
+    const int read = bed.node(0).Client("GET", "/kv/k1").status;
+    RETURN_IF_ERROR(Expect(read == 200 || read == 404, "reads go on"));
+    const int removed = bed.node(0).Client("DELETE", "/kv/other").status;
+    RETURN_IF_ERROR(Expect(removed == 204 || removed == 404, "deletes go on"));
+    for (size_t i = 0; i < bed.size(); ++i) Free(bed.data(i));
+    RETURN_IF_ERROR(bed.WaitFor("puts are taken again", [&] {
+      return bed.node(0)
+                 .Client("PUT", "/kv/" + std::string("k0"), "", {{"If-Match", "\"1\""}})
+                 .status == 412;
+    }));
+    ++rounds;
+  }
+  bed.Note(std::to_string(rounds) + " times full, " +
+           std::to_string(bed.load().counts().out_of_space) + " answers with 507");
+  return Status::Ok();
+}
+
+Status FillOneToTheLastByte(Bed& bed) {
+  int ended = 0;
+  int rounds = 0;
+  while (!bed.Over()) {
+    RETURN_IF_ERROR(bed.Progress());
+    const size_t victim = bed.Pick(bed.size());
+    Fill(bed.data(victim), 0);
+    bed.Pace(milliseconds(3000));
+    RETURN_IF_ERROR(bed.Progress());
+    Free(bed.data(victim));
+    if (!bed.node(victim).process()->IsRunning()) {
+      ASSIGN_OR_RETURN_STATUS(const int status, bed.End(victim));
+      RETURN_IF_ERROR(
+          Expect(status == kExitIoError, "it ends with 74, not " + std::to_string(status)));
+      ++ended;
+      bed.Restart(victim);
+    }
+    RETURN_IF_ERROR(bed.Ready(victim));
+    ++rounds;
+  }
+  bed.Note(std::to_string(rounds) + " times full, " + std::to_string(ended) +
+           " times the node ended with 74 and started again");
+  return Status::Ok();
+}
+
+}  // namespace
+
+std::vector<Row> DiskRows() {
+  return {
+      {.name = "torn-tail",
+       .injected =
+           "SIGKILL, then bytes behind the log's last record, as an interrupted write leaves",
+       .promised = "the tail is cut, the node starts",
+       .run = TearTail},
+      {.name = "flip-log",
+       .injected = "a flipped bit in the write-ahead log of a follower",
+       .promised = "it does not start and names the file; replaced, it serves again",
+       .run = FlipLog},
+      {.name = "flip-table",
+       .injected = "a flipped bit in a table file of a follower's state",
+       .promised = "no wrong answer; whoever meets the damage ends and names the file",
+       .run = FlipTable},
+      {.name = "flip-identity",
+       .injected = "a flipped bit in the identity file of a follower",
+       .promised = "it does not start and names the file; replaced, it serves again",
+       .run = FlipIdentity},
+      {.name = "disk-full",
+       .injected = "the disks of all nodes filled up to 5 MiB, then freed",
+       .promised = "puts are refused with 507, reads and deletes go on; puts again when freed",
+       .run = FillAll,
+       .prepare =
+           [](BedOptions& options) {
+             options.before = MountAll;
+             options.space_flags = {"--storage-reserve-bytes", "4MiB", "--limits-min-free-bytes",
+                                    "12MiB"};
+           },
+       .isolated = true},
+      {.name = "disk-full-hard",
+       .injected = "the disk of one node filled to the last byte, without limits or reserve",
+       .promised = "it waits or ends with 74; the others go on; it serves when there is space",
+       .run = FillOneToTheLastByte,
+       .prepare = [](BedOptions& options) { options.before = MountAll; },
+       .isolated = true},
+  };
+}
+
+}  // namespace raftkv::faults

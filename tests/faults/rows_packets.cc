@@ -1,0 +1,114 @@
+#include "tests/faults/host_network.h"
+#include "tests/faults/rows.h"
+
+namespace raftkv::faults {
+namespace {
+
+using std::chrono::milliseconds;
+
+HostNetwork& Network(Bed& bed) { return *bed.options().network; }
+
+// Some fault, progress in spite of it, and back.
+Status AgainAndAgain(Bed& bed, const std::function<Status()>& injure) {
+  int times = 0;
+  while (!bed.Over()) {
+    RETURN_IF_ERROR(bed.Progress());
+    RETURN_IF_ERROR(injure());
+    bed.Pace(milliseconds(2000));
+    RETURN_IF_ERROR(bed.Progress());
+    RETURN_IF_ERROR(Network(bed).Heal());
+    for (size_t i = 0; i < bed.size(); ++i) RETURN_IF_ERROR(bed.Ready(i));
+    ++times;
+  }
+  bed.Note(std::to_string(times) + " times");
+  return Status::Ok();
+}
+
+// `cut`: from, to.
+Status AroundLeader(Bed& bed, bool to_it, bool from_it) {
+  return AgainAndAgain(bed, [&bed, to_it, from_it]() -> Status {
+    ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
+    for (size_t i = 0; i < bed.size(); ++i) {
+      if (i == leader) continue;
+      if (to_it) RETURN_IF_ERROR(Network(bed).Drop(i, leader));
+      if (from_it) RETURN_IF_ERROR(Network(bed).Drop(leader, i));
+    }
+    return Status::Ok();
+  });
+}
+
+Status Bridge(Bed& bed) {
+  return AgainAndAgain(bed, [&bed]() -> Status {
+    const size_t a = bed.Pick(bed.size());
+    const size_t c = bed.Other(a);
+    RETURN_IF_ERROR(Network(bed).Drop(a, c));
+    return Network(bed).Drop(c, a);
+  });
+}
+
+Status Resets(Bed& bed) {
+  return AgainAndAgain(bed, [&bed]() -> Status {
+    const size_t a = bed.Pick(bed.size());
+    const size_t b = bed.Other(a);
+    RETURN_IF_ERROR(Network(bed).Reset(a, b));
+    return Network(bed).Reset(b, a);
+  });
+}
+
+Status SlowLeader(Bed& bed) {
+  return AgainAndAgain(bed, [&bed]() -> Status {
+    ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
+    return Network(bed).Slow(leader, 1000);
+  });
+}
+
+void Apart(BedOptions& options) {
+  const auto network = std::make_shared<HostNetwork>(options.nodes);
+  options.network = network;
+  options.before = [network](Bed&) { return network->Make(); };
+  options.prefix = [network](size_t i) { return network->Prefix(i); };
+  for (size_t i = 0; i < options.nodes; ++i) options.hosts.push_back(HostNetwork::Host(i));
+}
+
+}  // namespace
+
+std::vector<Row> PacketRows() {
+  std::vector<Row> rows = {
+      {.name = "packets-cut-leader",
+       .injected = "packets between the leader and the others are dropped, both ways",
+       .promised = "the others elect and go on",
+       .run = [](Bed& bed) { return AroundLeader(bed, true, true); }},
+      {.name = "packets-cut-mute",
+       .injected = "packets from the leader to the others are dropped (no acknowledgements either)",
+       .promised = "the others elect and go on",
+       .run = [](Bed& bed) { return AroundLeader(bed, false, true); }},
+      {.name = "packets-cut-deaf",
+       .injected = "packets from the others to the leader are dropped",
+       .promised = "it steps down, another is elected",
+       .run = [](Bed& bed) { return AroundLeader(bed, true, false); }},
+      {.name = "packets-bridge",
+       .injected = "packets between two of three nodes are dropped",
+       .promised = "goes on, no livelock",
+       .run = Bridge},
+      {.name = "packets-loss",
+       .injected = "20 % of the packets between nodes are lost",
+       .promised = "goes on",
+       .run =
+           [](Bed& bed) { return AgainAndAgain(bed, [&bed] { return Network(bed).Lose(0.2); }); }},
+      {.name = "packets-reset",
+       .injected = "packets between two nodes are answered with resets",
+       .promised = "goes on; reconnects",
+       .run = Resets},
+      {.name = "packets-slow",
+       .injected = "the leader's link has 1 Mbit/s",
+       .promised = "goes on",
+       .run = SlowLeader},
+  };
+  for (Row& row : rows) {
+    row.prepare = Apart;
+    row.isolated = true;
+  }
+  return rows;
+}
+
+}  // namespace raftkv::faults

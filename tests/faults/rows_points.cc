@@ -1,0 +1,200 @@
+#include <fstream>
+
+#include "tests/faults/rows.h"
+#include "tests/integration/process.h"
+
+namespace raftkv::faults {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// What has to go on for a point to be reached.
+enum class Work { kLoad, kSnapshotSave, kSnapshotInstall, kConfiguration };
+
+struct Point {
+  const char* name;  // in FAULT_POINT (base/fault_points.h)
+  Work work;
+};
+
+constexpr Point kPoints[] = {
+    {"save_before", Work::kLoad},
+    {"save_after", Work::kLoad},
+    {"send_before", Work::kLoad},
+    {"send_after", Work::kLoad},
+    {"apply_before", Work::kLoad},
+    {"apply_after", Work::kLoad},
+    {"flush_before", Work::kLoad},
+    {"flush_after", Work::kLoad},
+    {"truncate_before", Work::kLoad},
+    {"truncate_after", Work::kLoad},
+    {"snapshot_save_before", Work::kSnapshotSave},
+    {"snapshot_save_after", Work::kSnapshotSave},
+    {"snapshot_install_before", Work::kSnapshotInstall},
+    {"snapshot_install_after", Work::kSnapshotInstall},
+    {"log_reset_before", Work::kSnapshotInstall},
+    {"log_reset_after", Work::kSnapshotInstall},
+    {"installation_finish_before", Work::kSnapshotInstall},
+    {"configuration_before", Work::kConfiguration},
+    {"configuration_after", Work::kConfiguration},
+};
+
+std::filesystem::path FileOf(const Bed& bed, size_t i) { return bed.directory(i) / "fault-point"; }
+
+void Arm(const Bed& bed, size_t i, const std::string& line) {
+  // In one step: the node may read it at any time.
+  const std::filesystem::path draft = FileOf(bed, i).string() + ".new";
+  std::ofstream(draft) << line << '\n';
+  std::filesystem::rename(draft, FileOf(bed, i));
+}
+
+// Every node anew, with the file in its environment.
+Status Attach(Bed& bed) {
+  for (size_t i = 0; i < bed.size(); ++i) {
+    Arm(bed, i, "");
+    bed.Kill(i);
+    bed.node(i).set_prefix({"env", "RAFTKV_FAULT_POINT=" + FileOf(bed, i).string()});
+    bed.Restart(i);
+    RETURN_IF_ERROR(bed.Ready(i));
+  }
+  return Status::Ok();
+}
+
+// Kills a follower and waits until the others' logs begin behind its end.
+Status LeaveBehind(Bed& bed, size_t victim) {
+  ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
+  const std::optional<v1::StatusResponse> before = bed.node(leader).Status();
+  bed.Kill(victim);
+  return bed.WaitFor("the log is cut", [&] {
+    const Result<size_t> now = bed.Leader();
+    if (!now || !before) return false;
+    const std::optional<v1::StatusResponse> status = bed.node(*now).Status();
+    return status && status->first_index() > before->last_index();
+  });
+}
+
+// A voter becomes a learner and a voter again, as far as that goes.
+void ChangeConfiguration(Bed& bed, size_t subject, const char* how) {
+  const Result<size_t> leader = bed.Leader();
+  if (!leader) return;
+  (void)bed.node(*leader).Admin(
+      "POST", "/admin/membership",
+      std::string("{\"") + how + "\":[\"" + bed.MemberId(subject) + "\"]}");
+}
+
+Status WaitForVoter(Bed& bed, size_t i) {
+  return bed.WaitFor(bed.node(i).name() + " votes", [&] {
+    const std::optional<v1::StatusResponse> status = bed.node(i).Status();
+    if (!status) return false;
+    if (status->role() != v1::StatusResponse::LEARNER) return true;
+    ChangeConfiguration(bed, i, "promote");
+    return false;
+  });
+}
+
+// One round: who dies, and what makes it get there. Whether it did.
+Result<bool> DieAt(Bed& bed, const Point& point) {
+  RETURN_UNEXPECTED_IF_ERROR(bed.Progress());
+  ASSIGN_OR_RETURN(const size_t leader, bed.Leader());
+  const std::string line = std::string(point.name) + " kill " +
+                           std::to_string(1 + bed.Pick(point.work == Work::kLoad ? 8 : 1));
+  size_t victim = bed.Pick(2) == 0 ? leader : bed.Other(leader);
+  switch (point.work) {
+    case Work::kLoad:
+      Arm(bed, victim, line);
+      break;
+    case Work::kSnapshotSave: {
+      victim = leader;
+      const size_t away = bed.Other(leader);
+      RETURN_UNEXPECTED_IF_ERROR(LeaveBehind(bed, away));
+      Arm(bed, victim, line);
+      bed.Restart(away);
+      break;
+    }
+    case Work::kSnapshotInstall:
+      victim = bed.Other(leader);
+      RETURN_UNEXPECTED_IF_ERROR(LeaveBehind(bed, victim));
+      Arm(bed, victim, line);
+      bed.Restart(victim);
+      break;
+    case Work::kConfiguration:
+      Arm(bed, victim, line);
+      ChangeConfiguration(bed, bed.Other(leader), "demote");
+      break;
+  }
+  const bool died =
+      testing::WaitUntil([&] { return !bed.node(victim).process()->IsRunning(); }, seconds(10));
+  Arm(bed, victim, "");
+  if (died) {
+    RETURN_UNEXPECTED_IF_ERROR(
+        bed.WaitFor("the dead is reaped", [&] { return bed.End(victim).has_value(); }));
+    bed.Restart(victim);
+  }
+  for (size_t i = 0; i < bed.size(); ++i) {
+    RETURN_UNEXPECTED_IF_ERROR(bed.Ready(i));
+    if (point.work == Work::kConfiguration) RETURN_UNEXPECTED_IF_ERROR(WaitForVoter(bed, i));
+  }
+  return died;
+}
+
+Status DieAgainAndAgain(Bed& bed, const Point& point) {
+  RETURN_IF_ERROR(Attach(bed));
+  int deaths = 0;
+  int rounds = 0;
+  do {
+    ASSIGN_OR_RETURN_STATUS(const bool died, DieAt(bed, point));
+    if (died) ++deaths;
+    ++rounds;
+  } while (!bed.Over());
+  bed.Note(std::to_string(deaths) + " deaths there in " + std::to_string(rounds) + " rounds");
+  return Expect(deaths > 0, std::string("a node died at ") + point.name);
+}
+
+Status SleepEverywhere(Bed& bed) {
+  RETURN_IF_ERROR(Attach(bed));
+  for (const Point& point : kPoints) {
+    if (point.work == Work::kConfiguration) continue;
+    const size_t sleeper = bed.Pick(bed.size());
+    Arm(bed, sleeper, std::string(point.name) + " sleep " + std::to_string(10 + bed.Pick(150)));
+    if (point.work != Work::kLoad) {
+      ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
+      const size_t away = bed.Other(leader);
+      RETURN_IF_ERROR(LeaveBehind(bed, away));
+      bed.Restart(away);
+      RETURN_IF_ERROR(bed.Ready(away));
+    }
+    RETURN_IF_ERROR(bed.Progress());
+    Arm(bed, sleeper, "");
+  }
+  return Status::Ok();
+}
+
+void ShortLogs(BedOptions& options) {
+  options.flags = {"--storage-log-keep-entries",  "20",   "--storage-log-keep-bytes", "64KiB",
+                   "--storage-flush-after-bytes", "64KiB"};
+  options.load.value_bytes = 2000;
+}
+
+}  // namespace
+
+std::vector<Row> PointRows() {
+  std::vector<Row> rows;
+  for (const Point& point : kPoints) {
+    rows.push_back({.name = std::string("point-") + point.name,
+                    .injected = std::string("a node dies at ") + point.name,
+                    .promised = "starts by itself",
+                    .run = [point](Bed& bed) { return DieAgainAndAgain(bed, point); },
+                    .prepare = ShortLogs,
+                    .points = true});
+  }
+  rows.push_back(
+      {.name = "point-sleep",
+       .injected = "a node sleeps 10 to 160 ms each time at a point, one after the other",
+       .promised = "goes on",
+       .run = SleepEverywhere,
+       .prepare = ShortLogs,
+       .points = true});
+  return rows;
+}
+
+}  // namespace raftkv::faults

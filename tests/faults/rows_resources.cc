@@ -1,0 +1,290 @@
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <map>
+
+#include "tests/faults/malformed_http.h"
+#include "tests/faults/rows.h"
+
+namespace raftkv::faults {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// Connections that say what they are told and take no answer.
+class Crowd {
+ public:
+  Crowd(int port, size_t count) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(static_cast<uint16_t>(port));
+    for (size_t i = 0; i < count; ++i) {
+      const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+      if (fd < 0) break;
+      (void)connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+      fds_.push_back(fd);
+    }
+  }
+  ~Crowd() {
+    for (const int fd : fds_) close(fd);
+  }
+  Crowd(const Crowd&) = delete;
+  Crowd& operator=(const Crowd&) = delete;
+
+  void Say(const std::string& bytes) {
+    for (const int fd : fds_) (void)send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  }
+
+ private:
+  std::vector<int> fds_;
+};
+
+// Health is not the clients' business: it has its own listener.
+Status ExpectHealthy(Bed& bed) {
+  for (size_t i = 0; i < bed.size(); ++i) {
+    RETURN_IF_ERROR(bed.WaitFor(bed.node(i).name() + " is alive",
+                                [&] { return bed.node(i).Admin("GET", "/livez").status == 200; }));
+  }
+  return Status::Ok();
+}
+
+Status IdleConnections(Bed& bed) {
+  const size_t victim = bed.Pick(bed.size());
+  const Crowd idle(bed.node(victim).client_port(), 1000);
+  while (!bed.Over()) {
+    RETURN_IF_ERROR(bed.Progress());
+    RETURN_IF_ERROR(ExpectHealthy(bed));
+  }
+  return Status::Ok();
+}
+
+Status SlowLoris(Bed& bed) {
+  const size_t victim = bed.Pick(bed.size());
+  Crowd heads(bed.node(victim).client_port(), 300);
+  Crowd bodies(bed.node(victim).client_port(), 300);
+  heads.Say("GET /kv/k1 HTTP/1.1\r\nHost: x\r\nX-Slow: ");
+  bodies.Say("PUT /kv/other HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n");
+  while (!bed.Over()) {
+    heads.Say("a");
+    bodies.Say("a");
+    RETURN_IF_ERROR(bed.Progress(20));
+    RETURN_IF_ERROR(ExpectHealthy(bed));
+  }
+  return Status::Ok();
+}
+
+// What the server answers, and whether it closes; nothing within some seconds is no answer.
+std::string Exchange(int port, const std::string& bytes) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  const timeval limit{.tv_sec = 5, .tv_usec = 0};
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+  std::string answer;
+  if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) {
+    (void)send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    shutdown(fd, SHUT_WR);
+    std::array<char, 4096> buffer;
+    ssize_t n = 0;
+    while ((n = recv(fd, buffer.data(), buffer.size(), 0)) > 0) {
+      answer.append(buffer.data(), static_cast<size_t>(n));
+    }
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) answer = "(left open)";
+  }
+  close(fd);
+  return answer;
+}
+
+uint64_t Number(const std::string& metrics, const std::string& name) {
+  const size_t at = metrics.find("\n" + name + " ");
+  if (at == std::string::npos) return 0;
+  return static_cast<uint64_t>(std::stod(metrics.substr(at + name.size() + 2)));
+}
+
+Status Malformed(Bed& bed) {
+  const size_t victim = bed.Pick(bed.size());
+  const auto metrics = [&] { return bed.node(victim).Admin("GET", "/metrics").body; };
+  const std::string before = metrics();
+  const uint64_t done = bed.load().done();
+  const auto started = std::chrono::steady_clock::now();
+  std::map<std::string, int> categories;
+  std::string wrong;
+  int count = 0;
+  int closed = 0;
+  do {
+    for (const MalformedRequest& request : MalformedRequests()) {
+      const std::string answer = Exchange(bed.node(victim).client_port(), request.bytes);
+      const int status = answer.starts_with("HTTP/1.") ? std::atoi(answer.c_str() + 9) : 0;
+      const bool right =
+          std::ranges::count(request.statuses, status) > 0 && answer != "(left open)";
+      if (!right) {
+        wrong += request.category + ": " + request.bytes.substr(0, 100) + "\n -> " +
+                 answer.substr(0, 300) + "\n";
+      }
+      ++categories[request.category];
+      if (status == 0) ++closed;
+      ++count;
+    }
+  } while (!bed.Over());
+  const double seconds_taken =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  const std::string after = metrics();
+  const auto mib = [](uint64_t bytes) { return std::to_string(bytes >> 20); };
+  bed.Note(std::to_string(count) + " requests of " + std::to_string(categories.size()) +
+           " categories, " + std::to_string(closed) + " closed without an answer; load " +
+           std::to_string(
+               static_cast<int>(static_cast<double>(bed.load().done() - done) / seconds_taken)) +
+           "/s; memory " + mib(Number(before, "process_resident_memory_bytes")) + " to " +
+           mib(Number(after, "process_resident_memory_bytes")) + " MiB");
+  RETURN_IF_ERROR(Expect(wrong.empty(), "each is refused or closed:\n" + wrong));
+  return Expect(Number(after, "process_open_fds") < Number(before, "process_open_fds") + 50,
+                "the connections are gone");
+}
+
+// More connections than the process may open files.
+Status FewFiles(Bed& bed) {
+  int rounds = 0;
+  while (!bed.Over()) {
+    const size_t victim = bed.Pick(bed.size());
+    {
+      const Crowd crowd(bed.node(victim).client_port(), 300);
+      bed.Pace(milliseconds(2000));
+      // The clients of the others go on; whether the victim's do is not promised.
+      RETURN_IF_ERROR(bed.Progress());
+    }
+    RETURN_IF_ERROR(Expect(bed.node(victim).process()->IsRunning(), "it outlives the crowd"));
+    RETURN_IF_ERROR(bed.Ready(victim));
+    ++rounds;
+  }
+  bed.Note(std::to_string(rounds) + " crowds");
+  return Status::Ok();
+}
+
+// Large values, many at once, with little memory.
+Status LittleMemory(Bed& bed) {
+  std::atomic<int> answered = 0;
+  std::atomic<int> refused = 0;
+  std::vector<std::thread> writers;
+  const std::string value(size_t{1000} << 10, 'v');
+  for (size_t t = 0; t < 24; ++t) {
+    writers.emplace_back([&, t] {
+      // Conditions that never hold: nothing is changed that the history does not know of.
+      testing::HttpClient client(bed.node(t % bed.size()).client_port(), seconds(5));
+      while (!bed.Over()) {
+        const testing::HttpReply reply =
+            client.Send("PUT", "/kv/large", value, {{"If-Match", "\"1\""}});
+        ++(reply.status == 412 ? answered : refused);
+      }
+    });
+  }
+  for (std::thread& writer : writers) writer.join();
+  for (size_t i = 0; i < bed.size(); ++i) {
+    RETURN_IF_ERROR(Expect(bed.node(i).process()->IsRunning(), bed.node(i).name() + " runs"));
+  }
+  bed.Note(std::to_string(answered) + " values of 1 MB taken, " + std::to_string(refused) +
+           " refused or unanswered");
+  return Expect(answered > 0, "some large values are taken");
+}
+
+// Each node gets a fifth of a processor, in slices.
+Status StarvedCpu(Bed& bed) {
+  while (!bed.Over()) {
+    for (size_t i = 0; i < bed.size(); ++i) bed.Pause(i);
+    std::this_thread::sleep_for(milliseconds(80));
+    for (size_t i = 0; i < bed.size(); ++i) bed.Resume(i);
+    std::this_thread::sleep_for(milliseconds(20));
+  }
+  return bed.Progress();
+}
+
+std::string FifoOf(Bed& bed, size_t i) { return bed.directory(i).string() + "/stderr"; }
+
+// Nobody reads what the nodes log, and they log much.
+Status BlockedLog(Bed& bed) {
+  std::vector<int> fds;
+  for (size_t i = 0; i < bed.size(); ++i) {
+    RETURN_IF_ERROR(Expect(mkfifo(FifoOf(bed, i).c_str(), 0600) == 0, "a pipe can be made"));
+    // Open at both ends, so that nobody waits for a reader.
+    fds.push_back(open(FifoOf(bed, i).c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK));
+    const std::string filler(4096, '\n');
+    while (write(fds.back(), filler.data(), filler.size()) > 0) {
+    }
+    bed.Kill(i);
+    bed.node(i).set_prefix({"bash", "-c", "exec \"$@\" 2>\"" + FifoOf(bed, i) + "\"", "node"});
+    bed.Restart(i);
+    RETURN_IF_ERROR(bed.Ready(i));
+  }
+  while (!bed.Over()) {
+    RETURN_IF_ERROR(bed.Progress());
+    RETURN_IF_ERROR(ExpectHealthy(bed));
+    // Things to log: an election.
+    (void)bed.node(bed.Pick(bed.size())).Admin("POST", "/admin/transfer");
+    bed.Pace(milliseconds(300));
+  }
+  for (const int fd : fds) close(fd);
+  return Status::Ok();
+}
+
+}  // namespace
+
+std::vector<Row> ResourceRows() {
+  return {
+      {.name = "idle-connections",
+       .injected = "1,000 idle connections to one node",
+       .promised = "no outage, health answers",
+       .run = IdleConnections},
+      {.name = "slowloris",
+       .injected = "300 heads and 300 bodies that never end, a byte now and then, to one node",
+       .promised = "no outage, health answers",
+       .run = SlowLoris},
+      {.name = "malformed-http",
+       .injected =
+           "more than 1,000 malformed requests (tests/faults/malformed_http.cc) to one node",
+       .promised = "each is refused with the right status or closed; memory and files stay bounded",
+       .run = Malformed},
+      {.name = "few-files",
+       .injected = "300 connections to a node that may open 128 files",
+       .promised = "it lives on and serves when they are gone; the others go on",
+       .run = FewFiles,
+       .prepare =
+           [](BedOptions& options) {
+             options.prefix = [](size_t) {
+               return std::vector<std::string>{"prlimit", "--nofile=128"};
+             };
+           }},
+      {.name = "little-memory",
+       .injected = "24 clients send values of 1 MB to nodes with 512 MiB of memory (RLIMIT_DATA)",
+       .promised = "takes or refuses them; no node ends",
+       .run = LittleMemory,
+       .prepare =
+           [](BedOptions& options) {
+             options.flags = {"--limits-inflight-bytes", "32MiB", "--http-max-buffered-bytes",
+                              "32MiB"};
+             options.prefix = [](size_t) {
+               return std::vector<std::string>{"prlimit", "--data=536870912"};
+             };
+           }},
+      {.name = "starved-cpu",
+       .injected = "every node runs 20 ms of each 100 ms (SIGSTOP, SIGCONT)",
+       .promised = "goes on",
+       .run = StarvedCpu},
+      {.name = "blocked-log",
+       .injected = "stderr of every node is a full pipe that nobody reads",
+       .promised = "no outage, health answers",
+       .run = BlockedLog},
+  };
+}
+
+}  // namespace raftkv::faults

@@ -1,0 +1,186 @@
+#include "tests/faults/power_loss.h"
+#include "tests/faults/rows.h"
+
+namespace raftkv::faults {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+
+constexpr int kExitIoError = 74;
+
+fs::path Shim() {
+  return fs::read_symlink("/proc/self/exe").parent_path() / "libraftkv-faults-shim.so";
+}
+
+std::vector<std::string> ShimPrefix(const fs::path& directory, bool shadow) {
+  std::vector<std::string> prefix = {
+      "env", "LD_PRELOAD=" + Shim().string(),
+      std::string(kShimControl) + "=" + (directory / "shim-control").string()};
+  if (shadow) prefix.push_back(std::string(kShimShadow) + "=" + (directory / "shadow").string());
+  return prefix;
+}
+
+// The shim's settings, one file for each node.
+class Shims {
+ public:
+  explicit Shims(Bed& bed) : bed_(&bed) {
+    for (size_t i = 0; i < bed.size(); ++i) {
+      files_.push_back(std::make_unique<ShimFile>(bed.directory(i) / "shim-control"));
+    }
+  }
+  ShimControl* operator[](size_t i) { return files_[i]->operator->(); }
+
+  // Starts every node anew under the shim, one after the other.
+  Status Attach(bool shadow) {
+    for (size_t i = 0; i < bed_->size(); ++i) {
+      bed_->Kill(i);
+      if (shadow) {
+        RETURN_IF_ERROR(SeedShadow(bed_->data(i), bed_->directory(i) / "shadow"));
+      }
+      bed_->node(i).set_prefix(ShimPrefix(bed_->directory(i), shadow));
+      bed_->Restart(i);
+      RETURN_IF_ERROR(bed_->Ready(i));
+    }
+    return Status::Ok();
+  }
+  void Reset() {
+    for (size_t i = 0; i < files_.size(); ++i) new (files_[i]->operator->()) ShimControl;
+  }
+
+ private:
+  Bed* const bed_;
+  std::vector<std::unique_ptr<ShimFile>> files_;
+};
+
+Status LosePowerAgainAndAgain(Bed& bed, bool all) {
+  Shims shims(bed);
+  RETURN_IF_ERROR(shims.Attach(true));
+  int losses = 0;
+  while (!bed.Over()) {
+    RETURN_IF_ERROR(bed.Progress());
+    bed.Pace(milliseconds(400));
+    const size_t first = bed.Pick(bed.size());
+    std::vector<size_t> victims;
+    for (size_t i = 0; i < (all ? bed.size() : 1); ++i) {
+      victims.push_back((first + i) % bed.size());
+    }
+    for (const size_t i : victims) bed.Kill(i);
+    for (const size_t i : victims) {
+      const Loss loss = bed.Pick(2) == 0 ? Loss::kAll : Loss::kSome;
+      RETURN_IF_ERROR(LosePower(bed.data(i), bed.directory(i) / "shadow", loss, bed.random()));
+      ++losses;
+    }
+    for (const size_t i : victims) bed.Restart(i);
+    for (const size_t i : victims) RETURN_IF_ERROR(bed.Ready(i));
+  }
+  bed.Note(std::to_string(losses) + " power losses");
+  return Status::Ok();
+}
+
+Status FailSyncs(Bed& bed) {
+  Shims shims(bed);
+  RETURN_IF_ERROR(shims.Attach(true));
+  int ended = 0;
+  while (!bed.Over()) {
+    RETURN_IF_ERROR(bed.Progress());
+    ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
+    const size_t victim = bed.Pick(2) == 0 ? leader : bed.Other(leader);
+    shims[victim]->fail_sync_after = static_cast<int32_t>(1 + bed.Pick(20));
+    ASSIGN_OR_RETURN_STATUS(const int status, bed.End(victim));
+    RETURN_IF_ERROR(
+        Expect(status == kExitIoError, "it ends with status 74, not " + std::to_string(status)));
+    RETURN_IF_ERROR(bed.Progress());
+    shims.Reset();
+    // What was not synced is gone from this disk.
+    RETURN_IF_ERROR(
+        LosePower(bed.data(victim), bed.directory(victim) / "shadow", Loss::kSome, bed.random()));
+    bed.Restart(victim);
+    RETURN_IF_ERROR(bed.Ready(victim));
+    ++ended;
+  }
+  bed.Note(std::to_string(ended) + " nodes ended with status 74");
+  return Status::Ok();
+}
+
+Status SlowSyncs(Bed& bed, bool leader_too) {
+  Shims shims(bed);
+  RETURN_IF_ERROR(shims.Attach(false));
+  while (!bed.Over()) {
+    ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
+    const size_t victim = leader_too ? leader : bed.Other(leader);
+    shims[victim]->sync_delay_ms = static_cast<int32_t>(100 + bed.Pick(900));
+    RETURN_IF_ERROR(bed.Progress(60));
+    bed.Pace(milliseconds(2000));
+    shims.Reset();
+    RETURN_IF_ERROR(bed.Progress());
+  }
+  return Status::Ok();
+}
+
+Status JumpClocks(Bed& bed) {
+  Shims shims(bed);
+  RETURN_IF_ERROR(shims.Attach(false));
+  int jumps = 0;
+  while (!bed.Over()) {
+    const int64_t hours = static_cast<int64_t>(bed.Pick(48)) - 24;
+    shims[bed.Pick(bed.size())]->clock_offset_ms = hours * 3'600'000;
+    ++jumps;
+    bed.Pace(milliseconds(300));
+    RETURN_IF_ERROR(bed.Progress(20));
+  }
+  bed.Note(std::to_string(jumps) + " jumps");
+  return Status::Ok();
+}
+
+}  // namespace
+
+std::vector<Row> ShimRows() {
+  return {
+      {.name = "power-one",
+       .injected = "power loss of one node: what it had not synced is gone, wholly or by sectors; "
+                   "names that their directory was not synced with as well",
+       .promised = "nothing acknowledged is lost, starts by itself",
+       .run = [](Bed& bed) { return LosePowerAgainAndAgain(bed, false); },
+       .shim = true},
+      {.name = "power-all",
+       .injected = "the same of all nodes at once",
+       .promised = "nothing acknowledged is lost, all start by themselves",
+       .run = [](Bed& bed) { return LosePowerAgainAndAgain(bed, true); },
+       .shim = true},
+      {.name = "power-all-snapshots",
+       .injected = "the same with logs so short that snapshots are sent all the time",
+       .promised = "as above",
+       .run = [](Bed& bed) { return LosePowerAgainAndAgain(bed, true); },
+       .prepare =
+           [](BedOptions& options) {
+             options.flags = {"--storage-log-keep-entries",  "20",
+                              "--storage-log-keep-bytes",    "64KiB",
+                              "--storage-flush-after-bytes", "64KiB"};
+             options.load.value_bytes = 2000;
+           },
+       .shim = true},
+      {.name = "sync-fails",
+       .injected = "every sync fails from some moment on, on leader or follower; then power loss",
+       .promised = "it ends with status 74 and acknowledges nothing more; the others go on",
+       .run = FailSyncs,
+       .shim = true},
+      {.name = "sync-slow-follower",
+       .injected = "each sync of a follower takes 0.1 to 1 s",
+       .promised = "no outage",
+       .run = [](Bed& bed) { return SlowSyncs(bed, false); },
+       .shim = true},
+      {.name = "sync-slow-leader",
+       .injected = "each sync of the leader takes 0.1 to 1 s",
+       .promised = "goes on with the others' disks",
+       .run = [](Bed& bed) { return SlowSyncs(bed, true); },
+       .shim = true},
+      {.name = "clock-jumps",
+       .injected = "wall clocks jump by up to a day, each node's for itself",
+       .promised = "nothing: only the monotonic clock counts",
+       .run = JumpClocks,
+       .shim = true},
+  };
+}
+
+}  // namespace raftkv::faults

@@ -1,0 +1,30 @@
+// What the preloaded library (shim.cc) does, changed while a node runs: a file that both sides map.
+//
+// Thread-safety: any thread and process.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace raftkv::faults {
+
+struct ShimControl {
+  // Every sync of a file or directory fails with EIO from the n-th on, n counted from now. 0: none.
+  std::atomic<int32_t> fail_sync_after = 0;
+  std::atomic<int32_t> sync_delay_ms = 0;  // of each sync
+  // Writes to files fail with ENOSPC, and the file system says that nothing is free.
+  std::atomic<int32_t> no_space = 0;
+  std::atomic<int64_t> clock_offset_ms = 0;  // added to the wall clock
+  std::atomic<uint64_t> syncs = 0;           // counted by the library
+};
+static_assert(std::atomic<int64_t>::is_always_lock_free, "shared between processes");
+
+// Environment variables of the node.
+inline constexpr const char* kShimControl = "RAFTKV_SHIM_CONTROL";  // the file
+// A directory that gets what a disk would have if the power failed: of each file what was synced,
+// of each directory the names that were there when it was synced. Absent: syncs are left alone.
+//   inodes/KEY   content; KEY names a file for its life (inode and time of birth)
+//   dirs/KEY     lines: f|d KEY NAME
+inline constexpr const char* kShimShadow = "RAFTKV_SHIM_SHADOW";
+
+}  // namespace raftkv::faults

@@ -1,0 +1,36 @@
+// Fuzz targets: one for each decoder that reads bytes which others wrote. A target returns for
+// every input; a broken promise is a failed CHECK.
+//
+// libFuzzer drives them (`./dev fuzz`); a plain test replays the seeds, the corpora in
+// tests/fuzz/corpus, and some mutations of both in every build, also under the sanitizers.
+//
+// Thread-safety: none.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace raftkv::fuzz {
+
+struct Target {
+  const char* name;
+  void (*run)(std::string_view input);
+  // Valid inputs, made with our own encoders: where a fuzzer starts.
+  std::vector<std::string> (*seeds)();
+};
+
+const std::vector<Target>& Targets();
+const Target* FindTarget(std::string_view name);  // null: none
+
+std::vector<Target> WireTargets();     // peer frames and messages, commands
+std::vector<Target> StorageTargets();  // log records, write-ahead logs, state records, snapshots
+std::vector<Target> HttpTargets();     // heads, queries, conditions, bodies
+std::vector<Target> TextTargets();     // settings, kubeconfigs, Kubernetes objects and watches
+
+// Cuts an input into parts, for targets that take several: bytes 0xff 0xfe end a part.
+std::vector<std::string_view> Split(std::string_view input);
+std::string Join(const std::vector<std::string>& parts);
+
+}  // namespace raftkv::fuzz

@@ -1,0 +1,203 @@
+#include <unistd.h>
+
+#include <cstring>
+#include <filesystem>
+
+#include "base/check.h"
+#include "node/kv/format.h"
+#include "node/storage/codec.h"
+#include "node/storage/log_record.h"
+#include "node/storage/snapshot_files.h"
+#include "node/storage/wal_check.h"
+#include "tests/fuzz/fuzz.h"
+
+namespace raftkv::fuzz {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace storage;  // NOLINT: its codecs are all that this file is about
+
+// As it is, and with the checksum that it should have: else nothing behind it would be reached.
+void RunLogRecords(std::string_view input) {
+  const std::vector<std::string_view> parts = Split(input);
+  if (parts.size() != 2) return;
+  const std::string_view key = parts[0];
+  std::string value(parts[1]);
+  if (!ParseKey(key)) return;  // callers go no further
+  (void)DecodeEntry(key, value);
+  (void)DecodeState(key, value);
+  if (value.size() < 4) return;
+  const uint32_t crc = Crc32c(std::string_view(value).substr(4), Crc32c(key));
+  std::memcpy(value.data(), &crc, sizeof(crc));
+  if (const Result<raft::Entry> entry = DecodeEntry(key, value)) {
+    const EncodedEntry again = Encode(*entry);
+    const std::string bytes =
+        std::string(again.header.data(), again.header.size()) + std::string(again.payload());
+    CHECK(DecodeEntry(View(again.key), bytes).has_value(), "what we write can be read");
+  }
+  if (const Result<LogState> state = DecodeState(key, value)) {
+    RecordKey own;
+    std::memcpy(own.data(), key.data(), own.size());
+    const Result<LogState> again = DecodeState(key, EncodeState(own, *state));
+    CHECK(again.has_value() && *again == *state, "what we write can be read");
+  }
+}
+
+std::vector<std::string> LogRecordSeeds() {
+  const raft::Entry entry{raft::Term(2), raft::Index(5), Buffer::Copy("command")};
+  const raft::Entry conf{raft::Term(2), raft::Index(6), std::make_shared<const raft::ConfChange>()};
+  std::vector<std::string> seeds;
+  for (const raft::Entry* each : {&entry, &conf}) {
+    const EncodedEntry encoded = Encode(*each);
+    seeds.push_back(Join(
+        {std::string(View(encoded.key)), std::string(encoded.header.data(), encoded.header.size()) +
+                                             std::string(encoded.payload())}));
+  }
+  const RecordKey key = KeyOf(raft::Index(5), RecordKind::kState);
+  seeds.push_back(Join({std::string(View(key)), EncodeState(key, LogState{})}));
+  return seeds;
+}
+
+void RunWal(std::string_view input) {
+  const WalVerdict verdict = JudgeWal(input, 7);
+  CHECK(verdict.end <= input.size());
+  CHECK(JudgeWal(input.substr(0, verdict.end), 7).records >= verdict.records,
+        "a log that is cut where its records end keeps all of them");
+}
+
+// One record as RocksDB's log_format says, of a recycled log with number 7.
+std::string WalRecord(std::string_view payload) {
+  std::string body = {5, 7, 0, 0, 0};
+  body += payload;
+  const uint32_t crc = Crc32c(body);
+  const uint32_t masked = ((crc >> 15) | (crc << 17)) + 0xa282ead8u;
+  std::string record(6, '\0');
+  std::memcpy(record.data(), &masked, sizeof(masked));
+  record[4] = static_cast<char>(payload.size());
+  return record + body;
+}
+
+std::vector<std::string> WalSeeds() {
+  const std::string two = WalRecord("first") + WalRecord("second");
+  return {two, two.substr(0, two.size() - 3), two + std::string(20, '\0')};
+}
+
+template <typename T, typename Encode>
+void RoundTrip(const std::optional<T>& value, Encode encode,
+               std::optional<T> (*parse)(std::string_view)) {
+  if (value) CHECK(parse(encode(*value)) == value, "what we write can be read");
+}
+
+void RunStateRecords(std::string_view input) {
+  RoundTrip<kv::RecordHeader>(
+      kv::ParseHeader(input),
+      [](const kv::RecordHeader& header) {
+        std::string out;
+        kv::AppendHeader(header, &out);
+        return out;
+      },
+      kv::ParseHeader);
+  RoundTrip<kv::Meta>(kv::ParseMeta(input), kv::EncodeMeta, kv::ParseMeta);
+  RoundTrip<kv::GcProgress>(kv::ParseGcProgress(input), kv::EncodeGcProgress, kv::ParseGcProgress);
+  RoundTrip<uint32_t>(kv::ParseFormat(input), kv::EncodeFormat, kv::ParseFormat);
+  RoundTrip<kv::Revision>(
+      kv::ParseRevisionKey(input),
+      [](kv::Revision revision) {
+        std::string out;
+        kv::AppendRevisionKey(revision, &out);
+        return out;
+      },
+      kv::ParseRevisionKey);
+  if (const std::optional<kv::Row> row = kv::ParseRow(input)) {
+    std::string out;
+    kv::AppendRow(*row, &out);
+    const std::optional<kv::Row> again = kv::ParseRow(out);
+    CHECK(again && again->key == row->key && again->kind == row->kind &&
+              again->previous == row->previous,
+          "what we write can be read");
+  }
+}
+
+std::vector<std::string> StateRecordSeeds() {
+  std::string header;
+  kv::AppendHeader({kv::RecordKind::kValue, {5, 1}, 3, 2}, &header);
+  std::string row;
+  kv::AppendRow({kv::RecordKind::kTombstone, {4, 0}, "key"}, &row);
+  std::string key;
+  kv::AppendRevisionKey({5, 1}, &key);
+  return {header,
+          row,
+          key,
+          kv::EncodeMeta({raft::Index(5), raft::Term(2), 7, 1, 3, 4}),
+          kv::EncodeGcProgress({5, {4, 1}, false}),
+          kv::EncodeFormat(kv::kStateFormat)};
+}
+
+// A manifest and its chunks, as a member that receives a snapshot sees them.
+void RunSnapshotFiles(std::string_view input) {
+  static const fs::path directory =
+      fs::temp_directory_path() / ("raftkv-fuzz-" + std::to_string(getpid()));
+  struct Cleaner {
+    ~Cleaner() {
+      std::error_code ignored;
+      fs::remove_all(directory, ignored);
+    }
+  };
+  static const Cleaner cleaner;
+  fs::create_directories(directory);
+  const std::vector<std::string_view> parts = Split(input);
+  v1::SnapshotManifest manifest;
+  if (!manifest.ParseFromArray(parts[0].data(), static_cast<int>(parts[0].size()))) return;
+  Result<std::unique_ptr<SnapshotSink>> sink =
+      SnapshotSink::Open(directory.string(), manifest, 1 << 20);
+  if (!sink) return;
+  (void)(*sink)->Resume();
+  for (size_t i = 1; i < parts.size(); ++i) {
+    v1::SnapshotChunk chunk;
+    if (!chunk.ParseFromArray(parts[i].data(), static_cast<int>(parts[i].size()))) break;
+    if (!(*sink)->Write(chunk).ok()) break;
+  }
+  const Result<std::string> finished = (*sink)->Finish();
+  if (finished) {
+    const Result<v1::SnapshotManifest> there =
+        DescribeCheckpoint(*finished, manifest.cluster_id(), manifest.snapshot_id());
+    CHECK(there && there->total_bytes() == manifest.total_bytes(), "finished is complete");
+  }
+  sink->reset();
+  std::error_code error;
+  fs::remove_all(directory, error);
+}
+
+std::vector<std::string> SnapshotSeeds() {
+  v1::SnapshotManifest manifest;
+  manifest.set_cluster_id(1);
+  manifest.set_snapshot_id(2);
+  manifest.set_format(1);
+  v1::SnapshotManifest::File* file = manifest.add_files();
+  file->set_name("000001.sst");
+  file->set_bytes(5);
+  file->set_crc32c(Crc32c("bytes"));
+  manifest.set_total_bytes(5);
+  v1::SnapshotChunk chunk;
+  chunk.set_file("000001.sst");
+  chunk.set_data("bytes");
+  v1::SnapshotChunk half = chunk;
+  half.set_data("by");
+  v1::SnapshotChunk rest = chunk;
+  rest.set_offset(2);
+  rest.set_data("tes");
+  const std::string head = manifest.SerializeAsString();
+  return {Join({head, chunk.SerializeAsString()}),
+          Join({head, half.SerializeAsString(), rest.SerializeAsString()}), head};
+}
+
+}  // namespace
+
+std::vector<Target> StorageTargets() {
+  return {{"log_records", RunLogRecords, LogRecordSeeds},
+          {"wal", RunWal, WalSeeds},
+          {"state_records", RunStateRecords, StateRecordSeeds},
+          {"snapshot_files", RunSnapshotFiles, SnapshotSeeds}};
+}
+
+}  // namespace raftkv::fuzz
