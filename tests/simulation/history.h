@@ -19,6 +19,7 @@ namespace raftkv::sim {
 
 struct Operation {
   enum class Kind { kPut, kPutIf, kDelete, kTxn, kCompact, kGet, kLeaseGet, kStaleGet, kOldGet };
+  static constexpr size_t kKinds = 9;
   enum class Outcome { kPending, kOk, kConflict, kRefused, kUnknown };
 
   size_t client = 0;

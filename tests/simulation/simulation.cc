@@ -20,6 +20,7 @@ constexpr Duration kHashEvery = std::chrono::seconds(7);
 // What a seed stands for, beside the runs' own numbers.
 struct Plan {
   explicit Plan(uint64_t seed);
+  void Swarm(Random& random, FaultOptions* fault_options);
 
   uint64_t world_seed = 0;
   size_t first_members = 3;
@@ -27,6 +28,8 @@ struct Plan {
   uint64_t flush_every = 0;
   int64_t max_drift_ppm = 0;
   ClientOptions clients;
+  LinkProfile network;
+  AmbushOptions ambushes;
   std::vector<Fault> faults;
   SimTime faults_end{0};
 };
@@ -51,10 +54,50 @@ Plan::Plan(uint64_t seed) {
   clients.keys = 1 + random.Uniform(6);
   clients.think_time = std::chrono::milliseconds(100 + random.Uniform(1500));
   FaultOptions fault_options;
+  Swarm(random, &fault_options);
   fault_options.end = std::chrono::seconds(30 + random.Uniform(90));
   fault_options.mean_gap = std::chrono::milliseconds(300 + random.Uniform(4000));
   faults = DrawFaults(random, fault_options);
   faults_end = fault_options.end;
+}
+
+// What makes runs unlike each other (swarm testing: Groce et al., ISSTA 2012): each turns some
+// knobs to an extreme, because what needs two rare things is never found where everything is
+// average.
+void Plan::Swarm(Random& random, FaultOptions* fault_options) {
+  ambushes = DrawAmbushOptions(random);
+  const auto once_in = [&random](uint64_t n) { return random.Uniform(n) == 0; };
+  if (once_in(3)) {
+    // Whoever reads a little too early is seen only by a write that was acknowledged just before.
+    clients.clients = 4 + random.Uniform(12);
+    clients.think_time = std::chrono::milliseconds(10 + random.Uniform(100));
+    clients.keys = 1 + random.Uniform(2);
+  }
+  if (once_in(2)) clients.to_leaders_percent = 30 + random.Uniform(71);
+  if (once_in(3)) {
+    for (size_t i = 0; i < Operation::kKinds; ++i) {
+      clients.weights.push_back(once_in(2) ? 0 : 1 + random.Uniform(30));
+    }
+    clients.weights.front() = 5;  // something is written
+  }
+  if (once_in(4)) {
+    // So that an election or a crash falls between one message and the next.
+    network.delay_min = std::chrono::milliseconds(random.Uniform(20));
+    network.delay_spread = std::chrono::milliseconds(1 + random.Uniform(60));
+    options.max_append_bytes = 1 + random.Uniform(500);
+  }
+  if (once_in(4)) {
+    options.log_keep_entries = random.Uniform(10);
+    options.flush_after_bytes = 100 + random.Uniform(1000);
+    flush_every = 1 + random.Uniform(4);
+  }
+  const size_t favourites = random.Uniform(4);
+  for (size_t i = 0; i < favourites; ++i) {
+    fault_options->favourites.push_back(
+        static_cast<FaultKind>(random.Uniform(static_cast<uint64_t>(FaultKind::kCount))));
+  }
+  if (once_in(3)) fault_options->favourites.push_back(FaultKind::k_ambush);
+  if (once_in(4)) fault_options->favourites.push_back(FaultKind::k_change);
 }
 
 class Simulation {
@@ -91,7 +134,9 @@ Simulation::Simulation(const RunOptions& options)
   }
   operator_ = std::make_unique<Operator>(&world_, plan_.first_members);
   clients_ = std::make_unique<Clients>(&world_, plan_.clients);
-  injector_ = std::make_unique<Injector>(&world_, operator_.get());
+  injector_ = std::make_unique<Injector>(&world_, operator_.get(), clients_.get(), plan_.ambushes);
+  world_.usual_network = plan_.network;
+  world_.network.SetProfile(plan_.network);
   liveness_ = std::make_unique<Liveness>(&world_, operator_.get());
   world_.on_process_end = [this](SimNode& node) { clients_->OnProcessEnd(node); };
 }
@@ -134,6 +179,7 @@ void Simulation::Heal() {
     return world_.checker.Fail("liveness: " + missing + '\n' + liveness_->Describe());
   }
   liveness_->CompareStates();
+  RunUntil(world_.scheduler.now() + std::chrono::seconds(10), [this] { return clients_->idle(); });
   liveness_->AskEveryMember();
   RunUntil(world_.scheduler.now() + std::chrono::seconds(10),
            [this] { return liveness_->Unanswered().empty(); });
