@@ -134,7 +134,7 @@ v1::Command Clients::CommandFor(const Operation& operation) {
       put.set_key(operation.key);
       put.set_value(operation.value);
       v1::PutCommand& mark = *txn.add_failure()->mutable_put();
-      mark.set_key(operation.key + "-mark");
+      mark.set_key(MarkBeside(operation.key));
       mark.set_value(operation.value);
       break;
     }
@@ -235,6 +235,7 @@ void Clients::AskWrite(size_t client, size_t number, SimNode* node, Duration lim
     });
   };
   *request = node->Write(command, limit, answered);
+  history_.SetRequest(number, member, *request);
 }
 
 void Clients::AskRead(size_t client, size_t number, SimNode* node, Duration limit) {
@@ -250,6 +251,7 @@ void Clients::AskRead(size_t client, size_t number, SimNode* node, Duration limi
     if (!status.ok()) return answer(Error(status));
     // Another thread reads the state, a little later.
     node->Later(std::chrono::microseconds(random_.Uniform(300)), [this, number, node, answer] {
+      history_.SetNode(number, node->options().name + '/' + std::to_string(node->incarnation()));
       const Operation& operation = history_.operations()[number];
       kv::RangeRequest request;
       request.start = operation.key;

@@ -77,6 +77,7 @@ namespace raftkv::sim {
   X(read_index_stale, "an answer to an old read round came in")                    \
   X(history_compacted, "history was compacted")                                    \
   X(read_compacted, "a read asked for a compacted revision")                       \
+  X(answers_checked, "the answers of a run went through the checker")              \
   X(states_compared, "the whole state of two nodes was compared")
 
 enum class Path {

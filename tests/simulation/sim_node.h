@@ -51,6 +51,7 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   // --- The host
 
   size_t host() const { return host_; }
+  const runtime::Options& options() const { return options_; }
   const std::string& address() const { return options_.peer_advertise; }
   SimDisk& disk() { return *disk_; }
   const SimDisk& disk() const { return *disk_; }

@@ -1,9 +1,9 @@
 #include "tests/simulation/simulation.h"
 
 #include <algorithm>
-#include <fstream>
-
 #include "base/log.h"
+#include "tests/linearizability/checker.h"
+#include "tests/simulation/answers.h"
 #include "tests/simulation/clients.h"
 #include "tests/simulation/liveness.h"
 #include "tests/simulation/sim_node.h"
@@ -15,6 +15,7 @@ constexpr size_t kHosts = 7;
 // From the end of the faults until everything works again: many election timeouts, and the waits of
 // redials, calls and transfers.
 constexpr Duration kHealWithin = std::chrono::seconds(90);
+constexpr uint64_t kCheckSteps = 20'000'000;
 constexpr Duration kHashEvery = std::chrono::seconds(7);
 
 // What a seed stands for, beside the runs' own numbers.
@@ -69,8 +70,8 @@ void Plan::Swarm(Random& random, FaultOptions* fault_options) {
   const auto once_in = [&random](uint64_t n) { return random.Uniform(n) == 0; };
   if (once_in(3)) {
     // Whoever reads a little too early is seen only by a write that was acknowledged just before.
-    clients.clients = 4 + random.Uniform(12);
-    clients.think_time = std::chrono::milliseconds(10 + random.Uniform(100));
+    clients.clients = 4 + random.Uniform(8);
+    clients.think_time = std::chrono::milliseconds(20 + random.Uniform(100));
     clients.keys = 1 + random.Uniform(2);
   }
   if (once_in(2)) clients.to_leaders_percent = 30 + random.Uniform(71);
@@ -112,6 +113,10 @@ class Simulation {
   void InjectFaults();
   void CompareStatesNowAndThen();
   void Heal();
+  linearizability::History Answers() const {
+    return ToAnswers(clients_->history().operations(), world_.checker, world_.scheduler.now());
+  }
+  void CheckAnswers();
 
   const RunOptions options_;
   const Plan plan_;
@@ -187,6 +192,21 @@ void Simulation::Heal() {
   if (!unanswered.empty()) world_.checker.Fail("liveness: " + unanswered);
 }
 
+// Beside the witness (history.h): the same from the answers alone.
+void Simulation::CheckAnswers() {
+  linearizability::Limits limits;
+  limits.max_time = std::chrono::hours(1);  // steps alone are the same everywhere
+  limits.max_steps = kCheckSteps;
+  const Result<linearizability::Report> report = linearizability::Check(Answers(), limits);
+  if (!report) return world_.checker.Fail("linearizability checker: " + report.error().ToString());
+  world_.coverage.Hit(Path::answers_checked);
+  if (report->verdict != linearizability::Verdict::kLinearizable) {
+    world_.checker.Fail(
+        "linearizability checker: " + std::string(linearizability::VerdictName(report->verdict)) +
+        ": " + report->reason);
+  }
+}
+
 RunResult Simulation::Run() {
   operator_->Start();
   operator_->StartRepairs();
@@ -195,6 +215,7 @@ RunResult Simulation::Run() {
   CompareStatesNowAndThen();
   RunUntil(plan_.faults_end);
   if (!world_.checker.failed()) Heal();
+  if (!world_.checker.failed()) CheckAnswers();
 
   RunResult result;
   result.failure = world_.checker.failure();
@@ -206,7 +227,8 @@ RunResult Simulation::Run() {
   result.faults = plan_.faults.size();
   result.coverage = world_.coverage;
   if (!options_.history_file.empty()) {
-    std::ofstream(options_.history_file) << clients_->history().Text();
+    const Status written = linearizability::WriteHistory(Answers(), options_.history_file);
+    if (!written.ok()) result.failure += '\n' + written.ToString();
   }
   return result;
 }
