@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/hex_id.h"
 #include "base/log.h"
+#include "base/mutations.h"
 #include "node/kv/commands.h"
 #include "node/raft/confchange.h"
 #include "node/runtime/replica.h"
@@ -158,7 +159,8 @@ Result<raft::ConfChange> Replica::PlanChange(const v1::ChangeMembershipRequest& 
                                       std::to_string(request.expected_config_index()) +
                                       "; read /cluster and decide anew");
   }
-  if (!conf.voters_outgoing.empty() || core_->pending_conf_index() > core_->applied()) {
+  const bool pending = core_->pending_conf_index() > core_->applied();
+  if (!conf.voters_outgoing.empty() || (pending && !MUTATION(change_while_one_is_pending))) {
     return Error(Code::kConflict,
                  "another configuration change is under way; wait until it is done, read /cluster "
                  "and decide anew");

@@ -79,7 +79,8 @@ std::string Checker::Where(raft::NodeId node, raft::Index index) const {
 
 // --- Logs ----------------------------------------------------------------------------------------
 
-void Checker::OnLogged(raft::NodeId node, const raft::Entry& entry, raft::EntryId previous) {
+void Checker::OnLogged(const SimLog& log, raft::NodeId node, const raft::Entry& entry,
+                       raft::EntryId previous) {
   if (logged_.size() <= entry.index.value) logged_.resize(entry.index.value + 1);
   const uint64_t hash = HashPayload(entry);
   std::vector<LoggedEntry>& known = logged_[entry.index.value];
@@ -98,16 +99,24 @@ void Checker::OnLogged(raft::NodeId node, const raft::Entry& entry, raft::EntryI
     CheckNewLeader(node, entry, previous);
     const NodeView& view = nodes_[node];
     if (view.role == raft::Role::kLeader && view.term == entry.term) {
-      CheckPendingChange(node, entry);
+      CheckPendingChange(log, node, entry);
     }
   }
+}
+
+void Checker::AddDecided(const DecidedEntry& entry) {
+  // Whoever committed this committed what comes before it.
+  for (size_t i = decided_.size(); i > 0 && decided_[i - 1].committed_by > entry.committed_by;) {
+    decided_[--i].committed_by = entry.committed_by;
+  }
+  decided_.push_back(entry);
 }
 
 // Its log has everything that was decided in earlier terms: so it begins behind that.
 void Checker::CheckNewLeader(raft::NodeId node, const raft::Entry& entry, raft::EntryId previous) {
   if (!first_entries_.emplace(entry.term, entry.index).second) return;
   size_t last = decided_.size();
-  while (last > 0 && decided_[last - 1].term >= entry.term) --last;
+  while (last > 0 && decided_[last - 1].committed_by >= entry.term) --last;
   if (entry.index.value <= last ||
       (previous.index.value == last && previous.term != decided_[last - 1].term)) {
     Fail("leader completeness: " + Where(node, entry.index) + ": the leader of term " +
@@ -117,8 +126,9 @@ void Checker::CheckNewLeader(raft::NodeId node, const raft::Entry& entry, raft::
 }
 
 // The same from the other side: what is decided now was decided before later leaders came.
-void Checker::CheckLaterLeaders(raft::NodeId node, const raft::Entry& entry) {
-  for (auto it = first_entries_.upper_bound(entry.term); it != first_entries_.end(); ++it) {
+void Checker::CheckLaterLeaders(raft::NodeId node, const raft::Entry& entry,
+                                raft::Term committed_by) {
+  for (auto it = first_entries_.upper_bound(committed_by); it != first_entries_.end(); ++it) {
     if (it->second <= entry.index) {
       return Fail("leader completeness: " + Where(node, entry.index) + ": decided in term " +
                   std::to_string(entry.term.value) + ", but the leader of term " +
@@ -127,22 +137,29 @@ void Checker::CheckLaterLeaders(raft::NodeId node, const raft::Entry& entry) {
   }
 }
 
-void Checker::CheckPendingChange(raft::NodeId node, const raft::Entry& entry) {
+// All changes before this one are applied at the leader that logs it.
+void Checker::CheckPendingChange(const SimLog& log, raft::NodeId node, const raft::Entry& entry) {
   if (!entry.IsConfChange()) return;
-  NodeView& view = nodes_[node];
-  if (view.change_term == entry.term && view.last_change < entry.index &&
-      view.last_change > view.applied) {
+  const NodeView& view = nodes_[node];
+  const auto& entries = log.all();
+  for (auto it = entries.rbegin(); it != entries.rend() && it->index > view.applied; ++it) {
+    if (it->index >= entry.index || !it->IsConfChange()) continue;
     return Fail("membership: " + Where(node, entry.index) + ": a change follows one at index " +
-                std::to_string(view.last_change.value) + " that is not applied yet");
+                std::to_string(it->index.value) + " that is not applied yet");
   }
-  view.last_change = entry.index;
-  view.change_term = entry.term;
 }
 
 // --- Applying ------------------------------------------------------------------------------------
 
-void Checker::OnApply(raft::NodeId node, std::span<const raft::Entry> entries) {
+void Checker::OnApply(const SimLog& log, raft::NodeId node, std::span<const raft::Entry> entries) {
+  const raft::Term committed_by = nodes_[node].term;
   for (const raft::Entry& entry : entries) {
+    const raft::LogResult<raft::Term> logged = log.term(entry.index);
+    const bool compacted = entry.index < log.first_index();
+    if (!compacted && (entry.index > log.durable_last_index() || logged != entry.term)) {
+      return Fail("durability: " + Where(node, entry.index) +
+                  ": applied, but this entry is not on its disk");
+    }
     const size_t position = entry.index.value - 1;
     if (position > decided_.size()) {
       return Fail("state machine safety: " + Where(node, entry.index) + ": applied, while only " +
@@ -150,8 +167,8 @@ void Checker::OnApply(raft::NodeId node, std::span<const raft::Entry> entries) {
     }
     const uint64_t hash = HashPayload(entry);
     if (position == decided_.size()) {
-      decided_.push_back({entry.term, hash});
-      CheckLaterLeaders(node, entry);
+      AddDecided({.term = entry.term, .committed_by = committed_by, .hash = hash});
+      CheckLaterLeaders(node, entry, committed_by);
     } else if (decided_[position].term != entry.term || decided_[position].hash != hash) {
       return Fail("state machine safety: " + Where(node, entry.index) +
                   ": another entry was applied there before");
@@ -227,6 +244,10 @@ void Checker::OnRefused(uint64_t origin, uint64_t request_id) {
 }
 
 void Checker::OnClusterState(raft::NodeId node, const v1::ClusterState& cluster) {
+  for (const uint64_t id : cluster.removed_ids()) {
+    const auto [known, is_new] = removed_at_.emplace(id, cluster.config_index());
+    if (!is_new) known->second = std::min(known->second, cluster.config_index());
+  }
   for (const v1::Member& member : cluster.members()) {
     if (std::ranges::binary_search(cluster.removed_ids(), member.id())) {
       Fail("membership: " + Where(node, raft::Index(cluster.config_index())) + ": member " +
@@ -289,29 +310,56 @@ void Checker::OnSend(const SimDisk& disk, bool removed, const raft::Message& mes
   }
 }
 
-void Checker::OnStep(raft::NodeId node, const raft::Core& core) {
+void Checker::OnCalledRemoved(raft::NodeId node, raft::NodeId removed, raft::Index flushed) {
+  const auto known = removed_at_.find(removed.value);
+  if (known == removed_at_.end()) {
+    return Fail("membership: member " + HexId(node.value) + " calls " + HexId(removed.value) +
+                " removed, which it never was");
+  }
+  if (flushed.value < known->second) {
+    Fail("durability: member " + HexId(node.value) + " calls " + HexId(removed.value) +
+         " removed, but a crash would make it forget that");
+  }
+}
+
+// It would ask voters who may have no say any more (thesis, section 4.1: configurations overlap
+// only with their neighbours).
+void Checker::CheckCampaign(raft::NodeId node, const raft::Core& core, const SimLog& log) {
+  for (auto it = log.all().rbegin(); it != log.all().rend() && it->index > core.applied(); ++it) {
+    if (it->index > core.committed() || !it->IsConfChange()) continue;
+    return Fail("membership: " + Where(node, it->index) +
+                ": it campaigns, though it has not applied the change committed there");
+  }
+}
+
+bool Checker::OnStep(raft::NodeId node, const raft::Core& core, const SimLog& log) {
   core.CheckInvariants();
   NodeView& view = nodes_[node];
   view.applied = core.applied();
   const raft::Role role = core.role();
-  if (role == view.role && core.term() == view.term) return;
+  if (role == view.role && core.term() == view.term) return false;
   if (view.role == raft::Role::kLeader && core.term() == view.term &&
       !core.tracker_config().voters.Ids().contains(node)) {
     coverage_->Hit(Path::leader_left_voters);
   }
+  const bool campaigns = view.role == raft::Role::kFollower && role != raft::Role::kFollower;
+  const bool took_role = role != view.role;
   view.term = core.term();
   view.role = role;
-  if (role != raft::Role::kLeader) return;
+  if (campaigns && role != raft::Role::kLeader) CheckCampaign(node, core, log);
+  if (role != raft::Role::kLeader) return took_role;
   const auto [leader, is_new] = leaders_.emplace(core.term(), node);
   if (!is_new && leader->second != node) {
-    return Fail("election safety: members " + HexId(leader->second.value) + " and " +
-                HexId(node.value) + " lead in term " + std::to_string(core.term().value));
+    Fail("election safety: members " + HexId(leader->second.value) + " and " + HexId(node.value) +
+         " lead in term " + std::to_string(core.term().value));
+    return true;
   }
   coverage_->Hit(Path::leader_elected);
   if (core.tracker_config().joint()) coverage_->Hit(Path::leader_while_joint);
   for (const auto& [id, other] : nodes_) {
     if (id != node && other.role == raft::Role::kLeader) coverage_->Hit(Path::two_leaders);
   }
+  return took_role;
 }
 
 }  // namespace raftkv::sim

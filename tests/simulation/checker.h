@@ -6,9 +6,12 @@
 //                         before them (paper, section 5.3)
 //   leader completeness   a new leader's log has everything that was decided before (section 5.4)
 //   state machine safety  each index is applied as the same entry, with the same result, by all
-//   durability            votes and acknowledgements leave after what they promise is on the disk
+//   durability            votes and acknowledgements leave after what they promise is on the disk;
+//                         what is applied is on the disk; nobody is called removed by a node that a
+//                         crash would make forget it
 //   membership            one change in flight; removed ids never return; blank and removed nodes
-//                         do not vote
+//                         do not vote; nobody campaigns by a configuration that it knows is
+//                         outdated
 //   clients               history.h
 //
 // Thread-safety: none.
@@ -34,7 +37,7 @@ class Checker final : public LogObserver {
  public:
   explicit Checker(Coverage* coverage) : coverage_(coverage) {
     // The first configuration stands for index 1, term 1, which nobody ever sends.
-    decided_.push_back({.term = raft::Term(1), .has_result = true});
+    decided_.push_back({.term = raft::Term(1), .committed_by = raft::Term(1), .has_result = true});
   }
 
   bool failed() const { return !failure_.empty(); }
@@ -45,16 +48,19 @@ class Checker final : public LogObserver {
 
   // --- Hooks
 
-  void OnLogged(raft::NodeId node, const raft::Entry& entry, raft::EntryId previous) override;
-  // A node is about to apply these, and has got these results.
-  void OnApply(raft::NodeId node, std::span<const raft::Entry> entries);
+  void OnLogged(const SimLog& log, raft::NodeId node, const raft::Entry& entry,
+                raft::EntryId previous) override;
+  // The node with this disk is about to apply these, and has got these results.
+  void OnApply(const SimLog& log, raft::NodeId node, std::span<const raft::Entry> entries);
   void OnResults(raft::NodeId node, std::span<const raft::Entry> entries,
                  std::span<const kv::ApplyResult> results);
   void OnClusterState(raft::NodeId node, const v1::ClusterState& cluster);
   // A node sends a message to another.
   void OnSend(const SimDisk& disk, bool removed, const raft::Message& message);
-  // An event of a node is over.
-  void OnStep(raft::NodeId node, const raft::Core& core);
+  // An event of the node with this log is over. True if it has just taken another role.
+  bool OnStep(raft::NodeId node, const raft::Core& core, const SimLog& log);
+  // A node tells another that it was removed; it has this much of its state on its disk.
+  void OnCalledRemoved(raft::NodeId node, raft::NodeId removed, raft::Index flushed);
   void OnStateHash(raft::NodeId node, const kv::StateHash& hash);
   // A disk is lost: its identity must never speak again.
   void OnLost(raft::NodeId node) { lost_.insert(node); }
@@ -82,6 +88,9 @@ class Checker final : public LogObserver {
   };
   struct DecidedEntry {
     raft::Term term;
+    // It was committed by the leader of this term or of a former one; not before its own term, but
+    // maybe long after it (paper, figure 8).
+    raft::Term committed_by;
     uint64_t hash = 0;
     uint64_t result = 0;
     bool has_result = false;
@@ -89,8 +98,10 @@ class Checker final : public LogObserver {
   using RequestId = std::pair<uint64_t, uint64_t>;
 
   void CheckNewLeader(raft::NodeId node, const raft::Entry& entry, raft::EntryId previous);
-  void CheckLaterLeaders(raft::NodeId node, const raft::Entry& entry);
-  void CheckPendingChange(raft::NodeId node, const raft::Entry& entry);
+  void CheckLaterLeaders(raft::NodeId node, const raft::Entry& entry, raft::Term committed_by);
+  void CheckPendingChange(const SimLog& log, raft::NodeId node, const raft::Entry& entry);
+  void CheckCampaign(raft::NodeId node, const raft::Core& core, const SimLog& log);
+  void AddDecided(const DecidedEntry& entry);
   void Decide(raft::NodeId node, const raft::Entry& entry, const kv::ApplyResult& result);
   std::string Where(raft::NodeId node, raft::Index index) const;
 
@@ -107,11 +118,9 @@ class Checker final : public LogObserver {
     raft::Term term;
     raft::Index applied;
     raft::Role role = raft::Role::kFollower;
-    raft::Index last_change;  // of the configuration, in this node's log as a leader
-    raft::Term change_term;
   };
   std::map<raft::NodeId, NodeView> nodes_;
-  std::set<uint64_t> removed_ids_;
+  std::map<uint64_t, uint64_t> removed_at_;  // config index from which an id counts as removed
   std::map<raft::Index, uint64_t> state_hashes_;
 
   kv::ReferenceModel model_;

@@ -1,8 +1,11 @@
 #include "tests/simulation/clients.h"
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
+#include "base/check.h"
 #include "tests/simulation/sim_node.h"
 
 namespace raftkv::sim {
@@ -40,7 +43,11 @@ Clients::Clients(World* world, const ClientOptions& options)
       options_(options),
       random_(world->random.Next()),
       history_(&world->scheduler, &world->checker, &world->coverage),
-      clients_(options.clients) {}
+      clients_(options.clients) {
+  for (const Weight& choice : kMix) weights_.push_back(choice.weight);
+  if (!options.weights.empty()) weights_ = options.weights;
+  CHECK(weights_.size() == std::size(kMix), "each kind of request has its weight");
+}
 
 void Clients::Start() {
   for (size_t client = 0; client < clients_.size(); ++client) Think(client);
@@ -64,14 +71,12 @@ std::string Clients::NewValue(size_t client) {
 }
 
 Operation Clients::Choose(size_t client) {
-  uint64_t total = 0;
-  for (const Weight& choice : kMix) total += choice.weight;
-  uint64_t ticket = random_.Uniform(total);
+  uint64_t ticket = random_.Uniform(std::accumulate(weights_.begin(), weights_.end(), uint64_t{0}));
   Operation operation;
-  for (const Weight& choice : kMix) {
-    operation.kind = choice.kind;
-    if (ticket < choice.weight) break;
-    ticket -= choice.weight;
+  for (size_t i = 0; i < std::size(kMix); ++i) {
+    operation.kind = kMix[i].kind;
+    if (ticket < weights_[i]) break;
+    ticket -= weights_[i];
   }
   operation.client = client;
   operation.key = "k" + std::to_string(random_.Uniform(options_.keys));
@@ -129,7 +134,7 @@ v1::Command Clients::CommandFor(const Operation& operation) {
       put.set_key(operation.key);
       put.set_value(operation.value);
       v1::PutCommand& mark = *txn.add_failure()->mutable_put();
-      mark.set_key(operation.key + "-mark");
+      mark.set_key(MarkBeside(operation.key));
       mark.set_value(operation.value);
       break;
     }
@@ -147,8 +152,40 @@ void Clients::Begin(size_t client) {
   Ask(client, Choose(client));
 }
 
+void Clients::Burst(SimNode* node, uint64_t writes) {
+  for (uint64_t i = 0; i < writes && !stopped_; ++i) {
+    const size_t client = clients_.size();
+    clients_.push_back({.once = true});
+    Operation operation;
+    operation.client = client;
+    operation.key = "k" + std::to_string(random_.Uniform(options_.keys));
+    operation.value = NewValue(client);
+    AskAt(node, client, std::move(operation));
+  }
+}
+
+bool Clients::idle() const {
+  return std::ranges::none_of(history_.operations(), [](const Operation& operation) {
+    return operation.outcome == Operation::Outcome::kPending;
+  });
+}
+
+SimNode* Clients::ChooseNode() {
+  std::vector<SimNode*> leaders;
+  if (options_.to_leaders_percent > 0 && random_.Uniform(100) < options_.to_leaders_percent) {
+    for (const auto& node : world_->nodes) {
+      if (node->leads()) leaders.push_back(node.get());
+    }
+  }
+  if (leaders.empty()) return world_->nodes[random_.Uniform(world_->nodes.size())].get();
+  return leaders[random_.Uniform(leaders.size())];
+}
+
 void Clients::Ask(size_t client, Operation operation) {
-  SimNode* node = world_->nodes[random_.Uniform(world_->nodes.size())].get();
+  AskAt(ChooseNode(), client, std::move(operation));
+}
+
+void Clients::AskAt(SimNode* node, size_t client, Operation operation) {
   const Duration limit = std::chrono::milliseconds(300 + random_.Uniform(4000));
   const bool read = operation.is_read();
   const size_t number = history_.Begin(std::move(operation));
@@ -198,6 +235,7 @@ void Clients::AskWrite(size_t client, size_t number, SimNode* node, Duration lim
     });
   };
   *request = node->Write(command, limit, answered);
+  history_.SetRequest(number, member, *request);
 }
 
 void Clients::AskRead(size_t client, size_t number, SimNode* node, Duration limit) {
@@ -213,6 +251,7 @@ void Clients::AskRead(size_t client, size_t number, SimNode* node, Duration limi
     if (!status.ok()) return answer(Error(status));
     // Another thread reads the state, a little later.
     node->Later(std::chrono::microseconds(random_.Uniform(300)), [this, number, node, answer] {
+      history_.SetNode(number, node->options().name + '/' + std::to_string(node->incarnation()));
       const Operation& operation = history_.operations()[number];
       kv::RangeRequest request;
       request.start = operation.key;
@@ -230,7 +269,7 @@ void Clients::Next(size_t client, size_t number) {
   Client& at = clients_[client];
   if (at.operation != number) return;
   at.node = nullptr;
-  if (stopped_) return;
+  if (stopped_ || at.once) return;
   const Operation& last = history_.operations()[number];
   if (last.outcome == Operation::Outcome::kRefused && at.repeats < kMaxRepeats) {
     ++at.repeats;

@@ -15,6 +15,10 @@ namespace raftkv::sim {
 struct ClientOptions {
   size_t clients = 5;
   size_t keys = 5;
+  // Percent of the requests that go to whoever takes itself for the leader, if anybody does.
+  uint64_t to_leaders_percent = 0;
+  // Of each kind; empty: the usual mix.
+  std::vector<uint64_t> weights;
   Duration think_time = std::chrono::milliseconds(600);  // mean
   size_t max_value_bytes = 200;
 };
@@ -26,6 +30,10 @@ class Clients {
   void Start();
   // No new requests.
   void Stop() { stopped_ = true; }
+  // So many writes at this process, at once, each by a client of its own.
+  void Burst(SimNode* node, uint64_t writes);
+  // Nobody waits for an answer.
+  bool idle() const;
   // The requests at this process end with it.
   void OnProcessEnd(const SimNode& node);
 
@@ -36,14 +44,17 @@ class Clients {
     size_t operation = 0;     // the one under way
     SimNode* node = nullptr;  // where; null: none
     uint64_t incarnation = 0;
-    int repeats = 0;  // of the last request, because it was refused
+    int repeats = 0;    // of the last request, because it was refused
+    bool once = false;  // asks nothing after its one request
   };
 
   void Think(size_t client);
   void Begin(size_t client);
   Operation Choose(size_t client);
   v1::Command CommandFor(const Operation& operation);
+  SimNode* ChooseNode();
   void Ask(size_t client, Operation operation);
+  void AskAt(SimNode* node, size_t client, Operation operation);
   void AskWrite(size_t client, size_t number, SimNode* node, Duration limit);
   void AskRead(size_t client, size_t number, SimNode* node, Duration limit);
   void Next(size_t client, size_t number);
@@ -56,6 +67,7 @@ class Clients {
   SeededRandom random_;
   History history_;
   std::vector<Client> clients_;
+  std::vector<uint64_t> weights_;
   uint64_t values_ = 0;
   bool stopped_ = false;
 };

@@ -29,6 +29,8 @@ namespace raftkv::sim {
   X(disk_rotten, "a damaged disk did not open")                                    \
   X(disk_wiped, "a disk was wiped")                                                \
   X(node_paused, "a node was paused")                                              \
+  X(apply_slow, "the apply thread of a node was slow")                             \
+  X(ambush, "a fault waited for its moment and struck")                            \
   X(crash_at_point, "a node crashed at a chosen kind of event")                    \
   X(message_lost, "a raft message was lost")                                       \
   X(message_duplicated, "a raft message came twice")                               \
@@ -52,6 +54,8 @@ namespace raftkv::sim {
   X(change_refused, "a membership change was refused")                             \
   X(change_stale_index, "... because it was decided on an older configuration")    \
   X(removed_id_refused, "a removed id asked to come back")                         \
+  X(used_id_refused, "the id of a member was to be given to another node")         \
+  X(changes_at_once, "changes of the membership were asked for at the same time")  \
   X(node_tombstoned, "a removed node stopped for good")                            \
   X(node_adopted, "a blank node was adopted")                                      \
   X(node_joined, "a blank node joined by its own call")                            \
@@ -73,6 +77,7 @@ namespace raftkv::sim {
   X(read_index_stale, "an answer to an old read round came in")                    \
   X(history_compacted, "history was compacted")                                    \
   X(read_compacted, "a read asked for a compacted revision")                       \
+  X(answers_checked, "the answers of a run went through the checker")              \
   X(states_compared, "the whole state of two nodes was compared")
 
 enum class Path {

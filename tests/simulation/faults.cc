@@ -19,6 +19,8 @@ constexpr struct {
 #undef X
 };
 
+constexpr uint64_t kFavourite = 60;
+
 // Mostly short, sometimes long enough for everything to time out.
 Duration SomeTime(Random& random) {
   const uint64_t longest_ms[] = {200, 1500, 4000, 12'000};
@@ -40,8 +42,10 @@ std::vector<Fault> DrawFaults(Random& random, const FaultOptions& options) {
   std::vector<uint64_t> weights;
   uint64_t total = 0;
   for (const auto& fault : kFaults) {
-    weights.push_back(random.Uniform(3) == 0 ? 0 : fault.weight);
-    total += weights.back();
+    uint64_t weight = random.Uniform(3) == 0 ? 0 : fault.weight;
+    if (std::ranges::count(options.favourites, fault.kind) > 0) weight = kFavourite;
+    weights.push_back(weight);
+    total += weight;
   }
   std::vector<Fault> faults;
   if (total == 0) return faults;
@@ -80,8 +84,14 @@ void Injector::Inject(const Fault& fault) {
   switch (fault.kind) {
     case FaultKind::k_change:
       return operator_->Change(random);
+    case FaultKind::k_changes_at_once:
+      return operator_->ChangeAtOnce(random);
     case FaultKind::k_removed_id:
       return operator_->AskForRemovedId(random);
+    case FaultKind::k_used_id:
+      return operator_->AskForUsedId(random);
+    case FaultKind::k_ambush:
+      return ambushes_.Lay(random);
     case FaultKind::k_join:
       return operator_->Join(random);
     case FaultKind::k_transfer:
@@ -89,6 +99,7 @@ void Injector::Inject(const Fault& fault) {
     case FaultKind::k_snapshot:
       return operator_->TakeSnapshot(random);
     case FaultKind::k_slow_disk:
+    case FaultKind::k_slow_apply:
     case FaultKind::k_fail_sync:
     case FaultKind::k_full_disk:
     case FaultKind::k_lose_disk:
@@ -102,6 +113,8 @@ void Injector::Inject(const Fault& fault) {
     case FaultKind::k_swizzle:
     case FaultKind::k_clog:
     case FaultKind::k_bad_network:
+    case FaultKind::k_stall_leader:
+    case FaultKind::k_busy_leader:
     case FaultKind::k_lag:
       return InjectNetwork(fault, random);
     default:
@@ -141,10 +154,14 @@ void Injector::InjectProcess(const Fault& fault, Random& random) {
     default: {
       SimNode& node =
           fault.kind == FaultKind::k_pause_leader ? LeaderOrAny(random) : AnyNode(random);
-      node.Pause();
-      world_->scheduler.After(SomeTime(random), [&node] { node.Resume(); });
+      PauseFor(node, SomeTime(random));
     }
   }
+}
+
+void Injector::PauseFor(SimNode& node, Duration duration) {
+  node.Pause();
+  world_->scheduler.After(duration, [&node] { node.Resume(); });
 }
 
 // Between two steps of one job, where recovery has the most to do.
@@ -209,6 +226,10 @@ void Injector::InjectNetwork(const Fault& fault, Random& random) {
     }
     case FaultKind::k_swizzle:
       return Swizzle(random);
+    case FaultKind::k_stall_leader:
+      return Stall(LeaderOrAny(random), random);
+    case FaultKind::k_busy_leader:
+      return BusyLeader(random);
     case FaultKind::k_lag:
       return Lag(random);
     case FaultKind::k_clog: {
@@ -248,8 +269,33 @@ void Injector::Lag(Random& random) {
   SeparateFor(side, std::chrono::seconds(10 + random.Uniform(15)));
 }
 
+void Injector::Stall(SimNode& node, Random& random) {
+  const Duration lasts = std::chrono::milliseconds(1000 + random.Uniform(3000));
+  // What was said before the cut counts for it until then.
+  const Duration early = std::chrono::milliseconds(random.Uniform(300));
+  for (size_t other = 0; other < world_->nodes.size(); ++other) {
+    if (other == node.host()) continue;
+    world_->network.Clog(other, node.host(), world_->scheduler.now() + early + lasts);
+  }
+  world_->scheduler.After(early, [this, host = node.host(), lasts] {
+    if (healed_) return;
+    for (size_t other = 0; other < world_->nodes.size(); ++other) {
+      if (other != host) CutFor(host, other, lasts);
+    }
+  });
+}
+
+// A leader that is cut off takes many writes, which come to nothing.
+void Injector::BusyLeader(Random& random) {
+  SimNode& node = LeaderOrAny(random);
+  std::vector<bool> side(world_->nodes.size(), false);
+  side[node.host()] = true;
+  SeparateFor(side, std::chrono::milliseconds(500 + random.Uniform(15'000)));
+  clients_->Burst(&node, 10 + random.Uniform(150));
+}
+
 void Injector::BadNetwork(Random& random) {
-  LinkProfile profile;
+  LinkProfile profile = world_->usual_network;
   profile.loss_percent = random.Uniform(2) == 0 ? 0 : random.Uniform(40);
   profile.duplicate_percent = random.Uniform(2) == 0 ? 0 : random.Uniform(30);
   profile.reorder_percent = random.Uniform(2) == 0 ? 0 : random.Uniform(40);
@@ -258,8 +304,19 @@ void Injector::BadNetwork(Random& random) {
   world_->network.SetProfile(profile);
   const uint64_t change = ++network_changes_;
   world_->scheduler.After(SomeTime(random) * 2, [this, change] {
-    if (change == network_changes_) world_->network.SetProfile({});
+    if (change == network_changes_) world_->network.SetProfile(world_->usual_network);
   });
+}
+
+void Injector::SlowDiskFor(SimNode& node, Duration each, Duration duration) {
+  node.SlowDisk(each);
+  world_->scheduler.After(duration, [&node] { node.SlowDisk(Duration(0)); });
+}
+
+void Injector::SlowApplyFor(SimNode& node, Duration each, Duration duration) {
+  world_->coverage.Hit(Path::apply_slow);
+  node.SlowApply(each);
+  world_->scheduler.After(duration, [&node] { node.SlowApply(Duration(0)); });
 }
 
 void Injector::InjectDisk(const Fault& fault, Random& random) {
@@ -272,10 +329,15 @@ void Injector::InjectDisk(const Fault& fault, Random& random) {
       return;
     case FaultKind::k_slow_disk: {
       SimNode& node = random.Uniform(2) == 0 ? LeaderOrAny(random) : AnyNode(random);
-      const uint64_t slowest_ms[] = {20, 200, 2000};
-      node.SlowDisk(std::chrono::milliseconds(random.Uniform(slowest_ms[random.Uniform(3)])));
-      world_->scheduler.After(SomeTime(random) * 2, [&node] { node.SlowDisk(Duration(0)); });
-      return;
+      const uint64_t slowest_ms[] = {20, 200, 2000, 8000};
+      const auto each = std::chrono::milliseconds(random.Uniform(slowest_ms[random.Uniform(4)]));
+      return SlowDiskFor(node, each, SomeTime(random) * 2);
+    }
+    case FaultKind::k_slow_apply: {
+      SimNode& node = random.Uniform(2) == 0 ? LeaderOrAny(random) : AnyNode(random);
+      const uint64_t slowest_ms[] = {20, 200, 4000};
+      const auto each = std::chrono::milliseconds(random.Uniform(slowest_ms[random.Uniform(3)]));
+      return SlowApplyFor(node, each, SomeTime(random) * 2);
     }
     case FaultKind::k_full_disk: {
       SimNode& node = AnyNode(random);
@@ -294,6 +356,7 @@ void Injector::InjectDisk(const Fault& fault, Random& random) {
 
 void Injector::HealAll() {
   healed_ = true;
+  ambushes_.Clear();
   world_->network.HealAll();
   ++network_changes_;
   for (const auto& node : world_->nodes) {

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "tests/simulation/ambush.h"
+#include "tests/simulation/clients.h"
 #include "tests/simulation/operator.h"
 #include "tests/simulation/world.h"
 
@@ -32,17 +34,23 @@ namespace raftkv::sim {
   X(swizzle, 4)              \
   X(clog, 6)                 \
   X(bad_network, 8)          \
+  X(stall_leader, 6)         \
+  X(busy_leader, 5)          \
   X(slow_disk, 6)            \
+  X(slow_apply, 6)           \
   X(fail_sync, 5)            \
   X(full_disk, 3)            \
   X(lose_disk, 6)            \
   X(rot_disk, 3)             \
   X(change, 14)              \
+  X(changes_at_once, 4)      \
   X(removed_id, 2)           \
+  X(used_id, 2)              \
   X(join, 5)                 \
   X(transfer, 7)             \
   X(snapshot, 5)             \
-  X(lag, 6)
+  X(lag, 6)                  \
+  X(ambush, 30)
 
 enum class FaultKind {
 #define X(name, weight) k_##name,
@@ -63,26 +71,46 @@ struct FaultOptions {
   Duration begin = std::chrono::seconds(3);
   Duration end = std::chrono::seconds(60);
   Duration mean_gap = std::chrono::seconds(2);
+  // Of these there are many more.
+  std::vector<FaultKind> favourites;
 };
 
 std::vector<Fault> DrawFaults(Random& random, const FaultOptions& options);
 
 class Injector {
  public:
-  Injector(World* world, Operator* op) : world_(world), operator_(op) {}
+  Injector(World* world, Operator* op, Clients* clients, AmbushOptions ambushes)
+      : world_(world),
+        operator_(op),
+        clients_(clients),
+        ambushes_(world, this, std::move(ambushes)) {
+    world_->on_moment = [this](Moment moment, SimNode& node) {
+      if (!healed_) ambushes_.OnMoment(moment, node);
+    };
+  }
 
   void Inject(const Fault& fault);
   // Everything works again: network, disks, clocks; what runs goes on, what does not is started.
   void HealAll();
+  bool healed() const { return healed_; }
 
- private:
+  // --- Blows; each ends by itself
+
   void CutFor(size_t from, size_t to, Duration duration);
   void SeparateFor(const std::vector<bool>& side, Duration duration);
   void CrashFor(SimNode& node, Duration duration);
+  void PauseFor(SimNode& node, Duration duration);
+  void SlowDiskFor(SimNode& node, Duration each, Duration duration);
+  void SlowApplyFor(SimNode& node, Duration each, Duration duration);
+  // It reaches nobody, and hears late what is said to it: it goes on believing what was.
+  void Stall(SimNode& node, Random& random);
+
+ private:
   void Swizzle(Random& random);
   void Lag(Random& random);
   void CrashAtEvent(Random& random);
   void BadNetwork(Random& random);
+  void BusyLeader(Random& random);
   void InjectNetwork(const Fault& fault, Random& random);
   void InjectDisk(const Fault& fault, Random& random);
   void InjectProcess(const Fault& fault, Random& random);
@@ -91,6 +119,8 @@ class Injector {
 
   World* const world_;
   Operator* const operator_;
+  Clients* const clients_;
+  Ambushes ambushes_;
   uint64_t network_changes_ = 0;
   bool healed_ = false;
 };

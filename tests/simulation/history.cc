@@ -32,22 +32,16 @@ const char* NameOf(Kind kind) {
   return "?";
 }
 
-const char* NameOf(Outcome outcome) {
-  switch (outcome) {
-    case Outcome::kPending:
-    case Outcome::kUnknown:
-      return "unknown";
-    case Outcome::kOk:
-      return "ok";
-    case Outcome::kConflict:
-      return "conflict";
-    case Outcome::kRefused:
-      return "refused";
-  }
-  return "?";
-}
-
 }  // namespace
+
+void Operation::TakeResult(const kv::CommandResult& result) {
+  outcome = result.status.ok() ? Outcome::kOk : Outcome::kConflict;
+  revision = result.revision;
+  created = result.created;
+  succeeded = result.succeeded;
+  found = result.deleted > 0;
+  mod_revision = result.prev_mod_revision;
+}
 
 std::string History::Describe(const Operation& operation) const {
   return std::string(NameOf(operation.kind)) + " of " + operation.key + " by client " +
@@ -105,7 +99,7 @@ void History::EndWrite(size_t number, const Result<kv::CommandResult>& result) {
     coverage_->Hit(Path::write_refused);
     return Finish(operation, Outcome::kRefused);
   }
-  operation.revision = result->revision;
+  operation.TakeResult(*result);
   const bool ok = result->status.ok();
   const bool changed = ok && (operation.kind == Kind::kPut || operation.kind == Kind::kPutIf ||
                               operation.kind == Kind::kTxn ||
@@ -145,7 +139,13 @@ void History::EndRead(size_t number, const Result<kv::RangeResult>& result) {
 void History::CheckRead(Operation& operation, const kv::RangeResult& result) {
   operation.revision = result.revision;
   operation.found = !result.items.empty();
-  if (operation.found) operation.value = result.items.front().value;
+  if (operation.found) {
+    const kv::KeyValue& item = result.items.front();
+    operation.value = item.value;
+    operation.create_revision = item.create_revision;
+    operation.mod_revision = item.mod_revision;
+    operation.version = item.version;
+  }
   switch (operation.kind) {
     case Kind::kStaleGet:
       if (result.revision < operation.floor) coverage_->Hit(Path::read_stale);
@@ -178,19 +178,6 @@ void History::CheckRead(Operation& operation, const kv::RangeResult& result) {
                    "' at revision " + std::to_string(result.revision) + ", the log says '" +
                    (expected ? expected->value : "(nothing)") + "'");
   }
-}
-
-std::string History::Text() const {
-  std::string out = "# client kind key value condition invoked_ns answered_ns outcome revision\n";
-  for (const Operation& operation : operations_) {
-    const bool absent = operation.is_read() && !operation.found;
-    out += std::to_string(operation.client) + ' ' + NameOf(operation.kind) + ' ' + operation.key +
-           ' ' + (absent || operation.value.empty() ? "-" : operation.value) + ' ' +
-           std::to_string(operation.condition) + ' ' + std::to_string(operation.invoked.count()) +
-           ' ' + std::to_string(operation.answered.count()) + ' ' + NameOf(operation.outcome) +
-           ' ' + std::to_string(operation.revision) + '\n';
-  }
-  return out;
 }
 
 }  // namespace raftkv::sim

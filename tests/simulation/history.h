@@ -19,22 +19,37 @@ namespace raftkv::sim {
 
 struct Operation {
   enum class Kind { kPut, kPutIf, kDelete, kTxn, kCompact, kGet, kLeaseGet, kStaleGet, kOldGet };
+  static constexpr size_t kKinds = 9;
   enum class Outcome { kPending, kOk, kConflict, kRefused, kUnknown };
 
   size_t client = 0;
   Kind kind = Kind::kPut;
   std::string key;
   std::string value;       // written, or read
-  bool found = false;      // read: the key exists
+  bool found = false;      // read: the key exists; delete: it did
   uint64_t condition = 0;  // putif, txn: mod revision; old get: the revision read
   SimTime invoked{0};
   SimTime answered{0};
   Outcome outcome = Outcome::kPending;
-  uint64_t revision = 0;  // of the store, with the answer
-  uint64_t floor = 0;     // the highest revision that an operation before this one saw
+  uint64_t revision = 0;   // of the store, with the answer
+  bool created = false;    // put: the key is new
+  bool succeeded = false;  // txn: its condition held
+  // Of the key: as read, or (mod_revision alone) what stood in the way of a condition.
+  uint64_t create_revision = 0;
+  uint64_t mod_revision = 0;
+  uint64_t version = 0;
+  uint64_t member = 0;  // write: that it was sent to; it is known there as
+  uint64_t request_id = 0;
+  std::string node;    // that answers, and which process there: "n2/7"
+  uint64_t floor = 0;  // the highest revision that an operation before this one saw
 
+  // How a write ended: kOk or kConflict, and what it says.
+  void TakeResult(const kv::CommandResult& result);
   bool is_read() const { return kind >= Kind::kGet; }
 };
+
+// What a transaction writes if its condition does not hold.
+inline std::string MarkBeside(const std::string& key) { return key + "-mark"; }
 
 class History {
  public:
@@ -53,10 +68,14 @@ class History {
     return operations_[number].outcome == Operation::Outcome::kPending;
   }
 
+  void SetRequest(size_t number, uint64_t member, uint64_t request_id) {
+    operations_[number].member = member;
+    operations_[number].request_id = request_id;
+  }
+  void SetNode(size_t number, std::string node) { operations_[number].node = std::move(node); }
+
   uint64_t floor() const { return floor_; }
   const std::vector<Operation>& operations() const { return operations_; }
-  // One operation a line (docs/testing-simulation.md).
-  std::string Text() const;
 
  private:
   void CheckRead(Operation& operation, const kv::RangeResult& result);

@@ -85,7 +85,7 @@ void Operator::Repair() {
       Boot(*node);
     }
   }
-  if (busy_) return;
+  if (under_way_ > 0) return;
   const std::vector<uint64_t> lost = LostMembers();
   if (!lost.empty()) ReplaceLost(lost.front());
 }
@@ -155,7 +155,7 @@ bool Operator::Survives(const v1::ClusterState& cluster, const std::set<uint64_t
 // Whether a configuration other than the newest known one may be in force already, or soon.
 bool Operator::ChangePending() const {
   const v1::ClusterState newest = Newest();
-  if (busy_ || world_->scheduler.now() - last_change_ < kSettled) return true;
+  if (under_way_ > 0 || world_->scheduler.now() - last_change_ < kSettled) return true;
   if (newest.members().empty() || !newest.conf().voters_outgoing().empty()) return true;
   for (const auto& node : world_->nodes) {
     for (const raft::Entry& entry : node->disk().log().all()) {
@@ -187,11 +187,11 @@ bool Operator::CanLose(uint64_t id) const {
 void Operator::Send(v1::ChangeMembershipRequest request, Random& random) {
   SimNode* node = AnyRunningMember(random);
   if (node == nullptr) return;
-  busy_ = true;
+  ++under_way_;
   const auto answered = std::make_shared<bool>(false);
   const auto done = [this, answered] {
     if (std::exchange(*answered, true)) return;
-    busy_ = false;
+    --under_way_;
     last_change_ = world_->scheduler.now();
   };
   world_->scheduler.After(std::chrono::seconds(15), done);
@@ -212,15 +212,29 @@ void Operator::Send(v1::ChangeMembershipRequest request, Random& random) {
 }
 
 void Operator::Change(Random& random) {
-  if (busy_ || !LostMembers().empty()) return;
+  if (under_way_ > 0 || !LostMembers().empty()) return;
+  if (auto request = DrawChange(random)) Send(std::move(*request), random);
+}
+
+void Operator::ChangeAtOnce(Random& random) {
+  if (under_way_ > 0 || !LostMembers().empty()) return;
+  world_->coverage.Hit(Path::changes_at_once);
+  const uint64_t count = 2 + random.Uniform(2);
+  for (uint64_t i = 0; i < count; ++i) {
+    if (auto request = DrawChange(random)) Send(std::move(*request), random);
+  }
+}
+
+std::optional<v1::ChangeMembershipRequest> Operator::DrawChange(Random& random) const {
   const v1::ClusterState cluster = Newest();
-  if (cluster.members().empty()) return;
+  if (cluster.members().empty()) return std::nullopt;
   v1::ChangeMembershipRequest request;
   if (random.Uniform(4) > 0) request.set_expected_config_index(cluster.config_index());
   request.set_force(random.Uniform(2) == 0);
   std::set<uint64_t> voters(cluster.conf().voters().begin(), cluster.conf().voters().end());
   // Small changes are the most frequent, but every mixture is possible.
-  const uint64_t eagerness = 1 + random.Uniform(3);
+  constexpr uint64_t kEagerness[] = {1, 1, 2, 2, 3, 3, 5, 6};
+  const uint64_t eagerness = kEagerness[random.Uniform(std::size(kEagerness))];
   const auto chosen = [&] { return random.Uniform(6) < eagerness; };
   for (const uint64_t id : cluster.conf().voters()) {
     if (!chosen()) continue;
@@ -256,8 +270,8 @@ void Operator::Change(Random& random) {
       if (random.Uniform(4) == 0) learner.set_id(0);
     }
   }
-  if (voters.empty() || !Survives(cluster, voters)) return;
-  Send(std::move(request), random);
+  if (voters.empty() || !Survives(cluster, voters)) return std::nullopt;
+  return request;
 }
 
 void Operator::ReplaceLost(uint64_t lost) {
@@ -281,7 +295,7 @@ void Operator::ReplaceLost(uint64_t lost) {
 
 void Operator::AskForRemovedId(Random& random) {
   const v1::ClusterState cluster = Newest();
-  if (busy_ || cluster.removed_ids().empty() || !LostMembers().empty()) return;
+  if (under_way_ > 0 || cluster.removed_ids().empty() || !LostMembers().empty()) return;
   v1::ChangeMembershipRequest request;
   v1::Member& member = *request.add_add_learners();
   const auto& ids = cluster.removed_ids();
@@ -289,6 +303,27 @@ void Operator::AskForRemovedId(Random& random) {
   member.set_name("again");
   member.set_peer_address("again:1");
   world_->coverage.Hit(Path::removed_id_refused);
+  Send(std::move(request), random);
+}
+
+void Operator::AskForUsedId(Random& random) {
+  const v1::ClusterState cluster = Newest();
+  if (under_way_ > 0 || cluster.members().empty() || !LostMembers().empty()) return;
+  v1::ChangeMembershipRequest request;
+  const std::vector<SimNode*> spares = Spares();
+  if (spares.size() > 1 && random.Uniform(2) == 0) {
+    *request.add_add_learners() = Describe(*spares[0]);
+    v1::Member& second = *request.add_add_learners();
+    second = Describe(*spares[1]);
+    second.set_id(spares[0]->id().value);
+  } else {
+    v1::Member& member = *request.add_add_learners();
+    member = cluster.members(
+        static_cast<int>(random.Uniform(static_cast<uint64_t>(cluster.members_size()))));
+    member.set_name("twice");
+    member.set_peer_address("twice:1");
+  }
+  world_->coverage.Hit(Path::used_id_refused);
   Send(std::move(request), random);
 }
 

@@ -6,6 +6,7 @@
 // Thread-safety: none.
 #pragma once
 
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -27,7 +28,11 @@ class Operator {
   // --- Faults of the membership; `random` decides what exactly
 
   void Change(Random& random);
+  // Two or three changes through as many members, decided on the same configuration.
+  void ChangeAtOnce(Random& random);
   void AskForRemovedId(Random& random);
+  // A member's id for another address, or one id for two addresses.
+  void AskForUsedId(Random& random);
   void Join(Random& random);
   void Transfer(Random& random);
   void TakeSnapshot(Random& random);
@@ -50,6 +55,8 @@ class Operator {
   void Boot(SimNode& node);
   void Repair();
   void ReplaceLost(uint64_t lost);
+  // What could be survived; nothing to change: nullopt.
+  std::optional<v1::ChangeMembershipRequest> DrawChange(Random& random) const;
   void Send(v1::ChangeMembershipRequest request, Random& random);
   bool Survives(const v1::ClusterState& cluster, const std::set<uint64_t>& voters) const;
   bool CanLose(uint64_t id) const;
@@ -62,7 +69,7 @@ class Operator {
   const size_t first_members_;
   SeededRandom random_;
   std::vector<std::string> first_addresses_;
-  bool busy_ = false;       // a change has been sent and not answered
+  size_t under_way_ = 0;    // changes that have been sent and not answered
   SimTime last_change_{0};  // when the last one was answered
 };
 

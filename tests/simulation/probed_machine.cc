@@ -13,7 +13,7 @@ bool Contains(const List& list, uint64_t id) {
 }  // namespace
 
 Result<std::vector<kv::ApplyResult>> ProbedMachine::Apply(std::span<const raft::Entry> entries) {
-  checker_->OnApply(node_, entries);
+  checker_->OnApply(*log_, node_, entries);
   const std::shared_ptr<const v1::ClusterState> before = real_->cluster();
   Result<std::vector<kv::ApplyResult>> results = real_->Apply(entries);
   if (!results) return results;
@@ -31,6 +31,7 @@ Result<std::vector<kv::ApplyResult>> ProbedMachine::Apply(std::span<const raft::
     const std::shared_ptr<const v1::ClusterState> after = real_->cluster();
     checker_->OnClusterState(node_, *after);
     CountChange(before->conf(), *after);
+    on_change_(*after);
   }
   return results;
 }

@@ -3,6 +3,7 @@
 // Thread-safety: none.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -13,9 +14,16 @@ namespace raftkv::sim {
 
 class ProbedMachine final : public kv::StateMachine {
  public:
-  ProbedMachine(raft::NodeId node, std::unique_ptr<kv::StateMachine> real, Checker* checker,
-                Coverage* coverage)
-      : node_(node), real_(std::move(real)), checker_(checker), coverage_(coverage) {}
+  // `on_change` hears of every change of the configuration that was accepted.
+  ProbedMachine(const SimLog* log, raft::NodeId node, std::unique_ptr<kv::StateMachine> real,
+                Checker* checker, Coverage* coverage,
+                std::function<void(const v1::ClusterState&)> on_change)
+      : log_(log),
+        node_(node),
+        real_(std::move(real)),
+        checker_(checker),
+        coverage_(coverage),
+        on_change_(std::move(on_change)) {}
 
   Status InitializeCluster(const v1::ClusterState& initial) override {
     return real_->InitializeCluster(initial);
@@ -41,10 +49,12 @@ class ProbedMachine final : public kv::StateMachine {
  private:
   void CountChange(const v1::ConfState& before, const v1::ClusterState& after);
 
+  const SimLog* const log_;
   const raft::NodeId node_;
   const std::unique_ptr<kv::StateMachine> real_;
   Checker* const checker_;
   Coverage* const coverage_;
+  const std::function<void(const v1::ClusterState&)> on_change_;
 };
 
 }  // namespace raftkv::sim

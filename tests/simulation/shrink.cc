@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,6 +15,9 @@
 
 namespace raftkv::sim {
 namespace {
+
+// How much longer than its processor time a run may take on a busy machine.
+constexpr int kPatience = 20;
 
 // What the child sends: the numbers as they are, then the text of the failure.
 struct Header {
@@ -39,7 +43,10 @@ bool WriteAll(int fd, const char* data, size_t size) {
   return true;
 }
 
-[[noreturn]] void Child(const RunOptions& options, int results, int errors) {
+[[noreturn]] void Child(const RunOptions& options, Duration limit, int results, int errors) {
+  const auto seconds = static_cast<rlim_t>(std::chrono::ceil<std::chrono::seconds>(limit).count());
+  const rlimit cpu{seconds, seconds + 1};
+  setrlimit(RLIMIT_CPU, &cpu);
   dup2(errors, STDERR_FILENO);
   const RunResult result = Run(options);
   const Header header{result.failed_at, result.simulated,  result.hash,
@@ -83,13 +90,14 @@ RunResult RunApart(const RunOptions& options, Duration limit) {
   if (pid == 0) {
     close(results[0]);
     close(errors[0]);
-    Child(options, results[1], errors[1]);
+    Child(options, limit, results[1], errors[1]);
   }
   close(results[1]);
   close(errors[1]);
   std::string sent;
   std::string said;
-  const bool ended = ReadBoth(results[0], &sent, errors[0], &said, Clock::System().Now() + limit);
+  const bool ended =
+      ReadBoth(results[0], &sent, errors[0], &said, Clock::System().Now() + limit * kPatience);
   if (!ended) kill(pid, SIGKILL);
   int status = 0;
   waitpid(pid, &status, 0);
@@ -112,7 +120,8 @@ RunResult RunApart(const RunOptions& options, Duration limit) {
     if (!said.empty() && options.print_events) WriteAll(STDERR_FILENO, said.data(), said.size());
     return result;
   }
-  result.failure = ended ? "the process died: " + said : "the run does not end: " + said;
+  const bool too_long = !ended || (WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU);
+  result.failure = (too_long ? "the run does not end: " : "the process died: ") + said;
   return result;
 }
 

@@ -12,7 +12,7 @@
 
 namespace raftkv::sim {
 
-// As Run, in a child process. A run that dies, or takes longer than `limit` of real time, has
+// As Run, in a child process. A run that dies, or takes more than `limit` of processor time, has
 // failed.
 RunResult RunApart(const RunOptions& options, Duration limit = std::chrono::seconds(60));
 

@@ -88,7 +88,7 @@ void SimLog::Write(const storage::LogWrite& write) {
   }
   for (const raft::Entry& entry : write.entries) {
     CHECK(entry.index == last_index().Next(), "the entries of a write are consecutive");
-    observer_->OnLogged(node_, entry, entries_.empty() ? compacted_ : entries_.back().id());
+    observer_->OnLogged(*this, node_, entry, entries_.empty() ? compacted_ : entries_.back().id());
     entries_.push_back(entry);
   }
 }

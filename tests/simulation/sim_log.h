@@ -16,12 +16,15 @@
 
 namespace raftkv::sim {
 
+class SimLog;
+
 // Hears of every entry that any log takes, before it is there.
 class LogObserver {
  public:
   virtual ~LogObserver() = default;
-  // `previous` is the entry before it in this log.
-  virtual void OnLogged(raft::NodeId node, const raft::Entry& entry, raft::EntryId previous) = 0;
+  // `previous` is the entry before it in this log, which is this node's.
+  virtual void OnLogged(const SimLog& log, raft::NodeId node, const raft::Entry& entry,
+                        raft::EntryId previous) = 0;
 };
 
 class SimLog final : public storage::LogStorage {

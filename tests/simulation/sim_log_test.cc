@@ -7,7 +7,7 @@ namespace {
 
 class Silent final : public LogObserver {
  public:
-  void OnLogged(raft::NodeId, const raft::Entry&, raft::EntryId) override {}
+  void OnLogged(const SimLog&, raft::NodeId, const raft::Entry&, raft::EntryId) override {}
 };
 
 class SimLogTest : public testing::Test {

@@ -90,8 +90,12 @@ Status SimNode::Open() {
     world_->coverage.Hit(Path::reconciled);
   }
   RETURN_IF_ERROR(runtime::Reconcile(&disk_->log(), &disk_->state(), **machine, options_.data_dir));
-  machine_ = std::make_unique<ProbedMachine>(id(), std::move(*machine), &world_->checker,
-                                             &world_->coverage);
+  machine_ = std::make_unique<ProbedMachine>(
+      &disk_->log(), id(), std::move(*machine), &world_->checker, &world_->coverage,
+      [this](const v1::ClusterState& state) {
+        const bool joint = !state.conf().voters_outgoing().empty();
+        Announce(joint ? Moment::joint_entered : Moment::joint_left);
+      });
   return Status::Ok();
 }
 
@@ -213,7 +217,7 @@ void SimNode::ClearFaults() {
   crash_point_.reset();
   disk_->log().FailNext(Status::Ok());
   disk_->state().FailNext(Status::Ok());
-  disk_delay_ = Duration(0);
+  disk_delay_ = apply_delay_ = Duration(0);
   full_ = false;
   Resume();
 }
@@ -261,7 +265,13 @@ void SimNode::AfterEvent(EventKind kind) {
     scheduler.Trace(core->term().value);
     scheduler.Trace(core->committed().value);
     scheduler.Trace(core->last_index().value);
-    world_->checker.OnStep(id(), *core);
+    if (world_->checker.OnStep(id(), *core, disk_->log())) {
+      if (core->role() == raft::Role::kLeader) {
+        Announce(Moment::leader_elected);
+      } else if (core->role() != raft::Role::kFollower) {
+        Announce(Moment::campaign);
+      }
+    }
     if (world_->print_events) {
       std::fprintf(stderr, "%12.6f %s kind %d role %d term %llu commit %llu last %llu\n",
                    static_cast<double>(scheduler.now().count()) / 1e9, options_.name.c_str(),
@@ -275,6 +285,12 @@ void SimNode::AfterEvent(EventKind kind) {
     world_->coverage.Hit(Path::node_tombstoned);
     Crash();
   }
+}
+
+void SimNode::Announce(Moment moment) {
+  world_->scheduler.After(Duration(0), [this, incarnation = incarnation_, moment] {
+    if (incarnation == incarnation_ && running()) world_->on_moment(moment, *this);
+  });
 }
 
 void SimNode::WakeReady() {
@@ -376,7 +392,9 @@ void SimNode::RunAppend() {
     disk_->log().FailNext({Code::kOutOfSpace, "no space left on the device"});
   }
   disk_->log().SetDeferred(true);
+  const uint64_t conflicts = world_->coverage.count(Path::conflicting_suffix);
   append_->RunOnce();
+  if (world_->coverage.count(Path::conflicting_suffix) > conflicts) Announce(Moment::log_conflict);
   Schedule(EventKind::kAppendEnd, DiskTime(600), [this] { FinishAppend(); });
 }
 
@@ -402,7 +420,7 @@ void SimNode::SubmitApply(runtime::ApplyJob job) {
 
 void SimNode::StartApply() {
   if (std::exchange(apply_busy_, true)) return;
-  Schedule(EventKind::kApplyStart, Jitter(100) + disk_delay_ / 4, [this] {
+  Schedule(EventKind::kApplyStart, Jitter(100) + disk_delay_ / 4 + apply_delay_, [this] {
     apply_->RunOnce();
     for (runtime::ApplyDone& done : std::exchange(applied_, {})) {
       Post(EventKind::kApplyDone,
@@ -410,6 +428,7 @@ void SimNode::StartApply() {
              if (shared->replaced) {
                world_->coverage.Hit(Path::snapshot_installed);
                disk_->state().Confirm();
+               Announce(Moment::state_replaced);
              }
              replica_->OnApplyDone(std::move(*shared));
              WakeReady();

@@ -51,6 +51,7 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   // --- The host
 
   size_t host() const { return host_; }
+  const runtime::Options& options() const { return options_; }
   const std::string& address() const { return options_.peer_advertise; }
   SimDisk& disk() { return *disk_; }
   const SimDisk& disk() const { return *disk_; }
@@ -81,6 +82,7 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   // --- Its disk's faults
 
   void SlowDisk(Duration until_done) { disk_delay_ = until_done; }
+  void SlowApply(Duration each) { apply_delay_ = each; }
   void FailNextSync();
   // Crash points, faults of the disk and pauses end.
   void ClearFaults();
@@ -182,6 +184,8 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   void Fire(uint64_t incarnation, EventKind kind, Work work);
   void Run(EventKind kind, const Work& work);
   void AfterEvent(EventKind kind);
+  // After the event under way, if the process lives on.
+  void Announce(Moment moment);
   void WakeReady();
   void ScheduleTick();
   void DrainRequests();
@@ -218,6 +222,7 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   bool paused_ = false;
   bool full_ = false;
   Duration disk_delay_{0};
+  Duration apply_delay_{0};
   std::optional<CrashPoint> crash_point_;
 
   // The process; reset when it ends.

@@ -111,6 +111,10 @@ v1::HelloReply SimNode::Judge(const SimNode& dialer, raft::NodeId target) const 
   } else {
     reply.set_verdict(replica_->Admit(dialer.id()));
   }
+  if (reply.verdict() == v1::HelloReply::REMOVED) {
+    const Result<raft::Index> flushed = machine_->FlushedIndex();
+    if (flushed) world_->checker.OnCalledRemoved(id(), dialer.id(), *flushed);
+  }
   return reply;
 }
 
@@ -121,8 +125,17 @@ void SimNode::Send(std::vector<raft::Message> messages) {
   const LinkProfile& profile = network.profile();
   const bool removed = disk_->identity().removed();
   std::map<raft::NodeId, std::vector<raft::Message>> frames;
+  bool sends_change = false;
+  bool hands_over = false;
   for (raft::Message& message : messages) {
     world_->checker.OnSend(*disk_, removed, message);
+    hands_over = hands_over || message.Is<raft::TimeoutNow>();
+    if (const auto* append = std::get_if<raft::AppendEntries>(&message.body)) {
+      sends_change =
+          sends_change || std::ranges::any_of(append->entries, [](const raft::Entry& entry) {
+            return entry.IsConfChange();
+          });
+    }
     const auto found = streams_.find(message.to);
     if (found == streams_.end() || !found->second.up) continue;
     const Stream& stream = found->second;
@@ -146,6 +159,8 @@ void SimNode::Send(std::vector<raft::Message> messages) {
     const Stream& stream = streams_.find(to)->second;
     SendOn(stream, std::move(frame), network.ArrivalInOrder(host_, stream.target->host_));
   }
+  if (sends_change) Announce(Moment::change_sent);
+  if (hands_over) Announce(Moment::transfer_sent);
 }
 
 void SimNode::SendOn(const Stream& stream, std::vector<raft::Message> messages, SimTime arrival) {
@@ -335,6 +350,7 @@ void SimNode::FinishSnapshot(SimNode* target, uint64_t transfer, const raft::Mes
                                            std::to_string(transfer) + "-" + std::to_string(host_);
               target->disk_->checkpoints()[received] = checkpoint;
               target->replica_->OnSnapshotReceived(message, received);
+              target->Announce(Moment::snapshot_received);
               if (self == incarnation_) {
                 const bool heard = world_->network.Reaches(target->host_, host_);
                 SnapshotOver(message.to, transfer, heard, heard ? Jitter(5000) : kSnapshotTimeout);

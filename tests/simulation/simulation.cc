@@ -1,9 +1,9 @@
 #include "tests/simulation/simulation.h"
 
 #include <algorithm>
-#include <fstream>
-
 #include "base/log.h"
+#include "tests/linearizability/checker.h"
+#include "tests/simulation/answers.h"
 #include "tests/simulation/clients.h"
 #include "tests/simulation/liveness.h"
 #include "tests/simulation/sim_node.h"
@@ -15,11 +15,13 @@ constexpr size_t kHosts = 7;
 // From the end of the faults until everything works again: many election timeouts, and the waits of
 // redials, calls and transfers.
 constexpr Duration kHealWithin = std::chrono::seconds(90);
+constexpr uint64_t kCheckSteps = 20'000'000;
 constexpr Duration kHashEvery = std::chrono::seconds(7);
 
 // What a seed stands for, beside the runs' own numbers.
 struct Plan {
   explicit Plan(uint64_t seed);
+  void Swarm(Random& random, FaultOptions* fault_options);
 
   uint64_t world_seed = 0;
   size_t first_members = 3;
@@ -27,6 +29,8 @@ struct Plan {
   uint64_t flush_every = 0;
   int64_t max_drift_ppm = 0;
   ClientOptions clients;
+  LinkProfile network;
+  AmbushOptions ambushes;
   std::vector<Fault> faults;
   SimTime faults_end{0};
 };
@@ -51,10 +55,50 @@ Plan::Plan(uint64_t seed) {
   clients.keys = 1 + random.Uniform(6);
   clients.think_time = std::chrono::milliseconds(100 + random.Uniform(1500));
   FaultOptions fault_options;
+  Swarm(random, &fault_options);
   fault_options.end = std::chrono::seconds(30 + random.Uniform(90));
   fault_options.mean_gap = std::chrono::milliseconds(300 + random.Uniform(4000));
   faults = DrawFaults(random, fault_options);
   faults_end = fault_options.end;
+}
+
+// What makes runs unlike each other (swarm testing: Groce et al., ISSTA 2012): each turns some
+// knobs to an extreme, because what needs two rare things is never found where everything is
+// average.
+void Plan::Swarm(Random& random, FaultOptions* fault_options) {
+  ambushes = DrawAmbushOptions(random);
+  const auto once_in = [&random](uint64_t n) { return random.Uniform(n) == 0; };
+  if (once_in(3)) {
+    // Whoever reads a little too early is seen only by a write that was acknowledged just before.
+    clients.clients = 4 + random.Uniform(8);
+    clients.think_time = std::chrono::milliseconds(20 + random.Uniform(100));
+    clients.keys = 1 + random.Uniform(2);
+  }
+  if (once_in(2)) clients.to_leaders_percent = 30 + random.Uniform(71);
+  if (once_in(3)) {
+    for (size_t i = 0; i < Operation::kKinds; ++i) {
+      clients.weights.push_back(once_in(2) ? 0 : 1 + random.Uniform(30));
+    }
+    clients.weights.front() = 5;  // something is written
+  }
+  if (once_in(4)) {
+    // So that an election or a crash falls between one message and the next.
+    network.delay_min = std::chrono::milliseconds(random.Uniform(20));
+    network.delay_spread = std::chrono::milliseconds(1 + random.Uniform(60));
+    options.max_append_bytes = 1 + random.Uniform(500);
+  }
+  if (once_in(4)) {
+    options.log_keep_entries = random.Uniform(10);
+    options.flush_after_bytes = 100 + random.Uniform(1000);
+    flush_every = 1 + random.Uniform(4);
+  }
+  const size_t favourites = random.Uniform(4);
+  for (size_t i = 0; i < favourites; ++i) {
+    fault_options->favourites.push_back(
+        static_cast<FaultKind>(random.Uniform(static_cast<uint64_t>(FaultKind::kCount))));
+  }
+  if (once_in(3)) fault_options->favourites.push_back(FaultKind::k_ambush);
+  if (once_in(4)) fault_options->favourites.push_back(FaultKind::k_change);
 }
 
 class Simulation {
@@ -69,6 +113,10 @@ class Simulation {
   void InjectFaults();
   void CompareStatesNowAndThen();
   void Heal();
+  linearizability::History Answers() const {
+    return ToAnswers(clients_->history().operations(), world_.checker, world_.scheduler.now());
+  }
+  void CheckAnswers();
 
   const RunOptions options_;
   const Plan plan_;
@@ -91,7 +139,9 @@ Simulation::Simulation(const RunOptions& options)
   }
   operator_ = std::make_unique<Operator>(&world_, plan_.first_members);
   clients_ = std::make_unique<Clients>(&world_, plan_.clients);
-  injector_ = std::make_unique<Injector>(&world_, operator_.get());
+  injector_ = std::make_unique<Injector>(&world_, operator_.get(), clients_.get(), plan_.ambushes);
+  world_.usual_network = plan_.network;
+  world_.network.SetProfile(plan_.network);
   liveness_ = std::make_unique<Liveness>(&world_, operator_.get());
   world_.on_process_end = [this](SimNode& node) { clients_->OnProcessEnd(node); };
 }
@@ -134,11 +184,27 @@ void Simulation::Heal() {
     return world_.checker.Fail("liveness: " + missing + '\n' + liveness_->Describe());
   }
   liveness_->CompareStates();
+  RunUntil(world_.scheduler.now() + std::chrono::seconds(10), [this] { return clients_->idle(); });
   liveness_->AskEveryMember();
   RunUntil(world_.scheduler.now() + std::chrono::seconds(10),
            [this] { return liveness_->Unanswered().empty(); });
   const std::string unanswered = liveness_->Unanswered();
   if (!unanswered.empty()) world_.checker.Fail("liveness: " + unanswered);
+}
+
+// Beside the witness (history.h): the same from the answers alone.
+void Simulation::CheckAnswers() {
+  linearizability::Limits limits;
+  limits.max_time = std::chrono::hours(1);  // steps alone are the same everywhere
+  limits.max_steps = kCheckSteps;
+  const Result<linearizability::Report> report = linearizability::Check(Answers(), limits);
+  if (!report) return world_.checker.Fail("linearizability checker: " + report.error().ToString());
+  world_.coverage.Hit(Path::answers_checked);
+  if (report->verdict != linearizability::Verdict::kLinearizable) {
+    world_.checker.Fail(
+        "linearizability checker: " + std::string(linearizability::VerdictName(report->verdict)) +
+        ": " + report->reason);
+  }
 }
 
 RunResult Simulation::Run() {
@@ -149,6 +215,7 @@ RunResult Simulation::Run() {
   CompareStatesNowAndThen();
   RunUntil(plan_.faults_end);
   if (!world_.checker.failed()) Heal();
+  if (!world_.checker.failed()) CheckAnswers();
 
   RunResult result;
   result.failure = world_.checker.failure();
@@ -160,7 +227,8 @@ RunResult Simulation::Run() {
   result.faults = plan_.faults.size();
   result.coverage = world_.coverage;
   if (!options_.history_file.empty()) {
-    std::ofstream(options_.history_file) << clients_->history().Text();
+    const Status written = linearizability::WriteHistory(Answers(), options_.history_file);
+    if (!written.ok()) result.failure += '\n' + written.ToString();
   }
   return result;
 }

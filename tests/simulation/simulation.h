@@ -20,7 +20,7 @@ struct RunOptions {
   // Positions in the drawn list of faults that happen; nothing: all.
   std::optional<std::vector<size_t>> keep;
   bool print_events = false;
-  // The history of the clients is written here; empty: nowhere.
+  // The history of the clients is written here, for ./dev linearizability; empty: nowhere.
   std::string history_file;
 };
 

@@ -19,6 +19,26 @@ namespace raftkv::sim {
 
 class SimNode;
 
+// X(name): moments at which a fault is likely to find something. Each names the node that it
+// happens at, and comes when the event that it belongs to is over.
+#define RAFTKV_SIM_MOMENTS(X)                                             \
+  X(leader_elected)    /* the new leader */                               \
+  X(campaign)          /* a candidate, before it has asked anybody */     \
+  X(change_sent)       /* a leader has sent a change of the membership */ \
+  X(joint_entered)     /* a node has applied a joint configuration */     \
+  X(joint_left)        /* ... or the departure from one */                \
+  X(transfer_sent)     /* a leader has handed over */                     \
+  X(snapshot_received) /* a node has got all of a snapshot */             \
+  X(state_replaced)    /* its state is in place, its log is not reset */  \
+  X(log_conflict)      /* a log has cut a suffix */
+
+enum class Moment : uint8_t {
+#define X(name) name,
+  RAFTKV_SIM_MOMENTS(X)
+#undef X
+      kCount
+};
+
 struct World {
   World(uint64_t seed, size_t hosts);
   ~World();
@@ -37,10 +57,12 @@ struct World {
   runtime::Options options;   // of every node; name and addresses are its own
   uint64_t flush_every = 0;   // see SimState
   int64_t max_drift_ppm = 0;  // how far the clocks' speeds are from the simulation's
+  LinkProfile usual_network;  // as long as nothing disturbs it
   bool print_events = false;  // to stderr, one a line
   std::vector<std::unique_ptr<SimNode>> nodes;
   // A process has ended, whatever the reason.
   std::function<void(SimNode&)> on_process_end = [](SimNode&) {};
+  std::function<void(Moment, SimNode&)> on_moment = [](Moment, SimNode&) {};
 };
 
 }  // namespace raftkv::sim
