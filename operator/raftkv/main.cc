@@ -38,14 +38,17 @@ struct Options {
   std::string kubeconfig;
   std::string log_level = "info";
   std::string log_format = "json";
+  bool read_nodes = true;
   int workers = 4;
 };
 
 void AddOptions(CLI::App& app, Options& options) {
   app.add_option("--namespace", options.ns,
-                 "Look after the RaftKV resources of this namespace alone; then no Kubernetes node "
-                 "is read, and a lost one is noticed by the silence of its pods. Empty: all "
-                 "namespaces.");
+                 "Look after the RaftKV resources of this namespace alone. Empty: all namespaces.");
+  app.add_flag("--read-nodes,!--no-read-nodes", options.read_nodes,
+               "Watch Kubernetes' nodes, which takes a ClusterRole, to tell a lost node from a "
+               "silent pod. Without it members on lost nodes are not replaced by themselves.")
+      ->capture_default_str();
   app.add_option("--image", options.image,
                  "Image of the nodes whose RaftKV names none; spec.version replaces its tag.")
       ->capture_default_str();
@@ -119,7 +122,7 @@ class Operator {
  public:
   Operator(kube::Manager* manager, const Options& options)
       : metrics_(&manager->registry()),
-        caches_(Watch(manager, options.ns)),
+        caches_(Watch(manager, options)),
         reconciler_({.api = &manager->api(),
                      .nodes = &nodes_,
                      .events = &manager->events(),
@@ -147,7 +150,8 @@ class Operator {
   }
 
  private:
-  static Caches Watch(kube::Manager* manager, const std::string& ns) {
+  static Caches Watch(kube::Manager* manager, const Options& options) {
+    const std::string& ns = options.ns;
     namespace resources = kube::resources;
     return {.clusters = &manager->Watch(kRaftKvs, {.ns = ns}),
             .stateful_sets = &manager->Watch(resources::kStatefulSets, Ours(ns)),
@@ -157,8 +161,9 @@ class Operator {
             .accounts = &manager->Watch(resources::kServiceAccounts, Ours(ns)),
             .policies = &manager->Watch(resources::kNetworkPolicies, Ours(ns)),
             .budgets = &manager->Watch(resources::kDisruptionBudgets, Ours(ns)),
-            .nodes = ns.empty() ? &manager->Watch(resources::kNodes, {.transform = OnlyReadiness})
-                                : nullptr};
+            .nodes = options.read_nodes
+                         ? &manager->Watch(resources::kNodes, {.transform = OnlyReadiness})
+                         : nullptr};
   }
 
   // The resources that have a pod there.
