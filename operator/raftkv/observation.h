@@ -144,6 +144,9 @@ struct Observation {
   ClusterSpec spec;
   ClusterId cluster = 0;  // status.clusterID
   Operation operation;    // status.operation
+  // status.conditions as last written: the reason of each type. Tells what has been said already, so
+  // that a refusal is one event and not one per look.
+  std::map<std::string, std::string> reasons;
   ObjectsView objects;
   std::map<int, SlotView> slots;
   std::optional<Membership> membership;  // nullopt: no member answers
