@@ -195,10 +195,11 @@ Status Actor::Do(const Seen& seen, const MarkClaim& action) {
   if (live->uid() != action.claim_uid) {
     return {Code::kConflict, "the claim has been replaced since it was looked at"};
   }
+  Json note = action.member == 0 ? Json() : Json(HexId(action.member));
   return Patch(kube::resources::kClaims, live->key(),
                {{"metadata",
                  {{"uid", action.claim_uid},
-                  {"annotations", {{std::string(kMemberAnnotation), HexId(action.member)}}}}}});
+                  {"annotations", {{std::string(kMemberAnnotation), std::move(note)}}}}}});
 }
 
 Status Actor::Do(const Seen& seen, const Initialize& action) {
@@ -254,8 +255,8 @@ Status Actor::Do(const Seen& seen, const DeleteClaim& action) {
     MemberId member = ParseHexId(live->Annotation(kMemberAnnotation).value_or("")).value_or(0);
     RETURN_IF_ERROR(CheckNoMember(seen, action.slot, action.slot, member));
   }
-  auto deleted = api_->Delete(kube::resources::kClaims, live->key(),
-                              kube::DeleteOptions::For(*live, /*exact=*/false));
+  auto deleted =
+      api_->Delete(kube::resources::kClaims, live->key(), kube::DeleteOptions::For(*live));
   if (deleted || deleted.error().Is(Reason::kNotFound)) return Status::Ok();
   return deleted.error().ToStatus();
 }

@@ -238,19 +238,24 @@ TEST_F(Act, AClaimOfAMemberIsNeverDeleted) {
   std::string uid = UidOf(resources::kClaims, "data-store-2");
   ASSERT_TRUE(actor_.Carry(seen, MarkClaim{.slot = 2, .claim_uid = uid, .member = 0xc3}).ok());
   EXPECT_EQ(Look().observation.slots.at(2).claim->member, 0xc3U);
-  EXPECT_EQ(actor_.Carry(seen, DeleteClaim{.slot = 2, .uid = uid}).code(), Code::kConflict);
+  EXPECT_EQ(actor_.Carry(seen, DeleteClaim{.slot = 2, .uid = uid, .member = 0xc3}).code(),
+            Code::kConflict);
+
+  EXPECT_EQ(actor_.Carry(seen, DeleteClaim{.slot = 2, .uid = uid}).code(), Code::kConflict)
+      << "judged without the note";
 
   // A change that is not through: nobody may be missing yet.
   configuration_.voters.erase(0xc3);
   configuration_.members.erase(0xc3);
   configuration_.voters_outgoing = {0xa1, 0xb2};
   seen = Look();
-  EXPECT_EQ(actor_.Carry(seen, DeleteClaim{.slot = 2, .uid = uid}).code(), Code::kConflict);
+  EXPECT_EQ(actor_.Carry(seen, DeleteClaim{.slot = 2, .uid = uid, .member = 0xc3}).code(),
+            Code::kConflict);
   EXPECT_TRUE(Exists(resources::kClaims, "data-store-2"));
 
   configuration_.voters_outgoing.clear();
   seen = Look();
-  EXPECT_TRUE(actor_.Carry(seen, DeleteClaim{.slot = 2, .uid = uid}).ok());
+  EXPECT_TRUE(actor_.Carry(seen, DeleteClaim{.slot = 2, .uid = uid, .member = 0xc3}).ok());
   EXPECT_FALSE(Exists(resources::kClaims, "data-store-2"));
 }
 

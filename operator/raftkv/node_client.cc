@@ -11,6 +11,7 @@
 
 #include "base/hex_id.h"
 #include "base/log.h"
+#include "operator/raftkv/objects.h"
 
 namespace raftkv::op {
 namespace {
@@ -97,11 +98,19 @@ void AddProgress(const Json& status, const NodeReport& report, Membership& out) 
   if (self != out.members.end()) self->second.active = true;
 }
 
+// For people: where the node of this peer address serves clients.
+std::string ClientAddress(const std::string& peer_address) {
+  size_t colon = peer_address.rfind(':');
+  return peer_address.substr(0, colon) + ":" + std::to_string(kClientPort);
+}
+
 Json MembersToJson(const std::vector<MemberView>& members) {
   Json out = Json::array();
   for (const MemberView& member : members) {
-    out.push_back(
-        {{"id", HexId(member.id)}, {"name", member.name}, {"peer_address", member.peer_address}});
+    out.push_back({{"id", HexId(member.id)},
+                   {"name", member.name},
+                   {"peer_address", member.peer_address},
+                   {"client_address", ClientAddress(member.peer_address)}});
   }
   return out;
 }

@@ -156,7 +156,10 @@ TEST(NodeClient, SendsWhatWasPlanned) {
   NodeServer server;
   NodeClient client({.port = server.port});
   MemberView member{.id = 0xd4, .name = "store-3", .peer_address = "p:1"};
-  Json as_json = {{"id", "00000000000000d4"}, {"name", "store-3"}, {"peer_address", "p:1"}};
+  Json as_json = {{"id", "00000000000000d4"},
+                  {"name", "store-3"},
+                  {"peer_address", "p:1"},
+                  {"client_address", "p:7070"}};
 
   EXPECT_TRUE(
       client.SendInitialize("127.0.0.1", {.slot = 0, .cluster = 0xc1, .members = {member}}).ok());

@@ -116,6 +116,7 @@ Result<Seen> Observer::Look(const ObjectPtr& resource, uint64_t epoch) {
   ASSIGN_OR_RETURN(out.spec, ReadSpec(*resource));
   out.cluster = ReadCluster(*resource);
   out.operation = ReadOperation(*resource);
+  out.reasons = ReadReasons(*resource);
   out.epoch = epoch;
   LookAtObjects(seen);
   LookAtClaims(seen);

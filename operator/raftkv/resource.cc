@@ -213,6 +213,17 @@ Operation ReadOperation(const Object& resource) {
   return out;
 }
 
+std::map<std::string, std::string> ReadReasons(const Object& resource) {
+  std::map<std::string, std::string> out;
+  const Json& conditions = resource.At("/status/conditions");
+  if (!conditions.is_array()) return out;
+  for (const Json& json : conditions) {
+    Object condition(json);
+    out[std::string(condition.String("/type"))] = condition.String("/reason");
+  }
+  return out;
+}
+
 Json StatusToJson(const PlannedStatus& status, const Object& resource, int64_t wall_micros) {
   Json out = {{"observedGeneration", status.observed_generation},
               {"configIndex", status.config_index},

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -29,6 +30,8 @@ Result<ClusterSpec> ReadSpec(const kube::Object& resource);
 // status.clusterID and status.operation; none if there are none or they are malformed.
 ClusterId ReadCluster(const kube::Object& resource);
 Operation ReadOperation(const kube::Object& resource);
+// status.conditions: type -> reason.
+std::map<std::string, std::string> ReadReasons(const kube::Object& resource);
 
 // The whole status. Conditions keep their lastTransitionTime from `resource` unless they flip, and
 // carry the generation that was observed; conditions that the planner does not name stay.
