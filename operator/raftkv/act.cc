@@ -16,6 +16,8 @@ using kube::Key;
 using kube::Object;
 using kube::Reason;
 
+constexpr int kApplyTries = 3;
+
 // The IP of the pod in which a member runs; empty if it does not answer.
 std::string HostOf(const Seen& seen, MemberId member) {
   for (const auto& [slot, view] : seen.observation.slots) {
@@ -111,6 +113,12 @@ Status Actor::SetFinalizers(const Seen& seen, bool present) {
 
 Status Actor::Apply(const Seen& seen, const DesiredObject& desired) {
   auto applied = kube::ApplyOwned(*api_, desired.resource, desired.object, *seen.resource);
+  // Kubernetes' own controllers write the status of what was just made.
+  for (int tries = 1; tries < kApplyTries && !applied && applied.error().Is(Reason::kConflict) &&
+                      applied.error().http_status != 0;
+       ++tries) {
+    applied = kube::ApplyOwned(*api_, desired.resource, desired.object, *seen.resource);
+  }
   if (!applied) {
     // Without an HTTP status it is ApplyOwned that refuses: another's object.
     if (applied.error().Is(Reason::kConflict) && applied.error().http_status == 0) {
@@ -129,6 +137,21 @@ std::vector<MemberView> Actor::WithAddresses(const Seen& seen,
     member.peer_address = PeerAddress(seen.observation.ns, seen.observation.name, member.name);
   }
   return members;
+}
+
+std::vector<MemberView> Actor::OutOfTheWay(const Seen& seen, const std::vector<MemberView>& added) {
+  std::vector<MemberView> out;
+  for (const MemberView& member : added) {
+    for (const auto& [id, view] : seen.observation.membership->members) {
+      // The observation has pods' names; one that is out of the way stays there.
+      bool in_the_way =
+          id != member.id && view.name == member.name && view.peer_address != FormerPeerAddress(id);
+      if (!in_the_way) continue;
+      out.push_back(
+          {.id = id, .name = FormerName(view.name, id), .peer_address = FormerPeerAddress(id)});
+    }
+  }
+  return out;
 }
 
 Status Actor::Do(const Seen&, const Nothing&) { return Status::Ok(); }
@@ -220,7 +243,7 @@ Status Actor::Do(const Seen& seen, const ChangeMembership& action) {
   if (host.empty()) return NobodyAnswers(leader);
   ChangeMembership complete = action;
   complete.add_learners = WithAddresses(seen, action.add_learners);
-  return nodes_->SendMembership(host, complete);
+  return nodes_->SendMembership(host, complete, OutOfTheWay(seen, complete.add_learners));
 }
 
 Status Actor::Do(const Seen& seen, const TransferLeadership& action) {

@@ -51,6 +51,9 @@ class Actor {
   Status SetFinalizers(const Seen& seen, bool present);
   Status Apply(const Seen& seen, const DesiredObject& desired);
   Status Patch(const kube::Resource& resource, const kube::Key& key, const kube::Json& patch);
+  // The members that have names which `added` need.
+  static std::vector<MemberView> OutOfTheWay(const Seen& seen,
+                                             const std::vector<MemberView>& added);
   std::vector<MemberView> WithAddresses(const Seen& seen, std::vector<MemberView> members) const;
 
   kube::Api* const api_;

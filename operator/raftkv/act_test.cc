@@ -34,8 +34,10 @@ class FakeNodes final : public NodeApi {
     initialize = action;
     return answer;
   }
-  Status SendMembership(const std::string& host, const ChangeMembership& action) override {
+  Status SendMembership(const std::string& host, const ChangeMembership& action,
+                        const std::vector<MemberView>& changed) override {
     sent_to = host;
+    updates = changed;
     membership = action;
     return answer;
   }
@@ -49,6 +51,7 @@ class FakeNodes final : public NodeApi {
   std::string sent_to;
   Initialize initialize;
   ChangeMembership membership;
+  std::vector<MemberView> updates;
 };
 
 // Three members a1, b2, c3 in the slots 0, 1, 2; b2 leads.
@@ -212,6 +215,24 @@ TEST_F(Act, MembershipChangesGoToTheLeaderWithAddresses) {
 
   nodes_.answer = {Code::kConflict, "another change came first"};
   EXPECT_EQ(actor_.Carry(Look(), change).code(), Code::kConflict);
+}
+
+// Seen on a real cluster: names and addresses are unique among members, and a new member of a slot
+// was refused for ever because the lost one still had its pod's.
+TEST_F(Act, AMemberThatLostItsDiskGivesUpItsNameAndAddress) {
+  ChangeMembership change{.add_learners = {{.id = 0xd4, .name = "store-0"}}};
+  ASSERT_TRUE(actor_.Carry(Look(), change).ok());
+  ASSERT_EQ(nodes_.updates.size(), 1U);
+  EXPECT_EQ(nodes_.updates[0].id, 0xa1U);
+  EXPECT_EQ(nodes_.updates[0].name, "store-0.00000000000000a1");
+  EXPECT_EQ(nodes_.updates[0].peer_address, "00000000000000a1.former.invalid:7071");
+
+  // A second one of that slot, while the first is still there.
+  configuration_.members[0xa1] = nodes_.updates[0];
+  Seen seen = Look();
+  EXPECT_EQ(seen.observation.membership->members.at(0xa1).name, "store-0");
+  ASSERT_TRUE(actor_.Carry(seen, change).ok());
+  EXPECT_TRUE(nodes_.updates.empty());
 }
 
 TEST_F(Act, APodIsDeletedOnlyIfItIsTheOneThatWasMeant) {

@@ -255,12 +255,14 @@ Status NodeClient::SendInitialize(const std::string& host, const Initialize& act
   return Post(host, "/admin/initialize", body.dump());
 }
 
-Status NodeClient::SendMembership(const std::string& host, const ChangeMembership& action) {
+Status NodeClient::SendMembership(const std::string& host, const ChangeMembership& action,
+                                  const std::vector<MemberView>& updates) {
   Json body = {{"expected_config_index", action.expected_config_index},
                {"epoch", action.epoch},
                {"add_learners", MembersToJson(action.add_learners)},
                {"promote", IdsToJson(action.promote)},
-               {"remove", IdsToJson(action.remove)}};
+               {"remove", IdsToJson(action.remove)},
+               {"update", MembersToJson(updates)}};
   return Post(host, "/admin/membership", body.dump());
 }
 

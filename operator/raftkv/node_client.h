@@ -44,7 +44,9 @@ class NodeApi {
   // Errors: kConflict (the node refuses: another configuration, epoch or state), kUnavailable
   // (nothing has happened), kUnknownOutcome (it may have), others as the node says.
   virtual Status SendInitialize(const std::string& host, const Initialize& action) = 0;
-  virtual Status SendMembership(const std::string& host, const ChangeMembership& action) = 0;
+  // `updates`: members that get another name and address in the same change.
+  virtual Status SendMembership(const std::string& host, const ChangeMembership& action,
+                                const std::vector<MemberView>& updates) = 0;
   virtual Status SendTransfer(const std::string& host, const TransferLeadership& action) = 0;
 };
 
@@ -61,7 +63,8 @@ class NodeClient final : public NodeApi {
 
   std::map<int, NodeStatus> Statuses(const std::map<int, std::string>& hosts) override;
   Status SendInitialize(const std::string& host, const Initialize& action) override;
-  Status SendMembership(const std::string& host, const ChangeMembership& action) override;
+  Status SendMembership(const std::string& host, const ChangeMembership& action,
+                        const std::vector<MemberView>& updates) override;
   Status SendTransfer(const std::string& host, const TransferLeadership& action) override;
 
  private:

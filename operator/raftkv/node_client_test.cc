@@ -167,11 +167,13 @@ TEST(NodeClient, SendsWhatWasPlanned) {
   EXPECT_EQ(server.body, Json({{"cluster_id", "00000000000000c1"}, {"members", {as_json}}}));
 
   EXPECT_TRUE(client
-                  .SendMembership("127.0.0.1", {.expected_config_index = 5,
-                                                .epoch = 2,
-                                                .add_learners = {member},
-                                                .promote = {0xb2},
-                                                .remove = {0xa1}})
+                  .SendMembership("127.0.0.1",
+                                  {.expected_config_index = 5,
+                                   .epoch = 2,
+                                   .add_learners = {member},
+                                   .promote = {0xb2},
+                                   .remove = {0xa1}},
+                                  {member})
                   .ok());
   EXPECT_EQ(server.path, "/admin/membership");
   EXPECT_EQ(server.body["expected_config_index"], 5);
@@ -179,6 +181,7 @@ TEST(NodeClient, SendsWhatWasPlanned) {
   EXPECT_EQ(server.body["add_learners"], Json::array({as_json}));
   EXPECT_EQ(server.body["promote"], Json::array({"00000000000000b2"}));
   EXPECT_EQ(server.body["remove"], Json::array({"00000000000000a1"}));
+  EXPECT_EQ(server.body["update"], Json::array({as_json}));
 
   EXPECT_TRUE(client.SendTransfer("127.0.0.1", {.from = 0xa1, .to = 0xb2}).ok());
   EXPECT_EQ(server.path, "/admin/transfer");

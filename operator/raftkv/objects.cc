@@ -345,6 +345,18 @@ std::string PeerAddress(std::string_view ns, std::string_view name, std::string_
          ".svc:" + std::to_string(kPeerPort);
 }
 
+std::string FormerName(std::string_view pod, uint64_t member) {
+  return std::string(pod) + "." + HexId(member);
+}
+
+std::string FormerPeerAddress(uint64_t member) {
+  return HexId(member) + ".former.invalid:" + std::to_string(kPeerPort);
+}
+
+std::string PodOfMember(std::string_view name) {
+  return std::string(name.substr(0, name.find('.')));
+}
+
 int SlotOfPod(std::string_view name, std::string_view pod) {
   return Slot(pod, std::string(name) + "-");
 }

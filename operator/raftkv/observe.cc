@@ -77,6 +77,14 @@ ClaimView ViewClaim(const Object& claim) {
           .member = ParseHexId(claim.Annotation(kMemberAnnotation).value_or("")).value_or(0)};
 }
 
+// Members under their pods' names.
+std::optional<Membership> JoinByPods(const std::vector<NodeStatus>& nodes, ClusterId cluster) {
+  auto out = JoinMemberships(nodes, cluster);
+  if (!out) return out;
+  for (auto& [id, member] : out->members) member.name = PodOfMember(member.name);
+  return out;
+}
+
 }  // namespace
 
 kube::Cache* Caches::Of(const kube::Resource& resource) const {
@@ -256,13 +264,13 @@ void Observer::LookAtNodes(Seen& seen) {
     view.silent_since_s = silent[slot];
   }
   memory.silent_since = std::move(silent);
-  seen.observation.membership = JoinMemberships(all, seen.observation.cluster);
+  seen.observation.membership = JoinByPods(all, seen.observation.cluster);
 }
 
 std::optional<Membership> Observer::LookAtMembers(const Seen& seen) {
   std::vector<NodeStatus> all;
   for (auto& [slot, status] : nodes_->Statuses(seen.hosts)) all.push_back(std::move(status));
-  return JoinMemberships(all, seen.observation.cluster);
+  return JoinByPods(all, seen.observation.cluster);
 }
 
 }  // namespace raftkv::op
