@@ -155,6 +155,7 @@ int Run(const std::vector<std::string>& args, std::istream& in, std::ostream& ou
   AddClusterCommands(app, session);
   AddMemberCommands(app, session);
   AddSnapshotCommands(app, session);
+  AddProbeCommand(app, session);
   AddOwnCommands(app, session);
   try {
     app.parse(std::vector<std::string>(args.rbegin(), args.rend()));

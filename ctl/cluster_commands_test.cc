@@ -282,6 +282,24 @@ TEST(AdminTest, WhatConcernsOneNodeRefusesSeveral) {
   EXPECT_EQ(RunArgs({"--endpoints", "127.0.0.1:1,127.0.0.1:2", "join", "127.0.0.1:3"}).status, 2);
 }
 
+TEST(ProbeTest, WaitsUntilTheServerIsWell) {
+  int asked = 0;
+  FakeNode server([&](const httplib::Request& request, httplib::Response& response) {
+    response.status = request.path == "/readyz" && ++asked > 2 ? 200
+                      : request.path == "/readyz"              ? 503
+                                                               : 404;
+    response.set_content("ok", "text/plain");
+  });
+  Outcome well = RunArgs({"probe", server.address()});
+  EXPECT_EQ(well.status, 0) << well.err;
+  EXPECT_EQ(well.out, "ok\n");
+  Outcome elsewhere = RunArgs({"probe", server.address(), "/nowhere"});
+  EXPECT_EQ(elsewhere.status, 8);
+  EXPECT_THAT(elsewhere.err, HasSubstr("/nowhere answers 404"));
+  EXPECT_EQ(RunArgs({"--timeout", "0.2", "probe", "127.0.0.1:1"}).status, 5);
+  EXPECT_EQ(RunArgs({"probe", server.address(), "readyz"}).status, 2);
+}
+
 TEST(AdminTest, AnotherKindOfServerIsNamedAsSuch) {
   FakeNode web([](const auto&, auto& response) { response.set_content("<html>", "text/html"); });
   Outcome outcome = RunArgs({"--admin-endpoints", web.address(), "member", "list"});

@@ -55,5 +55,6 @@ void AddKeyCommands(CLI::App& app, Session& session);
 void AddClusterCommands(CLI::App& app, Session& session);
 void AddMemberCommands(CLI::App& app, Session& session);
 void AddSnapshotCommands(CLI::App& app, Session& session);
+void AddProbeCommand(CLI::App& app, Session& session);
 
 }  // namespace raftkv::ctl

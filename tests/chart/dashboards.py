@@ -1,0 +1,279 @@
+#!/usr/bin/env python3
+"""Writes the chart's Grafana dashboards, or, with --check, fails if the files are not what this would write.
+
+The panels are lists of (title, unit, queries) in rows; everything else a dashboard needs follows. Each metric in a
+query must be one that docs/metrics.md lists.
+"""
+import json
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+OUT = ROOT / "charts/raftkv-operator/files/dashboards"
+SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+
+# Selectors: of all members in the namespaces chosen; of one cluster; of the operator; of the operator's metrics about clusters.
+ALL = 'job="raftkv", namespace=~"$namespace"'
+ONE = 'job="raftkv", namespace="$namespace", cluster_name="$cluster"'
+OPERATOR = 'job="raftkv-operator"'
+SEEN = 'namespace=~"$namespace"'
+
+
+def query(expr, legend="", kind="time_series", instant=False):
+    return {"expr": expr, "legendFormat": legend, "format": kind, "instant": instant}
+
+
+def panel(kind, title, unit, queries, description="", **options):
+    targets = [dict(q, refId=chr(ord("A") + i), datasource=SOURCE) for i, q in enumerate(queries)]
+    out = {
+        "type": kind, "title": title, "description": description, "datasource": SOURCE, "targets": targets,
+        "fieldConfig": {"defaults": {"unit": unit, "min": options.get("min"), "mappings": options.get("mappings", [])}, "overrides": []},
+        "options": options.get("options", {}),
+    }
+    if out["fieldConfig"]["defaults"]["min"] is None:
+        del out["fieldConfig"]["defaults"]["min"]
+    if "steps" in options:
+        out["fieldConfig"]["defaults"]["thresholds"] = {"mode": "absolute", "steps": options["steps"]}
+    return out
+
+
+def series(title, unit, *queries, description="", **options):
+    options.setdefault("options", {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi", "sort": "desc"}})
+    return panel("timeseries", title, unit, queries, description, min=options.pop("min", 0), **options)
+
+
+def stat(title, unit, expr, description="", bad=None):
+    """One number; red where `bad` ('zero', 'nonzero') says so."""
+    steps = [{"color": "green", "value": None}]
+    if bad == "nonzero":
+        steps.append({"color": "red", "value": 1})
+    if bad == "zero":
+        steps = [{"color": "red", "value": None}, {"color": "green", "value": 1}]
+    return panel("stat", title, unit, [query(expr, instant=True)], description, steps=steps,
+                 options={"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "background", "graphMode": "none"})
+
+
+def heatmap(title, unit, metric, selector, description=""):
+    expr = f"sum by (le) (increase({metric}_bucket{{{selector}}}[$__rate_interval]))"
+    return panel("heatmap", title, unit, [query(expr, "{{le}}", kind="heatmap")], description,
+                 options={"calculate": False, "yAxis": {"unit": unit}, "color": {"scheme": "Oranges", "mode": "scheme", "steps": 64},
+                          "cellGap": 1, "tooltip": {"show": True}})
+
+
+def timeline(title, queries, mappings, description=""):
+    return panel("state-timeline", title, "none", queries, description, mappings=mappings,
+                 options={"mergeValues": True, "showValue": "never", "legend": {"displayMode": "list", "placement": "bottom"}})
+
+
+def table(title, queries, description=""):
+    out = panel("table", title, "none", queries, description)
+    out["transformations"] = [
+        {"id": "merge", "options": {}},
+        {"id": "organize", "options": {"excludeByName": {"Time": True}}},
+    ]
+    return out
+
+
+def quantile(q, metric, selector, by=""):
+    group = f"{by}, le" if by else "le"
+    return f"histogram_quantile({q}, sum by ({group}) (rate({metric}_bucket{{{selector}}}[$__rate_interval])))"
+
+
+def value_map(**colors):
+    """value_map(v1=("leader", "green")) -> Grafana's value mappings."""
+    return [{"type": "value", "options": {name[1:]: {"text": text, "color": color, "index": i} for i, (name, (text, color)) in enumerate(colors.items())}}]
+
+
+def variable(name, label, expr, multi=False):
+    return {"name": name, "label": label, "type": "query", "datasource": SOURCE, "query": {"query": expr, "refId": name}, "definition": expr,
+            "refresh": 2, "sort": 1, "multi": multi, "includeAll": multi, "allValue": ".*" if multi else None,
+            "current": {"text": "All", "value": "$__all"} if multi else {}}
+
+
+def dashboard(uid, title, variables, rows):
+    panels, y, ident = [], 0, 1
+    for row_title, height, row in rows:
+        panels.append({"type": "row", "title": row_title, "id": ident, "collapsed": False, "panels": [], "gridPos": {"h": 1, "w": 24, "x": 0, "y": y}})
+        ident, y = ident + 1, y + 1
+        per_line = min(len(row), 6 if height <= 4 else 3)
+        for i, item in enumerate(row):
+            width = 24 // per_line
+            item = dict(item, id=ident, gridPos={"h": height, "w": width, "x": (i % per_line) * width, "y": y + (i // per_line) * height})
+            panels.append(item)
+            ident += 1
+        y += height * -(-len(row) // per_line)
+    source = {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "current": {}, "refresh": 1}
+    return {"uid": uid, "title": title, "tags": ["raftkv"], "timezone": "browser", "schemaVersion": 39, "version": 1, "editable": True,
+            "graphTooltip": 1, "refresh": "30s", "time": {"from": "now-1h", "to": "now"}, "annotations": {"list": []},
+            "links": [{"type": "dashboards", "title": "raftkv", "tags": ["raftkv"], "asDropdown": True, "includeVars": True, "keepTime": True}],
+            "templating": {"list": [source] + variables}, "panels": panels}
+
+
+MEMBERS = variable("namespace", "Namespace", "label_values(raftkv_server_is_member, namespace)", multi=True)
+
+overview = dashboard("raftkv-overview", "raftkv / overview", [MEMBERS], [
+    ("Now", 4, [
+        stat("Clusters", "none", f"count(count by (namespace, cluster_name) (raftkv_server_is_member{{{ALL}}}))"),
+        stat("Members that answer", "none", f"sum(up{{{ALL}}})"),
+        stat("Members down", "none", f"sum(up{{{ALL}}} == bool 0)", bad="nonzero"),
+        stat("Members without a leader", "none", f"sum(raftkv_server_has_leader{{{ALL}}} == bool 0)", bad="nonzero"),
+        stat("Quorum lost", "none", f"sum(raftkv_operator_cluster_quorum_lost{{{SEEN}}})", "As the operator sees it.", bad="nonzero"),
+        stat("Refusing writes (space)", "none", f"sum(raftkv_server_out_of_space{{{ALL}}})", bad="nonzero"),
+    ]),
+    ("Clusters", 9, [
+        table("Clusters", [
+            query(f"sum by (namespace, name) (raftkv_operator_cluster_replicas_desired{{{SEEN}}})", kind="table", instant=True),
+            query(f"sum by (namespace, name) (raftkv_operator_cluster_voters{{{SEEN}}})", kind="table", instant=True),
+            query(f"sum by (namespace, name) (raftkv_operator_cluster_members_ready{{{SEEN}}})", kind="table", instant=True),
+        ], "Wanted, voters, ready."),
+    ]),
+    ("Requests", 8, [
+        series("Requests", "reqps", query(f"sum by (namespace, cluster_name) (rate(raftkv_http_requests_total{{{ALL}, listener=\"client\"}}[$__rate_interval]))", "{{namespace}}/{{cluster_name}}")),
+        series("Failed requests (5xx)", "reqps", query(f"sum by (namespace, cluster_name) (rate(raftkv_http_requests_total{{{ALL}, listener=\"client\", code=~\"5..\"}}[$__rate_interval]))", "{{namespace}}/{{cluster_name}}")),
+        series("99 % of requests are faster than", "s", query(quantile(0.99, "raftkv_http_request_duration_seconds", f'{ALL}, listener="client"', "namespace, cluster_name"), "{{namespace}}/{{cluster_name}}")),
+    ]),
+    ("State", 8, [
+        series("Size of the state", "bytes", query(f"max by (namespace, cluster_name) (raftkv_mvcc_db_total_size_in_bytes{{{ALL}}})", "{{namespace}}/{{cluster_name}}")),
+        series("Least free space", "bytes", query(f"min by (namespace, cluster_name) (raftkv_disk_free_bytes{{{ALL}}})", "{{namespace}}/{{cluster_name}}")),
+        series("Changes of the leader in 10 minutes", "none", query(f"max by (namespace, cluster_name) (increase(raftkv_server_leader_changes_seen_total{{{ALL}}}[10m]))", "{{namespace}}/{{cluster_name}}")),
+    ]),
+])
+
+cluster = dashboard("raftkv-cluster", "raftkv / cluster", [
+    variable("namespace", "Namespace", "label_values(raftkv_server_is_member, namespace)"),
+    variable("cluster", "Cluster", 'label_values(raftkv_server_is_member{namespace="$namespace"}, cluster_name)'),
+], [
+    ("Now", 4, [
+        stat("Voters", "none", f"max(raftkv_server_voters{{{ONE}}})"),
+        stat("Learners", "none", f"max(raftkv_server_learners{{{ONE}}})"),
+        stat("Leader", "none", f"sum(raftkv_server_is_leader{{{ONE}}})", bad="zero"),
+        stat("Joint configuration", "none", f"max(raftkv_server_joint_configuration{{{ONE}}})", "1 while a membership change is under way."),
+        stat("Keys", "short", f"max(raftkv_mvcc_keys{{{ONE}}})"),
+        stat("Refusing writes (space)", "none", f"sum(raftkv_server_out_of_space{{{ONE}}})", bad="nonzero"),
+    ]),
+    ("Consensus", 8, [
+        timeline("Leader", [query(f"raftkv_server_is_leader{{{ONE}}}", "{{pod}}")], value_map(_0=("follower", "transparent"), _1=("leader", "green")), "Who leads, over time."),
+        series("Term", "none", query(f"raftkv_server_term{{{ONE}}}", "{{pod}}"), description="Each election raises it."),
+        series("Lag of the followers", "none", query(f"raftkv_server_follower_lag_entries{{{ONE}}}", "{{pod}} to {{To}}"), description="Entries that each member lacks; from the leader."),
+        series("Commit-apply lag", "none", query(f"raftkv_server_apply_lag_entries{{{ONE}}}", "{{pod}}"), description="Committed entries that are not applied yet."),
+        series("Writes", "ops",
+               query(f"sum(rate(raftkv_server_proposals_total{{{ONE}}}[$__rate_interval]))", "proposed"),
+               query(f"sum(rate(raftkv_server_proposals_forwarded_total{{{ONE}}}[$__rate_interval]))", "forwarded to the leader"),
+               query(f"sum(rate(raftkv_server_proposals_failed_total{{{ONE}}}[$__rate_interval]))", "failed"),
+               query(f"max(deriv(raftkv_server_proposals_committed_total{{{ONE}}}[$__rate_interval]))", "committed entries"),
+               query(f"max(deriv(raftkv_server_proposals_applied_total{{{ONE}}}[$__rate_interval]))", "applied entries")),
+        series("Writes that wait", "none", query(f"raftkv_server_proposals_pending{{{ONE}}}", "{{pod}}")),
+        series("Reads", "ops",
+               query(f"sum(rate(raftkv_server_reads_total{{{ONE}}}[$__rate_interval]))", "reads"),
+               query(f"sum(rate(raftkv_server_read_index_rounds_total{{{ONE}}}[$__rate_interval]))", "read-index rounds"),
+               query(f"sum(rate(raftkv_server_lease_reads_total{{{ONE}}}[$__rate_interval]))", "by the lease"),
+               query(f"sum(rate(raftkv_server_read_indexes_failed_total{{{ONE}}}[$__rate_interval]))", "not confirmed")),
+        series("Changes of the leader in 10 minutes", "none", query(f"increase(raftkv_server_leader_changes_seen_total{{{ONE}}}[10m])", "{{pod}}")),
+        series("Snapshots", "none",
+               query(f"sum(increase(raftkv_network_snapshot_send_success_total{{{ONE}}}[$__rate_interval]))", "sent"),
+               query(f"sum(increase(raftkv_network_snapshot_send_failures_total{{{ONE}}}[$__rate_interval]))", "not arrived"),
+               query(f"sum(increase(raftkv_server_snapshots_installed_total{{{ONE}}}[$__rate_interval]))", "installed")),
+    ]),
+    ("Disk", 8, [
+        heatmap("fsync of the log", "s", "raftkv_disk_wal_fsync_duration_seconds", ONE),
+        series("99 % of fsyncs are faster than", "s", query(quantile(0.99, "raftkv_disk_wal_fsync_duration_seconds", ONE, "pod"), "{{pod}}")),
+        series("99 % of writes of the log are faster than", "s", query(quantile(0.99, "raftkv_disk_wal_write_duration_seconds", ONE, "pod"), "{{pod}}")),
+        heatmap("Entries in one write of the log", "none", "raftkv_disk_wal_batch_entries", ONE, "Batches grow with the load: that is what makes fsync affordable."),
+        heatmap("Entries applied at once", "none", "raftkv_server_apply_batch_entries", ONE),
+        series("99 % of batches of the state are written in", "s", query(quantile(0.99, "raftkv_disk_backend_commit_duration_seconds", ONE, "pod"), "{{pod}}")),
+        series("Free space", "bytes", query(f"raftkv_disk_free_bytes{{{ONE}}}", "{{pod}}")),
+        series("Size", "bytes",
+               query(f"raftkv_mvcc_db_total_size_in_bytes{{{ONE}}}", "state of {{pod}}"),
+               query(f"raftkv_log_size_bytes{{{ONE}}}", "log of {{pod}}")),
+        series("Entries in the log", "none", query(f"raftkv_log_last_index{{{ONE}}} - raftkv_log_first_index{{{ONE}}}", "{{pod}}"),
+               query(f"raftkv_log_last_index{{{ONE}}} - raftkv_server_flushed_applied_index{{{ONE}}}", "{{pod}}, not flushed")),
+    ]),
+    ("RocksDB and history", 8, [
+        series("Memtables", "bytes", query(f"raftkv_rocksdb_memtable_bytes{{{ONE}}}", "{{pod}}")),
+        series("Waiting for compaction", "bytes", query(f"raftkv_rocksdb_pending_compaction_bytes{{{ONE}}}", "{{pod}}")),
+        series("Writes held back", "none", query(f"raftkv_rocksdb_write_stalled{{{ONE}}}", "{{pod}}")),
+        series("Keys and versions", "short", query(f"max(raftkv_mvcc_keys{{{ONE}}})", "keys"), query(f"max(raftkv_mvcc_versions{{{ONE}}})", "versions")),
+        series("Revisions", "short", query(f"max(raftkv_mvcc_current_revision{{{ONE}}})", "current"), query(f"max(raftkv_mvcc_compact_revision{{{ONE}}})", "compacted up to")),
+        series("Log entries in memory", "bytes", query(f"raftkv_log_cache_bytes{{{ONE}}}", "{{pod}}")),
+    ]),
+    ("Clients", 8, [
+        heatmap("Duration of requests", "s", "raftkv_http_request_duration_seconds", f'{ONE}, listener="client"'),
+        series("Requests by route", "reqps", query(f"sum by (route) (rate(raftkv_http_requests_total{{{ONE}, listener=\"client\"}}[$__rate_interval]))", "{{route}}")),
+        series("Answers by status", "reqps", query(f"sum by (code) (rate(raftkv_http_requests_total{{{ONE}, listener=\"client\"}}[$__rate_interval]))", "{{code}}")),
+        series("99 % of requests are faster than", "s", query(quantile(0.99, "raftkv_http_request_duration_seconds", f'{ONE}, listener="client"', "route"), "{{route}}")),
+        series("Requests in flight", "none", query(f"raftkv_http_requests_in_flight{{{ONE}, listener=\"client\"}}", "{{pod}}")),
+        series("Connections", "none", query(f"raftkv_http_connections{{{ONE}, listener=\"client\"}}", "{{pod}}"),
+               query(f"sum(rate(raftkv_http_connections_refused_total{{{ONE}, listener=\"client\"}}[$__rate_interval]))", "refused a second")),
+    ]),
+    ("Peers and process", 8, [
+        series("Round trip", "s", query(f"raftkv_network_peer_round_trip_time_seconds{{{ONE}}}", "{{pod}} to {{To}}")),
+        series("Connections to peers", "none", query(f"raftkv_network_active_peers{{{ONE}}}", "{{pod}} to {{To}}")),
+        series("Traffic to peers", "Bps", query(f"sum by (pod) (rate(raftkv_network_peer_sent_bytes_total{{{ONE}}}[$__rate_interval]))", "{{pod}} sends"),
+               query(f"sum by (pod) (rate(raftkv_network_peer_received_bytes_total{{{ONE}}}[$__rate_interval]))", "{{pod}} receives")),
+        series("CPU", "percentunit", query(f"rate(process_cpu_seconds_total{{{ONE}}}[$__rate_interval])", "{{pod}}")),
+        series("Memory", "bytes", query(f"process_resident_memory_bytes{{{ONE}}}", "{{pod}}")),
+        series("Messages dropped, connections failed", "ops",
+               query(f"sum by (pod) (rate(raftkv_network_peer_dropped_messages_total{{{ONE}}}[$__rate_interval]))", "{{pod}} dropped"),
+               query(f"sum by (pod) (rate(raftkv_network_peer_connection_failures_total{{{ONE}}}[$__rate_interval]))", "{{pod}} failed")),
+    ]),
+])
+
+operator = dashboard("raftkv-operator", "raftkv / operator", [
+    variable("namespace", "Namespace", "label_values(raftkv_operator_cluster_replicas_desired, namespace)", multi=True),
+], [
+    ("Now", 4, [
+        stat("Operators", "none", f"sum(up{{{OPERATOR}}})", bad="zero"),
+        stat("Hold the Lease", "none", f"sum(leader_election_master_status{{{OPERATOR}}})", bad="zero"),
+        stat("RaftKVs", "none", f"count(raftkv_operator_cluster_replicas_desired{{{SEEN}}})"),
+        stat("Operations running", "none", f"count(raftkv_operator_cluster_operation_age_seconds{{{SEEN}}}) or vector(0)"),
+        stat("Past their deadline", "none", f"sum(raftkv_operator_cluster_progress_deadline_exceeded{{{SEEN}}})", bad="nonzero"),
+        stat("Paused", "none", f"sum(raftkv_operator_cluster_paused{{{SEEN}}})"),
+    ]),
+    ("Clusters", 8, [
+        series("Running operations", "s", query(f"raftkv_operator_cluster_operation_age_seconds{{{SEEN}}}", "{{namespace}}/{{name}} {{type}}"), description="Since when each has been running."),
+        series("Present step", "s", query(f"raftkv_operator_cluster_step_age_seconds{{{SEEN}}}", "{{namespace}}/{{name}} {{type}}")),
+        series("Members missing", "none", query(f"raftkv_operator_cluster_replicas_desired{{{SEEN}}} - raftkv_operator_cluster_members_ready{{{SEEN}}}", "{{namespace}}/{{name}}")),
+        series("Actions", "ops", query(f"sum by (action) (rate(raftkv_operator_actions_total{{{SEEN}}}[$__rate_interval]))", "{{action}}")),
+        series("Refusals", "ops", query(f"sum by (reason) (rate(raftkv_operator_refusals_total{{{SEEN}}}[$__rate_interval]))", "{{reason}}")),
+        series("Replacements in an hour", "none", query(f"sum by (namespace, name) (increase(raftkv_operator_replacements_total{{{SEEN}}}[1h]))", "{{namespace}}/{{name}}")),
+        series("Learners and joint configurations", "none",
+               query(f"sum by (namespace, name) (raftkv_operator_cluster_learners{{{SEEN}}})", "learners of {{namespace}}/{{name}}"),
+               query(f"sum by (namespace, name) (raftkv_operator_cluster_joint{{{SEEN}}})", "joint: {{namespace}}/{{name}}")),
+        series("Members without a claim", "none", query(f"raftkv_operator_cluster_members_without_claim{{{SEEN}}}", "{{namespace}}/{{name}}")),
+    ]),
+    ("Reconciling", 8, [
+        series("Reconciles", "ops", query(f"sum by (controller, result) (rate(controller_runtime_reconcile_total{{{OPERATOR}}}[$__rate_interval]))", "{{controller}} {{result}}")),
+        series("Errors", "ops", query(f"sum by (controller) (rate(controller_runtime_reconcile_errors_total{{{OPERATOR}}}[$__rate_interval]))", "{{controller}}"),
+               query(f"sum by (controller) (rate(controller_runtime_reconcile_panics_total{{{OPERATOR}}}[$__rate_interval]))", "{{controller}} panics")),
+        heatmap("Duration of a reconcile", "s", "controller_runtime_reconcile_time_seconds", OPERATOR),
+        series("Queue", "none", query(f"sum by (name) (workqueue_depth{{{OPERATOR}}})", "{{name}}")),
+        series("99 % wait in the queue for less than", "s", query(quantile(0.99, "workqueue_queue_duration_seconds", OPERATOR, "name"), "{{name}}")),
+        series("Added, retried", "ops", query(f"sum by (name) (rate(workqueue_adds_total{{{OPERATOR}}}[$__rate_interval]))", "{{name}} added"),
+               query(f"sum by (name) (rate(workqueue_retries_total{{{OPERATOR}}}[$__rate_interval]))", "{{name}} retried")),
+    ]),
+    ("API server and process", 8, [
+        series("Calls by method and code", "reqps", query(f"sum by (method, code) (rate(rest_client_requests_total{{{OPERATOR}}}[$__rate_interval]))", "{{method}} {{code}}")),
+        series("99 % of calls are faster than", "s", query(quantile(0.99, "rest_client_request_duration_seconds", OPERATOR), "all")),
+        series("CPU", "percentunit", query(f"rate(process_cpu_seconds_total{{{OPERATOR}}}[$__rate_interval])", "{{pod}}")),
+        series("Memory", "bytes", query(f"process_resident_memory_bytes{{{OPERATOR}}}", "{{pod}}")),
+        series("Longest running reconcile", "s", query(f"max by (name) (workqueue_longest_running_processor_seconds{{{OPERATOR}}})", "{{name}}")),
+        series("Open files", "none", query(f"process_open_fds{{{OPERATOR}}}", "{{pod}}")),
+    ]),
+])
+
+
+def main():
+    check, wrong = sys.argv[1:] == ["--check"], []
+    for name, board in {"overview": overview, "cluster": cluster, "operator": operator}.items():
+        text = json.dumps(board, indent=1) + "\n"
+        path = OUT / f"{name}.json"
+        if not check:
+            path.write_text(text)
+        elif not path.exists() or path.read_text() != text:
+            wrong.append(str(path.relative_to(ROOT)))
+    if wrong:
+        sys.exit("not what tests/chart/dashboards.py writes: " + ", ".join(wrong))
+
+
+if __name__ == "__main__":
+    main()
