@@ -114,6 +114,36 @@ TEST_P(ConcurrencyTest, AKeyThatIsOverwrittenAndCollectedAllTheTimeIsNeverMissed
   }
 }
 
+// A key's header may come from memory and another's from the store: one point read after another
+// must not go back behind a batch that the first has seen.
+TEST_P(ConcurrencyTest, PointReadsOfSeveralKeysNeverGoBack) {
+  TestMachine machine(GetParam());
+  machine.Do(PutAll(2));
+  std::vector<std::jthread> readers;
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    readers.emplace_back([&machine, seed](const std::stop_token& stop) {
+      SeededRandom random(seed);
+      uint64_t last = 0;
+      while (!stop.stop_requested()) {
+        const auto found = machine->Get("k" + std::to_string(random.Uniform(kKeys)));
+        ASSERT_TRUE(found) << found.error().message();
+        if (!found->has_value()) continue;  // between a delete and the next command
+        EXPECT_EQ((*found)->value, std::to_string((*found)->mod_revision));
+        EXPECT_GE((*found)->mod_revision, last);
+        last = (*found)->mod_revision;
+      }
+    });
+  }
+  for (uint64_t revision = 3; revision < 6000; ++revision) {
+    // A deleted key is not in memory, the others are.
+    if (revision % 7 == 0) {
+      machine.Do(Delete("k" + std::to_string(revision % kKeys)));
+    } else {
+      machine.Do(PutAll(revision));
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Stores, ConcurrencyTest,
                          testing::Values(StoreKind::kMemory, StoreKind::kRocks),
                          testing::PrintToStringParamName());

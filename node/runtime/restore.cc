@@ -79,6 +79,7 @@ Status Restore(const Options& options, OpenedStorage* storage) {
   // Nobody resumes this installation: until it has an identity the node is blank, and a blank
   // node's databases are emptied at its start.
   const raft::EntryId unresumed;
+  storage->machine->PrepareReplace();
   RETURN_IF_ERROR(storage->store->Replace(checkpoint, unresumed));
   RETURN_IF_ERROR(storage->machine->ReloadAfterReplace());
   const kv::AppliedState applied = storage->machine->applied();

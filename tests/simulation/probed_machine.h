@@ -32,6 +32,7 @@ class ProbedMachine final : public kv::StateMachine {
   Result<bool> CollectGarbage(size_t max_versions) override {
     return real_->CollectGarbage(max_versions);
   }
+  void PrepareReplace() override { real_->PrepareReplace(); }
   Status ReloadAfterReplace() override { return real_->ReloadAfterReplace(); }
   kv::AppliedState applied() const override { return real_->applied(); }
   Result<raft::Index> FlushedIndex() const override { return real_->FlushedIndex(); }
