@@ -132,7 +132,7 @@ std::vector<size_t> Shrink(const RunOptions& options, Duration limit,
   if (options.keep) {
     kept = *options.keep;
   } else {
-    kept.resize(FaultsOf(options.seed).size());
+    kept.resize(FaultsOf(options).size());
     std::iota(kept.begin(), kept.end(), size_t{0});
   }
   const auto fails = [&](const std::vector<size_t>& keep) {

@@ -12,26 +12,25 @@ constexpr uint64_t kFixedSeeds = 150;
 
 TEST(Simulation, SameSeedSameRun) {
   for (const uint64_t seed : {3, 17, 42, 99}) {
-    const RunResult first = RunApart({.seed = seed, .keep = {}, .history_file = {}});
-    const RunResult again = RunApart({.seed = seed, .keep = {}, .history_file = {}});
+    const RunResult first = RunApart({.seed = seed});
+    const RunResult again = RunApart({.seed = seed});
     EXPECT_EQ(first.hash, again.hash) << seed;
     EXPECT_EQ(first.events, again.events) << seed;
     EXPECT_GT(first.events, 1000u) << seed;
     // Whatever lies elsewhere in memory, or ran before in the same process, makes no difference.
-    const RunResult here = sim::Run({.seed = seed, .keep = {}, .history_file = {}});
+    const RunResult here = sim::Run({.seed = seed});
     EXPECT_EQ(first.hash, here.hash) << seed;
   }
 }
 
 TEST(Simulation, OtherSeedOtherRun) {
-  EXPECT_NE(RunApart({.seed = 1, .keep = {}, .history_file = {}}).hash,
-            RunApart({.seed = 2, .keep = {}, .history_file = {}}).hash);
+  EXPECT_NE(RunApart({.seed = 1}).hash, RunApart({.seed = 2}).hash);
 }
 
 TEST(Simulation, FixedSeedsHold) {
   Coverage coverage;
   for (uint64_t seed = 1; seed <= kFixedSeeds; ++seed) {
-    const RunResult result = RunApart({.seed = seed, .keep = {}, .history_file = {}});
+    const RunResult result = RunApart({.seed = seed});
     ASSERT_EQ(result.failure, "") << "again: ./dev sim --seed " << seed;
     coverage.Add(result.coverage);
   }
@@ -51,13 +50,12 @@ TEST(Simulation, PastSeedsHold) {
       {155, "the same kept a majority from electing a leader"},
   };
   for (const auto& [seed, what] : seeds) {
-    EXPECT_EQ(RunApart({.seed = seed, .keep = {}, .history_file = {}}).failure, "")
-        << what << "; again: ./dev sim --seed " << seed;
+    EXPECT_EQ(RunApart({.seed = seed}).failure, "") << what << "; again: ./dev sim --seed " << seed;
   }
 }
 
 TEST(Simulation, WithoutFaultsNothingIsRefusedForLong) {
-  const RunResult calm = RunApart({.seed = 7, .keep = std::vector<size_t>(), .history_file = {}});
+  const RunResult calm = RunApart({.seed = 7, .keep = std::vector<size_t>()});
   EXPECT_EQ(calm.failure, "");
   EXPECT_EQ(calm.coverage.count(Path::message_lost), 0u);
   EXPECT_GT(calm.coverage.count(Path::write_acknowledged),
