@@ -1,10 +1,14 @@
 // raftkv-mutations: switches on one deliberate bug after the other (base/mutations.h) and lets the
 // simulator look for it: [NAME|all [RUNS]]. Exit status 1 if one is not found.
 
+#include <sys/wait.h>
+
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 
+#include "base/check.h"
 #include "tests/simulation/shrink.h"
 
 namespace raftkv::sim {
@@ -13,7 +17,8 @@ namespace {
 struct Mutation {
   const char* name;
   const char* bug;
-  const char* profile = "";  // of the runs that look for it (profiles.h); empty: any
+  const char* profile = "";    // of the runs that look for it (profiles.h); empty: any
+  const char* unit_test = "";  // of raft_test, that finds it instead
 };
 
 constexpr Mutation kMutations[] = {
@@ -31,8 +36,8 @@ constexpr Mutation kMutations[] = {
     {"heartbeat_commits_beyond_match", "heartbeats carry the leader's commit index as it is"},
     {"append_without_check", "takes entries without comparing the one before them", "figure-eight"},
     {"late_append_cuts_the_log", "a late append cuts what came after it"},
-    {"take_stale_append_done", "a finished write of a former term counts as stable",
-     "figure-eight"},
+    {"take_stale_append_done", "a finished write of a former term counts as stable", "",
+     "AsyncReady.ReportsOfReplacedWritesAreIgnored"},
     {"vote_within_lease", "votes although it hears the leader", "usurper"},
     {"change_while_one_is_pending", "proposes a change while another is not applied", "changes"},
     {"forget_pending_change", "a new leader forgets that a change may be under way", "changes"},
@@ -59,6 +64,20 @@ constexpr Mutation kMutations[] = {
 
 constexpr uint64_t kMostRuns = 4000;  // unless the second argument says otherwise
 
+const char* ProfileOf(const Mutation& mutation) {
+  if (*mutation.unit_test != '\0') return "(raft_test)";
+  return *mutation.profile != '\0' ? mutation.profile : "any";
+}
+
+// Runs one test of raft_test, which stands beside this program; whether it failed.
+bool UnitTestFails(const std::string& self, const std::string& test) {
+  const std::string program = std::filesystem::path(self).replace_filename("raft_test");
+  const std::string command = "'" + program + "' --gtest_filter='" + test + "' >/dev/null 2>&1";
+  const int status = std::system(command.c_str());
+  CHECK(WIFEXITED(status) && WEXITSTATUS(status) <= 1, "raft_test runs");
+  return WEXITSTATUS(status) == 1;
+}
+
 int Main(int argc, char** argv) {
   size_t missed = 0;
   const uint64_t most_runs = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : kMostRuns;
@@ -72,7 +91,11 @@ int Main(int argc, char** argv) {
     std::string found;
     SimTime simulated{0};
     uint64_t seed = 1;
-    for (; seed <= most_runs && found.empty(); ++seed) {
+    if (*mutation.unit_test != '\0') {
+      if (UnitTestFails(argv[0], mutation.unit_test)) found = mutation.unit_test;
+      ++seed;
+    }
+    for (; seed <= most_runs && found.empty() && *mutation.unit_test == '\0'; ++seed) {
       const RunResult result =
           RunApart({.seed = seed, .profile = mutation.profile}, std::chrono::seconds(20));
       simulated += result.simulated;
@@ -83,8 +106,7 @@ int Main(int argc, char** argv) {
     std::string by = found.empty() ? "**not found**" : found.substr(0, found.find('\n'));
     if (by.size() > 100) by = by.substr(0, 97) + "...";
     std::printf("| %s: %s | %s | %llu runs, %.1f simulated hours, %.1f s | %s |\n", mutation.name,
-                mutation.bug, *mutation.profile != '\0' ? mutation.profile : "any",
-                static_cast<unsigned long long>(seed - 1),
+                mutation.bug, ProfileOf(mutation), static_cast<unsigned long long>(seed - 1),
                 static_cast<double>(simulated.count()) / 3.6e12, took, by.c_str());
     std::fflush(stdout);
   }

@@ -27,6 +27,11 @@ std::span<const Profile> Profiles() {
        .favourites = {k_ambush, k_busy_leader},
        .slow_links = true,
        .five = true},
+      // The same while a write takes as long as three elections.
+      {.name = "slow-syncs",
+       .ambushes = {{Moment::leader_elected}, {Blow::cut_some}},
+       .favourites = {k_ambush, k_slow_disk, k_slow_disk},
+       .five = true},
       // Crashes inside the installation of a snapshot.
       {.name = "installation",
        .ambushes = {{Moment::snapshot_received, Moment::state_replaced},
