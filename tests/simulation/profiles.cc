@@ -10,7 +10,7 @@ std::span<const Profile> Profiles() {
        .ambushes = {{Moment::transfer_sent}, {Blow::isolate_it, Blow::deafen, Blow::pause_it}},
        .favourites = {k_transfer, k_ambush},
        .busy = true,
-       .leases = true},
+       .leases = 2},
       // The halves of a joint configuration, or of one that is about to come, lose each other.
       {.name = "halves",
        .ambushes = {{Moment::change_sent, Moment::joint_entered}, {Blow::halves, Blow::half_deaf}},
@@ -44,12 +44,13 @@ std::span<const Profile> Profiles() {
                     {Blow::half_deaf, Blow::silence, Blow::crash_it, Blow::slow_apply}},
        .favourites = {k_change, k_ambush, k_slow_apply},
        .short_log = true},
-      // Somebody campaigns against a leader that lives.
+      // Somebody campaigns against a leader that lives. It has no chance unless nothing was written
+      // since it last heard that one.
       {.name = "usurper",
        .ambushes = {{Moment::campaign}, {Blow::isolate_rival, Blow::pause_rival}},
        .favourites = {k_cut_one_way, k_ambush},
        .busy = true,
-       .leases = true},
+       .leases = 60},
       // Long tails of entries that come to nothing, and short logs to replace them.
       {.name = "tails",
        .ambushes = {{Moment::leader_elected}, {Blow::isolate_it, Blow::slow_apply}},

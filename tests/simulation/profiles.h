@@ -18,7 +18,7 @@ struct Profile {
   AmbushOptions ambushes;
   std::vector<FaultKind> favourites;
   bool busy = false;        // clients that hardly think, mostly at whoever takes itself for leader
-  bool leases = false;      // ... and that mostly read from leases
+  uint64_t leases = 0;      // ... and that read from leases so often between two writes; 0: any mix
   bool slow_links = false;  // entries travel one by one, and slowly
   bool short_log = false;   // snapshots all the time
   bool five = false;        // members at first

@@ -111,12 +111,12 @@ void Plan::Follow(const Profile& profile, Random& random, FaultOptions* fault_op
     BusyClients(random);
     clients.to_leaders_percent = 60 + random.Uniform(40);
   }
-  if (profile.leases) {
+  if (profile.leases > 0) {
     using Kind = Operation::Kind;
     clients.weights.assign(Operation::kKinds, 0);
-    clients.weights[static_cast<size_t>(Kind::kPut)] = 10;
-    clients.weights[static_cast<size_t>(Kind::kLeaseGet)] = 20;
-    clients.weights[static_cast<size_t>(Kind::kGet)] = 3;
+    clients.weights[static_cast<size_t>(Kind::kPut)] = 5;
+    clients.weights[static_cast<size_t>(Kind::kLeaseGet)] = 5 * profile.leases;
+    clients.weights[static_cast<size_t>(Kind::kGet)] = 1;
   }
 }
 
