@@ -298,6 +298,9 @@ void Checker::OnSend(const SimDisk& disk, bool removed, const raft::Message& mes
     }
   } else if (const auto* append = std::get_if<raft::AppendResponse>(&message.body)) {
     if (append->rejected || append->index <= log.durable_last_index()) return;
+    // To a former leader: it was on the disk until the next leader's entries cut it off. A late
+    // message is as good as one that was late on its way.
+    if (message.term < log.hard_state().term) return;
     Fail("durability: " + Where(node, append->index) + ": acknowledged, but only " +
          std::to_string(log.durable_last_index().value) + " are on its disk");
   } else if (message.Is<raft::RequestVote>()) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "tests/simulation/profiles.h"
 #include "tests/simulation/shrink.h"
 
 namespace raftkv::sim {
@@ -18,6 +19,7 @@ struct Arguments {
   std::string duration;
   std::vector<size_t> keep;
   std::string history;
+  std::string profile;
   bool events = false;
   bool same_process = false;
 };
@@ -36,8 +38,9 @@ Result<Duration> ParseDuration(const std::string& text) {
   return std::chrono::seconds(std::stoll(text.substr(0, end)) * factor);
 }
 
-std::string Command(uint64_t seed, const std::vector<size_t>* keep) {
-  std::string command = "./dev sim --seed " + std::to_string(seed);
+std::string Command(const RunOptions& options, const std::vector<size_t>* keep) {
+  std::string command = "./dev sim --seed " + std::to_string(options.seed);
+  if (!options.profile.empty()) command += " --profile " + options.profile;
   if (keep == nullptr) return command;
   command += " --keep ";
   for (size_t i = 0; i < keep->size(); ++i)
@@ -47,23 +50,37 @@ std::string Command(uint64_t seed, const std::vector<size_t>* keep) {
   return command;
 }
 
+// Of the sources, when it fails: a seed means the same run with the same sources only.
+std::string Commit() {
+  FILE* git = popen("git -C '" RAFTKV_SOURCE_DIR
+                    "' describe --always --dirty --abbrev=12 --exclude '*' 2>&1",
+                    "r");
+  if (git == nullptr) return "unknown";
+  std::string text;
+  char buffer[256];
+  while (std::fgets(buffer, sizeof(buffer), git) != nullptr) text += buffer;
+  const bool known = pclose(git) == 0 && !text.empty();
+  if (!known) return "unknown";
+  return text.substr(0, text.find('\n'));
+}
+
 void Report(const RunOptions& options, const RunResult& result) {
   std::printf("\nFAILED after %.3f simulated seconds: %s\n", Seconds(result.failed_at),
               result.failure.c_str());
-  std::printf("  again:  %s\n",
-              Command(options.seed, options.keep ? &*options.keep : nullptr).c_str());
+  std::printf("  commit: %s\n", Commit().c_str());
+  std::printf("  again:  %s\n", Command(options, options.keep ? &*options.keep : nullptr).c_str());
   std::fflush(stdout);
   const std::vector<size_t> left = Shrink(options, std::chrono::minutes(2), [](size_t count) {
     std::printf("\r  shrinking: %zu faults left ", count);
     std::fflush(stdout);
   });
-  const std::vector<Fault> faults = FaultsOf(options.seed);
+  const std::vector<Fault> faults = FaultsOf(options);
   std::printf("\r  shortest schedule found (%zu of %zu faults):\n", left.size(), faults.size());
   for (const size_t position : left) {
     if (position < faults.size())
       std::printf("    %4zu %s\n", position, faults[position].Text().c_str());
   }
-  std::printf("  again:  %s\n\n", Command(options.seed, &left).c_str());
+  std::printf("  again:  %s\n\n", Command(options, &left).c_str());
 }
 
 class Batch {
@@ -126,7 +143,7 @@ class Batch {
 };
 
 int RunOneSeed(const Arguments& arguments) {
-  RunOptions options{.seed = arguments.seed};
+  RunOptions options{.seed = arguments.seed, .profile = arguments.profile};
   if (!arguments.keep.empty()) {
     options.keep = arguments.keep;
     std::ranges::sort(*options.keep);
@@ -148,7 +165,7 @@ int RunMany(const Arguments& arguments, Duration limit) {
   for (uint64_t i = 0; batch.failed() < kEnoughFailures; ++i) {
     if (arguments.seeds > 0 ? i == arguments.seeds : Clock::System().Now() - started >= limit)
       break;
-    (void)batch.One({.seed = first + i, .keep = {}, .history_file = {}}, false);
+    (void)batch.One({.seed = first + i, .profile = arguments.profile}, false);
     if (i % 50 == 0) batch.Progress(started);
   }
   batch.Summary(Clock::System().Now() - started);
@@ -164,6 +181,10 @@ int Main(int argc, char** argv) {
   app.add_option("--keep", arguments.keep, "with --seed: only these faults of the schedule")
       ->delimiter(',');
   app.add_option("--history", arguments.history, "with --seed: write what the clients saw there");
+  app.add_option("--profile", arguments.profile, "knobs that belong together: see profiles.cc")
+      ->check([](const std::string& name) {
+        return FindProfile(name) != nullptr ? "" : "there is no profile '" + name + "'";
+      });
   app.add_flag("--events", arguments.events, "with --seed: print every event and log line");
   app.add_flag("--same-process", arguments.same_process, "with --seed: for a debugger");
   CLI11_PARSE(app, argc, argv);

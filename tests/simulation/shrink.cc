@@ -125,6 +125,31 @@ RunResult RunApart(const RunOptions& options, Duration limit) {
   return result;
 }
 
+// Halves first, then smaller parts; from the end, where the failure is.
+std::vector<size_t> Shortest(std::vector<size_t> whole,
+                             const std::function<bool(const std::vector<size_t>&)>& fails,
+                             const std::function<bool(size_t left)>& more) {
+  std::vector<size_t> kept = std::move(whole);
+  size_t part = std::max<size_t>(kept.size() / 2, 1);
+  while (!kept.empty()) {
+    bool shorter = false;
+    for (size_t end = kept.size(); end > 0;) {
+      if (!more(kept.size())) return kept;
+      const size_t begin = end > part ? end - part : 0;
+      std::vector<size_t> trial(kept.begin(), kept.begin() + static_cast<ptrdiff_t>(begin));
+      trial.insert(trial.end(), kept.begin() + static_cast<ptrdiff_t>(end), kept.end());
+      if (fails(trial)) {
+        kept = std::move(trial);
+        shorter = true;
+      }
+      end = begin;
+    }
+    if (part == 1 && !shorter) break;
+    if (part > 1) part /= 2;
+  }
+  return kept;
+}
+
 std::vector<size_t> Shrink(const RunOptions& options, Duration limit,
                            const std::function<void(size_t left)>& progress) {
   const MonotonicTime until = Clock::System().Now() + limit;
@@ -132,7 +157,7 @@ std::vector<size_t> Shrink(const RunOptions& options, Duration limit,
   if (options.keep) {
     kept = *options.keep;
   } else {
-    kept.resize(FaultsOf(options.seed).size());
+    kept.resize(FaultsOf(options).size());
     std::iota(kept.begin(), kept.end(), size_t{0});
   }
   const auto fails = [&](const std::vector<size_t>& keep) {
@@ -142,26 +167,10 @@ std::vector<size_t> Shrink(const RunOptions& options, Duration limit,
     trial.history_file.clear();
     return !RunApart(trial).failure.empty();
   };
-  // Halves first, then smaller parts (delta debugging); from the end, where the failure is.
-  size_t part = std::max<size_t>(kept.size() / 2, 1);
-  while (!kept.empty()) {
-    bool shorter = false;
-    for (size_t end = kept.size(); end > 0 && Clock::System().Now() < until;) {
-      const size_t begin = end > part ? end - part : 0;
-      std::vector<size_t> trial(kept.begin(), kept.begin() + static_cast<ptrdiff_t>(begin));
-      trial.insert(trial.end(), kept.begin() + static_cast<ptrdiff_t>(end), kept.end());
-      if (fails(trial)) {
-        kept = std::move(trial);
-        shorter = true;
-        progress(kept.size());
-      }
-      end = begin;
-    }
-    if (Clock::System().Now() >= until) break;
-    if (part == 1 && !shorter) break;
-    if (part > 1) part /= 2;
-  }
-  return kept;
+  return Shortest(std::move(kept), fails, [&](size_t left) {
+    progress(left);
+    return Clock::System().Now() < until;
+  });
 }
 
 }  // namespace raftkv::sim

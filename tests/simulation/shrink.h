@@ -16,6 +16,13 @@ namespace raftkv::sim {
 // failed.
 RunResult RunApart(const RunOptions& options, Duration limit = std::chrono::seconds(60));
 
+// A list as short as delta debugging finds (Zeller and Hildebrandt, TSE 2002) for which `fails`
+// holds still; it holds for `whole`. Nothing more is tried when `more` returns false; it hears the
+// length.
+std::vector<size_t> Shortest(std::vector<size_t> whole,
+                             const std::function<bool(const std::vector<size_t>&)>& fails,
+                             const std::function<bool(size_t left)>& more);
+
 // Leaves out faults as long as the run still fails; returns the positions of those that are left.
 // `progress` hears how many are left. Stops after `limit` of real time.
 std::vector<size_t> Shrink(const RunOptions& options, Duration limit,

@@ -6,6 +6,7 @@
 #include "tests/simulation/answers.h"
 #include "tests/simulation/clients.h"
 #include "tests/simulation/liveness.h"
+#include "tests/simulation/profiles.h"
 #include "tests/simulation/sim_node.h"
 
 namespace raftkv::sim {
@@ -20,8 +21,12 @@ constexpr Duration kHashEvery = std::chrono::seconds(7);
 
 // What a seed stands for, beside the runs' own numbers.
 struct Plan {
-  explicit Plan(uint64_t seed);
+  explicit Plan(const RunOptions& run);
   void Swarm(Random& random, FaultOptions* fault_options);
+  void Follow(const Profile& profile, Random& random, FaultOptions* fault_options);
+  void BusyClients(Random& random);
+  void SlowLinks(Random& random, uint64_t most_append_bytes);
+  void ShortLog(Random& random);
 
   uint64_t world_seed = 0;
   size_t first_members = 3;
@@ -35,8 +40,8 @@ struct Plan {
   SimTime faults_end{0};
 };
 
-Plan::Plan(uint64_t seed) {
-  SeededRandom random(seed);
+Plan::Plan(const RunOptions& run) {
+  SeededRandom random(run.seed);
   world_seed = random.Next();
   constexpr size_t kSizes[] = {1, 2, 3, 3, 3, 3, 4, 5, 5, 5};
   first_members = kSizes[random.Uniform(std::size(kSizes))];
@@ -55,9 +60,17 @@ Plan::Plan(uint64_t seed) {
   clients.keys = 1 + random.Uniform(6);
   clients.think_time = std::chrono::milliseconds(100 + random.Uniform(1500));
   FaultOptions fault_options;
-  Swarm(random, &fault_options);
   fault_options.end = std::chrono::seconds(30 + random.Uniform(90));
   fault_options.mean_gap = std::chrono::milliseconds(300 + random.Uniform(4000));
+  const std::span<const Profile> profiles = Profiles();
+  const uint64_t choice = random.Uniform(2 * profiles.size());
+  const Profile* profile = choice < profiles.size() ? &profiles[choice] : nullptr;
+  if (!run.profile.empty()) profile = FindProfile(run.profile);
+  if (profile != nullptr) {
+    Follow(*profile, random, &fault_options);
+  } else {
+    Swarm(random, &fault_options);
+  }
   faults = DrawFaults(random, fault_options);
   faults_end = fault_options.end;
 }
@@ -66,14 +79,9 @@ Plan::Plan(uint64_t seed) {
 // knobs to an extreme, because what needs two rare things is never found where everything is
 // average.
 void Plan::Swarm(Random& random, FaultOptions* fault_options) {
-  ambushes = DrawAmbushOptions(random);
   const auto once_in = [&random](uint64_t n) { return random.Uniform(n) == 0; };
-  if (once_in(3)) {
-    // Whoever reads a little too early is seen only by a write that was acknowledged just before.
-    clients.clients = 4 + random.Uniform(8);
-    clients.think_time = std::chrono::milliseconds(20 + random.Uniform(100));
-    clients.keys = 1 + random.Uniform(2);
-  }
+  ambushes = DrawAmbushOptions(random);
+  if (once_in(3)) BusyClients(random);
   if (once_in(2)) clients.to_leaders_percent = 30 + random.Uniform(71);
   if (once_in(3)) {
     for (size_t i = 0; i < Operation::kKinds; ++i) {
@@ -81,17 +89,8 @@ void Plan::Swarm(Random& random, FaultOptions* fault_options) {
     }
     clients.weights.front() = 5;  // something is written
   }
-  if (once_in(4)) {
-    // So that an election or a crash falls between one message and the next.
-    network.delay_min = std::chrono::milliseconds(random.Uniform(20));
-    network.delay_spread = std::chrono::milliseconds(1 + random.Uniform(60));
-    options.max_append_bytes = 1 + random.Uniform(500);
-  }
-  if (once_in(4)) {
-    options.log_keep_entries = random.Uniform(10);
-    options.flush_after_bytes = 100 + random.Uniform(1000);
-    flush_every = 1 + random.Uniform(4);
-  }
+  if (once_in(4)) SlowLinks(random, 500);
+  if (once_in(4)) ShortLog(random);
   const size_t favourites = random.Uniform(4);
   for (size_t i = 0; i < favourites; ++i) {
     fault_options->favourites.push_back(
@@ -99,6 +98,46 @@ void Plan::Swarm(Random& random, FaultOptions* fault_options) {
   }
   if (once_in(3)) fault_options->favourites.push_back(FaultKind::k_ambush);
   if (once_in(4)) fault_options->favourites.push_back(FaultKind::k_change);
+}
+
+void Plan::Follow(const Profile& profile, Random& random, FaultOptions* fault_options) {
+  ambushes = profile.ambushes;
+  fault_options->favourites = profile.favourites;
+  fault_options->mean_gap = std::chrono::milliseconds(200 + random.Uniform(2000));
+  if (profile.five) first_members = 5;
+  if (profile.slow_links) SlowLinks(random, 1);
+  if (profile.short_log) ShortLog(random);
+  if (profile.busy) {
+    BusyClients(random);
+    clients.to_leaders_percent = 60 + random.Uniform(40);
+  }
+  if (profile.leases > 0) {
+    using Kind = Operation::Kind;
+    clients.weights.assign(Operation::kKinds, 0);
+    clients.weights[static_cast<size_t>(Kind::kPut)] = 5;
+    clients.weights[static_cast<size_t>(Kind::kLeaseGet)] = 5 * profile.leases;
+    clients.weights[static_cast<size_t>(Kind::kGet)] = 1;
+  }
+}
+
+// Whoever reads a little too early is seen only by a write that was acknowledged just before.
+void Plan::BusyClients(Random& random) {
+  clients.clients = 4 + random.Uniform(8);
+  clients.think_time = std::chrono::milliseconds(20 + random.Uniform(100));
+  clients.keys = 1 + random.Uniform(2);
+}
+
+// An election or a crash falls between one message and the next.
+void Plan::SlowLinks(Random& random, uint64_t most_append_bytes) {
+  network.delay_min = std::chrono::milliseconds(random.Uniform(20));
+  network.delay_spread = std::chrono::milliseconds(1 + random.Uniform(60));
+  options.max_append_bytes = 1 + random.Uniform(most_append_bytes);
+}
+
+void Plan::ShortLog(Random& random) {
+  options.log_keep_entries = random.Uniform(10);
+  options.flush_after_bytes = 100 + random.Uniform(1000);
+  flush_every = 1 + random.Uniform(4);
 }
 
 class Simulation {
@@ -129,7 +168,7 @@ class Simulation {
 };
 
 Simulation::Simulation(const RunOptions& options)
-    : options_(options), plan_(options.seed), world_(plan_.world_seed, kHosts) {
+    : options_(options), plan_(options), world_(plan_.world_seed, kHosts) {
   world_.options = plan_.options;
   world_.flush_every = plan_.flush_every;
   world_.max_drift_ppm = plan_.max_drift_ppm;
@@ -241,6 +280,6 @@ RunResult Run(const RunOptions& options) {
   return simulation.Run();
 }
 
-std::vector<Fault> FaultsOf(uint64_t seed) { return Plan(seed).faults; }
+std::vector<Fault> FaultsOf(const RunOptions& options) { return Plan(options).faults; }
 
 }  // namespace raftkv::sim

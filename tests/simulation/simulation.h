@@ -17,6 +17,8 @@ namespace raftkv::sim {
 
 struct RunOptions {
   uint64_t seed = 1;
+  // A profile for this run, whatever its seed would choose (profiles.h); empty: as the seed says.
+  std::string profile;
   // Positions in the drawn list of faults that happen; nothing: all.
   std::optional<std::vector<size_t>> keep;
   bool print_events = false;
@@ -38,7 +40,7 @@ struct RunResult {
 
 RunResult Run(const RunOptions& options);
 
-// The faults that Run draws for this seed.
-std::vector<Fault> FaultsOf(uint64_t seed);
+// The faults that Run draws for this seed and profile.
+std::vector<Fault> FaultsOf(const RunOptions& options);
 
 }  // namespace raftkv::sim

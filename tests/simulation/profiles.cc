@@ -1,0 +1,75 @@
+#include "tests/simulation/profiles.h"
+
+namespace raftkv::sim {
+
+std::span<const Profile> Profiles() {
+  using enum FaultKind;
+  static const std::vector<Profile> profiles = {
+      // A leader that hands over is cut off before it hears of its successor.
+      {.name = "handover",
+       .ambushes = {{Moment::transfer_sent}, {Blow::isolate_it, Blow::deafen, Blow::pause_it}},
+       .favourites = {k_transfer, k_ambush},
+       .busy = true,
+       .leases = 2},
+      // The halves of a joint configuration, or of one that is about to come, lose each other.
+      {.name = "halves",
+       .ambushes = {{Moment::change_sent, Moment::joint_entered}, {Blow::halves, Blow::half_deaf}},
+       .favourites = {k_change, k_ambush}},
+      // A leader hears confirmations that are older than its questions.
+      {.name = "stalled",
+       .ambushes = {{Moment::campaign}, {Blow::silence_rival}},
+       .favourites = {k_stall_leader},
+       .busy = true},
+      // Leaders that come and go before anybody has their entries (paper, figure 8).
+      {.name = "figure-eight",
+       .ambushes = {{Moment::leader_elected, Moment::log_conflict},
+                    {Blow::cut_some, Blow::isolate_it, Blow::slow_disk}},
+       .favourites = {k_ambush, k_busy_leader},
+       .slow_links = true,
+       .five = true},
+      // The same while a write takes as long as three elections.
+      {.name = "slow-syncs",
+       .ambushes = {{Moment::leader_elected}, {Blow::cut_some}},
+       .favourites = {k_ambush, k_slow_disk, k_slow_disk},
+       .five = true},
+      // Crashes inside the installation of a snapshot.
+      {.name = "installation",
+       .ambushes = {{Moment::snapshot_received, Moment::state_replaced},
+                    {Blow::crash_it, Blow::slow_apply}},
+       .favourites = {k_lag, k_ambush, k_slow_apply},
+       .short_log = true},
+      // Members go while those who stay do not know it yet, or forget it.
+      {.name = "departure",
+       .ambushes = {{Moment::change_sent, Moment::joint_left},
+                    {Blow::half_deaf, Blow::silence, Blow::crash_it, Blow::slow_apply}},
+       .favourites = {k_change, k_ambush, k_slow_apply},
+       .short_log = true},
+      // Somebody campaigns against a leader that lives. It has no chance unless nothing was written
+      // since it last heard that one.
+      {.name = "usurper",
+       .ambushes = {{Moment::campaign}, {Blow::isolate_rival, Blow::pause_rival}},
+       .favourites = {k_cut_one_way, k_ambush},
+       .busy = true,
+       .leases = 60},
+      // Long tails of entries that come to nothing, and short logs to replace them.
+      {.name = "tails",
+       .ambushes = {{Moment::leader_elected}, {Blow::isolate_it, Blow::slow_apply}},
+       .favourites = {k_busy_leader},
+       .short_log = true},
+      // Changes on top of changes.
+      {.name = "changes",
+       .ambushes = {{Moment::change_sent, Moment::joint_entered},
+                    {Blow::crash_it, Blow::slow_apply, Blow::isolate_it}},
+       .favourites = {k_changes_at_once, k_change, k_ambush}},
+  };
+  return profiles;
+}
+
+const Profile* FindProfile(std::string_view name) {
+  for (const Profile& profile : Profiles()) {
+    if (profile.name == name) return &profile;
+  }
+  return nullptr;
+}
+
+}  // namespace raftkv::sim
