@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "ctl/text.h"
+#include "base/encoding.h"
 
 namespace raftkv::client {
 namespace {

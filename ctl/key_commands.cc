@@ -8,10 +8,10 @@
 #include <ostream>
 #include <utility>
 
+#include "base/encoding.h"
 #include "ctl/choices.h"
 #include "ctl/session.h"
 #include "ctl/table.h"
-#include "ctl/text.h"
 
 namespace raftkv::ctl {
 namespace {
@@ -66,7 +66,7 @@ void AddReadOptions(CLI::App* command, client::ReadOptions* read) {
 
 Result<std::string> KeyOf(const KeyArgs& args) {
   if (!args.key_is_base64) return args.key;
-  auto key = client::Base64Decode(args.key);
+  auto key = Base64Decode(args.key);
   if (!key) return Error(Code::kInvalidArgument, "the key is not base64");
   return key;
 }
@@ -95,8 +95,8 @@ Result<std::string> ValueOf(const KeyArgs& args, std::istream& in) {
 
 // Text as it is; other bytes as base64, which the field `encoding` says then (as the API does).
 void SetBytes(Json& out, const char* field, const char* encoding, const std::string& bytes) {
-  bool text = client::IsUtf8(bytes);
-  out[field] = text ? bytes : client::Base64Encode(bytes);
+  bool text = IsUtf8(bytes);
+  out[field] = text ? bytes : Base64Encode(bytes);
   if (!text) out[encoding] = "base64";
 }
 

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "node/server/json_bytes.h"
 #include "node/server/kv_api.h"
 #include "node/server/query.h"
 #include "node/server/text.h"
@@ -75,15 +76,6 @@ Result<RangeQuery> ParseRange(const HttpRequest& request) {
   }
   SetBounds(query, &range);
   return result;
-}
-
-// Appends "name":"value" and, if the bytes are no text, that they are base64.
-void AppendBytes(std::string_view name, std::string_view encoding_name, std::string_view bytes,
-                 std::string* out) {
-  bool text = IsUtf8(bytes);
-  out->append("\"").append(name).append("\":");
-  out->append(text ? nlohmann::json(bytes).dump() : '"' + Base64(bytes) + '"');
-  if (!text) out->append(",\"").append(encoding_name).append("\":\"base64\"");
 }
 
 void AppendItem(const kv::KeyValue& item, bool keys_only, std::string* out) {
@@ -181,6 +173,14 @@ void Answer(const ExchangePtr& exchange, const kv::StateMachine& state, const Ra
 }
 
 }  // namespace
+
+void AppendBytes(std::string_view name, std::string_view encoding_name, std::string_view bytes,
+                 std::string* out) {
+  bool text = IsUtf8(bytes);
+  out->append("\"").append(name).append("\":");
+  out->append(text ? nlohmann::json(bytes).dump() : '"' + Base64Encode(bytes) + '"');
+  if (!text) out->append(",\"").append(encoding_name).append("\":\"base64\"");
+}
 
 void KvApi::Range(const ExchangePtr& exchange) const {
   auto request = ParseRange(exchange->request());

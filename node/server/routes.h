@@ -11,6 +11,7 @@ enum class Route : int {
   kKeyPut,
   kKeyDelete,
   kRange,
+  kTxn,
   kCluster,
   kMemberAdd,     // of the seeds' APIs
   kMemberRemove,  // likewise

@@ -8,6 +8,7 @@
 #include "node/server/kv_api.h"
 #include "node/server/metrics.h"
 #include "node/server/service.h"
+#include "node/server/txn_api.h"
 
 namespace raftkv::server {
 namespace {
@@ -81,6 +82,8 @@ class ServerImpl final : public Server {
     if (path.starts_with("/kv") && (path.size() == 3 || path[3] == '/')) {
       return kv_.Handle(exchange);
     }
+    // In the other dialects it is a key.
+    if (path == "/txn" && dialect_ == Dialect::kNative) return HandleTxn(&service_, exchange);
     if (path == "/cluster") return HandleCluster(service_, admin_port_, exchange);
     if (path == "*") {
       return exchange->Respond(Problem(404, "There is nothing to be said of the server as such."));
@@ -88,7 +91,9 @@ class ServerImpl final : public Server {
     switch (dialect_) {
       case Dialect::kNative:
         return exchange->Respond(
-            Problem(404, "There is no such resource; keys are at /kv/KEY, members at /cluster."));
+            Problem(404,
+                    "There is no such resource; keys are at /kv/KEY, transactions "
+                    "at /txn, members at /cluster."));
       case Dialect::kRaftexample:
         return HandleRaftexample(&service_, exchange);
       case Dialect::kShaj13:

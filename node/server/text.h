@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/encoding.h"
 #include "base/status.h"
 #include "node/server/http.h"
 
@@ -28,14 +29,7 @@ std::optional<uint64_t> ParseDecimal(std::string_view text);
 // Exactly 16 hexadecimal digits, as HexId writes them: shorter ones could be meant as decimal.
 std::optional<uint64_t> ParseId(std::string_view text);
 
-// RFC 3986, section 2.1. A '%' without two hexadecimal digits is kInvalidArgument; '+' is a plus.
-Result<std::string> PercentDecode(std::string_view text);
-// Everything but letters, digits and "-._~/" is encoded.
-std::string PercentEncode(std::string_view bytes);
 // name=value&name=value. Empty pairs are skipped; a name without '=' has an empty value.
 Result<std::vector<QueryParameter>> ParseQuery(std::string_view query);
-
-bool IsUtf8(std::string_view bytes);  // well-formed: no overlong forms, no surrogates
-std::string Base64(std::string_view bytes);
 
 }  // namespace raftkv::server

@@ -1,6 +1,6 @@
 #include "tests/bench/requests.h"
 
-#include "ctl/text.h"
+#include "base/encoding.h"
 
 namespace raftkv::bench {
 namespace {
@@ -22,8 +22,7 @@ std::string LengthLine(size_t bytes) {
 
 RequestMaker::RequestMaker(const LoadOptions& options, Random& random) : options_(options) {
   put_tail_ = RandomValue(options.value_bytes, random);
-  if (options.protocol == Protocol::kEtcdGateway)
-    put_tail_ = client::Base64Encode(put_tail_) + "\"}";
+  if (options.protocol == Protocol::kEtcdGateway) put_tail_ = Base64Encode(put_tail_) + "\"}";
 }
 
 std::string RequestMaker::Digits(uint64_t number) const {
@@ -35,7 +34,7 @@ std::string RequestMaker::Digits(uint64_t number) const {
 
 Request RequestMaker::Json(const Endpoint& to, const std::string& path, const std::string& begin,
                            const std::string& end, size_t tail_bytes) const {
-  std::string key = client::Base64Encode(Digits(0));
+  std::string key = Base64Encode(Digits(0));
   std::string head = "POST " + path + HostLine(to) +
                      LengthLine(begin.size() + key.size() + end.size() + tail_bytes) + begin;
   return Request{head + key + end, head.size()};
@@ -59,7 +58,7 @@ Request RequestMaker::Get(const Endpoint& to) const {
 
 void RequestMaker::WriteKey(uint64_t number, Request* request) const {
   if (options_.protocol == Protocol::kEtcdGateway) {
-    std::string key = client::Base64Encode(Digits(number));
+    std::string key = Base64Encode(Digits(number));
     request->bytes.replace(request->key_at, key.size(), key);
     return;
   }
