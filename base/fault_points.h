@@ -5,7 +5,7 @@
 //   NAME kill N      SIGKILL when the point is passed for the N-th time since the line changed
 //   NAME sleep MS    sleep each time
 //
-// In every other build the macro leaves nothing behind. docs/testing.md lists the points.
+// In every other build the macro leaves nothing behind. docs/testing-faults.md lists the points.
 //
 // Thread-safety: from any thread.
 #pragma once

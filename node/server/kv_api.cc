@@ -1,9 +1,8 @@
 #include "node/server/kv_api.h"
 
-#include <algorithm>
-
 #include "node/server/conditions.h"
 #include "node/server/query.h"
+#include "node/server/read_key.h"
 #include "node/server/text.h"
 
 namespace raftkv::server {
@@ -40,23 +39,15 @@ HttpResponse ReadError(const Status& error) {
   return Problem(error, Audience::kClient);
 }
 
-// The revision that an answer holds for: the key was in this state at it. `before` is the store's
-// revision before the read; the item cannot have changed between it and the read, or it would carry
-// the later revision.
-uint64_t ReadRevision(const ReadRequest& request, uint64_t before, const kv::KeyValue& item) {
-  return request.revision != 0 ? request.revision : std::max(before, item.mod_revision);
-}
-
 void AnswerRead(const ExchangePtr& exchange, const kv::StateMachine& state,
                 const ReadRequest& request, const KvApi::GetAnswer& answer) {
-  uint64_t before = state.applied().revision;
-  auto found = state.Get(request.key, request.revision);
+  auto found = ReadKey(state, request.key, request.revision);
   if (!found) return exchange->Respond(ReadError(found.error()));
-  if (!*found) {
+  if (!found->item) {
     if (request.conditions.if_match) return exchange->Respond(ConditionFailed(0));
-    return exchange->Respond(NoSuchKey(request.revision != 0 ? request.revision : before));
+    return exchange->Respond(NoSuchKey(found->revision));
   }
-  const kv::KeyValue& item = **found;
+  const kv::KeyValue& item = *found->item;
   auto verdict = request.conditions.ForRead(item.mod_revision);
   if (verdict == Conditions::Verdict::kFailed) {
     return exchange->Respond(ConditionFailed(item.mod_revision));
@@ -66,7 +57,7 @@ void AnswerRead(const ExchangePtr& exchange, const kv::StateMachine& state,
     response = HttpResponse{.status = 304};
   }
   response.Add("ETag", FormatETag(item.mod_revision));
-  response.Add("Raftkv-Revision", ReadRevision(request, before, item));
+  response.Add("Raftkv-Revision", found->revision);
   exchange->Respond(std::move(response));
 }
 

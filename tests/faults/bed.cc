@@ -84,8 +84,13 @@ Status Bed::Start() {
   load_ = std::make_unique<Load>(std::move(targets), load);
   load_->Start();
   RETURN_IF_ERROR(Progress());
-  started_ = std::chrono::steady_clock::now();
+  Begin();
   return Status::Ok();
+}
+
+void Bed::Begin() {
+  started_ = std::chrono::steady_clock::now();
+  load_->ForgetGap();
 }
 
 void Bed::Pace(milliseconds most) {

@@ -59,6 +59,8 @@ class Bed {
   size_t Other(size_t than) { return (than + 1 + Pick(size() - 1)) % size(); }
   // A moment between nothing and `most`, by the seed.
   void Pace(std::chrono::milliseconds most);
+  // The span of the row, and the measuring of gaps, begin now and not with the end of Start.
+  void Begin();
   // Whether the span of the row is over.
   bool Over() const;
 

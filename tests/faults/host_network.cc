@@ -56,7 +56,9 @@ Status HostNetwork::Make() {
     RETURN_IF_ERROR(Shell(In(i) + "ip link set lo up && " + In(i) + "ip addr add " + Host(i) +
                           "/24 dev eth0 && " + In(i) + "ip link set eth0 up"));
   }
-  return Status::Ok();
+  // Whether the tools are there shows before anything is started.
+  RETURN_IF_ERROR(Shell("tc -V"));
+  return Heal();
 }
 
 Status HostNetwork::Drop(size_t from, size_t to) {

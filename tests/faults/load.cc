@@ -13,7 +13,6 @@ namespace {
 
 using linearizability::Condition;
 using linearizability::Consistency;
-using linearizability::Item;
 using linearizability::Kind;
 using linearizability::Operation;
 using linearizability::Outcome;
@@ -265,6 +264,12 @@ void Load::Record(Operation operation) {
 LoadCounts Load::counts() const {
   std::lock_guard lock(mutex_);
   return counts_;
+}
+
+void Load::ForgetGap() {
+  std::lock_guard lock(mutex_);
+  counts_.longest_gap = milliseconds(0);
+  last_done_ = Clock::now();
 }
 
 linearizability::History Load::Finish() {

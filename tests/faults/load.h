@@ -61,6 +61,8 @@ class Load {
   void Stop();
 
   LoadCounts counts() const;
+  // The longest gap is measured from now on.
+  void ForgetGap();
   // Finished writes and linearizable reads so far.
   uint64_t done() const { return done_; }
   // After Stop: reads every key once from each target that answers, and returns it all.

@@ -55,8 +55,15 @@ std::string WhyNot(const Row& row, const Sandbox& sandbox) {
   return "";
 }
 
-// Runs one row; whether its promises held. Prints its line of the table.
-bool RunRow(const Row& row, const Sandbox& sandbox, const Settings& settings, uint64_t seed) {
+void PrintNotRun(const Row& row, const std::string& why) {
+  std::printf("| %s | %s | %s | | | not run: %s |\n", row.name.c_str(), row.injected.c_str(),
+              row.promised.c_str(), why.c_str());
+}
+
+enum class Ending { kHeld, kBroken, kNotRun };
+
+// Runs one row and prints its line of the table.
+Ending RunRow(const Row& row, const Sandbox& sandbox, const Settings& settings, uint64_t seed) {
   BedOptions options;
   options.seed = seed;
   options.span = std::chrono::milliseconds(static_cast<int64_t>(settings.span_s * 1000));
@@ -64,6 +71,10 @@ bool RunRow(const Row& row, const Sandbox& sandbox, const Settings& settings, ui
   const fs::path failures = fs::path(settings.out) / (row.name + "-" + std::to_string(seed));
   Bed bed(&sandbox, sandbox.directory() / row.name, options);
   Status status = bed.Start();
+  if (status.code() == Code::kUnavailable) {
+    PrintNotRun(row, status.message());
+    return Ending::kNotRun;
+  }
   if (status.ok()) status = row.run(bed);
   if (status.ok()) status = bed.Verify(failures);
   if (!status.ok()) bed.KeepLogs(failures);
@@ -82,7 +93,7 @@ bool RunRow(const Row& row, const Sandbox& sandbox, const Settings& settings, ui
                  static_cast<unsigned long long>(seed), status.ToString().c_str(),
                  failures.c_str());
   }
-  return status.ok();
+  return status.ok() ? Ending::kHeld : Ending::kBroken;
 }
 
 std::vector<Row> Choose(const std::vector<std::string>& names) {
@@ -138,13 +149,11 @@ int Main(int argc, char** argv) {
         static_cast<unsigned long long>(seed));
     for (const Row& row : rows) {
       const std::string why = WhyNot(row, *sandbox);
-      if (!why.empty()) {
-        std::printf("| %s | %s | %s | | | not run: %s |\n", row.name.c_str(), row.injected.c_str(),
-                    row.promised.c_str(), why.c_str());
-        ++left_out;
-        continue;
-      }
-      ++(RunRow(row, *sandbox, settings, seed) ? held : broken);
+      if (!why.empty()) PrintNotRun(row, why);
+      const Ending ending = why.empty() ? RunRow(row, *sandbox, settings, seed) : Ending::kNotRun;
+      if (ending == Ending::kHeld) ++held;
+      if (ending == Ending::kBroken) ++broken;
+      if (ending == Ending::kNotRun) ++left_out;
       if (!settings.duration.empty() && Clock::now() > deadline) break;
     }
     ++seed;

@@ -235,6 +235,10 @@ void Proxies::Pump(Pipe& pipe, bool from_dialer, uint64_t seed) {
       ended = true;
       continue;
     }
+    if (chance(fault.flip)) {
+      char& byte = buffer[random() % static_cast<size_t>(n)];
+      byte = static_cast<char>(byte ^ (1 << random() % 8));
+    }
     const std::string_view bytes(buffer.data(), static_cast<size_t>(n));
     if (from_dialer && pipe.member == 0 && hello.size() < kMostHelloBytes) {
       hello.append(bytes);

@@ -28,6 +28,7 @@ struct LinkFault {
   std::chrono::milliseconds jitter{0};  // evenly from delay to delay + jitter
   double stall = 0;  // share of reads after which nothing moves for a retransmission timeout
   double reset = 0;  // share of reads at which the connection breaks
+  double flip = 0;   // share of reads in which one bit is wrong
   bool operator==(const LinkFault&) const = default;
 };
 

@@ -112,8 +112,9 @@ Status Resets(Bed& bed) {
   return Status::Ok();
 }
 
-// Until the others have forgotten what the one that is cut off would need.
-Status CutUntilSnapshot(Bed& bed) {
+// Until the others have forgotten what the one that is cut off would need. `links` are what all
+// links are like otherwise.
+Status CutUntilSnapshot(Bed& bed, LinkFault links) {
   int rounds = 0;
   while (!bed.Over()) {
     RETURN_IF_ERROR(bed.Progress());
@@ -129,7 +130,7 @@ Status CutUntilSnapshot(Bed& bed) {
     }));
     // What the proxy holds back would bring it up to date.
     bed.proxies().ResetAround(follower);
-    bed.proxies().Heal();
+    for (size_t i = 0; i < bed.size(); ++i) bed.proxies().SetAround(i, bed.size(), links);
     RETURN_IF_ERROR(bed.Ready(follower));
     ++rounds;
   }
@@ -187,7 +188,16 @@ std::vector<Row> NetworkRows() {
       {.name = "cut-until-snapshot",
        .injected = "a follower alone until the others' logs begin after its own end",
        .promised = "it gets a snapshot and serves again",
-       .run = CutUntilSnapshot,
+       .run = [](Bed& bed) { return CutUntilSnapshot(bed, {}); },
+       .prepare = ShortLogs},
+      {.name = "flip-wire",
+       .injected = "a wrong bit in 1 % of the reads between nodes",
+       .promised = "the checksum notices, the connection is made anew; nothing wrong is taken over",
+       .run = [](Bed& bed) { return Everywhere(bed, {.flip = 0.01}); }},
+      {.name = "flip-wire-snapshot",
+       .injected = "a wrong bit in 5 % of the reads while snapshots are sent",
+       .promised = "the transfer goes on where it was; nothing wrong is installed",
+       .run = [](Bed& bed) { return CutUntilSnapshot(bed, {.flip = 0.05}); },
        .prepare = ShortLogs},
       {.name = "delay",
        .injected = "75 to 125 ms on every link, each way",

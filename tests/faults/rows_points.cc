@@ -57,6 +57,8 @@ Status Attach(Bed& bed) {
     bed.Restart(i);
     RETURN_IF_ERROR(bed.Ready(i));
   }
+  RETURN_IF_ERROR(bed.Progress());
+  bed.Begin();
   return Status::Ok();
 }
 

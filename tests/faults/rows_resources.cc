@@ -226,6 +226,8 @@ Status BlockedLog(Bed& bed) {
     bed.Restart(i);
     RETURN_IF_ERROR(bed.Ready(i));
   }
+  RETURN_IF_ERROR(bed.Progress());
+  bed.Begin();
   while (!bed.Over()) {
     RETURN_IF_ERROR(bed.Progress());
     RETURN_IF_ERROR(ExpectHealthy(bed));

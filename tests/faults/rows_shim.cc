@@ -42,6 +42,8 @@ class Shims {
       bed_->Restart(i);
       RETURN_IF_ERROR(bed_->Ready(i));
     }
+    RETURN_IF_ERROR(bed_->Progress());
+    bed_->Begin();
     return Status::Ok();
   }
   void Reset() {
