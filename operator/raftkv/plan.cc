@@ -45,12 +45,9 @@ Operation Op(Operation::Type type, std::string step) {
 }
 
 Operation Continue(const Facts& facts, Operation::Type type, std::string step) {
-  if (facts.seen.operation.type != type) {
-    Operation operation = Op(type, std::move(step));
-    if (type == Operation::Type::kScale) operation.target = facts.target();
-    return operation;
-  }
   Operation operation = facts.seen.operation;
+  if (operation.type != type) operation = Op(type, "");
+  if (type == Operation::Type::kScale) operation.target = facts.target();
   operation.step = std::move(step);
   return operation;
 }

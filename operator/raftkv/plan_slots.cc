@@ -32,6 +32,14 @@ std::optional<Decision> CleanSlot(const Facts& facts, int slot, const Operation&
     if (claim.member == 0 && view.report && facts.Removed(view.report->member)) {
       return Do(MarkClaim{slot, claim.uid, view.report->member}, At(operation, "MarkClaim"));
     }
+    const bool out_of_reach = facts.NodeLostForLong(slot) &&
+                              facts.SilentForLong(slot, Seconds(facts.spec.replacement_after));
+    if (facts.spec.replacement_enabled && (claim.lost || out_of_reach) &&
+        !facts.InConfig(claim.member)) {
+      return Do(DeleteClaim{slot, claim.uid, "it holds no member, and its volume is out of reach",
+                            claim.member},
+                At(operation, "DeleteClaim"));
+    }
     if (facts.Removed(claim.member)) {
       if (!facts.Ended(slot)) return Wait(At(operation, "WaitForLeaving"));
       return Do(
@@ -116,6 +124,8 @@ std::optional<Decision> BringIn(const Facts& facts, const std::vector<int>& slot
   for (const MemberId gone : promote.remove) voters.erase(gone);
   voters.insert(promote.promote.begin(), promote.promote.end());
   if (!facts.SafeChange(voters)) return Wait(At(operation, "WaitForQuorum"));
+  const std::set<MemberId> leaving(remove.begin(), remove.end());
+  if (auto hand_over = HandOver(facts, leaving, operation)) return hand_over;
   return Do(std::move(promote), At(operation, "Promote"));
 }
 
