@@ -105,7 +105,7 @@ class World {
   // The truth about the members.
   const Raft* raft() const;
   std::set<MemberId> LiveMembers() const;
-  bool QuorumPossible() const;  // enough directories of the voters exist
+  bool QuorumPossible();  // enough directories of the voters exist
   bool PodLives(int slot) const;
   Directory* DirectoryOf(int slot);
   const Directory* DirectoryOf(int slot) const;

@@ -51,7 +51,7 @@ bool Raft::KnownIn(const Directory& directory, MemberId id) const {
   return Appended(directory.match).names.contains(id);
 }
 
-bool Raft::Elect(const std::vector<Directory*>& all, const std::vector<Directory*>& live) {
+Directory* Raft::Candidate(const std::vector<Directory*>& live) const {
   std::vector<Directory*> candidates = live;
   std::ranges::stable_sort(candidates, std::greater(), [](const Directory* d) { return d->match; });
   for (Directory* candidate : candidates) {
@@ -61,17 +61,22 @@ bool Raft::Elect(const std::vector<Directory*>& all, const std::vector<Directory
     for (const Directory* voter : live) {
       if (voter->match <= candidate->match) votes.insert(voter->id);
     }
-    if (!Quorum(conf.voters, votes) || !Quorum(conf.outgoing, votes)) continue;
-    if (candidate->match < commit_) lost_writes_ = true;
-    last_ = candidate->match;
-    while (confs_.size() > 1 && confs_.back().index > last_) confs_.pop_back();
-    for (Directory* directory : all) directory->match = std::min(directory->match, last_);
-    candidate->match = ++last_;
-    leader_ = candidate->id;
-    ++term_;
-    return true;
+    if (Quorum(conf.voters, votes) && Quorum(conf.outgoing, votes)) return candidate;
   }
-  return false;
+  return nullptr;
+}
+
+bool Raft::Elect(const std::vector<Directory*>& all, const std::vector<Directory*>& live) {
+  Directory* elected = Candidate(live);
+  if (elected == nullptr) return false;
+  if (elected->match < commit_) lost_writes_ = true;
+  last_ = elected->match;
+  while (confs_.size() > 1 && confs_.back().index > last_) confs_.pop_back();
+  for (Directory* directory : all) directory->match = std::min(directory->match, last_);
+  elected->match = ++last_;
+  leader_ = elected->id;
+  ++term_;
+  return true;
 }
 
 void Raft::Replicate(const std::vector<Directory*>& live, Random& random) {

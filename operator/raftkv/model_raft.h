@@ -57,6 +57,9 @@ class Raft {
   bool KnownIn(const Directory& directory, MemberId id) const;
   static bool Quorum(const std::set<MemberId>& voters, const std::set<MemberId>& live);
 
+  // Who of these, if they were all that is live, would be elected; nullptr: nobody.
+  Directory* Candidate(const std::vector<Directory*>& live) const;
+
   MemberId leader() const { return leader_; }
   uint64_t commit() const { return commit_; }
   uint64_t term() const { return term_; }

@@ -21,7 +21,7 @@
 namespace raftkv::op::model {
 namespace {
 
-constexpr int kUsualHistories = 4000;
+constexpr int kUsualHistories = 3000;
 constexpr int kSlots = 10;
 
 std::string Text(const Operation& o) {
@@ -33,7 +33,6 @@ std::string Text(const Operation& o) {
   return out.str();
 }
 
-// All that would be written to the API server.
 std::string Text(const PlannedStatus& s) {
   std::ostringstream out;
   out << s.observed_generation << " " << HexId(s.cluster) << " " << s.config_index << " " << s.joint
@@ -84,7 +83,7 @@ class Operator {
     if (!cache_.resource) return false;
     const Observation seen = Observe(faults);
     last_ = MakePlan(seen);
-    const bool differs = Text(last_.status) != Text(cache_.resource->status);
+    const bool differs = last_.status != cache_.resource->status;
     if (differs) {
       if (Crash(faults)) return true;
       const std::string refused = world_->WriteStatus(cache_.resource->version, last_.status);

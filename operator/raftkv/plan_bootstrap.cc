@@ -47,9 +47,12 @@ std::optional<Decision> OldData(const Facts& facts, const Operation& operation) 
                          " holds a member that an earlier cluster removed: delete the claim "
                          "and its pod");
     }
+    // A pod that has just been started may answer yet.
+    const bool may_answer = view.pod && !view.report && !view.pod->finished &&
+                            !facts.SilentForLong(slot, kLeavingSeconds);
     const bool noted = view.claim && view.claim->member != 0;
-    if (noted && (!view.pod || view.report) &&
-        !(view.report && view.report->member == view.claim->member)) {
+    const bool answers = noted && view.report && view.report->member == view.claim->member;
+    if (noted && !answers && !may_answer) {
       return Blocked(
           operation, "ClaimOfUnknownMember",
           "claim " + claim + " is noted to hold member " + HexId(view.claim->member) +
@@ -60,15 +63,19 @@ std::optional<Decision> OldData(const Facts& facts, const Operation& operation) 
   return std::nullopt;
 }
 
-// Pods above the wanted number are known to be blank, or have no volume. With none wanted at all,
-// all volumes stay, and whatever they hold is found when the pods come back.
+// Pods above the wanted number are known to be blank, or have no volume; once a node may have been
+// initialized, so are all others. With none wanted at all, all volumes stay, and whatever they hold
+// is found when the pods come back.
 bool MayStop(const Facts& facts) {
   if (facts.spec.replicas == 0) return true;
-  for (int slot = facts.spec.replicas; slot < facts.slot_count(); ++slot) {
+  const bool maybe_initialized = facts.seen.operation.cluster != 0;
+  for (int slot = 0; slot < facts.slot_count(); ++slot) {
     const SlotView& view = facts.slot(slot);
-    const bool no_volume = view.claim && (view.claim->lost || !view.claim->bound);
-    if (view.pod && !facts.Blank(slot) && !no_volume) return false;
-    if (view.claim && view.claim->member != 0) return false;
+    const bool above = slot >= facts.spec.replicas;
+    if (!above && !maybe_initialized) continue;
+    const bool no_volume = !view.claim || view.claim->lost || !view.claim->bound;
+    const bool unknown = !facts.Blank(slot) && !no_volume && (view.pod || maybe_initialized);
+    if (unknown || (above && view.claim && view.claim->member != 0)) return false;
   }
   return true;
 }

@@ -70,6 +70,9 @@ std::optional<Decision> PlanScale(const Facts& facts) {
     if (facts.SlotOf(id) >= facts.target()) leaving.push_back(id);
   }
   if (missing.empty() && leaving.empty()) return std::nullopt;
+  for (const MemberId id : leaving) {
+    if (auto note = NoteClaim(facts, id, operation)) return note;
+  }
   if (missing.empty()) return ScaleDown(facts, leaving, operation);
   if (auto old = OldClaims(facts, missing, operation)) return old;
   for (const int slot : missing) {
