@@ -3,8 +3,8 @@
 // crash between any two calls, and meet faults and changing wishes. P1 to P6 of plan.h are checked
 // at each act; when the faults stop, what the spec asks for is reached and stays (P7).
 //
-// RAFTKV_MODEL_HISTORIES=N runs N histories instead of the usual number; RAFTKV_RANDOM_SEEDS=17
-// runs that seed alone and prints its history.
+// RAFTKV_RANDOM_SEEDS=first-last runs others than the usual seeds; one alone
+// (RAFTKV_RANDOM_SEEDS=17) prints its history.
 
 #include <gtest/gtest.h>
 
