@@ -63,14 +63,15 @@ std::optional<Decision> OldData(const Facts& facts, const Operation& operation) 
   return std::nullopt;
 }
 
-// Every claim is known to hold a blank directory, or has no volume: a node that is silent may know
-// a cluster to which blank ones belong. With no replicas wanted at all, all volumes stay, and
-// whatever they hold is found when the pods come back.
+// The claim of every pod is known to hold a blank directory, or has no volume: a node that is
+// silent may know a cluster to which blank ones belong. With no replicas wanted at all, all volumes
+// stay, and whatever they hold is found when the pods come back.
 bool MayStop(const Facts& facts) {
   if (facts.spec.replicas == 0) return true;
   return std::ranges::all_of(facts.seen.slots, [&](const auto& entry) {
     const auto& [slot, view] = entry;
-    if (!view.claim || view.claim->lost || !view.claim->bound) return true;
+    const bool stopped = !view.pod && slot >= facts.seen.objects.stateful_set_replicas;
+    if (stopped || !view.claim || view.claim->lost || !view.claim->bound) return true;
     return facts.Blank(slot) && (slot < facts.spec.replicas || view.claim->member == 0);
   });
 }
