@@ -38,6 +38,8 @@ class Reconciler {
   bool IsBehind(const kube::Object& resource) const;
   // kConflict: the resource has changed; plan again.
   kube::ApiResult<void> WriteStatus(const Seen& seen, const PlannedStatus& status);
+  // Before something is taken away: the same plan must come out of a live look, which is returned.
+  Result<Seen> Confirm(const Seen& seen, const Plan& plan);
   kube::ApiResult<kube::ReconcileResult> Carry(const Seen& seen, const Plan& plan);
   void Record(const kube::Object& resource, const Plan& plan);
 
