@@ -86,6 +86,10 @@ ApiResult<ReconcileResult> Reconciler::Reconcile(const Key& key, std::stop_token
     return ReconcileResult{};  // until it is changed
   }
   if (stop.stop_requested()) return ReconcileResult{};
+  const auto& membership = seen->observation.membership;
+  if (membership && membership->epoch > seen->observation.epoch) {
+    parts_.raise_epoch(membership->epoch + 1);
+  }
   Plan plan = MakePlan(seen->observation);
   parts_.metrics->Set(seen->observation, plan.status);
 

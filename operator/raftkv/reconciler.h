@@ -25,6 +25,9 @@ struct ReconcilerParts {
   Caches caches;
   ObjectSettings settings;
   std::function<uint64_t()> epoch;  // of this operator's term of office
+  // A cluster has a higher one stored, from an operator with another Lease: it must be exceeded, or
+  // every change of the membership is refused.
+  std::function<void(uint64_t)> raise_epoch;
 };
 
 class Reconciler {
