@@ -37,6 +37,7 @@ struct PlannedCondition {
   bool status = false;
   std::string reason;  // CamelCase
   std::string message;
+  friend bool operator==(const PlannedCondition&, const PlannedCondition&) = default;
 };
 
 struct PlannedEvent {
@@ -55,6 +56,7 @@ struct MemberStatus {
   bool healthy = false;
   std::string pod;
   std::string claim_uid;
+  friend bool operator==(const MemberStatus&, const MemberStatus&) = default;
 };
 
 // All of the resource's status but times of conditions and the selector, which the actor adds.
@@ -72,6 +74,7 @@ struct PlannedStatus {
   std::vector<MemberStatus> members;
   Operation operation;
   std::vector<PlannedCondition> conditions;
+  friend bool operator==(const PlannedStatus&, const PlannedStatus&) = default;
 };
 
 struct Plan {
