@@ -63,21 +63,17 @@ std::optional<Decision> OldData(const Facts& facts, const Operation& operation) 
   return std::nullopt;
 }
 
-// Pods above the wanted number are known to be blank, or have no volume; once a node may have been
-// initialized, so are all others. With none wanted at all, all volumes stay, and whatever they hold
-// is found when the pods come back.
+// The claim of every pod is known to hold a blank directory, or has no volume: a node that is
+// silent may know a cluster to which blank ones belong. With no replicas wanted at all, all volumes
+// stay, and whatever they hold is found when the pods come back.
 bool MayStop(const Facts& facts) {
   if (facts.spec.replicas == 0) return true;
-  const bool maybe_initialized = facts.seen.operation.cluster != 0;
-  for (int slot = 0; slot < facts.slot_count(); ++slot) {
-    const SlotView& view = facts.slot(slot);
-    const bool above = slot >= facts.spec.replicas;
-    if (!above && !maybe_initialized) continue;
-    const bool no_volume = !view.claim || view.claim->lost || !view.claim->bound;
-    const bool unknown = !facts.Blank(slot) && !no_volume && (view.pod || maybe_initialized);
-    if (unknown || (above && view.claim && view.claim->member != 0)) return false;
-  }
-  return true;
+  return std::ranges::all_of(facts.seen.slots, [&](const auto& entry) {
+    const auto& [slot, view] = entry;
+    const bool stopped = !view.pod && slot >= facts.seen.objects.stateful_set_replicas;
+    if (stopped || !view.claim || view.claim->lost || !view.claim->bound) return true;
+    return facts.Blank(slot) && (slot < facts.spec.replicas || view.claim->member == 0);
+  });
 }
 
 }  // namespace
