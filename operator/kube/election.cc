@@ -154,6 +154,7 @@ Election::Outcome Election::Write(Object lease) {
     return Outcome::kFailed;
   }
   lease_ = std::move(*written);
+  transitions_ = static_cast<uint64_t>(lease_->Int("/spec/leaseTransitions").value_or(0));
   renewed_ns_ = sent.time_since_epoch().count();
   leader_ = true;
   SetHolder(options_.identity);

@@ -52,6 +52,9 @@ class Election final : public WriteFence {
   bool IsLeader() const { return leader_.load(); }
   // Until lease_duration after the last successful renewal was sent.
   bool MayWrite() const override;
+  // spec.leaseTransitions as we last wrote it: grows with every change of the holder, and so orders
+  // their terms of office.
+  uint64_t transitions() const { return transitions_.load(); }
   // Who holds the lease as far as we know; empty: nobody.
   std::string holder() const;
 
@@ -84,6 +87,7 @@ class Election final : public WriteFence {
   std::optional<Seen> seen_;
   std::optional<Object> lease_;  // as we wrote it last, while we lead
   std::atomic<bool> leader_{false};
+  std::atomic<uint64_t> transitions_{0};
   std::atomic<int64_t> renewed_ns_{INT64_MIN};  // when the last good renewal was sent
 
   mutable std::mutex mutex_;

@@ -90,6 +90,8 @@ uint16_t Manager::health_port() const { return health_ == nullptr ? 0 : health_-
 
 bool Manager::IsLeader() const { return election_ == nullptr || election_->IsLeader(); }
 
+uint64_t Manager::term() const { return election_ == nullptr ? 1 : election_->transitions() + 1; }
+
 Status Manager::CachesSynced() const {
   for (const auto& watched : watched_) {
     if (watched->cache.synced()) continue;

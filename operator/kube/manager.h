@@ -67,6 +67,9 @@ class Manager {
   Timing& timing() { return *timing_; }
   uint16_t health_port() const;
   bool IsLeader() const;
+  // Orders the terms of office of all processes that ever held the lease: its transitions and one.
+  // 1 without election.
+  uint64_t term() const;
 
   // Ok after Stop; kUnavailable when the lease was lost or the caches did not sync: exit, so that
   // the next process starts from nothing.

@@ -29,7 +29,7 @@ struct ApplyDisruptionBudget {
 struct MarkLeader {
   std::string pod;
 };
-// Notes on the claim whose data it holds (annotation raftkv.dev/member-id).
+// Notes on the claim whose data it holds (annotation raftkv.dev/member-id); 0 takes the note away.
 struct MarkClaim {
   int slot = 0;
   std::string claim_uid;
@@ -64,6 +64,9 @@ struct DeleteClaim {
   int slot = 0;
   std::string uid;
   std::string why;
+  // What the claim was noted to hold when this was decided; a live read must find the same (0: no
+  // note), or else nothing is deleted.
+  MemberId member = 0;
 };
 struct ResizeClaim {
   int slot = 0;

@@ -1,9 +1,9 @@
 // Observation: everything that the planner may know of one RaftKV resource at one moment: the
 // resource, the Kubernetes objects that belong to it, and what each node says of itself.
 //
-// Terms: a *slot* is an ordinal of the StatefulSet (pod NAME-SLOT, claim data-NAME-SLOT). A *member*
-// is a data directory, known by the random ID that was minted with it (docs/design/membership.md).
-// A slot outlives its members.
+// Terms: a *slot* is an ordinal of the StatefulSet (pod NAME-SLOT, claim data-NAME-SLOT). A
+// *member* is a data directory, known by the random ID that was minted with it
+// (docs/design/membership.md). A slot outlives its members.
 //
 // Whatever comes from a cache may be a little old; `reports` are live (asked in this reconcile).
 // Before it destroys anything the actor reads live and sets preconditions (operator/raftkv/act.h).
@@ -23,21 +23,21 @@
 
 namespace raftkv::op {
 
-using MemberId = uint64_t;  // 0: none
+using MemberId = uint64_t;   // 0: none
 using ClusterId = uint64_t;  // 0: none
 
 struct PodView {
   std::string name;
   std::string uid;
-  std::string node;          // empty: not scheduled
-  bool ready = false;        // condition Ready
+  std::string node;    // empty: not scheduled
+  bool ready = false;  // condition Ready
   bool deleting = false;
-  bool finished = false;     // its container has ended and does not run now
+  bool finished = false;  // its container has ended and does not run now
   bool unschedulable = false;
-  std::string waiting;       // reason of a container that cannot start: ImagePullBackOff, ...
+  std::string waiting;  // reason of a container that cannot start: ImagePullBackOff, ...
   int restarts = 0;
-  int64_t created_s = 0;     // wall clock
-  std::string revision;      // label controller-revision-hash
+  int64_t created_s = 0;  // wall clock
+  std::string revision;   // label controller-revision-hash
   // The node is gone or NotReady since then (wall clock); 0: it is well.
   int64_t node_lost_since_s = 0;
 };
@@ -46,18 +46,27 @@ struct ClaimView {
   std::string name;
   std::string uid;
   bool bound = false;
-  bool lost = false;         // phase Lost: its volume does not exist any more
+  bool lost = false;  // phase Lost: its volume does not exist any more
   bool deleting = false;
   uint64_t requested_bytes = 0;
   uint64_t capacity_bytes = 0;
-  // The member whose data lies on it, as the operator noted it (annotation raftkv.dev/member-id); 0:
-  // not known.
+  // The member whose data lies on it, as the operator noted it (annotation raftkv.dev/member-id);
+  // 0: not known.
   MemberId member = 0;
 };
 
 // What a node answers to GET /admin/status.
 struct NodeReport {
-  enum class Role { kBlank, kJoining, kFollower, kCandidate, kLeader, kLearner, kRemoved, kDamaged };
+  enum class Role {
+    kBlank,
+    kJoining,
+    kFollower,
+    kCandidate,
+    kLeader,
+    kLearner,
+    kRemoved,
+    kDamaged
+  };
   Role role = Role::kBlank;
   MemberId member = 0;
   ClusterId cluster = 0;
@@ -71,10 +80,10 @@ struct NodeReport {
 
 struct MemberView {
   MemberId id = 0;
-  std::string name;           // the pod's
+  std::string name;  // the pod's
   std::string peer_address;
-  // Only the leader knows: the log index up to which the member has the leader's log, and whether it
-  // has been heard of within an election timeout.
+  // Only the leader knows: the log index up to which the member has the leader's log, and whether
+  // it has been heard of within an election timeout.
   uint64_t match = 0;
   bool active = false;
 };
@@ -87,9 +96,9 @@ struct Membership {
   std::set<MemberId> voters_outgoing;  // empty unless joint
   std::set<MemberId> learners;
   std::set<MemberId> learners_next;
-  std::set<MemberId> removed;          // for ever
+  std::set<MemberId> removed;  // for ever
   std::map<MemberId, MemberView> members;
-  MemberId leader = 0;                 // a node that says so itself, in the newest term; 0: none
+  MemberId leader = 0;  // a node that says so itself, in the newest term; 0: none
   uint64_t leader_commit = 0;
   uint64_t leader_term = 0;
   uint64_t epoch = 0;
@@ -100,14 +109,24 @@ struct Membership {
 struct SlotView {
   std::optional<PodView> pod;
   std::optional<ClaimView> claim;
-  std::optional<NodeReport> report;    // nullopt: no answer
+  std::optional<NodeReport> report;  // nullopt: no answer
   // Since when it has given no answer, wall clock; 0: it answers, or nobody knows yet.
   int64_t silent_since_s = 0;
 };
 
 // status.operation: the intent that is written before the first act and stays until the last.
 struct Operation {
-  enum class Type { kNone, kBootstrap, kScale, kReplace, kRoll, kHibernate, kWake, kResize, kDelete };
+  enum class Type {
+    kNone,
+    kBootstrap,
+    kScale,
+    kReplace,
+    kRoll,
+    kHibernate,
+    kWake,
+    kResize,
+    kDelete
+  };
   Type type = Type::kNone;
   std::string step;          // CamelCase, for people and events
   int64_t since_s = 0;       // wall clock; of the operation
@@ -122,13 +141,13 @@ struct Operation {
 };
 
 struct ObjectsView {
-  bool stateful_set = false;        // exists and is ours
-  int stateful_set_replicas = 0;    // spec.replicas
-  std::string update_revision;      // status.updateRevision
-  bool template_current = false;    // its pod template is what the spec asks for
-  bool others_current = false;      // Services, ServiceAccount, NetworkPolicies are as the spec wants
-  int min_available = -1;           // of the disruption budget; -1: there is none
-  std::string leader_pod;           // to which the leader Service points; empty: none
+  bool stateful_set = false;      // exists and is ours
+  int stateful_set_replicas = 0;  // spec.replicas
+  std::string update_revision;    // status.updateRevision
+  bool template_current = false;  // its pod template is what the spec asks for
+  bool others_current = false;    // Services, ServiceAccount, NetworkPolicies are as the spec wants
+  int min_available = -1;         // of the disruption budget; -1: there is none
+  std::string leader_pod;         // to which the leader Service points; empty: none
   // An object of a name that we need belongs to somebody else; a sentence that says which.
   std::string foreign;
 };
@@ -144,6 +163,9 @@ struct Observation {
   ClusterSpec spec;
   ClusterId cluster = 0;  // status.clusterID
   Operation operation;    // status.operation
+  // status.conditions as last written: the reason of each type. Tells what has been said already,
+  // so that a refusal is one event and not one per look.
+  std::map<std::string, std::string> reasons;
   ObjectsView objects;
   std::map<int, SlotView> slots;
   std::optional<Membership> membership;  // nullopt: no member answers

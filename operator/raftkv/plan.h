@@ -4,14 +4,16 @@
 // alone, so that the model run (model_test) can put it through millions of steps.
 //
 // Order of precedence (the first that has something to do): finalizer and deletion; paused; foreign
-// objects; the running operation; bootstrap; the unfinished business of a former change (joint state,
-// members that were removed, learners that nobody promoted); replacement; objects; wake, scale, resize,
-// roll, hibernate. With a quorum lost nothing is done that needs one or takes anything away.
+// objects; the running operation; bootstrap; the unfinished business of a former change (joint
+// state, members that were removed, learners that nobody promoted); replacement; objects; wake,
+// scale, resize, roll, hibernate. With a quorum lost nothing is done that needs one or takes
+// anything away.
 //
 // Rules that no plan breaks (the model run checks them after each step):
-//   P1  Initialize only while status.clusterID is empty, on blank nodes, after the intent is written.
-//   P2  No action leaves fewer live voters than a quorum of either half of the configuration.
-//   P3  A claim is deleted only if its data belongs to no member of the configuration, and no joint
+//   P1  Initialize only while status.clusterID is empty, on blank nodes, after the intent is
+//   written. P2  No action leaves fewer live voters than a quorum of either half of the
+//   configuration. P3  A claim is deleted only if its data belongs to no member of the
+//   configuration, and no joint
 //       state is in force.
 //   P4  Members come as learners; voters change by one joint change straight to the target set.
 //   P5  The leader is not removed, and its pod not deleted, before it has handed over, unless it is
@@ -31,7 +33,7 @@
 namespace raftkv::op {
 
 struct PlannedCondition {
-  std::string type;    // Available, Progressing, Degraded, QuorumLost, Paused
+  std::string type;  // Available, Progressing, Degraded, QuorumLost, Paused
   bool status = false;
   std::string reason;  // CamelCase
   std::string message;

@@ -16,17 +16,17 @@ enum class Retention { kDelete, kRetain };
 enum class UpdateStrategy { kRollingUpdate, kOnDelete };
 
 struct ClusterSpec {
-  int replicas = 3;                                     // spec.replicas: 1..9, 0 hibernates
-  uint64_t storage_bytes = 0;                           // spec.storage.size
-  Retention on_delete = Retention::kRetain;             // spec.storage.retention.onDelete
-  Retention on_scale_down = Retention::kDelete;         // spec.storage.retention.onScaleDown
+  int replicas = 3;                                          // spec.replicas: 1..9, 0 hibernates
+  uint64_t storage_bytes = 0;                                // spec.storage.size
+  Retention on_delete = Retention::kRetain;                  // spec.storage.retention.onDelete
+  Retention on_scale_down = Retention::kDelete;              // spec.storage.retention.onScaleDown
   UpdateStrategy strategy = UpdateStrategy::kRollingUpdate;  // spec.update.strategy
-  bool update_paused = false;                           // spec.update.paused
-  bool replacement_enabled = true;                      // spec.replacement.enabled
-  Duration replacement_after = std::chrono::minutes(5);  // spec.replacement.after
-  bool disruption_budget = true;                        // spec.disruptionBudget.enabled
-  bool paused = false;                                  // spec.paused
-  Duration progress_deadline = std::chrono::minutes(10);  // spec.progressDeadlineSeconds
+  bool update_paused = false;                                // spec.update.paused
+  bool replacement_enabled = true;                           // spec.replacement.enabled
+  Duration replacement_after = std::chrono::minutes(5);      // spec.replacement.after
+  bool disruption_budget = true;                             // spec.disruptionBudget.enabled
+  bool paused = false;                                       // spec.paused
+  Duration progress_deadline = std::chrono::minutes(10);     // spec.progressDeadlineSeconds
 };
 
 }  // namespace raftkv::op

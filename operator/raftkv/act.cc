@@ -1,0 +1,301 @@
+#include "operator/raftkv/act.h"
+
+#include <algorithm>
+#include <climits>
+#include <nlohmann/json.hpp>
+
+#include "base/hex_id.h"
+#include "operator/kube/ownership.h"
+#include "operator/raftkv/resource.h"
+
+namespace raftkv::op {
+namespace {
+
+using kube::Json;
+using kube::Key;
+using kube::Object;
+using kube::Reason;
+
+constexpr int kApplyTries = 3;
+
+// The IP of the pod in which a member runs; empty if it does not answer.
+std::string HostOf(const Seen& seen, MemberId member) {
+  for (const auto& [slot, view] : seen.observation.slots) {
+    if (!view.report || view.report->member != member) continue;
+    auto host = seen.hosts.find(slot);
+    if (host != seen.hosts.end()) return host->second;
+  }
+  return {};
+}
+
+bool IsMember(const Membership& membership, MemberId id) {
+  return membership.voters.contains(id) || membership.voters_outgoing.contains(id) ||
+         membership.learners.contains(id) || membership.learners_next.contains(id);
+}
+
+Status NobodyAnswers(MemberId member) {
+  return {Code::kUnavailable, "member " + HexId(member) + " does not answer now"};
+}
+
+Key PodKey(const Seen& seen, int slot) {
+  return {seen.observation.ns, PodName(seen.observation.name, slot)};
+}
+
+Key ClaimKey(const Seen& seen, int slot) {
+  return {seen.observation.ns, ClaimName(seen.observation.name, slot)};
+}
+
+}  // namespace
+
+Status Actor::Carry(const Seen& seen, const Action& action) {
+  if (IsDestructive(action)) RETURN_IF_ERROR(CheckUnchanged(seen));
+  return std::visit([&](const auto& one) { return Do(seen, one); }, action);
+}
+
+Status Actor::CheckUnchanged(const Seen& seen) {
+  auto live = api_->Get(kRaftKvs, seen.resource->key());
+  if (!live) return live.error().ToStatus();
+  bool same = live->uid() == seen.resource->uid() &&
+              live->generation() == seen.resource->generation() &&
+              live->deleting() == seen.resource->deleting();
+  if (same) return Status::Ok();
+  return {Code::kConflict, "the resource has changed since it was looked at"};
+}
+
+Status Actor::CheckNoMember(const Seen& seen, int first_slot, int last_slot, MemberId member) {
+  auto membership = observer_->LookAtMembers(seen);
+  if (!membership) {
+    return {Code::kUnavailable, "no member answers, so nobody can tell whose data would go"};
+  }
+  if (membership->joint()) {
+    return {Code::kConflict, "a change of the membership is under way"};
+  }
+  for (const auto& [id, view] : membership->members) {
+    int slot = SlotOfPod(seen.observation.name, view.name);
+    // A slot whose member is known by its claim is judged by that member alone.
+    bool concerned = member != 0 ? id == member : slot >= first_slot && slot <= last_slot;
+    if (concerned && IsMember(*membership, id)) {
+      return {Code::kConflict,
+              "member " + HexId(id) + " (" + view.name + ") still belongs to the cluster"};
+    }
+  }
+  return Status::Ok();
+}
+
+Status Actor::Patch(const kube::Resource& resource, const Key& key, const Json& patch) {
+  auto patched = api_->Patch(resource, key, kube::PatchType::kMerge, patch);
+  if (!patched) return patched.error().ToStatus();
+  caches_.Of(resource)->Wrote(*patched);
+  return Status::Ok();
+}
+
+Status Actor::SetFinalizers(const Seen& seen, bool present) {
+  Json finalizers = Json::array();
+  const Json& existing = seen.resource->At("/metadata/finalizers");
+  if (existing.is_array()) {
+    for (const Json& finalizer : existing) {
+      if (finalizer != kFinalizer) finalizers.push_back(finalizer);
+    }
+  }
+  if (present) finalizers.push_back(std::string(kFinalizer));
+  // With the version: a list is replaced as a whole.
+  auto live = api_->Get(kRaftKvs, seen.resource->key());
+  if (!live && live.error().Is(Reason::kNotFound) && !present) return Status::Ok();
+  if (!live) return live.error().ToStatus();
+  bool same = live->uid() == seen.resource->uid() &&
+              live->At("/metadata/finalizers") == seen.resource->At("/metadata/finalizers");
+  if (!same) return {Code::kConflict, "the finalizers have changed since they were looked at"};
+  return Patch(kRaftKvs, seen.resource->key(),
+               {{"metadata",
+                 {{"finalizers", std::move(finalizers)},
+                  {"resourceVersion", std::string(live->resource_version())}}}});
+}
+
+Status Actor::Apply(const Seen& seen, const DesiredObject& desired) {
+  auto applied = kube::ApplyOwned(*api_, desired.resource, desired.object, *seen.resource);
+  // Kubernetes' own controllers write the status of what was just made.
+  for (int tries = 1; tries < kApplyTries && !applied && applied.error().Is(Reason::kConflict) &&
+                      applied.error().http_status != 0;
+       ++tries) {
+    applied = kube::ApplyOwned(*api_, desired.resource, desired.object, *seen.resource);
+  }
+  if (!applied) {
+    // Without an HTTP status it is ApplyOwned that refuses: another's object.
+    if (applied.error().Is(Reason::kConflict) && applied.error().http_status == 0) {
+      observer_->NoteForeign(seen.resource->key(), applied.error().message);
+    }
+    return applied.error().ToStatus();
+  }
+  caches_.Of(desired.resource)->Wrote(*applied);
+  return Status::Ok();
+}
+
+std::vector<MemberView> Actor::WithAddresses(const Seen& seen,
+                                             std::vector<MemberView> members) const {
+  for (MemberView& member : members) {
+    if (!member.peer_address.empty()) continue;
+    member.peer_address = PeerAddress(seen.observation.ns, seen.observation.name, member.name);
+  }
+  return members;
+}
+
+std::vector<MemberView> Actor::OutOfTheWay(const Seen& seen, const std::vector<MemberView>& added) {
+  std::vector<MemberView> out;
+  for (const MemberView& member : added) {
+    for (const auto& [id, view] : seen.observation.membership->members) {
+      // The observation has pods' names; one that is out of the way stays there.
+      bool in_the_way =
+          id != member.id && view.name == member.name && view.peer_address != FormerPeerAddress(id);
+      if (!in_the_way) continue;
+      out.push_back(
+          {.id = id, .name = FormerName(view.name, id), .peer_address = FormerPeerAddress(id)});
+    }
+  }
+  return out;
+}
+
+Status Actor::Do(const Seen&, const Nothing&) { return Status::Ok(); }
+
+Status Actor::Do(const Seen& seen, const AddFinalizer&) { return SetFinalizers(seen, true); }
+
+Status Actor::Do(const Seen& seen, const RemoveFinalizer&) { return SetFinalizers(seen, false); }
+
+Status Actor::Do(const Seen& seen, const ApplyObjects&) {
+  for (const DesiredObject& desired : DesiredObjects(*seen.resource, settings_)) {
+    kube::ObjectPtr existing = caches_.Of(desired.resource)->Get(desired.object.key());
+    bool current = existing != nullptr && kube::IsControlledBy(*existing, *seen.resource) &&
+                   IsCurrent(*existing, desired.object);
+    if (!current) RETURN_IF_ERROR(Apply(seen, desired));
+  }
+  return Status::Ok();
+}
+
+Status Actor::Do(const Seen& seen, const ApplyStatefulSet& action) {
+  auto live = api_->Get(kube::resources::kStatefulSets, seen.resource->key());
+  if (!live && !live.error().Is(Reason::kNotFound)) return live.error().ToStatus();
+  if (live) {
+    auto current = static_cast<int>(live->Int("/spec/replicas").value_or(0));
+    // To none at all is how a cluster sleeps or ends: its members keep their volumes.
+    if (action.replicas > 0 && action.replicas < current) {
+      RETURN_IF_ERROR(CheckUnchanged(seen));
+      RETURN_IF_ERROR(CheckNoMember(seen, action.replicas, INT_MAX, 0));
+    }
+  }
+  return Apply(seen, DesiredStatefulSet(*seen.resource, settings_, action.replicas,
+                                        live ? &*live : nullptr));
+}
+
+Status Actor::Do(const Seen& seen, const ApplyDisruptionBudget& action) {
+  if (action.min_available >= 0) {
+    return Apply(seen, DesiredDisruptionBudget(*seen.resource, action.min_available));
+  }
+  kube::ObjectPtr existing = caches_.budgets->Get(seen.resource->key());
+  if (existing == nullptr) return Status::Ok();
+  auto deleted =
+      kube::DeleteOwned(*api_, kube::resources::kDisruptionBudgets, *existing, *seen.resource);
+  return deleted ? Status::Ok() : deleted.error().ToStatus();
+}
+
+Status Actor::Do(const Seen& seen, const MarkLeader& action) {
+  // The old mark goes first: two leaders behind one Service would be worse than none.
+  auto mark = [&](const std::string& pod, const Json& role) {
+    return Patch(kube::resources::kPods, {seen.observation.ns, pod},
+                 {{"metadata", {{"labels", {{std::string(kRoleLabel), role}}}}}});
+  };
+  for (const auto& [slot, view] : seen.observation.slots) {
+    if (!view.pod || view.pod->name == action.pod) continue;
+    kube::ObjectPtr pod = caches_.pods->Get({seen.observation.ns, view.pod->name});
+    if (pod == nullptr || pod->Label(kRoleLabel) != "leader") continue;
+    Status unmarked = mark(view.pod->name, nullptr);
+    if (!unmarked.ok() && unmarked.code() != Code::kNotFound) return unmarked;
+  }
+  return action.pod.empty() ? Status::Ok() : mark(action.pod, "leader");
+}
+
+Status Actor::Do(const Seen& seen, const MarkClaim& action) {
+  auto live = api_->Get(kube::resources::kClaims, ClaimKey(seen, action.slot));
+  if (!live) return live.error().ToStatus();
+  if (live->uid() != action.claim_uid) {
+    return {Code::kConflict, "the claim has been replaced since it was looked at"};
+  }
+  Json note = action.member == 0 ? Json() : Json(HexId(action.member));
+  return Patch(kube::resources::kClaims, live->key(),
+               {{"metadata",
+                 {{"uid", action.claim_uid},
+                  {"annotations", {{std::string(kMemberAnnotation), std::move(note)}}}}}});
+}
+
+Status Actor::Do(const Seen& seen, const Initialize& action) {
+  auto host = seen.hosts.find(action.slot);
+  if (host == seen.hosts.end()) {
+    return {Code::kUnavailable, PodName(seen.observation.name, action.slot) + " has no address"};
+  }
+  // The intent must be on the server, and nobody may have made a cluster since.
+  RETURN_IF_ERROR(CheckUnchanged(seen));
+  Initialize complete = action;
+  complete.members = WithAddresses(seen, action.members);
+  return nodes_->SendInitialize(host->second, complete);
+}
+
+Status Actor::Do(const Seen& seen, const ChangeMembership& action) {
+  MemberId leader = seen.observation.membership ? seen.observation.membership->leader : 0;
+  std::string host = HostOf(seen, leader);
+  if (host.empty()) return NobodyAnswers(leader);
+  ChangeMembership complete = action;
+  complete.add_learners = WithAddresses(seen, action.add_learners);
+  return nodes_->SendMembership(host, complete, OutOfTheWay(seen, complete.add_learners));
+}
+
+Status Actor::Do(const Seen& seen, const TransferLeadership& action) {
+  std::string host = HostOf(seen, action.from);
+  if (host.empty()) return NobodyAnswers(action.from);
+  return nodes_->SendTransfer(host, action);
+}
+
+Status Actor::Do(const Seen& seen, const DeletePod& action) {
+  if (seen.stateful_set == nullptr) return Status::Ok();
+  auto live = api_->Get(kube::resources::kPods, PodKey(seen, action.slot));
+  if (!live && live.error().Is(Reason::kNotFound)) return Status::Ok();
+  if (!live) return live.error().ToStatus();
+  if (live->uid() != action.uid) return Status::Ok();
+  if (!kube::IsControlledBy(*live, *seen.stateful_set)) {
+    return {Code::kConflict, "the pod is not of this resource's StatefulSet"};
+  }
+  if (live->deleting() && !action.force) return Status::Ok();
+  kube::DeleteOptions options{.uid = action.uid};
+  if (action.force) options.grace_period_s = 0;
+  auto deleted = api_->Delete(kube::resources::kPods, live->key(), options);
+  if (deleted || deleted.error().Is(Reason::kNotFound)) return Status::Ok();
+  return deleted.error().ToStatus();
+}
+
+Status Actor::Do(const Seen& seen, const DeleteClaim& action) {
+  auto live = api_->Get(kube::resources::kClaims, ClaimKey(seen, action.slot));
+  if (!live && live.error().Is(Reason::kNotFound)) return Status::Ok();
+  if (!live) return live.error().ToStatus();
+  if (live->uid() != action.uid || live->deleting()) return Status::Ok();
+  if (!seen.observation.deleting) {
+    MemberId member = ParseHexId(live->Annotation(kMemberAnnotation).value_or("")).value_or(0);
+    RETURN_IF_ERROR(CheckNoMember(seen, action.slot, action.slot, member));
+  }
+  auto deleted =
+      api_->Delete(kube::resources::kClaims, live->key(), kube::DeleteOptions::For(*live));
+  if (deleted || deleted.error().Is(Reason::kNotFound)) return Status::Ok();
+  return deleted.error().ToStatus();
+}
+
+Status Actor::Do(const Seen& seen, const ResizeClaim& action) {
+  auto live = api_->Get(kube::resources::kClaims, ClaimKey(seen, action.slot));
+  if (!live) return live.error().ToStatus();
+  if (live->uid() != action.uid) {
+    return {Code::kConflict, "the claim has been replaced since it was looked at"};
+  }
+  auto now = ParseQuantity(live->String("/spec/resources/requests/storage"));
+  if (now && *now >= action.bytes) return Status::Ok();  // claims never shrink
+  return Patch(
+      kube::resources::kClaims, live->key(),
+      {{"metadata", {{"uid", action.uid}}},
+       {"spec", {{"resources", {{"requests", {{"storage", std::to_string(action.bytes)}}}}}}}});
+}
+
+}  // namespace raftkv::op

@@ -1,0 +1,66 @@
+// Act: carries out one action of a plan.
+//
+// Before something is taken away the resource, the object and, where members are concerned, the
+// nodes are read live; what is deleted is named by its UID. What is done already is no error, so
+// that a plan on old caches does no harm.
+//
+// Thread-safety: Actor from any thread, not twice at once for one resource.
+#pragma once
+
+#include <string>
+
+#include "base/status.h"
+#include "operator/kube/api.h"
+#include "operator/raftkv/action.h"
+#include "operator/raftkv/observe.h"
+
+namespace raftkv::op {
+
+class Actor {
+ public:
+  Actor(kube::Api* api, NodeApi* nodes, Observer* observer, Caches caches, ObjectSettings settings)
+      : api_(api),
+        nodes_(nodes),
+        observer_(observer),
+        caches_(caches),
+        settings_(std::move(settings)) {}
+
+  // kConflict: what the plan was made on has changed, or a node refuses; look again.
+  Status Carry(const Seen& seen, const Action& action);
+
+ private:
+  Status Do(const Seen& seen, const Nothing& action);
+  Status Do(const Seen& seen, const AddFinalizer& action);
+  Status Do(const Seen& seen, const ApplyObjects& action);
+  Status Do(const Seen& seen, const ApplyStatefulSet& action);
+  Status Do(const Seen& seen, const ApplyDisruptionBudget& action);
+  Status Do(const Seen& seen, const MarkLeader& action);
+  Status Do(const Seen& seen, const MarkClaim& action);
+  Status Do(const Seen& seen, const Initialize& action);
+  Status Do(const Seen& seen, const ChangeMembership& action);
+  Status Do(const Seen& seen, const TransferLeadership& action);
+  Status Do(const Seen& seen, const DeletePod& action);
+  Status Do(const Seen& seen, const DeleteClaim& action);
+  Status Do(const Seen& seen, const ResizeClaim& action);
+  Status Do(const Seen& seen, const RemoveFinalizer& action);
+
+  // The resource still is what the plan was made for.
+  Status CheckUnchanged(const Seen& seen);
+  // No member of the configuration has its data in a slot that loses it.
+  Status CheckNoMember(const Seen& seen, int first_slot, int last_slot, MemberId member);
+  Status SetFinalizers(const Seen& seen, bool present);
+  Status Apply(const Seen& seen, const DesiredObject& desired);
+  Status Patch(const kube::Resource& resource, const kube::Key& key, const kube::Json& patch);
+  // The members that have names which `added` need.
+  static std::vector<MemberView> OutOfTheWay(const Seen& seen,
+                                             const std::vector<MemberView>& added);
+  std::vector<MemberView> WithAddresses(const Seen& seen, std::vector<MemberView> members) const;
+
+  kube::Api* const api_;
+  NodeApi* const nodes_;
+  Observer* const observer_;
+  const Caches caches_;
+  const ObjectSettings settings_;
+};
+
+}  // namespace raftkv::op

@@ -1,0 +1,310 @@
+#include "operator/raftkv/act.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "operator/kube/ownership.h"
+#include "operator/kube/test_api.h"
+#include "operator/kube/timing.h"
+#include "operator/raftkv/resource.h"
+
+namespace raftkv::op {
+namespace {
+
+namespace resources = kube::resources;
+using kube::Json;
+using kube::Key;
+using kube::MemoryApi;
+using kube::Object;
+using ::testing::HasSubstr;
+
+class FakeNodes final : public NodeApi {
+ public:
+  std::map<int, NodeStatus> Statuses(const std::map<int, std::string>& hosts) override {
+    std::map<int, NodeStatus> out;
+    for (const auto& [slot, host] : hosts) {
+      if (auto found = nodes.find(host); found != nodes.end()) out[slot] = found->second;
+    }
+    return out;
+  }
+  Status SendInitialize(const std::string& host, const Initialize& action) override {
+    sent_to = host;
+    initialize = action;
+    return answer;
+  }
+  Status SendMembership(const std::string& host, const ChangeMembership& action,
+                        const std::vector<MemberView>& changed) override {
+    sent_to = host;
+    updates = changed;
+    membership = action;
+    return answer;
+  }
+  Status SendTransfer(const std::string& host, const TransferLeadership&) override {
+    sent_to = host;
+    return answer;
+  }
+
+  std::map<std::string, NodeStatus> nodes;  // by IP
+  Status answer;
+  std::string sent_to;
+  Initialize initialize;
+  ChangeMembership membership;
+  std::vector<MemberView> updates;
+};
+
+// Three members a1, b2, c3 in the slots 0, 1, 2; b2 leads.
+class Act : public ::testing::Test {
+ protected:
+  Act() {
+    Object resource(kRaftKvs, {"ns", "store"});
+    resource.Set("/metadata/generation", 1);
+    resource.Set("/spec", {{"replicas", 3}});
+    resource_ = *api_.Create(kRaftKvs, resource);
+    for (MemberId id : {0xa1, 0xb2, 0xc3}) AddNode(id);
+    Object set = DesiredStatefulSet(resource_, settings_, 3, nullptr).object;
+    kube::SetController(set, resource_);
+    set_ = *api_.Create(resources::kStatefulSets, set);
+    for (int slot = 0; slot < 3; ++slot) {
+      Object pod(resources::kPods, {"ns", PodName("store", slot)});
+      kube::SetController(pod, set_);
+      pod.Set("/metadata/labels/app.kubernetes.io~1name", "raftkv");
+      pod.Set("/status/podIP", "10.0.0." + std::to_string(slot));
+      EXPECT_TRUE(api_.Create(resources::kPods, pod));
+      Object claim(resources::kClaims, {"ns", ClaimName("store", slot)});
+      claim.Set("/metadata/labels/app.kubernetes.io~1name", "raftkv");
+      claim.Set("/metadata/labels/app.kubernetes.io~1instance", "store");
+      EXPECT_TRUE(api_.Create(resources::kClaims, claim));
+    }
+  }
+
+  void AddNode(MemberId id) {
+    int slot = static_cast<int>(configuration_.members.size());
+    configuration_.voters.insert(id);
+    configuration_.members[id] = {.id = id, .name = PodName("store", slot), .active = true};
+    configuration_.config_index = 5;
+    nodes_.nodes["10.0.0." + std::to_string(slot)].report = {
+        .role = NodeReport::Role::kFollower, .member = id, .cluster = 0xc1, .leader = 0xb2};
+  }
+
+  // Fills the caches from the server and looks.
+  Seen Look() {
+    for (auto& [ip, node] : nodes_.nodes) {
+      node.membership = configuration_;
+      bool leads = node.report.member == 0xb2;
+      node.report.role = leads ? NodeReport::Role::kLeader : NodeReport::Role::kFollower;
+      node.membership.leader = leads ? 0xb2 : 0;
+    }
+    for (kube::Cache* cache :
+         {&clusters_, &sets_, &pods_, &claims_, &services_, &accounts_, &policies_, &budgets_}) {
+      EXPECT_TRUE(cache->Replace(api_.All(cache->resource()), "1000").ok());
+    }
+    auto seen = observer_.Look(clusters_.Get({"ns", "store"}), 4);
+    EXPECT_TRUE(seen);
+    return *seen;
+  }
+
+  std::string UidOf(const kube::Resource& kind, const std::string& name) {
+    return std::string(api_.Get(kind, {"ns", name})->uid());
+  }
+  bool Exists(const kube::Resource& kind, const std::string& name) {
+    return api_.Get(kind, {"ns", name}).has_value();
+  }
+
+  MemoryApi api_;
+  FakeNodes nodes_;
+  ObjectSettings settings_{.default_image = "node:1", .operator_namespace = "system"};
+  kube::Cache clusters_{kRaftKvs}, sets_{resources::kStatefulSets}, pods_{resources::kPods},
+      claims_{resources::kClaims}, services_{resources::kServices},
+      accounts_{resources::kServiceAccounts}, policies_{resources::kNetworkPolicies},
+      budgets_{resources::kDisruptionBudgets};
+  Caches caches_{.clusters = &clusters_,
+                 .stateful_sets = &sets_,
+                 .pods = &pods_,
+                 .claims = &claims_,
+                 .services = &services_,
+                 .accounts = &accounts_,
+                 .policies = &policies_,
+                 .budgets = &budgets_};
+  Observer observer_{caches_, &nodes_, settings_, &kube::Timing::System()};
+  Actor actor_{&api_, &nodes_, &observer_, caches_, settings_};
+  Object resource_;
+  Object set_;
+  Membership configuration_;
+};
+
+TEST_F(Act, ObservesWhatIsThere) {
+  Observation out = Look().observation;
+  EXPECT_EQ(out.slots.size(), 3U);
+  EXPECT_EQ(out.epoch, 4U);
+  EXPECT_TRUE(out.objects.stateful_set);
+  EXPECT_TRUE(out.objects.template_current);
+  EXPECT_FALSE(out.objects.others_current);
+  EXPECT_EQ(out.objects.min_available, -1);
+  ASSERT_TRUE(out.membership);
+  EXPECT_EQ(out.membership->leader, 0xb2U);
+  EXPECT_EQ(out.slots.at(1).report->member, 0xb2U);
+  EXPECT_EQ(out.slots.at(1).silent_since_s, 0);
+}
+
+TEST_F(Act, SilenceIsRememberedAndForgotten) {
+  nodes_.nodes.erase("10.0.0.2");
+  Observation first = Look().observation;
+  EXPECT_FALSE(first.slots.at(2).report);
+  EXPECT_GT(first.slots.at(2).silent_since_s, 0);
+  EXPECT_EQ(Look().observation.slots.at(2).silent_since_s, first.slots.at(2).silent_since_s);
+}
+
+TEST_F(Act, ObjectsAreAppliedOnceAndNoMore) {
+  ASSERT_TRUE(actor_.Carry(Look(), ApplyObjects{}).ok());
+  Seen seen = Look();
+  EXPECT_TRUE(seen.observation.objects.others_current);
+  size_t calls = api_.calls().size();
+  ASSERT_TRUE(actor_.Carry(seen, ApplyObjects{}).ok());
+  EXPECT_EQ(api_.calls().size(), calls);
+
+  // Somebody edits a Service.
+  api_.Patch(resources::kServices, {"ns", "store-leader"}, kube::PatchType::kMerge,
+             {{"spec", {{"selector", {{"raftkv.dev/role", "follower"}}}}}});
+  EXPECT_FALSE(Look().observation.objects.others_current);
+}
+
+TEST_F(Act, AForeignServiceIsLeftAloneAndReported) {
+  Object foreign(resources::kServices, {"ns", "store-leader"});
+  ASSERT_TRUE(api_.Create(resources::kServices, foreign));
+  EXPECT_EQ(actor_.Carry(Look(), ApplyObjects{}).code(), Code::kConflict);
+  EXPECT_THAT(Look().observation.objects.foreign, HasSubstr("store-leader"));
+  EXPECT_TRUE(api_.Get(resources::kServices, {"ns", "store-leader"})->At("/spec").is_null());
+}
+
+TEST_F(Act, TheBudgetComesAndGoes) {
+  ASSERT_TRUE(actor_.Carry(Look(), ApplyDisruptionBudget{2}).ok());
+  EXPECT_EQ(Look().observation.objects.min_available, 2);
+  ASSERT_TRUE(actor_.Carry(Look(), ApplyDisruptionBudget{-1}).ok());
+  EXPECT_EQ(Look().observation.objects.min_available, -1);
+}
+
+TEST_F(Act, OnePodIsMarkedAsLeader) {
+  ASSERT_TRUE(actor_.Carry(Look(), MarkLeader{"store-0"}).ok());
+  EXPECT_EQ(Look().observation.objects.leader_pod, "store-0");
+  ASSERT_TRUE(actor_.Carry(Look(), MarkLeader{"store-1"}).ok());
+  EXPECT_EQ(Look().observation.objects.leader_pod, "store-1");
+  ASSERT_TRUE(actor_.Carry(Look(), MarkLeader{""}).ok());
+  EXPECT_EQ(Look().observation.objects.leader_pod, "");
+}
+
+TEST_F(Act, FinalizersOfOthersStay) {
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"metadata", {{"finalizers", {"other/one"}}}}});
+  ASSERT_TRUE(actor_.Carry(Look(), AddFinalizer{}).ok());
+  Seen seen = Look();
+  EXPECT_TRUE(seen.observation.finalizer);
+  ASSERT_TRUE(actor_.Carry(seen, RemoveFinalizer{}).ok());
+  EXPECT_EQ(api_.Get(kRaftKvs, {"ns", "store"})->At("/metadata/finalizers"),
+            Json::array({"other/one"}));
+}
+
+TEST_F(Act, MembershipChangesGoToTheLeaderWithAddresses) {
+  ChangeMembership change{
+      .expected_config_index = 5, .epoch = 4, .add_learners = {{.id = 0xd4, .name = "store-3"}}};
+  ASSERT_TRUE(actor_.Carry(Look(), change).ok());
+  EXPECT_EQ(nodes_.sent_to, "10.0.0.1");
+  EXPECT_EQ(nodes_.membership.add_learners[0].peer_address, "store-3.store-peers.ns.svc:7071");
+  EXPECT_EQ(nodes_.membership.expected_config_index, 5U);
+
+  nodes_.answer = {Code::kConflict, "another change came first"};
+  EXPECT_EQ(actor_.Carry(Look(), change).code(), Code::kConflict);
+}
+
+// Seen on a real cluster: names and addresses are unique among members, and a new member of a slot
+// was refused for ever because the lost one still had its pod's.
+TEST_F(Act, AMemberThatLostItsDiskGivesUpItsNameAndAddress) {
+  ChangeMembership change{.add_learners = {{.id = 0xd4, .name = "store-0"}}};
+  ASSERT_TRUE(actor_.Carry(Look(), change).ok());
+  ASSERT_EQ(nodes_.updates.size(), 1U);
+  EXPECT_EQ(nodes_.updates[0].id, 0xa1U);
+  EXPECT_EQ(nodes_.updates[0].name, "store-0.00000000000000a1");
+  EXPECT_EQ(nodes_.updates[0].peer_address, "00000000000000a1.former.invalid:7071");
+
+  // A second one of that slot, while the first is still there.
+  configuration_.members[0xa1] = nodes_.updates[0];
+  Seen seen = Look();
+  EXPECT_EQ(seen.observation.membership->members.at(0xa1).name, "store-0");
+  ASSERT_TRUE(actor_.Carry(seen, change).ok());
+  EXPECT_TRUE(nodes_.updates.empty());
+}
+
+TEST_F(Act, APodIsDeletedOnlyIfItIsTheOneThatWasMeant) {
+  Seen seen = Look();
+  std::string uid = UidOf(resources::kPods, "store-0");
+  EXPECT_TRUE(actor_.Carry(seen, DeletePod{.slot = 0, .uid = "another"}).ok());
+  EXPECT_TRUE(Exists(resources::kPods, "store-0")) << "its successor stays";
+  EXPECT_TRUE(actor_.Carry(seen, DeletePod{.slot = 0, .uid = uid}).ok());
+  EXPECT_FALSE(Exists(resources::kPods, "store-0"));
+  EXPECT_TRUE(actor_.Carry(seen, DeletePod{.slot = 0, .uid = uid}).ok()) << "it is done";
+}
+
+TEST_F(Act, NothingIsDestroyedForAResourceThatHasChanged) {
+  Seen seen = Look();
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"metadata", {{"generation", 2}}}});
+  std::string uid = UidOf(resources::kPods, "store-0");
+  EXPECT_EQ(actor_.Carry(seen, DeletePod{.slot = 0, .uid = uid}).code(), Code::kConflict);
+  EXPECT_TRUE(Exists(resources::kPods, "store-0"));
+}
+
+TEST_F(Act, AClaimOfAMemberIsNeverDeleted) {
+  Seen seen = Look();
+  std::string uid = UidOf(resources::kClaims, "data-store-2");
+  ASSERT_TRUE(actor_.Carry(seen, MarkClaim{.slot = 2, .claim_uid = uid, .member = 0xc3}).ok());
+  EXPECT_EQ(Look().observation.slots.at(2).claim->member, 0xc3U);
+  EXPECT_EQ(actor_.Carry(seen, DeleteClaim{.slot = 2, .uid = uid, .member = 0xc3}).code(),
+            Code::kConflict);
+
+  EXPECT_EQ(actor_.Carry(seen, DeleteClaim{.slot = 2, .uid = uid}).code(), Code::kConflict)
+      << "judged without the note";
+
+  // A change that is not through: nobody may be missing yet.
+  configuration_.voters.erase(0xc3);
+  configuration_.members.erase(0xc3);
+  configuration_.voters_outgoing = {0xa1, 0xb2};
+  seen = Look();
+  EXPECT_EQ(actor_.Carry(seen, DeleteClaim{.slot = 2, .uid = uid, .member = 0xc3}).code(),
+            Code::kConflict);
+  EXPECT_TRUE(Exists(resources::kClaims, "data-store-2"));
+
+  configuration_.voters_outgoing.clear();
+  seen = Look();
+  EXPECT_TRUE(actor_.Carry(seen, DeleteClaim{.slot = 2, .uid = uid, .member = 0xc3}).ok());
+  EXPECT_FALSE(Exists(resources::kClaims, "data-store-2"));
+}
+
+TEST_F(Act, AClaimIsNotDeletedWhileNobodyCanTellWhoseItIs) {
+  Seen seen = Look();
+  nodes_.nodes.clear();
+  std::string uid = UidOf(resources::kClaims, "data-store-2");
+  EXPECT_EQ(actor_.Carry(seen, DeleteClaim{.slot = 2, .uid = uid}).code(), Code::kUnavailable);
+  EXPECT_TRUE(Exists(resources::kClaims, "data-store-2"));
+}
+
+TEST_F(Act, TheSetShrinksOnlyBelowMembers) {
+  EXPECT_EQ(actor_.Carry(Look(), ApplyStatefulSet{2}).code(), Code::kConflict);
+  EXPECT_EQ(Look().observation.objects.stateful_set_replicas, 3);
+  configuration_.voters.erase(0xc3);
+  configuration_.members.erase(0xc3);
+  EXPECT_TRUE(actor_.Carry(Look(), ApplyStatefulSet{2}).ok());
+  EXPECT_EQ(Look().observation.objects.stateful_set_replicas, 2);
+  EXPECT_TRUE(actor_.Carry(Look(), ApplyStatefulSet{0}).ok()) << "hibernation keeps the volumes";
+}
+
+TEST_F(Act, ClaimsGrowAndNeverShrink) {
+  std::string uid = UidOf(resources::kClaims, "data-store-0");
+  ASSERT_TRUE(actor_.Carry(Look(), ResizeClaim{.slot = 0, .uid = uid, .bytes = 2000}).ok());
+  EXPECT_EQ(Look().observation.slots.at(0).claim->requested_bytes, 2000U);
+  ASSERT_TRUE(actor_.Carry(Look(), ResizeClaim{.slot = 0, .uid = uid, .bytes = 1000}).ok());
+  EXPECT_EQ(Look().observation.slots.at(0).claim->requested_bytes, 2000U);
+}
+
+}  // namespace
+}  // namespace raftkv::op

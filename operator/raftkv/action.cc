@@ -1,0 +1,79 @@
+#include "operator/raftkv/action.h"
+
+#include "base/hex_id.h"
+
+namespace raftkv::op {
+namespace {
+
+template <class... Ts>
+struct Overloaded : Ts... {
+  using Ts::operator()...;
+};
+
+std::string Ids(const std::vector<MemberId>& ids) {
+  std::string out;
+  for (const MemberId id : ids) out += (out.empty() ? "" : ",") + HexId(id);
+  return out;
+}
+
+std::string Ids(const std::vector<MemberView>& members) {
+  std::vector<MemberId> ids;
+  for (const MemberView& member : members) ids.push_back(member.id);
+  return Ids(ids);
+}
+
+std::string Slot(int slot) { return " slot=" + std::to_string(slot); }
+
+}  // namespace
+
+std::string ToString(const Action& action) {
+  return std::visit(
+      Overloaded{
+          [](const Nothing&) -> std::string { return "Nothing"; },
+          [](const AddFinalizer&) -> std::string { return "AddFinalizer"; },
+          [](const ApplyObjects&) -> std::string { return "ApplyObjects"; },
+          [](const ApplyStatefulSet& a) {
+            return "ApplyStatefulSet replicas=" + std::to_string(a.replicas);
+          },
+          [](const ApplyDisruptionBudget& a) {
+            return "ApplyDisruptionBudget minAvailable=" +
+                   (a.min_available < 0 ? "none" : std::to_string(a.min_available));
+          },
+          [](const MarkLeader& a) { return "MarkLeader pod=" + (a.pod.empty() ? "none" : a.pod); },
+          [](const MarkClaim& a) {
+            return "MarkClaim" + Slot(a.slot) +
+                   " member=" + (a.member == 0 ? "none" : HexId(a.member));
+          },
+          [](const Initialize& a) {
+            return "Initialize" + Slot(a.slot) + " cluster=" + HexId(a.cluster) +
+                   " members=" + Ids(a.members);
+          },
+          [](const ChangeMembership& a) {
+            return "ChangeMembership add=" + Ids(a.add_learners) + " promote=" + Ids(a.promote) +
+                   " remove=" + Ids(a.remove);
+          },
+          [](const TransferLeadership& a) {
+            return "TransferLeadership from=" + HexId(a.from) + " to=" + HexId(a.to);
+          },
+          [](const DeletePod& a) {
+            return "DeletePod" + Slot(a.slot) + " uid=" + a.uid + (a.force ? " force" : "");
+          },
+          [](const DeleteClaim& a) {
+            return "DeleteClaim" + Slot(a.slot) + " uid=" + a.uid +
+                   " member=" + (a.member == 0 ? "none" : HexId(a.member));
+          },
+          [](const ResizeClaim& a) {
+            return "ResizeClaim" + Slot(a.slot) + " bytes=" + std::to_string(a.bytes);
+          },
+          [](const RemoveFinalizer&) -> std::string { return "RemoveFinalizer"; },
+      },
+      action);
+}
+
+bool IsDestructive(const Action& action) {
+  if (const auto* change = std::get_if<ChangeMembership>(&action)) return !change->remove.empty();
+  return std::holds_alternative<DeletePod>(action) || std::holds_alternative<DeleteClaim>(action) ||
+         std::holds_alternative<RemoveFinalizer>(action);
+}
+
+}  // namespace raftkv::op

@@ -1,0 +1,182 @@
+#include "operator/raftkv/cluster_metrics.h"
+
+#include <algorithm>
+#include <vector>
+
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/registry.h>
+
+#include "operator/raftkv/objects.h"
+#include "operator/raftkv/resource.h"
+
+namespace raftkv::op {
+namespace {
+
+using prometheus::BuildCounter;
+using prometheus::BuildGauge;
+using prometheus::Counter;
+using prometheus::Family;
+using prometheus::Gauge;
+using Labels = std::map<std::string, std::string>;
+
+Labels LabelsOf(const kube::Key& key) { return {{"namespace", key.ns}, {"name", key.name}}; }
+
+Family<Gauge>& MakeGauge(prometheus::Registry* registry, const std::string& name,
+                         const char* help) {
+  return BuildGauge().Name("raftkv_operator_cluster_" + name).Help(help).Register(*registry);
+}
+
+bool Is(const PlannedStatus& status, std::string_view type) {
+  return std::ranges::any_of(status.conditions, [&](const PlannedCondition& condition) {
+    return condition.type == type && condition.status;
+  });
+}
+
+bool DeadlineExceeded(const PlannedStatus& status) {
+  return std::ranges::any_of(status.conditions, [](const PlannedCondition& condition) {
+    return condition.type == "Progressing" && !condition.status &&
+           condition.reason == "DeadlineExceeded";
+  });
+}
+
+// Members of the configuration whose slot has lost its claim.
+int WithoutClaim(const Observation& seen) {
+  if (!seen.membership) return 0;
+  int out = 0;
+  for (const auto& [id, member] : seen.membership->members) {
+    auto slot = seen.slots.find(SlotOfPod(seen.name, member.name));
+    if (slot == seen.slots.end() || !slot->second.claim) ++out;
+  }
+  return out;
+}
+
+}  // namespace
+
+struct ClusterMetrics::Families {
+  explicit Families(prometheus::Registry* r)
+      : desired(MakeGauge(r, "replicas_desired", "Members that the resource asks for.")),
+        ready(MakeGauge(r, "members_ready", "Members that serve.")),
+        voters(MakeGauge(r, "voters", "Voting members of the configuration.")),
+        learners(MakeGauge(r, "learners", "Members that do not vote yet.")),
+        joint(MakeGauge(r, "joint", "1 while a change of the membership is under way.")),
+        quorum_lost(MakeGauge(r, "quorum_lost", "1 while too few members live for a quorum.")),
+        paused(MakeGauge(r, "paused", "1 while the resource is paused.")),
+        deadline(MakeGauge(r, "progress_deadline_exceeded",
+                           "1 while the running step takes longer than "
+                           "spec.progressDeadlineSeconds.")),
+        without_claim(MakeGauge(r, "members_without_claim",
+                                "Members of the configuration whose slot has no claim.")),
+        operation_age(MakeGauge(r, "operation_age_seconds",
+                                "How long the running operation has been running.")),
+        step_age(MakeGauge(r, "step_age_seconds", "How long its present step has been running.")),
+        actions(BuildCounter()
+                    .Name("raftkv_operator_actions_total")
+                    .Help("Actions carried out, by their name.")
+                    .Register(*r)),
+        replacements(BuildCounter()
+                         .Name("raftkv_operator_replacements_total")
+                         .Help("Replacements of members that were begun.")
+                         .Register(*r)),
+        refusals(BuildCounter()
+                     .Name("raftkv_operator_refusals_total")
+                     .Help("What was asked for or planned and not done, by reason.")
+                     .Register(*r)) {}
+
+  Family<Gauge>& desired;
+  Family<Gauge>& ready;
+  Family<Gauge>& voters;
+  Family<Gauge>& learners;
+  Family<Gauge>& joint;
+  Family<Gauge>& quorum_lost;
+  Family<Gauge>& paused;
+  Family<Gauge>& deadline;
+  Family<Gauge>& without_claim;
+  Family<Gauge>& operation_age;
+  Family<Gauge>& step_age;
+  Family<Counter>& actions;
+  Family<Counter>& replacements;
+  Family<Counter>& refusals;
+
+  std::mutex mutex;
+  // Everything made for a resource, to take it away with it.
+  std::map<kube::Key, std::map<std::pair<Family<Gauge>*, Labels>, Gauge*>> gauges;
+  std::map<kube::Key, std::map<std::pair<Family<Counter>*, Labels>, Counter*>> counters;
+
+  void Put(const kube::Key& key, Family<Gauge>& family, double value, Labels labels = {}) {
+    labels.merge(LabelsOf(key));
+    Gauge*& gauge = gauges[key][{&family, labels}];
+    if (gauge == nullptr) gauge = &family.Add(labels);
+    gauge->Set(value);
+  }
+  void Drop(const kube::Key& key, Family<Gauge>& family) {
+    auto& known = gauges[key];
+    for (auto it = known.begin(); it != known.end();) {
+      if (it->first.first != &family) {
+        ++it;
+        continue;
+      }
+      family.Remove(it->second);
+      it = known.erase(it);
+    }
+  }
+  void Count(const kube::Key& key, Family<Counter>& family, Labels labels = {}) {
+    std::lock_guard lock(mutex);
+    labels.merge(LabelsOf(key));
+    Counter*& counter = counters[key][{&family, labels}];
+    if (counter == nullptr) counter = &family.Add(labels);
+    counter->Increment();
+  }
+};
+
+ClusterMetrics::ClusterMetrics(prometheus::Registry* registry)
+    : families_(std::make_unique<Families>(registry)) {}
+ClusterMetrics::~ClusterMetrics() = default;
+
+void ClusterMetrics::Set(const Observation& seen, const PlannedStatus& status) {
+  Families& f = *families_;
+  std::lock_guard lock(f.mutex);
+  kube::Key key{seen.ns, seen.name};
+  f.Put(key, f.desired, seen.spec.replicas);
+  f.Put(key, f.ready, status.ready);
+  f.Put(key, f.voters, status.voters);
+  f.Put(key, f.learners, status.learners);
+  f.Put(key, f.joint, status.joint ? 1 : 0);
+  f.Put(key, f.quorum_lost, Is(status, "QuorumLost") ? 1 : 0);
+  f.Put(key, f.paused, Is(status, "Paused") ? 1 : 0);
+  f.Put(key, f.deadline, DeadlineExceeded(status) ? 1 : 0);
+  f.Put(key, f.without_claim, WithoutClaim(seen));
+  f.Drop(key, f.operation_age);
+  f.Drop(key, f.step_age);
+  const Operation& operation = status.operation;
+  if (operation.type == Operation::Type::kNone) return;
+  Labels type = {{"type", std::string(OperationName(operation.type))}};
+  auto age = [&](int64_t since) {
+    return static_cast<double>(std::max<int64_t>(0, seen.now_s - since));
+  };
+  f.Put(key, f.operation_age, age(operation.since_s), type);
+  f.Put(key, f.step_age, age(operation.step_since_s), type);
+}
+
+void ClusterMetrics::Remove(const kube::Key& key) {
+  Families& f = *families_;
+  std::lock_guard lock(f.mutex);
+  for (auto& [where, gauge] : f.gauges[key]) where.first->Remove(gauge);
+  for (auto& [where, counter] : f.counters[key]) where.first->Remove(counter);
+  f.gauges.erase(key);
+  f.counters.erase(key);
+}
+
+void ClusterMetrics::CountAction(const kube::Key& key, std::string_view action) {
+  families_->Count(key, families_->actions, {{"action", std::string(action)}});
+}
+
+void ClusterMetrics::CountReplacement(const kube::Key& key) {
+  families_->Count(key, families_->replacements);
+}
+
+void ClusterMetrics::CountRefusal(const kube::Key& key, std::string_view reason) {
+  families_->Count(key, families_->refusals, {{"reason", std::string(reason)}});
+}
+
+}  // namespace raftkv::op

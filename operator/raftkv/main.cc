@@ -1,0 +1,255 @@
+// raftkv-operator: looks after the RaftKV resources of a namespace or of a whole cluster.
+//
+// Exit statuses: 0 stopped as asked, 1 lost its lease or could not start, 2 wrong arguments.
+#include <malloc.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "base/check.h"
+#include "base/hex_id.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "base/version.h"
+#include "operator/kube/manager.h"
+#include "operator/raftkv/reconciler.h"
+#include "operator/raftkv/resource.h"
+
+namespace raftkv::op {
+namespace {
+
+constexpr int kExitFailed = 1;
+constexpr int kExitUsage = 2;
+constexpr const char* kInstanceLabel = "app.kubernetes.io/instance";
+
+struct Options {
+  std::string ns;
+  std::string lease_namespace;
+  std::string lease_name = "raftkv-operator";
+  std::string image = "raftkv-node:" + std::string(Version());
+  std::string health_address = ":8081";
+  std::string kubeconfig;
+  std::string log_level = "info";
+  std::string log_format = "json";
+  bool read_nodes = true;
+  int workers = 4;
+};
+
+void AddOptions(CLI::App& app, Options& options) {
+  app.add_option("--namespace", options.ns,
+                 "Look after the RaftKV resources of this namespace alone. Empty: all namespaces.");
+  app.add_flag("--read-nodes,!--no-read-nodes", options.read_nodes,
+               "Watch Kubernetes' nodes, which takes a ClusterRole, to tell a lost node from a "
+               "silent pod. Without it members on lost nodes are not replaced by themselves.")
+      ->capture_default_str();
+  app.add_option("--image", options.image,
+                 "Image of the nodes whose RaftKV names none; spec.version replaces its tag.")
+      ->capture_default_str();
+  app.add_option("--lease-namespace", options.lease_namespace,
+                 "Namespace of the Lease by which one of several operators is elected, and of the "
+                 "operator's own pods. Default: the pod's namespace, else 'default'.");
+  app.add_option("--lease-name", options.lease_name,
+                 "Name of that Lease. Its number of transitions is the epoch that fences changes "
+                 "of a membership: do not delete it while clusters live.")
+      ->capture_default_str();
+  app.add_option("--health-address", options.health_address,
+                 "Where /healthz, /livez, /readyz and /metrics listen. Empty: nowhere.")
+      ->capture_default_str();
+  app.add_option("--kubeconfig", options.kubeconfig,
+                 "How to reach the API server. Default: $KUBECONFIG, else the pod's service "
+                 "account, else ~/.kube/config.");
+  app.add_option("--workers", options.workers, "Resources that are worked on at the same time.")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  app.add_option("--log-level", options.log_level, "debug, info, warning, error or off")
+      ->capture_default_str();
+  app.add_option("--log-format", options.log_format, "json or text")->capture_default_str();
+  app.set_version_flag("--version", std::string(Version()), "Print the version and end.");
+  app.footer(
+      "Runs as long as it holds the Lease; on SIGTERM it finishes what it does, releases the "
+      "Lease and ends with status 0. Without the Lease it waits with warm caches.");
+}
+
+std::string HostName() {
+  std::array<char, 256> name{};
+  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown";
+}
+
+// Unique for each process: a restarted one must not take itself for its predecessor.
+std::string Identity() { return HostName() + "_" + HexId(SystemEntropy() | 1); }
+
+kube::ReflectorOptions Ours(const std::string& ns) {
+  return {.ns = ns, .label_selector = "app.kubernetes.io/name=raftkv"};
+}
+
+const kube::Json* ReadyCondition(const kube::Object& node) {
+  const kube::Json& conditions = node.At("/status/conditions");
+  if (!conditions.is_array()) return nullptr;
+  auto found = std::ranges::find_if(conditions, [](const kube::Json& condition) {
+    return condition.is_object() && condition.value("type", kube::Json()) == "Ready";
+  });
+  return found == conditions.end() ? nullptr : &*found;
+}
+
+// Of nodes only whether they are ready is of interest; they have much more to tell.
+void OnlyReadiness(kube::Object& node) {
+  kube::Json conditions = kube::Json::array();
+  if (const kube::Json* ready = ReadyCondition(node)) conditions.push_back(*ready);
+  kube::Object small(kube::resources::kNodes, {"", std::string(node.name())});
+  small.Set("/metadata/uid", std::string(node.uid()));
+  small.Set("/metadata/resourceVersion", std::string(node.resource_version()));
+  small.Set("/status/conditions", std::move(conditions));
+  node = std::move(small);
+}
+
+bool ReadinessChanged(const kube::Change& change) {
+  if (change.before == nullptr || change.after == nullptr) return true;
+  auto status = [](const kube::Object& node) {
+    const kube::Json* ready = ReadyCondition(node);
+    return ready == nullptr ? kube::Json() : ready->value("status", kube::Json());
+  };
+  return status(*change.before) != status(*change.after);
+}
+
+class Operator {
+ public:
+  Operator(kube::Manager* manager, const Options& options)
+      : metrics_(&manager->registry()),
+        caches_(Watch(manager, options)),
+        reconciler_({.api = &manager->api(),
+                     .nodes = &nodes_,
+                     .events = &manager->events(),
+                     .metrics = &metrics_,
+                     .timing = &manager->timing(),
+                     .caches = caches_,
+                     .settings = {.default_image = options.image,
+                                  .operator_namespace = options.lease_namespace},
+                     .epoch = [manager] { return manager->term(); }}) {
+    kube::Controller& controller =
+        manager->Add({.name = "raftkv", .workers = options.workers},
+                     [this](const kube::Key& key, std::stop_token stop) {
+                       return reconciler_.Reconcile(key, std::move(stop));
+                     });
+    controller.Watch(caches_.clusters, kube::ToSelf(), kube::OnlySpecChanges());
+    controller.Watch(caches_.pods, kube::ToLabel(kInstanceLabel));
+    controller.Watch(caches_.claims, kube::ToLabel(kInstanceLabel));
+    for (kube::Cache* cache : {caches_.stateful_sets, caches_.services, caches_.accounts,
+                               caches_.policies, caches_.budgets}) {
+      controller.Watch(cache, kube::ToController(kRaftKvs));
+    }
+    if (caches_.nodes == nullptr) return;
+    controller.Watch(
+        caches_.nodes, [this](const kube::Object& node) { return OnNode(node); }, ReadinessChanged);
+  }
+
+ private:
+  static Caches Watch(kube::Manager* manager, const Options& options) {
+    const std::string& ns = options.ns;
+    namespace resources = kube::resources;
+    return {.clusters = &manager->Watch(kRaftKvs, {.ns = ns}),
+            .stateful_sets = &manager->Watch(resources::kStatefulSets, Ours(ns)),
+            .pods = &manager->Watch(resources::kPods, Ours(ns)),
+            .claims = &manager->Watch(resources::kClaims, Ours(ns)),
+            .services = &manager->Watch(resources::kServices, Ours(ns)),
+            .accounts = &manager->Watch(resources::kServiceAccounts, Ours(ns)),
+            .policies = &manager->Watch(resources::kNetworkPolicies, Ours(ns)),
+            .budgets = &manager->Watch(resources::kDisruptionBudgets, Ours(ns)),
+            .nodes = options.read_nodes
+                         ? &manager->Watch(resources::kNodes, {.transform = OnlyReadiness})
+                         : nullptr};
+  }
+
+  // The resources that have a pod there.
+  std::vector<kube::Key> OnNode(const kube::Object& node) const {
+    std::vector<kube::Key> out;
+    for (const kube::ObjectPtr& pod : caches_.pods->List()) {
+      auto instance = pod->Label(kInstanceLabel);
+      if (!instance || pod->String("/spec/nodeName") != node.name()) continue;
+      out.push_back({std::string(pod->ns()), std::string(*instance)});
+    }
+    return out;
+  }
+
+  ClusterMetrics metrics_;
+  NodeClient nodes_;
+  const Caches caches_;
+  Reconciler reconciler_;
+};
+
+int Run(Options options) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  CHECK(pthread_sigmask(SIG_BLOCK, &signals, nullptr) == 0);
+  signal(SIGPIPE, SIG_IGN);
+  // One arena for each of two dozen threads would be most of the memory.
+  mallopt(M_ARENA_MAX, 2);
+
+  auto config = kube::DefaultConfig(options.kubeconfig);
+  if (!config) {
+    log::Error("no API server", {{"error", config.error().message()}});
+    return kExitFailed;
+  }
+  if (options.lease_namespace.empty()) options.lease_namespace = config->default_namespace;
+  std::string identity = Identity();
+  const char* pod = std::getenv("POD_NAME");
+  kube::ManagerOptions manager_options;
+  manager_options.rest.field_manager = "raftkv-operator";
+  manager_options.election = {.lease = {options.lease_namespace, options.lease_name},
+                              .identity = identity};
+  manager_options.events = {.controller = "raftkv.dev/operator",
+                            .instance = pod == nullptr ? HostName() : pod};
+  manager_options.health_address = options.health_address;
+  kube::Manager manager(std::move(*config), std::move(manager_options));
+  Operator raftkv(&manager, options);
+  log::Info("operator starts", {{"version", Version()},
+                                {"identity", identity},
+                                {"namespace", options.ns.empty() ? "all" : options.ns},
+                                {"image", options.image}});
+
+  std::thread stopper([&] {
+    int number = 0;
+    sigwait(&signals, &number);
+    manager.Stop();
+  });
+  Status ended = manager.Run();
+  kill(getpid(), SIGTERM);  // wakes the stopper if Run ended by itself
+  stopper.join();
+  if (!ended.ok()) log::Error("operator ends", {{"error", ended.message()}});
+  log::Flush(std::chrono::seconds(1));
+  return ended.ok() ? 0 : kExitFailed;
+}
+
+int Main(int argc, char** argv) {
+  Options options;
+  CLI::App app("raftkv-operator looks after RaftKV resources (raftkv.dev/v1alpha1).",
+               "raftkv-operator");
+  AddOptions(app, options);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kExitUsage;
+  }
+  auto level = log::ParseLevel(options.log_level);
+  auto format = log::ParseFormat(options.log_format);
+  if (!level || !format) {
+    std::fprintf(stderr, "%s\n", (!level ? level.error() : format.error()).message().c_str());
+    return kExitUsage;
+  }
+  log::SetLevel(*level);
+  log::SetFormat(*format);
+  return Run(std::move(options));
+}
+
+}  // namespace
+}  // namespace raftkv::op
+
+int main(int argc, char** argv) { return raftkv::op::Main(argc, argv); }

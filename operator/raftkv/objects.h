@@ -1,0 +1,74 @@
+// The Kubernetes objects that a RaftKV resource asks for, as desired state for server-side apply.
+//
+//   NAME-peers    headless Service: a DNS name for every pod, ready or not
+//   NAME          Service for clients: the pods that serve
+//   NAME-leader   Service: the pod with the label raftkv.dev/role=leader
+//   NAME-read     Service: every pod, for reads with consistency=stale while there is no quorum
+//   NAME          StatefulSet, ServiceAccount, PodDisruptionBudget
+//   NAME-clients, NAME-members   NetworkPolicies: clients from anywhere; peers from members alone;
+//                 admin (with health and metrics) from the operator and Prometheus
+//
+// Each carries a hash of what was applied (annotation raftkv.dev/applied), so that a reconcile can
+// tell from the cache alone that nothing has to be written.
+//
+// Thread-safety: functions without shared state.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "operator/kube/object.h"
+
+namespace raftkv::op {
+
+inline constexpr std::string_view kAppliedAnnotation = "raftkv.dev/applied";
+inline constexpr std::string_view kMemberAnnotation = "raftkv.dev/member-id";
+inline constexpr std::string_view kRoleLabel = "raftkv.dev/role";
+inline constexpr std::string_view kClusterLabel = "raftkv.dev/cluster";
+inline constexpr std::string_view kContainer = "raftkv";
+inline constexpr int kClientPort = 7070;
+inline constexpr int kPeerPort = 7071;
+inline constexpr int kAdminPort = 7072;
+
+struct ObjectSettings {
+  std::string default_image;       // for resources that name none
+  std::string operator_namespace;  // whose pods may reach the admin port
+};
+
+struct DesiredObject {
+  kube::Resource resource;
+  kube::Object object;  // without owner: ApplyOwned adds it
+};
+
+// "NAME-SLOT"; "data-NAME-SLOT"; "NAME-SLOT.NAME-peers.NS.svc:7071".
+std::string PodName(std::string_view name, int slot);
+std::string ClaimName(std::string_view name, int slot);
+std::string PeerAddress(std::string_view ns, std::string_view name, std::string_view pod);
+// A member that gives up its slot to a new one is in the way under the pod's name and address,
+// which are unique among members: until it is removed it is called "NAME-SLOT.ID", at an address
+// that leads nowhere (RFC 2606).
+std::string FormerName(std::string_view pod, uint64_t member);
+std::string FormerPeerAddress(uint64_t member);
+// The pod's name in a member's.
+std::string PodOfMember(std::string_view name);
+// The slot in a pod's or a claim's name; -1 if it is none of this resource.
+int SlotOfPod(std::string_view name, std::string_view pod);
+int SlotOfClaim(std::string_view name, std::string_view claim);
+
+// spec.image; else the default image with spec.version as its tag; else the default image.
+std::string ImageOf(const kube::Object& resource, const std::string& default_image);
+
+// The claim template comes from `existing` if there is one, because it cannot be changed.
+DesiredObject DesiredStatefulSet(const kube::Object& resource, const ObjectSettings& settings,
+                                 int replicas, const kube::Object* existing);
+DesiredObject DesiredDisruptionBudget(const kube::Object& resource, int min_available);
+// Services, ServiceAccount, NetworkPolicies. The ServiceAccount is left out if the spec names
+// another one.
+std::vector<DesiredObject> DesiredObjects(const kube::Object& resource,
+                                          const ObjectSettings& settings);
+
+// What was applied last is `desired`, and nobody has changed those fields since.
+bool IsCurrent(const kube::Object& existing, const kube::Object& desired);
+
+}  // namespace raftkv::op

@@ -1,0 +1,168 @@
+#include "operator/raftkv/objects.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "operator/raftkv/resource.h"
+
+namespace raftkv::op {
+namespace {
+
+using kube::Json;
+using kube::Object;
+using ::testing::UnorderedElementsAre;
+
+const ObjectSettings kSettings{.default_image = "reg:5000/raftkv-node:0.1.0",
+                               .operator_namespace = "raftkv-system"};
+
+Object Resource(Json spec) {
+  Object out(kRaftKvs, {"ns", "store"});
+  out.Set("/metadata/uid", "u1");
+  out.Set("/spec", std::move(spec));
+  return out;
+}
+
+Object Set(Json spec, int replicas = 3) {
+  return DesiredStatefulSet(Resource(std::move(spec)), kSettings, replicas, nullptr).object;
+}
+
+std::string EnvOf(const Object& set, std::string_view name) {
+  for (const Json& entry : set.At("/spec/template/spec/containers/0/env")) {
+    if (entry["name"] == name) return entry.value("value", "(from)");
+  }
+  return "(none)";
+}
+
+TEST(Names, OfSlots) {
+  EXPECT_EQ(PodName("store", 2), "store-2");
+  EXPECT_EQ(ClaimName("store", 2), "data-store-2");
+  EXPECT_EQ(SlotOfPod("store", "store-2"), 2);
+  EXPECT_EQ(SlotOfPod("store", "store-02"), -1);
+  EXPECT_EQ(SlotOfPod("store", "store-2-0"), -1);
+  EXPECT_EQ(SlotOfPod("store", "store--1"), -1);
+  EXPECT_EQ(SlotOfClaim("store", "data-store-0"), 0);
+  EXPECT_EQ(SlotOfClaim("store", "store-0"), -1);
+  EXPECT_EQ(PeerAddress("ns", "store", "store-1"), "store-1.store-peers.ns.svc:7071");
+}
+
+TEST(Image, OfSpecVersionOrDefault) {
+  const std::string& image = kSettings.default_image;
+  EXPECT_EQ(ImageOf(Resource(Json::object()), image), image);
+  EXPECT_EQ(ImageOf(Resource({{"version", "9"}}), image), "reg:5000/raftkv-node:9");
+  EXPECT_EQ(ImageOf(Resource({{"version", "9"}}), "reg:5000/node"), "reg:5000/node:9");
+  EXPECT_EQ(ImageOf(Resource({{"version", "9"}}), "node@sha256:ab"), "node:9");
+  EXPECT_EQ(ImageOf(Resource({{"image", "a/b:c"}}), image), "a/b:c");
+}
+
+TEST(StatefulSet, MeetsTheRestrictedStandard) {
+  Object set = Set(Json::object());
+  EXPECT_EQ(set.String("/spec/podManagementPolicy"), "Parallel");
+  EXPECT_EQ(set.String("/spec/updateStrategy/type"), "OnDelete");
+  EXPECT_EQ(set.String("/spec/persistentVolumeClaimRetentionPolicy/whenScaled"), "Retain");
+  Object pod(set.At("/spec/template/spec"));
+  EXPECT_TRUE(pod.Bool("/securityContext/runAsNonRoot"));
+  EXPECT_EQ(pod.String("/securityContext/seccompProfile/type"), "RuntimeDefault");
+  EXPECT_EQ(pod.At("/automountServiceAccountToken"), false);
+  EXPECT_TRUE(pod.Bool("/containers/0/securityContext/readOnlyRootFilesystem"));
+  EXPECT_EQ(pod.At("/containers/0/securityContext/capabilities/drop"), Json::array({"ALL"}));
+}
+
+TEST(StatefulSet, SettingsBecomeVariables) {
+  Object set = Set({{"config",
+                     {{"raft", {{"electionTicks", 20}, {"tick", "50ms"}}},
+                      {"limits", {{"quotaBytes", "2Gi"}}},
+                      {"log", {{"level", "debug"}}}}},
+                    {"pod", {{"env", Json::array({{{"name", "TZ"}, {"value", "UTC"}}})}}}});
+  EXPECT_EQ(EnvOf(set, "RAFTKV_RAFT_ELECTION_TICKS"), "20");
+  EXPECT_EQ(EnvOf(set, "RAFTKV_RAFT_TICK"), "50ms");
+  EXPECT_EQ(EnvOf(set, "RAFTKV_LIMITS_QUOTA_BYTES"), "2Gi");
+  EXPECT_EQ(EnvOf(set, "RAFTKV_LOG_LEVEL"), "debug");
+  EXPECT_EQ(EnvOf(set, "RAFTKV_LOG_FORMAT"), "json");
+  EXPECT_EQ(EnvOf(set, "TZ"), "UTC");
+  EXPECT_EQ(EnvOf(set, "POD_NAME"), "(from)");
+  EXPECT_EQ(EnvOf(set, "RAFTKV_PEER_ADVERTISE"), "$(POD_NAME).store-peers.ns.svc:7071");
+}
+
+TEST(StatefulSet, OverridesOfThePod) {
+  Object set = Set({{"pod",
+                     {{"labels", {{"team", "x"}, {"app.kubernetes.io/instance", "stolen"}}},
+                      {"annotations", {{"a", "b"}}},
+                      {"nodeSelector", {{"disk", "ssd"}}},
+                      {"serviceAccountName", "mine"},
+                      {"containerSecurityContext", {{"readOnlyRootFilesystem", false}}}}},
+                    {"affinity", {{"nodeAffinity", Json::object()}}}});
+  Object pod(set.At("/spec/template"));
+  EXPECT_EQ(pod.Label("team"), "x");
+  EXPECT_EQ(pod.Label("app.kubernetes.io/instance"), "store");
+  EXPECT_EQ(pod.Annotation("a"), "b");
+  EXPECT_EQ(pod.String("/spec/nodeSelector/disk"), "ssd");
+  EXPECT_EQ(pod.String("/spec/serviceAccountName"), "mine");
+  EXPECT_FALSE(pod.Bool("/spec/containers/0/securityContext/readOnlyRootFilesystem"));
+  EXPECT_TRUE(pod.At("/spec/affinity/podAntiAffinity").is_null());
+}
+
+TEST(StatefulSet, KeepsTheClaimTemplateThatCannotBeChanged) {
+  Object existing = Set({{"storage", {{"size", "1Gi"}}}});
+  existing.Set("/spec/volumeClaimTemplates/0/status", {{"phase", "Pending"}});
+  Object grown = Resource({{"storage", {{"size", "2Gi"}}}});
+  Object set = DesiredStatefulSet(grown, kSettings, 3, &existing).object;
+  EXPECT_EQ(set.String("/spec/volumeClaimTemplates/0/spec/resources/requests/storage"), "1Gi");
+  EXPECT_TRUE(set.At("/spec/volumeClaimTemplates/0/status").is_null());
+  EXPECT_TRUE(IsCurrent(existing, set)) << "a size alone is no reason to write";
+}
+
+TEST(Current, ReplicasDoNotCountButTheTemplateDoes) {
+  Object three = Set(Json::object(), 3);
+  EXPECT_TRUE(IsCurrent(three, Set(Json::object(), 5)));
+  EXPECT_FALSE(IsCurrent(three, Set({{"image", "other"}}, 3)));
+}
+
+TEST(Current, DefaultsOfTheServerAreNoChangeButEditsAre) {
+  Object live = Set({{"resources", {{"requests", {{"cpu", "1000m"}}}}}});
+  Object desired = live;
+  live.Set("/spec/template/spec/dnsPolicy", "ClusterFirst");
+  live.Set("/spec/template/spec/containers/0/resources/requests/cpu", "1");
+  EXPECT_TRUE(IsCurrent(live, desired));
+  live.Set("/spec/template/spec/containers/0/image", "edited");
+  EXPECT_FALSE(IsCurrent(live, desired));
+}
+
+TEST(Objects, AreTheseAndNoMore) {
+  std::vector<std::string> names;
+  for (const DesiredObject& desired : DesiredObjects(Resource(Json::object()), kSettings)) {
+    names.push_back(std::string(desired.resource.kind) + "/" + std::string(desired.object.name()));
+    EXPECT_EQ(desired.object.Label("app.kubernetes.io/name"), "raftkv");
+    EXPECT_TRUE(desired.object.Annotation(kAppliedAnnotation));
+    EXPECT_TRUE(IsCurrent(desired.object, desired.object));
+  }
+  EXPECT_THAT(names,
+              UnorderedElementsAre("Service/store", "Service/store-peers", "Service/store-leader",
+                                   "Service/store-read", "ServiceAccount/store",
+                                   "NetworkPolicy/store-clients", "NetworkPolicy/store-members"));
+  Object own = Resource({{"pod", {{"serviceAccountName", "mine"}}}});
+  EXPECT_EQ(DesiredObjects(own, kSettings).size(), 6U);
+}
+
+TEST(Objects, TheClientServiceIsAsTheSpecSays) {
+  Object resource =
+      Resource({{"service", {{"type", "NodePort"}, {"annotations", {{"lb", "internal"}}}}}});
+  for (const DesiredObject& desired : DesiredObjects(resource, kSettings)) {
+    if (desired.object.name() != "store" || desired.resource.kind != "Service") continue;
+    EXPECT_EQ(desired.object.String("/spec/type"), "NodePort");
+    EXPECT_EQ(desired.object.Annotation("lb"), "internal");
+    return;
+  }
+  FAIL() << "no client Service";
+}
+
+TEST(Budget, IsCurrentWithItsOwnNumberOnly) {
+  Object resource = Resource(Json::object());
+  Object two = DesiredDisruptionBudget(resource, 2).object;
+  EXPECT_TRUE(IsCurrent(two, DesiredDisruptionBudget(resource, 2).object));
+  EXPECT_FALSE(IsCurrent(two, DesiredDisruptionBudget(resource, 1).object));
+}
+
+}  // namespace
+}  // namespace raftkv::op

@@ -1,0 +1,276 @@
+#include "operator/raftkv/observe.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/hex_id.h"
+#include "operator/kube/ownership.h"
+#include "operator/raftkv/resource.h"
+
+namespace raftkv::op {
+namespace {
+
+using kube::Json;
+using kube::Key;
+using kube::Object;
+using kube::ObjectPtr;
+
+constexpr int64_t kMicros = 1'000'000;
+// A leader forgets who was active once in an election timeout, and knows again a heartbeat later.
+constexpr Duration kActivityPause = std::chrono::milliseconds(150);
+constexpr int kActivityLooks = 3;
+constexpr Duration kForeignPause = std::chrono::seconds(10);
+
+int64_t SecondsOf(std::string_view time) {
+  auto micros = kube::ParseTime(time);
+  return micros ? *micros / kMicros : 0;
+}
+
+// The entry of `list` whose `field` is `value`; null if there is none.
+const Json* Entry(const Json& list, const char* field, std::string_view value) {
+  if (!list.is_array()) return nullptr;
+  for (const Json& entry : list) {
+    if (entry.is_object() && entry.value(field, Json()) == value) return &entry;
+  }
+  return nullptr;
+}
+
+bool HasCondition(const Object& object, std::string_view type, std::string_view status) {
+  const Json* condition = Entry(object.At("/status/conditions"), "type", type);
+  return condition != nullptr && condition->value("status", Json()) == status;
+}
+
+PodView ViewPod(const Object& pod) {
+  PodView out{.name = std::string(pod.name()),
+              .uid = std::string(pod.uid()),
+              .node = std::string(pod.String("/spec/nodeName")),
+              .ready = HasCondition(pod, "Ready", "True"),
+              .deleting = pod.deleting(),
+              .created_s = SecondsOf(pod.String("/metadata/creationTimestamp")),
+              .revision = std::string(pod.Label("controller-revision-hash").value_or(""))};
+  std::string_view phase = pod.String("/status/phase");
+  out.finished = phase == "Succeeded" || phase == "Failed";
+  const Json* scheduled = Entry(pod.At("/status/conditions"), "type", "PodScheduled");
+  out.unschedulable = scheduled != nullptr && scheduled->value("reason", Json()) == "Unschedulable";
+  const Json* container = Entry(pod.At("/status/containerStatuses"), "name", kContainer);
+  if (container == nullptr) return out;
+  Object status(*container);
+  out.restarts = static_cast<int>(status.Int("/restartCount").value_or(0));
+  out.waiting = status.String("/state/waiting/reason");
+  bool ended = status.At("/state/terminated").is_object();
+  out.finished = out.finished || ended || out.waiting == "CrashLoopBackOff";
+  return out;
+}
+
+ClaimView ViewClaim(const Object& claim) {
+  auto bytes = [&](std::string_view pointer) {
+    return ParseQuantity(claim.String(pointer)).value_or(0);
+  };
+  std::string_view phase = claim.String("/status/phase");
+  return {.name = std::string(claim.name()),
+          .uid = std::string(claim.uid()),
+          .bound = phase == "Bound",
+          .lost = phase == "Lost",
+          .deleting = claim.deleting(),
+          .requested_bytes = bytes("/spec/resources/requests/storage"),
+          .capacity_bytes = bytes("/status/capacity/storage"),
+          .member = ParseHexId(claim.Annotation(kMemberAnnotation).value_or("")).value_or(0)};
+}
+
+// Members under their pods' names.
+std::optional<Membership> JoinByPods(const std::vector<NodeStatus>& nodes, ClusterId cluster) {
+  auto out = JoinMemberships(nodes, cluster);
+  if (!out) return out;
+  for (auto& [id, member] : out->members) member.name = PodOfMember(member.name);
+  return out;
+}
+
+}  // namespace
+
+kube::Cache* Caches::Of(const kube::Resource& resource) const {
+  for (kube::Cache* cache :
+       {clusters, stateful_sets, pods, claims, services, accounts, policies, budgets}) {
+    if (cache->resource() == resource) return cache;
+  }
+  return nullptr;
+}
+
+Observer::Memory& Observer::MemoryOf(const Key& key) {
+  std::lock_guard lock(mutex_);
+  return memories_[key];  // a map's elements stay where they are
+}
+
+void Observer::NoteForeign(const Key& key, std::string sentence) {
+  Memory& memory = MemoryOf(key);
+  memory.foreign = std::move(sentence);
+  memory.foreign_until = timing_->Now() + kForeignPause;
+}
+
+void Observer::Forget(const Key& key) {
+  std::lock_guard lock(mutex_);
+  memories_.erase(key);
+}
+
+Result<Seen> Observer::Look(const ObjectPtr& resource, uint64_t epoch) {
+  Seen seen{.resource = resource};
+  Observation& out = seen.observation;
+  out.now_s = timing_->WallMicros() / kMicros;
+  out.ns = resource->ns();
+  out.name = resource->name();
+  out.uid = resource->uid();
+  out.generation = resource->generation();
+  out.deleting = resource->deleting();
+  out.finalizer = resource->HasFinalizer(kFinalizer);
+  ASSIGN_OR_RETURN(out.spec, ReadSpec(*resource));
+  out.cluster = ReadCluster(*resource);
+  out.operation = ReadOperation(*resource);
+  out.reasons = ReadReasons(*resource);
+  out.epoch = epoch;
+  LookAtObjects(seen);
+  LookAtClaims(seen);
+  LookAtPods(seen);
+  LookAtNodes(seen);
+  return seen;
+}
+
+void Observer::LookAtObjects(Seen& seen) {
+  ObjectsView& out = seen.observation.objects;
+  const Object& resource = *seen.resource;
+  if (const Memory& memory = MemoryOf(resource.key()); timing_->Now() < memory.foreign_until) {
+    out.foreign = memory.foreign;
+  }
+  // Ours, or null; a foreign one is noted.
+  auto find = [&](const kube::Resource& kind, const Object& wanted) -> ObjectPtr {
+    ObjectPtr existing = caches_.Of(kind)->Get(wanted.key());
+    if (existing == nullptr) return nullptr;
+    auto allowed = kube::CheckMayManage(*existing, resource);
+    if (!allowed && !kube::IsControlledBy(*existing, resource)) {
+      out.foreign = allowed.error().message;
+      return nullptr;
+    }
+    return existing;
+  };
+
+  out.others_current = true;
+  for (const DesiredObject& desired : DesiredObjects(resource, settings_)) {
+    ObjectPtr existing = find(desired.resource, desired.object);
+    bool current = existing != nullptr && IsCurrent(*existing, desired.object);
+    out.others_current = out.others_current && current;
+  }
+
+  Object budget = DesiredDisruptionBudget(resource, 0).object;
+  if (ObjectPtr existing = find(kube::resources::kDisruptionBudgets, budget)) {
+    auto minimum = existing->Int("/spec/minAvailable");
+    // One that somebody changed to something else is applied anew.
+    int seen_minimum = minimum ? static_cast<int>(*minimum) : INT32_MAX;
+    Object desired = DesiredDisruptionBudget(resource, seen_minimum).object;
+    out.min_available = IsCurrent(*existing, desired) ? seen_minimum : INT32_MAX;
+  }
+
+  Object set(kube::resources::kStatefulSets, resource.key());
+  seen.stateful_set = find(kube::resources::kStatefulSets, set);
+  if (seen.stateful_set == nullptr) return;
+  out.stateful_set = true;
+  out.stateful_set_replicas =
+      static_cast<int>(seen.stateful_set->Int("/spec/replicas").value_or(0));
+  // The revision of a template that its controller has not seen yet is not known.
+  if (seen.stateful_set->Int("/status/observedGeneration") == seen.stateful_set->generation()) {
+    out.update_revision = seen.stateful_set->String("/status/updateRevision");
+  }
+  DesiredObject desired =
+      DesiredStatefulSet(resource, settings_, out.stateful_set_replicas, seen.stateful_set.get());
+  out.template_current = IsCurrent(*seen.stateful_set, desired.object);
+}
+
+void Observer::LookAtClaims(Seen& seen) const {
+  const std::string& name = seen.observation.name;
+  for (const ObjectPtr& claim : caches_.claims->WithLabel("app.kubernetes.io/instance", name)) {
+    int slot = SlotOfClaim(name, claim->name());
+    bool ours =
+        claim->ns() == seen.observation.ns && claim->Label("app.kubernetes.io/name") == "raftkv";
+    if (slot >= 0 && ours) seen.observation.slots[slot].claim = ViewClaim(*claim);
+  }
+}
+
+void Observer::LookAtPods(Seen& seen) {
+  if (seen.stateful_set == nullptr) return;
+  Memory& memory = MemoryOf(seen.resource->key());
+  Since missing;
+  for (const ObjectPtr& pod : caches_.pods->OwnedBy(seen.stateful_set->uid())) {
+    int slot = SlotOfPod(seen.observation.name, pod->name());
+    if (slot < 0 || !kube::IsControlledBy(*pod, *seen.stateful_set)) continue;
+    PodView view = ViewPod(*pod);
+    auto known = memory.missing_nodes.find(view.uid);
+    if (known != memory.missing_nodes.end()) missing.insert(*known);
+    view.node_lost_since_s = NodeLostSince(view.node, view.uid, missing);
+    std::string ip(pod->String("/status/podIP"));
+    if (!ip.empty() && !view.finished) seen.hosts[slot] = std::move(ip);
+    if (pod->Label(kRoleLabel) == "leader") {
+      std::string& leader = seen.observation.objects.leader_pod;
+      leader += (leader.empty() ? "" : ",") + view.name;
+    }
+    seen.observation.slots[slot].pod = std::move(view);
+  }
+  memory.missing_nodes = std::move(missing);
+}
+
+int64_t Observer::NodeLostSince(const std::string& node, const std::string& pod_uid,
+                                Since& missing) const {
+  if (caches_.nodes == nullptr || node.empty()) return 0;
+  ObjectPtr object = caches_.nodes->Get({"", node});
+  if (object == nullptr) {
+    return missing.try_emplace(pod_uid, timing_->WallMicros() / kMicros).first->second;
+  }
+  missing.erase(pod_uid);
+  const Json* ready = Entry(object->At("/status/conditions"), "type", "Ready");
+  if (ready == nullptr || ready->value("status", Json()) == "True") return 0;
+  return std::max<int64_t>(1, SecondsOf(Object(*ready).String("/lastTransitionTime")));
+}
+
+std::map<int, NodeStatus> Observer::Ask(const std::map<int, std::string>& hosts) const {
+  std::map<int, NodeStatus> statuses = nodes_->Statuses(hosts);
+  for (int look = 1; look < kActivityLooks; ++look) {
+    std::map<int, std::string> again;
+    for (const auto& [slot, status] : statuses) {
+      if (status.report.role != NodeReport::Role::kLeader) continue;
+      // Somebody answers us, but not (just now) the leader.
+      bool unsure = std::ranges::any_of(statuses, [&](const auto& other) {
+        const auto& members = status.membership.members;
+        auto member = members.find(other.second.report.member);
+        return member != members.end() && !member->second.active;
+      });
+      if (unsure) again[slot] = hosts.at(slot);
+    }
+    if (again.empty()) break;
+    timing_->Sleep(kActivityPause, {});
+    for (auto& [slot, status] : nodes_->Statuses(again)) statuses[slot] = std::move(status);
+  }
+  return statuses;
+}
+
+void Observer::LookAtNodes(Seen& seen) {
+  Memory& memory = MemoryOf(seen.resource->key());
+  std::map<int, NodeStatus> statuses = Ask(seen.hosts);
+  std::map<int, int64_t> silent;
+  std::vector<NodeStatus> all;
+  for (auto& [slot, view] : seen.observation.slots) {
+    if (auto status = statuses.find(slot); status != statuses.end()) {
+      view.report = status->second.report;
+      all.push_back(std::move(status->second));
+      continue;
+    }
+    auto known = memory.silent_since.find(slot);
+    silent[slot] = known == memory.silent_since.end() ? seen.observation.now_s : known->second;
+    view.silent_since_s = silent[slot];
+  }
+  memory.silent_since = std::move(silent);
+  seen.observation.membership = JoinByPods(all, seen.observation.cluster);
+}
+
+std::optional<Membership> Observer::LookAtMembers(const Seen& seen) {
+  std::vector<NodeStatus> all;
+  for (auto& [slot, status] : nodes_->Statuses(seen.hosts)) all.push_back(std::move(status));
+  return JoinByPods(all, seen.observation.cluster);
+}
+
+}  // namespace raftkv::op

@@ -1,0 +1,88 @@
+// Observe: an Observation of one RaftKV from the caches and from its nodes.
+//
+// Thread-safety: Observer from any thread, not twice at once for one resource (the controller
+// sees to that).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+
+#include "operator/kube/cache.h"
+#include "operator/raftkv/node_client.h"
+#include "operator/raftkv/objects.h"
+#include "operator/raftkv/observation.h"
+
+namespace raftkv::op {
+
+struct Caches {
+  kube::Cache* clusters = nullptr;
+  kube::Cache* stateful_sets = nullptr;
+  kube::Cache* pods = nullptr;
+  kube::Cache* claims = nullptr;
+  kube::Cache* services = nullptr;
+  kube::Cache* accounts = nullptr;
+  kube::Cache* policies = nullptr;
+  kube::Cache* budgets = nullptr;
+  kube::Cache* nodes = nullptr;  // null: this operator may not read nodes
+
+  kube::Cache* Of(const kube::Resource& resource) const;
+};
+
+// One resource as it was seen, with what the actor needs beyond the planner's view.
+struct Seen {
+  Observation observation;
+  kube::ObjectPtr resource;
+  kube::ObjectPtr stateful_set;      // null: there is none that is ours
+  std::map<int, std::string> hosts;  // slot -> IP of its pod
+};
+
+class Observer {
+ public:
+  Observer(Caches caches, NodeApi* nodes, ObjectSettings settings, kube::Timing* timing)
+      : caches_(caches), nodes_(nodes), settings_(std::move(settings)), timing_(timing) {}
+
+  // kInvalidArgument if the spec cannot be understood. `epoch` is this operator's.
+  Result<Seen> Look(const kube::ObjectPtr& resource, uint64_t epoch);
+
+  // The nodes alone, asked now: for a last look before something is destroyed.
+  std::optional<Membership> LookAtMembers(const Seen& seen);
+
+  // An object that was to be applied turned out to be somebody else's: the caches hold ours alone.
+  // Told to the planner for 10 s, then it is tried again.
+  void NoteForeign(const kube::Key& key, std::string sentence);
+
+  // The resource is gone.
+  void Forget(const kube::Key& key);
+
+ private:
+  using Since = std::map<std::string, int64_t>;  // UID -> wall clock
+
+  void LookAtObjects(Seen& seen);
+  void LookAtPods(Seen& seen);
+  void LookAtClaims(Seen& seen) const;
+  void LookAtNodes(Seen& seen);
+  std::map<int, NodeStatus> Ask(const std::map<int, std::string>& hosts) const;
+  int64_t NodeLostSince(const std::string& node, const std::string& pod_uid, Since& missing) const;
+
+  const Caches caches_;
+  NodeApi* const nodes_;
+  const ObjectSettings settings_;
+  kube::Timing* const timing_;
+
+  // What no object tells: since when there has been no answer. Forgotten with the process, which
+  // makes a new operator wait longer, never less.
+  struct Memory {
+    std::map<int, int64_t> silent_since;  // slot -> wall clock
+    Since missing_nodes;                  // pod UID -> since its node has no object
+    std::string foreign;
+    MonotonicTime foreign_until;
+  };
+  Memory& MemoryOf(const kube::Key& key);
+  std::mutex mutex_;
+  std::map<kube::Key, Memory> memories_;
+};
+
+}  // namespace raftkv::op

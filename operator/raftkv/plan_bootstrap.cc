@@ -1,0 +1,117 @@
+// The first cluster of a resource: once, of blank nodes, by one call.
+
+#include <algorithm>
+#include <set>
+
+#include "base/hex_id.h"
+#include "operator/raftkv/plan_rules.h"
+
+namespace raftkv::op {
+namespace {
+
+// From the resource's UID and the seed's random identity: as random as that, and the same whenever
+// the planner looks. A 64-bit FNV-1a, then a finalizer (both public domain).
+ClusterId NewClusterId(const std::string& uid, MemberId seed) {
+  uint64_t hash = 0xcbf29ce484222325;
+  const auto mix = [&hash](uint8_t byte) { hash = (hash ^ byte) * 0x100000001b3; };
+  for (const char c : uid) mix(static_cast<uint8_t>(c));
+  for (int shift = 0; shift < 64; shift += 8) mix(static_cast<uint8_t>(seed >> shift));
+  hash ^= hash >> 33;
+  hash *= 0xff51afd7ed558ccd;
+  hash ^= hash >> 33;
+  return hash == 0 ? 1 : hash;
+}
+
+std::set<ClusterId> Clusters(const Facts& facts) {
+  std::set<ClusterId> clusters;
+  for (const auto& [slot, view] : facts.seen.slots) {
+    if (view.report && view.report->cluster != 0) clusters.insert(view.report->cluster);
+  }
+  return clusters;
+}
+
+Decision Adopt(ClusterId cluster) {
+  Decision decision = Wait(Operation{});
+  decision.cluster = cluster;
+  return decision;
+}
+
+// Something lies in a slot from an earlier life: a new cluster beside it could be mistaken for the
+// old one, and its claims for our leftovers.
+std::optional<Decision> OldData(const Facts& facts, const Operation& operation) {
+  for (const auto& [slot, view] : facts.seen.slots) {
+    const std::string claim = "data-" + PodName(facts.seen.name, slot);
+    if (view.report && view.report->role == NodeReport::Role::kRemoved) {
+      return Blocked(operation, "ClaimOfRemovedMember",
+                     "claim " + claim +
+                         " holds a member that an earlier cluster removed: delete the claim "
+                         "and its pod");
+    }
+    const bool noted = view.claim && view.claim->member != 0;
+    if (noted && (!view.pod || view.report) &&
+        !(view.report && view.report->member == view.claim->member)) {
+      return Blocked(
+          operation, "ClaimOfUnknownMember",
+          "claim " + claim + " is noted to hold member " + HexId(view.claim->member) +
+              ", which does not answer: if its data is not wanted any more, delete the claim "
+              "(and its pod); if it is, give replicas back the number they had");
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Decision> PlanBootstrap(const Facts& facts) {
+  const Observation& seen = facts.seen;
+  if (seen.cluster != 0) return std::nullopt;
+
+  const std::set<ClusterId> clusters = Clusters(facts);
+  if (clusters.size() > 1) {
+    return Blocked(
+        Continue(facts, Operation::Type::kBootstrap, "ClustersDiffer"), "ClustersDiffer",
+        "the nodes hold data of different clusters: keep the claims of one, delete the others and "
+        "their pods");
+  }
+  if (!clusters.empty()) return Adopt(*clusters.begin());
+
+  Operation operation = Continue(facts, Operation::Type::kBootstrap, "StartPods");
+  operation.target = facts.spec.replicas;
+  const ObjectsView& objects = seen.objects;
+  if (!objects.stateful_set || !objects.template_current ||
+      objects.stateful_set_replicas != facts.spec.replicas) {
+    return Do(ApplyStatefulSet{facts.spec.replicas}, operation);
+  }
+  if (facts.spec.replicas == 0) return std::nullopt;
+  if (std::optional<Decision> old = OldData(facts, operation)) return old;
+
+  // A node that is silent may be the one that has been initialized.
+  operation.step = "WaitForNodes";
+  Initialize initialize;
+  initialize.slot = -1;
+  std::set<MemberId> ids;
+  for (int slot = 0; slot < facts.slot_count(); ++slot) {
+    const bool wanted = slot < facts.spec.replicas;
+    if (!wanted && !facts.slot(slot).pod) continue;
+    if (!wanted || !facts.Blank(slot)) return Wait(operation);
+    const MemberView member = facts.View(slot);
+    ids.insert(member.id);
+    if (member.id == operation.seed) {
+      initialize.slot = slot;
+      initialize.members.insert(initialize.members.begin(), member);
+    } else {
+      initialize.members.push_back(member);
+    }
+  }
+  if (ids.size() != initialize.members.size()) return Wait(operation);  // a directory seen twice
+  if (initialize.slot < 0) {  // no seed yet, or its directory is gone and nobody knows the cluster
+    initialize.slot = 0;
+    operation.seed = initialize.members.front().id;
+    operation.cluster = NewClusterId(seen.uid, operation.seed);
+  }
+  initialize.cluster = operation.cluster;
+  operation.step = "Initialize";
+  return Do(std::move(initialize), operation);
+}
+
+}  // namespace raftkv::op

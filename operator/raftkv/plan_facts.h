@@ -1,0 +1,108 @@
+// Facts: what the planner's rules ask of an observation. Derived, never stored; internal to
+// op_plan.
+//
+// Who is where: a member of the configuration belongs to the slot whose node reports it, else to
+// the one in its name, else to the one whose claim is noted to hold it. The *occupant* of a slot is
+// the directory that is there now.
+//
+// Thread-safety: as a const value; it refers to the observation, which must outlive it.
+#pragma once
+
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "operator/raftkv/observation.h"
+
+namespace raftkv::op {
+
+// A learner this close to the leader's commit index is caught up (the node's own bound for a
+// promotion, node/runtime).
+inline constexpr uint64_t kCaughtUpEntries = 1000;
+// A removed member ends by itself when those who remain have refused it, or 30 s after the first
+// refusal (docs/design/membership.md, "Leaving"). One that has been silent for longer than this has
+// ended, or cannot be asked.
+inline constexpr int64_t kLeavingSeconds = 45;
+// A pod that is younger may have a claim that the cache does not show yet.
+inline constexpr int64_t kClaimLagSeconds = 30;
+
+int Quorum(size_t voters);
+int64_t Seconds(Duration duration);
+
+std::string PodName(const std::string& name, int slot);
+// "NAME-3" -> 3; -1 for anything else.
+int SlotOfPod(const std::string& name, const std::string& pod);
+
+// Why a member of the configuration will not come back as itself.
+enum class Loss {
+  kNone,
+  kDataGone,     // another directory is in its slot
+  kDamaged,      // it says itself that its disk is corrupt
+  kUnreachable,  // silent for too long, and its node or its volume is lost
+};
+
+class Facts {
+ public:
+  explicit Facts(const Observation& seen);
+
+  const Observation& seen;
+  const ClusterSpec& spec;
+
+  // The configuration; nullptr while no member answers.
+  const Membership* config() const { return seen.membership ? &*seen.membership : nullptr; }
+  bool has_leader() const { return config() != nullptr && config()->leader != 0; }
+
+  // How many members there are to be: the target that a running change of size was begun with, or
+  // what the spec asks for; the present size when it asks for none.
+  int target() const { return target_; }
+  // Slots below this are needed: for the target, and for every member of the configuration.
+  int needed_slots() const;
+
+  // Slots.
+  const SlotView& slot(int slot) const;
+  int slot_count() const;  // one more than the highest that has a pod or a claim, or is wanted
+  MemberId Occupant(int slot) const;
+  bool InConfig(MemberId member) const;
+  bool Removed(MemberId member) const;
+  bool VoterIn(int slot) const;
+  bool MemberIn(int slot) const;
+  MemberId LearnerIn(int slot) const;  // 0: none
+  // A blank node that answers and is in no configuration.
+  bool Blank(int slot) const;
+  // Its node has been lost for longer than spec.replacement.after.
+  bool NodeLostForLong(int slot) const;
+  bool SilentForLong(int slot, int64_t seconds) const;
+  // No process of a former member runs there: it ended by itself, never began, or is gone. One that
+  // reports REMOVED still votes (docs/design/membership.md, "Leaving").
+  bool Ended(int slot) const;
+
+  // Members.
+  int SlotOf(MemberId member) const;  // -1: none
+  std::set<MemberId> Voters() const;  // of both halves
+  bool IsVoter(MemberId member) const;
+  // The leader hears of it (or it leads).
+  bool Active(MemberId member) const;
+  // Active, and its log is close to the leader's, this configuration included.
+  bool CaughtUp(MemberId member) const;
+  // Its node answers, and says that it takes part.
+  bool TakesPart(MemberId member) const;
+  uint64_t Lag(MemberId member) const;
+  Loss LossOf(MemberId member) const;
+
+  // Live voters are a quorum of `voters`.
+  bool HaveQuorum(const std::set<MemberId>& voters) const;
+  // From the voters in force to `voters` and no quorum is missing before or after.
+  bool SafeChange(const std::set<MemberId>& voters) const;
+
+  MemberView View(int slot) const;  // of the occupant: name and address
+  // Another pod than that of `slot` is going or coming: one at a time (P6).
+  bool AnotherPodMoves(int slot) const;
+
+ private:
+  int FindTarget() const;
+
+  int target_ = 0;
+};
+
+}  // namespace raftkv::op

@@ -1,0 +1,42 @@
+// replicas: 0 and back: pods go, volumes stay.
+
+#include <algorithm>
+
+#include "operator/raftkv/plan_rules.h"
+
+namespace raftkv::op {
+
+std::optional<Decision> PlanHibernate(const Facts& facts) {
+  if (facts.spec.replicas != 0) return std::nullopt;
+  const ObjectsView& objects = facts.seen.objects;
+  if (objects.stateful_set_replicas == 0) {
+    for (const auto& [slot, view] : facts.seen.slots) {
+      if (view.pod) return Wait(Continue(facts, Operation::Type::kHibernate, "WaitForPods"));
+    }
+    Decision asleep = Wait(Operation{});
+    asleep.at_rest = true;
+    return asleep;
+  }
+  // While a change is not settled, or members are missing, nothing more is switched off.
+  if (!facts.has_leader() || facts.config()->joint()) return std::nullopt;
+  return Do(ApplyStatefulSet{0}, Continue(facts, Operation::Type::kHibernate, "StopPods"));
+}
+
+// Everybody who was there comes back first; a change of size is for afterwards.
+std::optional<Decision> PlanWake(const Facts& facts) {
+  if (facts.spec.replicas == 0 || facts.seen.cluster == 0) return std::nullopt;
+  if (facts.seen.objects.stateful_set_replicas == 0) {
+    int slots = 0;
+    for (const auto& [slot, view] : facts.seen.slots) {
+      if (view.claim) slots = std::max(slots, slot + 1);
+    }
+    return Do(ApplyStatefulSet{slots == 0 ? facts.spec.replicas : slots},
+              Continue(facts, Operation::Type::kWake, "StartPods"));
+  }
+  if (facts.seen.operation.type == Operation::Type::kWake && !facts.has_leader()) {
+    return Wait(Continue(facts, Operation::Type::kWake, "WaitForQuorum"));
+  }
+  return std::nullopt;
+}
+
+}  // namespace raftkv::op

@@ -1,0 +1,108 @@
+// The Kubernetes objects that are as they should be at any time: nothing here takes anything away.
+
+#include <algorithm>
+
+#include "operator/raftkv/plan_rules.h"
+
+namespace raftkv::op {
+namespace {
+
+int SlotsInUse(const Facts& facts) {
+  return facts.seen.slots.empty() ? 0 : facts.seen.slots.rbegin()->first + 1;
+}
+
+int MemberSlots(const Facts& facts) {
+  int slots = 0;
+  if (facts.config() == nullptr) return slots;
+  for (const auto& [id, view] : facts.config()->members) {
+    slots = std::max(slots, facts.SlotOf(id) + 1);
+  }
+  return slots;
+}
+
+}  // namespace
+
+std::optional<Decision> PlanForeign(const Facts& facts) {
+  if (facts.seen.objects.foreign.empty()) return std::nullopt;
+  return Blocked(facts.seen.operation, "ForeignObject", facts.seen.objects.foreign);
+}
+
+std::optional<Decision> PlanObjects(const Facts& facts) {
+  if (facts.seen.objects.others_current) return std::nullopt;
+  return Do(ApplyObjects{}, facts.seen.operation);
+}
+
+// A StatefulSet that was deleted comes back with room for everybody who may have been there; one
+// that somebody shrank, with room for every member. Before there is a cluster the bootstrap makes
+// it.
+std::optional<Decision> PlanStatefulSet(const Facts& facts) {
+  const ObjectsView& objects = facts.seen.objects;
+  if (facts.seen.cluster == 0) return std::nullopt;
+  if (!objects.stateful_set) {
+    const int replicas =
+        facts.spec.replicas == 0 ? 0 : std::max(facts.needed_slots(), SlotsInUse(facts));
+    return Do(ApplyStatefulSet{replicas}, facts.seen.operation);
+  }
+  if (!objects.template_current) {
+    return Do(ApplyStatefulSet{objects.stateful_set_replicas}, facts.seen.operation);
+  }
+  if (facts.spec.replicas > 0 && objects.stateful_set_replicas < MemberSlots(facts)) {
+    return Do(ApplyStatefulSet{MemberSlots(facts)}, facts.seen.operation);
+  }
+  return std::nullopt;
+}
+
+// minAvailable counts pods, and a pod that is no voter yet must not stand in for one: learners are
+// added to the voters' quorum. -1: no budget.
+int WantedMinAvailable(const Facts& facts) {
+  const bool asleep = facts.seen.objects.stateful_set_replicas == 0;
+  if (!facts.spec.disruption_budget || facts.seen.cluster == 0 || asleep) return -1;
+  if (facts.config() == nullptr) return facts.seen.objects.min_available;
+  const Membership& config = *facts.config();
+  const size_t voters = std::max(config.voters.size(), config.voters_outgoing.size());
+  if (voters == 0) return -1;
+  const size_t wanted = std::max(voters, static_cast<size_t>(facts.target()));
+  return std::max(Quorum(wanted), Quorum(voters) + static_cast<int>(config.learners.size()));
+}
+
+std::optional<Decision> PlanDisruptionBudget(const Facts& facts) {
+  const int wanted = WantedMinAvailable(facts);
+  if (wanted == facts.seen.objects.min_available) return std::nullopt;
+  return Do(ApplyDisruptionBudget{wanted}, facts.seen.operation);
+}
+
+// Without a leader the mark stays: the next one is marked as soon as it is known.
+std::optional<Decision> PlanLeaderMark(const Facts& facts) {
+  if (!facts.has_leader()) return std::nullopt;
+  const int slot = facts.SlotOf(facts.config()->leader);
+  if (slot < 0 || !facts.slot(slot).pod) return std::nullopt;
+  const std::string& pod = facts.slot(slot).pod->name;
+  if (pod == facts.seen.objects.leader_pod) return std::nullopt;
+  return Do(MarkLeader{pod}, facts.seen.operation);
+}
+
+std::optional<Decision> PlanClaimMarks(const Facts& facts) {
+  for (const auto& [slot, view] : facts.seen.slots) {
+    if (!view.claim || view.claim->deleting || !view.report) continue;
+    const MemberId member = view.report->member;
+    if (!facts.TakesPart(member) || !facts.InConfig(member) || view.claim->member == member)
+      continue;
+    return Do(MarkClaim{slot, view.claim->uid, member}, facts.seen.operation);
+  }
+  return std::nullopt;
+}
+
+// Each claim is compared with the spec, never with a template that may have been changed already.
+std::optional<Decision> PlanResize(const Facts& facts) {
+  for (const auto& [slot, view] : facts.seen.slots) {
+    if (!view.claim || view.claim->deleting || slot >= facts.seen.objects.stateful_set_replicas)
+      continue;
+    if (view.claim->requested_bytes >= facts.spec.storage_bytes) continue;
+    Operation operation = Continue(facts, Operation::Type::kResize, "ResizeClaim");
+    operation.slot = slot;
+    return Do(ResizeClaim{slot, view.claim->uid, facts.spec.storage_bytes}, operation);
+  }
+  return std::nullopt;
+}
+
+}  // namespace raftkv::op

@@ -1,0 +1,114 @@
+// Pods of an old template are deleted one at a time and come back with the new one.
+
+#include <algorithm>
+
+#include "operator/raftkv/plan_rules.h"
+
+namespace raftkv::op {
+namespace {
+
+bool MayRoll(const Facts& facts) {
+  return facts.spec.strategy == UpdateStrategy::kRollingUpdate && !facts.spec.update_paused;
+}
+
+Operation Rolling(const Facts& facts, int slot, std::string step) {
+  Operation operation = Continue(facts, Operation::Type::kRoll, std::move(step));
+  operation.slot = slot;
+  return operation;
+}
+
+// Its process takes no part, and nobody hears of it.
+bool Dead(const Facts& facts, int slot) {
+  const MemberId member = facts.Occupant(slot);
+  return !facts.Active(member) && !facts.TakesPart(member);
+}
+
+bool Settled(const Facts& facts, MemberId voter) {
+  const int slot = facts.SlotOf(voter);
+  if (slot < 0) return facts.Active(voter);
+  const std::optional<PodView>& pod = facts.slot(slot).pod;
+  return pod && pod->ready && !pod->deleting && facts.CaughtUp(voter) && facts.TakesPart(voter);
+}
+
+Decision Delete(const Facts& facts, int slot) {
+  const SlotView& view = facts.slot(slot);
+  const bool data_stays = view.claim && !view.claim->deleting && !view.claim->lost;
+  const bool replaceable = facts.spec.replacement_enabled && facts.config()->voters.size() > 2;
+  if (!data_stays && facts.IsVoter(facts.Occupant(slot)) && !replaceable) {
+    return Blocked(
+        Rolling(facts, slot, "DeletePod"), "ClaimGoes",
+        "the claim of pod " + PodName(facts.seen.name, slot) +
+            " is lost or being deleted, and with the pod its data would be gone: scale up first");
+  }
+  return Do(DeletePod{slot, view.pod->uid, "its template is outdated", false},
+            Rolling(facts, slot, "DeletePod"));
+}
+
+}  // namespace
+
+bool Outdated(const Facts& facts, int slot) {
+  const ObjectsView& objects = facts.seen.objects;
+  const std::optional<PodView>& pod = facts.slot(slot).pod;
+  return pod && objects.template_current && !objects.update_revision.empty() &&
+         pod->revision != objects.update_revision;
+}
+
+// Pods that will never start as they are. They hold no process, so that no quorum is needed and
+// none is touched: this heals a cluster whose every pod got a broken template.
+std::optional<Decision> PlanStuckPods(const Facts& facts) {
+  for (int slot = 0; slot < facts.seen.objects.stateful_set_replicas; ++slot) {
+    const SlotView& view = facts.slot(slot);
+    if (!view.pod || view.pod->deleting || view.report || facts.AnotherPodMoves(slot)) continue;
+    if (facts.Active(facts.Occupant(slot))) continue;
+    const PodView& pod = *view.pod;
+    // The StatefulSet makes a claim only together with a pod.
+    const bool no_claim = !view.claim && facts.seen.now_s - pod.created_s > kClaimLagSeconds;
+    const bool not_started = pod.node.empty() || pod.unschedulable || !pod.waiting.empty();
+    if (no_claim) {
+      return Do(DeletePod{slot, pod.uid, "its claim is gone", false}, facts.seen.operation);
+    }
+    if (not_started && Outdated(facts, slot) && MayRoll(facts)) {
+      return Do(DeletePod{slot, pod.uid, "it cannot start, and its template is outdated", false},
+                facts.seen.operation);
+    }
+  }
+  return std::nullopt;
+}
+
+// Dead ones first, then followers, the leader last, after it has handed over; between two pods
+// everybody takes part and has caught up.
+std::optional<Decision> PlanRoll(const Facts& facts) {
+  const int pods = facts.seen.objects.stateful_set_replicas;
+  std::vector<int> outdated;
+  for (int slot = pods - 1; slot >= 0; --slot) {
+    if (Outdated(facts, slot)) outdated.push_back(slot);
+  }
+  const Operation& running = facts.seen.operation;
+  const bool rolling = running.type == Operation::Type::kRoll;
+  if (outdated.empty() && !rolling) return std::nullopt;
+  if (!MayRoll(facts)) return std::nullopt;
+
+  const int current = rolling ? running.slot : outdated.front();
+  for (int slot = 0; slot < pods; ++slot) {
+    const std::optional<PodView>& pod = facts.slot(slot).pod;
+    if (!pod || pod->deleting) return Wait(Rolling(facts, slot, "WaitForPod"));
+  }
+  for (const int slot : outdated) {
+    if (Dead(facts, slot)) return Delete(facts, slot);
+  }
+  for (const MemberId voter : facts.config()->voters) {
+    if (!Settled(facts, voter)) return Wait(Rolling(facts, current, "WaitForMember"));
+  }
+  if (outdated.empty()) return std::nullopt;
+  const MemberId leader = facts.config()->leader;
+  for (const int slot : outdated) {
+    if (facts.Occupant(slot) != leader) return Delete(facts, slot);
+  }
+  const int last = outdated.front();
+  if (facts.config()->voters.size() > 1) {
+    return HandOver(facts, {leader}, Rolling(facts, last, "TransferLeadership"));
+  }
+  return Delete(facts, last);
+}
+
+}  // namespace raftkv::op

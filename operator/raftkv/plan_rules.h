@@ -1,0 +1,93 @@
+// The rules of the planner: each looks at the facts and decides, or leaves it to the next. plan.cc
+// has their order. Internal to op_plan.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "operator/raftkv/plan.h"
+#include "operator/raftkv/plan_facts.h"
+
+namespace raftkv::op {
+
+// What a rule wants: an action (or to wait), the operation that it belongs to, and whether
+// something is in the way that people have to know of.
+struct Decision {
+  Action action = Nothing{};
+  Operation operation;  // without times
+  // status.clusterID to write; 0: as it is.
+  ClusterId cluster = 0;
+  // CamelCase, and a sentence that says what to do; empty: nothing is in the way.
+  std::string blocked;
+  std::string blocked_message;
+  // Nothing to do and nothing to wait for but the nodes' health.
+  bool at_rest = false;
+};
+
+using Rule = std::optional<Decision> (*)(const Facts&);
+
+Operation Op(Operation::Type type, std::string step);
+// The running operation if it is of this type, else a new one; in any case at this step.
+Operation Continue(const Facts& facts, Operation::Type type, std::string step);
+Decision Do(Action action, Operation operation);
+Decision Wait(Operation operation);
+Decision Blocked(Operation operation, std::string reason, std::string message);
+
+// plan_delete.cc
+std::optional<Decision> PlanFinalizer(const Facts& facts);
+std::optional<Decision> PlanDeletion(const Facts& facts);
+std::optional<Decision> PlanPaused(const Facts& facts);
+// plan_objects.cc
+std::optional<Decision> PlanForeign(const Facts& facts);
+std::optional<Decision> PlanObjects(const Facts& facts);
+std::optional<Decision> PlanStatefulSet(const Facts& facts);
+std::optional<Decision> PlanDisruptionBudget(const Facts& facts);
+std::optional<Decision> PlanLeaderMark(const Facts& facts);
+std::optional<Decision> PlanClaimMarks(const Facts& facts);
+std::optional<Decision> PlanResize(const Facts& facts);
+int WantedMinAvailable(const Facts& facts);
+// plan_bootstrap.cc
+std::optional<Decision> PlanBootstrap(const Facts& facts);
+// plan_hibernate.cc
+std::optional<Decision> PlanHibernate(const Facts& facts);
+std::optional<Decision> PlanWake(const Facts& facts);
+// plan_roll.cc
+std::optional<Decision> PlanStuckPods(const Facts& facts);
+std::optional<Decision> PlanRoll(const Facts& facts);
+bool Outdated(const Facts& facts, int slot);
+// plan_replace.cc
+std::optional<Decision> PlanReplace(const Facts& facts);
+// plan_leave.cc
+std::optional<Decision> PlanLeave(const Facts& facts);
+// plan_scale.cc
+std::optional<Decision> PlanScale(const Facts& facts);
+// plan.cc: nothing can be changed now.
+std::optional<Decision> PlanNoQuorum(const Facts& facts);
+std::optional<Decision> PlanJoint(const Facts& facts);
+
+// plan_slots.cc: steps that several rules share.
+
+// Takes what a former member left in a slot away, in an order that Kubernetes cannot undo: the
+// claim, then the pod, then both are gone. nullopt: the slot is clean. Only for slots without a
+// member in the configuration.
+std::optional<Decision> CleanSlot(const Facts& facts, int slot, const Operation& operation);
+// Brings new members into `slots`, which have no voter: nodes, claims' notes, learners, and one
+// change that makes them voters and takes `remove` out. nullopt: nothing to do.
+std::optional<Decision> BringIn(const Facts& facts, const std::vector<int>& slots,
+                                const std::vector<MemberId>& remove, const Operation& operation);
+// Hands leadership to a voter outside `leaving` if the leader is one of them; a decision as long as
+// it is.
+std::optional<Decision> HandOver(const Facts& facts, const std::set<MemberId>& leaving,
+                                 const Operation& operation);
+
+// plan_status.cc
+PlannedStatus MakeStatus(const Facts& facts, const Decision& decision);
+// The nodes and the quorum are as the spec wants them.
+bool Healthy(const Facts& facts);
+// plan_events.cc
+std::vector<PlannedEvent> MakeEvents(const Facts& facts, const Decision& decision,
+                                     const PlannedStatus& status);
+std::string OperationName(Operation::Type type);
+
+}  // namespace raftkv::op

@@ -1,0 +1,89 @@
+// From any number of voters to any other by one joint change.
+
+#include <algorithm>
+
+#include "base/hex_id.h"
+#include "operator/raftkv/plan_rules.h"
+
+namespace raftkv::op {
+namespace {
+
+// Members in slots above the target leave in one change.
+std::optional<Decision> ScaleDown(const Facts& facts, const Operation& operation) {
+  const Membership& config = *facts.config();
+  ChangeMembership change;
+  change.expected_config_index = config.config_index;
+  change.epoch = facts.seen.epoch;
+  std::set<MemberId> leaving;
+  std::set<MemberId> staying = config.voters;
+  for (const auto& [id, view] : config.members) {
+    if (facts.SlotOf(id) < facts.target()) continue;
+    change.remove.push_back(id);
+    leaving.insert(id);
+    staying.erase(id);
+  }
+  if (leaving.empty()) return std::nullopt;
+  if (!facts.SafeChange(staying)) {
+    return Blocked(
+        operation, "WouldLoseQuorum",
+        "the members that would stay are not a quorum of themselves: bring them back first, or "
+        "take the change of replicas back");
+  }
+  if (auto hand_over = HandOver(facts, leaving, operation)) return hand_over;
+  Operation remove = operation;
+  remove.step = "Remove";
+  return Do(std::move(change), remove);
+}
+
+// What a former member left in a slot that is to be filled anew, with no pod there yet.
+std::optional<Decision> OldClaims(const Facts& facts, const std::vector<int>& slots,
+                                  const Operation& operation) {
+  for (const int slot : slots) {
+    const SlotView& view = facts.slot(slot);
+    if (slot < facts.seen.objects.stateful_set_replicas || !view.claim) continue;
+    const ClaimView& claim = *view.claim;
+    const std::string name = "data-" + PodName(facts.seen.name, slot);
+    if (claim.deleting || claim.member == 0) continue;
+    if (!facts.Removed(claim.member)) {
+      return Blocked(
+          operation, "ClaimOfUnknownMember",
+          "claim " + name + " is noted to hold member " + HexId(claim.member) +
+              ", which this cluster does not know: delete the claim, or choose fewer replicas");
+    }
+    if (facts.spec.on_scale_down == Retention::kRetain) {
+      return Blocked(
+          operation, "ClaimOfRemovedMember",
+          "claim " + name + " was retained and holds removed member " + HexId(claim.member) +
+              ", which cannot come back: delete the claim when its data is not needed any more");
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Decision> PlanScale(const Facts& facts) {
+  std::vector<int> missing;
+  for (int slot = 0; slot < facts.target(); ++slot) {
+    if (!facts.VoterIn(slot)) missing.push_back(slot);
+  }
+  Operation operation = Continue(facts, Operation::Type::kScale, "StartPods");
+  operation.target = facts.target();
+
+  std::optional<Decision> down = ScaleDown(facts, operation);
+  if (down && (down->blocked.empty() || missing.empty())) return down;
+  if (missing.empty()) return std::nullopt;
+  if (auto old = OldClaims(facts, missing, operation)) return old;
+  for (const int slot : missing) {
+    // A claim that is going has to be gone before its name is used again.
+    const SlotView& view = facts.slot(slot);
+    if (slot < facts.seen.objects.stateful_set_replicas || !view.claim) continue;
+    if (auto clean = CleanSlot(facts, slot, operation)) return clean;
+  }
+  if (facts.seen.objects.stateful_set_replicas < facts.target()) {
+    return Do(ApplyStatefulSet{facts.target()}, operation);
+  }
+  return BringIn(facts, missing, {}, operation);
+}
+
+}  // namespace raftkv::op

@@ -1,0 +1,290 @@
+// The status: what is, in numbers and conditions. Nothing in it moves while nothing happens: lags
+// are rounded, times are those of the operation.
+
+#include <algorithm>
+#include <bit>
+
+#include "operator/raftkv/plan_rules.h"
+
+namespace raftkv::op {
+namespace {
+
+std::string RoleName(const Facts& facts, int slot, MemberId member) {
+  if (facts.Removed(member)) return "removed";
+  if (facts.InConfig(member)) {
+    if (facts.config()->leader == member) return "leader";
+    return facts.IsVoter(member) ? "voter" : "learner";
+  }
+  return slot >= 0 && facts.Blank(slot) ? "blank" : "unknown";
+}
+
+MemberStatus DescribeMember(const Facts& facts, int slot, MemberId member) {
+  MemberStatus out;
+  out.slot = slot;
+  out.member = member;
+  out.role = RoleName(facts, slot, member);
+  const uint64_t lag = facts.Lag(member);
+  out.lag = lag <= kCaughtUpEntries ? 0 : std::bit_floor(lag);
+  out.healthy = facts.CaughtUp(member) && facts.TakesPart(member);
+  if (slot < 0) return out;
+  const SlotView& view = facts.slot(slot);
+  const bool here = facts.Occupant(slot) == member || member == 0;
+  if (view.pod && here) out.pod = view.pod->name;
+  if (view.claim && here) out.claim_uid = view.claim->uid;
+  if (view.report && view.report->member == member) out.version = view.report->version;
+  return out;
+}
+
+std::vector<MemberStatus> DescribeMembers(const Facts& facts) {
+  std::vector<MemberStatus> out;
+  std::set<MemberId> described;
+  for (const auto& [slot, view] : facts.seen.slots) {
+    if (!view.pod) continue;
+    const MemberId occupant = facts.Occupant(slot);
+    out.push_back(DescribeMember(facts, slot, occupant));
+    described.insert(occupant);
+  }
+  if (facts.config() != nullptr) {
+    for (const auto& [id, view] : facts.config()->members) {
+      if (!described.contains(id)) out.push_back(DescribeMember(facts, facts.SlotOf(id), id));
+    }
+  }
+  std::ranges::stable_sort(out, {}, [](const MemberStatus& member) {
+    return std::pair(member.slot < 0 ? INT32_MAX : member.slot, member.member);
+  });
+  return out;
+}
+
+bool Asleep(const Facts& facts) {
+  return facts.spec.replicas == 0 && facts.seen.objects.stateful_set_replicas == 0;
+}
+
+int Answering(const Facts& facts, const std::set<MemberId>& voters) {
+  return static_cast<int>(
+      std::ranges::count_if(voters, [&](MemberId voter) { return facts.TakesPart(voter); }));
+}
+
+bool QuorumAnswers(const Facts& facts, const std::set<MemberId>& voters) {
+  return voters.empty() || Answering(facts, voters) >= Quorum(voters.size());
+}
+
+// So many are lost for good that no quorum can come back.
+bool GoneForGood(const Facts& facts, const std::set<MemberId>& voters) {
+  const auto lost = std::ranges::count_if(
+      voters, [&](MemberId voter) { return facts.LossOf(voter) != Loss::kNone; });
+  return !voters.empty() && static_cast<int>(voters.size()) - lost < Quorum(voters.size());
+}
+
+bool AllBlank(const Facts& facts) {
+  int blank = 0;
+  for (int slot = 0; slot < facts.seen.objects.stateful_set_replicas; ++slot) {
+    if (!facts.Blank(slot)) return false;
+    ++blank;
+  }
+  return blank > 0;
+}
+
+PlannedCondition QuorumLost(const Facts& facts) {
+  const char* type = "QuorumLost";
+  if (facts.seen.cluster == 0) return {type, false, "NotBootstrapped", "There is no cluster yet."};
+  if (Asleep(facts))
+    return {type, false, "Hibernated", "replicas is 0: the pods are gone, the volumes stay."};
+  if (facts.has_leader()) return {type, false, "QuorumPresent", "A leader is known."};
+  const char* recover =
+      " Nothing is done about it automatically: see the documentation's manual recovery.";
+  if (facts.config() == nullptr) {
+    if (AllBlank(facts)) {
+      return {type, true, "DataLost",
+              std::string("All nodes are blank: the data is gone.") + recover};
+    }
+    return {type, true, "ClusterUnreachable", "No member answers."};
+  }
+  const Membership& config = *facts.config();
+  if (GoneForGood(facts, config.voters) || GoneForGood(facts, config.voters_outgoing)) {
+    return {type, true, "DataLost",
+            std::string("Too many members have lost their data or are out of reach.") + recover};
+  }
+  if (!QuorumAnswers(facts, config.voters) || !QuorumAnswers(facts, config.voters_outgoing)) {
+    return {type, true, "MembersDown",
+            "Less than a quorum of the members answers; they may come back."};
+  }
+  return {type, false, "Electing", "A quorum answers, and no leader is known yet."};
+}
+
+PlannedCondition Available(const Facts& facts, const PlannedCondition& quorum_lost) {
+  const char* type = "Available";
+  if (facts.has_leader()) {
+    if (Healthy(facts)) return {type, true, "QuorumHealthy", "Every member takes part."};
+    return {type, true, "QuorumAvailable", "A quorum serves; not every member takes part."};
+  }
+  if (quorum_lost.status) {
+    const bool unreachable = quorum_lost.reason == "ClusterUnreachable";
+    return {type, false, unreachable ? "ClusterUnreachable" : "QuorumLost", quorum_lost.message};
+  }
+  if (quorum_lost.reason == "Electing") return {type, false, "NoLeader", quorum_lost.message};
+  if (quorum_lost.reason == "Hibernated") return {type, false, "Hibernated", quorum_lost.message};
+  return {type, false, "Bootstrapping", "The cluster has not been formed yet."};
+}
+
+bool PastDeadline(const Facts& facts, const Operation& operation) {
+  return operation.step_since_s != 0 &&
+         facts.seen.now_s - operation.step_since_s >= Seconds(facts.spec.progress_deadline);
+}
+
+PlannedCondition Progressing(const Facts& facts, const Decision& decision,
+                             const Operation& operation) {
+  const char* type = "Progressing";
+  if (facts.spec.paused) return {type, false, "Paused", "spec.paused is true."};
+  if (!decision.blocked.empty()) return {type, false, decision.blocked, decision.blocked_message};
+  if (operation.type == Operation::Type::kNone) {
+    return {type, false, "Reconciled", "Nothing is left to be done."};
+  }
+  const std::string what =
+      OperationName(operation.type) + ": " + operation.step +
+      (operation.slot >= 0 ? " (slot " + std::to_string(operation.slot) + ")" : "");
+  if (PastDeadline(facts, operation)) {
+    return {type, false, "DeadlineExceeded", what + " takes longer than progressDeadlineSeconds."};
+  }
+  return {type, true, OperationName(operation.type), what};
+}
+
+// One sentence for each pod that does not do what it should.
+std::string Complaints(const Facts& facts) {
+  std::string out;
+  const auto add = [&](const std::string& text) { out += (out.empty() ? "" : " ") + text; };
+  for (int slot = 0; slot < facts.needed_slots(); ++slot) {
+    const SlotView& view = facts.slot(slot);
+    const std::string pod = "Pod " + PodName(facts.seen.name, slot);
+    if (!view.pod) {
+      add(pod + " does not exist.");
+    } else if (view.pod->node_lost_since_s != 0) {
+      add(pod + ": its node is lost.");
+    } else if (view.pod->unschedulable) {
+      add(pod + " cannot be scheduled.");
+    } else if (!view.pod->waiting.empty()) {
+      add(pod + " cannot start: " + view.pod->waiting + ".");
+    } else if (view.report && view.report->role == NodeReport::Role::kDamaged) {
+      add(pod + " says that its data is damaged.");
+    } else if (view.report && view.report->cluster != 0 &&
+               view.report->cluster != facts.seen.cluster) {
+      add(pod + " holds data of another cluster.");
+    } else if (facts.MemberIn(slot) && facts.Blank(slot)) {
+      add(pod + " is blank where a member was.");
+    }
+  }
+  return out;
+}
+
+PlannedCondition Degraded(const Facts& facts, const Decision& decision,
+                          const PlannedCondition& quorum_lost) {
+  const char* type = "Degraded";
+  if (!decision.blocked.empty()) return {type, true, decision.blocked, decision.blocked_message};
+  if (quorum_lost.status) return {type, true, "QuorumLost", quorum_lost.message};
+  if (facts.seen.cluster == 0 || Asleep(facts) || Healthy(facts)) {
+    return {type, false, "AsExpected", "Nothing is known to be wrong."};
+  }
+  std::string message = Complaints(facts);
+  if (message.empty()) message = "Not every member takes part and has caught up.";
+  const bool lost =
+      facts.config() != nullptr && std::ranges::any_of(facts.config()->voters, [&](MemberId voter) {
+        return facts.LossOf(voter) != Loss::kNone;
+      });
+  if (lost && !facts.spec.replacement_enabled) {
+    return {type, true, "ReplacementDisabled", message + " spec.replacement.enabled is false."};
+  }
+  return {type, true, lost ? "MemberLost" : "MembersDown", message};
+}
+
+std::string Phase(const Facts& facts, const Decision& decision, const PlannedStatus& status) {
+  if (facts.seen.deleting) return "Deleting";
+  if (facts.spec.paused) return "Paused";
+  if (!decision.blocked.empty()) return "Blocked";
+  for (const PlannedCondition& condition : status.conditions) {
+    if (condition.type == "QuorumLost" && condition.status &&
+        status.operation.type != Operation::Type::kWake &&
+        status.operation.type != Operation::Type::kHibernate) {
+      return "QuorumLost";
+    }
+  }
+  switch (status.operation.type) {
+    case Operation::Type::kBootstrap:
+      return "Bootstrapping";
+    case Operation::Type::kScale:
+      return "Scaling";
+    case Operation::Type::kReplace:
+      return "Replacing";
+    case Operation::Type::kRoll:
+      return "Rolling";
+    case Operation::Type::kHibernate:
+      return "Hibernating";
+    case Operation::Type::kWake:
+      return "Waking";
+    case Operation::Type::kResize:
+      return "Resizing";
+    case Operation::Type::kDelete:
+      return "Deleting";
+    case Operation::Type::kNone:
+      break;
+  }
+  if (Asleep(facts)) return "Hibernated";
+  if (status.cluster == 0) return "Bootstrapping";
+  return Healthy(facts) ? "Available" : "Degraded";
+}
+
+Operation WithTimes(const Facts& facts, Operation next) {
+  const Operation& before = facts.seen.operation;
+  if (next.type == Operation::Type::kNone) return Operation{};
+  const bool same = before.type == next.type;
+  next.since_s = same && before.since_s != 0 ? before.since_s : facts.seen.now_s;
+  const bool same_step = same && before.step == next.step && before.slot == next.slot;
+  next.step_since_s =
+      same_step && before.step_since_s != 0 ? before.step_since_s : facts.seen.now_s;
+  return next;
+}
+
+}  // namespace
+
+bool Healthy(const Facts& facts) {
+  if (!facts.has_leader() || facts.config()->joint()) return false;
+  const std::set<MemberId>& voters = facts.config()->voters;
+  return static_cast<int>(voters.size()) >= facts.target() &&
+         std::ranges::all_of(voters, [&](MemberId voter) {
+           return facts.CaughtUp(voter) && (facts.SlotOf(voter) < 0 || facts.TakesPart(voter));
+         });
+}
+
+PlannedStatus MakeStatus(const Facts& facts, const Decision& decision) {
+  PlannedStatus status;
+  status.observed_generation = facts.seen.generation;
+  status.cluster = facts.seen.cluster != 0 ? facts.seen.cluster : decision.cluster;
+  if (const Membership* config = facts.config()) {
+    status.config_index = config->config_index;
+    status.joint = config->joint();
+    status.voters = static_cast<int>(config->voters.size());
+    status.learners = static_cast<int>(config->learners.size());
+    const int leader = facts.has_leader() ? facts.SlotOf(config->leader) : -1;
+    if (leader >= 0) {
+      status.leader = PodName(facts.seen.name, leader);
+      if (facts.slot(leader).report) status.version = facts.slot(leader).report->version;
+    }
+  }
+  for (const auto& [slot, view] : facts.seen.slots) {
+    if (view.pod && view.pod->ready) ++status.ready;
+  }
+  status.members = DescribeMembers(facts);
+  status.operation = WithTimes(facts, decision.operation);
+  const PlannedCondition quorum_lost = QuorumLost(facts);
+  status.conditions = {
+      Available(facts, quorum_lost),
+      Progressing(facts, decision, status.operation),
+      Degraded(facts, decision, quorum_lost),
+      quorum_lost,
+      {"Paused", facts.spec.paused, facts.spec.paused ? "Paused" : "NotPaused",
+       facts.spec.paused ? "spec.paused is true: only the status is kept up."
+                         : "The operator acts."},
+  };
+  status.phase = Phase(facts, decision, status);
+  return status;
+}
+
+}  // namespace raftkv::op

@@ -1,0 +1,154 @@
+#include "operator/raftkv/reconciler.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+#include "operator/raftkv/resource.h"
+
+namespace raftkv::op {
+namespace {
+
+using kube::ApiResult;
+using kube::Json;
+using kube::Key;
+using kube::Object;
+using kube::Reason;
+using kube::ReconcileResult;
+
+// Until our own write has come back through a watch.
+constexpr Duration kBehindPause = std::chrono::milliseconds(50);
+// After an action: what nodes do is not watched.
+constexpr Duration kAfterAction = std::chrono::milliseconds(200);
+constexpr Duration kAfterRefusal = std::chrono::seconds(1);
+
+// Without what changes with every write to the store.
+Json WithoutLag(Json status) {
+  if (!status.is_object()) return status;
+  auto members = status.find("members");
+  if (members == status.end() || !members->is_array()) return status;
+  for (Json& member : *members) {
+    if (member.is_object()) member.erase("lag");
+  }
+  return status;
+}
+
+ReconcileResult After(Duration pause) { return {.requeue_after = pause}; }
+
+}  // namespace
+
+std::string ActionName(const Action& action) {
+  std::string text = ToString(action);
+  return text.substr(0, text.find(' '));
+}
+
+Reconciler::Reconciler(ReconcilerParts parts)
+    : parts_(std::move(parts)),
+      observer_(parts_.caches, parts_.nodes, parts_.settings, parts_.timing),
+      actor_(parts_.api, parts_.nodes, &observer_, parts_.caches, parts_.settings) {}
+
+bool Reconciler::IsBehind(const Object& resource) const {
+  const Caches& caches = parts_.caches;
+  Key key = resource.key();
+  if (caches.clusters->IsBehind(key) || caches.stateful_sets->IsBehind(key) ||
+      caches.budgets->IsBehind(key)) {
+    return true;
+  }
+  for (const DesiredObject& desired : DesiredObjects(resource, parts_.settings)) {
+    if (caches.Of(desired.resource)->IsBehind(desired.object.key())) return true;
+  }
+  constexpr int kMostSlots = 10;
+  for (int slot = 0; slot < kMostSlots; ++slot) {
+    if (caches.pods->IsBehind({key.ns, PodName(key.name, slot)}) ||
+        caches.claims->IsBehind({key.ns, ClaimName(key.name, slot)})) {
+      return true;
+    }
+  }
+  return false;
+}
+
+ApiResult<ReconcileResult> Reconciler::Reconcile(const Key& key, std::stop_token stop) {
+  kube::ObjectPtr resource = parts_.caches.clusters->Get(key);
+  if (resource == nullptr) {
+    observer_.Forget(key);
+    parts_.metrics->Remove(key);
+    return ReconcileResult{};
+  }
+  if (IsBehind(*resource)) return After(kBehindPause);
+
+  auto seen = observer_.Look(resource, parts_.epoch());
+  if (!seen) {
+    parts_.metrics->CountRefusal(key, "InvalidSpec");
+    parts_.events->Record(*resource, {.warning = true,
+                                      .reason = "InvalidSpec",
+                                      .action = "Plan",
+                                      .note = seen.error().message()});
+    log::Warning("spec refused", {{"raftkv", key.ToString()}, {"why", seen.error().message()}});
+    return ReconcileResult{};  // until it is changed
+  }
+  if (stop.stop_requested()) return ReconcileResult{};
+  Plan plan = MakePlan(seen->observation);
+  parts_.metrics->Set(seen->observation, plan.status);
+
+  auto written = WriteStatus(*seen, plan.status);
+  if (!written && written.error().Is(Reason::kConflict)) return After(kBehindPause);
+  if (!written && written.error().Is(Reason::kNotFound)) return ReconcileResult{};
+  if (!written) return std::unexpected(written.error());
+  return Carry(*seen, plan);
+}
+
+ApiResult<void> Reconciler::WriteStatus(const Seen& seen, const PlannedStatus& status) {
+  Json wanted = StatusToJson(status, *seen.resource, parts_.timing->WallMicros());
+  const Json& present = seen.resource->At("/status");
+  if (WithoutLag(wanted) == WithoutLag(present)) return {};
+  Object updated = *seen.resource;
+  updated.Set("/status", std::move(wanted));
+  auto written = parts_.api->Update(kRaftKvs, updated, "status");
+  if (!written) return std::unexpected(written.error());
+  parts_.caches.clusters->Wrote(*written);
+  bool replacing = status.operation.type == Operation::Type::kReplace;
+  if (replacing && seen.observation.operation.type != Operation::Type::kReplace) {
+    parts_.metrics->CountReplacement(seen.resource->key());
+  }
+  return {};
+}
+
+ApiResult<ReconcileResult> Reconciler::Carry(const Seen& seen, const Plan& plan) {
+  const Object& resource = *seen.resource;
+  Key key = resource.key();
+  if (std::holds_alternative<Nothing>(plan.action)) {
+    Record(resource, plan);
+    return After(plan.look_again);
+  }
+  std::string name = ActionName(plan.action);
+  log::Info("act", {{"raftkv", key.ToString()}, {"action", ToString(plan.action)}});
+  Status done = actor_.Carry(seen, plan.action);
+  if (done.ok()) {
+    parts_.metrics->CountAction(key, name);
+    Record(resource, plan);
+    return After(kAfterAction);
+  }
+  log::Warning("not done",
+               {{"raftkv", key.ToString()}, {"action", name}, {"why", done.ToString()}});
+  bool refused = done.code() == Code::kConflict || done.code() == Code::kInvalidArgument ||
+                 done.code() == Code::kFailedPrecondition;
+  if (refused) parts_.metrics->CountRefusal(key, "Action" + std::string(name));
+  parts_.events->Record(resource, {.warning = true,
+                                   .reason = refused ? "ActionRefused" : "ActionFailed",
+                                   .action = name,
+                                   .note = done.message()});
+  if (done.code() == Code::kConflict) return After(kAfterRefusal);
+  return kube::Fail(Reason::kServer, name + ": " + done.ToString());
+}
+
+void Reconciler::Record(const Object& resource, const Plan& plan) {
+  bool acted = !std::holds_alternative<Nothing>(plan.action);
+  for (const PlannedEvent& event : plan.events) {
+    parts_.events->Record(resource, {.warning = event.warning,
+                                     .reason = event.reason,
+                                     .action = event.action,
+                                     .note = event.note});
+    if (event.warning && !acted) parts_.metrics->CountRefusal(resource.key(), event.reason);
+  }
+}
+
+}  // namespace raftkv::op

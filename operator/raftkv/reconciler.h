@@ -1,0 +1,52 @@
+// Reconciler: observe, plan, act for one RaftKV resource at a time (docs/design/operator.md).
+//
+// Thread-safety: Reconcile from several threads at once, never for the same key (the controller
+// sees to that).
+#pragma once
+
+#include <functional>
+#include <stop_token>
+
+#include "operator/kube/controller.h"
+#include "operator/kube/events.h"
+#include "operator/raftkv/act.h"
+#include "operator/raftkv/cluster_metrics.h"
+#include "operator/raftkv/observe.h"
+#include "operator/raftkv/plan.h"
+
+namespace raftkv::op {
+
+struct ReconcilerParts {
+  kube::Api* api = nullptr;
+  NodeApi* nodes = nullptr;
+  kube::EventRecorder* events = nullptr;
+  ClusterMetrics* metrics = nullptr;
+  kube::Timing* timing = nullptr;
+  Caches caches;
+  ObjectSettings settings;
+  std::function<uint64_t()> epoch;  // of this operator's term of office
+};
+
+class Reconciler {
+ public:
+  explicit Reconciler(ReconcilerParts parts);
+
+  kube::ApiResult<kube::ReconcileResult> Reconcile(const kube::Key& key, std::stop_token stop);
+
+ private:
+  // Something that this process wrote has not come back to the caches yet.
+  bool IsBehind(const kube::Object& resource) const;
+  // kConflict: the resource has changed; plan again.
+  kube::ApiResult<void> WriteStatus(const Seen& seen, const PlannedStatus& status);
+  kube::ApiResult<kube::ReconcileResult> Carry(const Seen& seen, const Plan& plan);
+  void Record(const kube::Object& resource, const Plan& plan);
+
+  const ReconcilerParts parts_;
+  Observer observer_;
+  Actor actor_;
+};
+
+// The first word of ToString(action): "ChangeMembership".
+std::string ActionName(const Action& action);
+
+}  // namespace raftkv::op
