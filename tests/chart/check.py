@@ -247,6 +247,10 @@ def check_documents():
     for script in ("documents.py", "dashboards.py"):
         expect((done := run(sys.executable, ROOT / "tests/chart" / script, "--check")).returncode == 0, done.stderr.strip())
     expect((done := run(sys.executable, ROOT / "tests/chart/metrics.py")).returncode == 0, done.stderr.strip())
+    tests = {f"{suite}.{name}" for path in ROOT.glob("*/**/*_test.cc") if not path.parts[len(ROOT.parts)].startswith("build")
+             for suite, name in re.findall(r"^TEST(?:_F|_P)?\((\w+), (\w+)\)", path.read_text(), re.M)}
+    for test in re.findall(r"`([A-Z]\w+\.[A-Z]\w+)`", (ROOT / "docs/kubernetes-levels.md").read_text()):
+        expect(test in tests, f"docs/kubernetes-levels.md names {test}, which does not exist")
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     version = re.search(r"^project\(raftkv VERSION ([0-9.]+)", (ROOT / "CMakeLists.txt").read_text(), re.M)[1]
     expect(chart["appVersion"] == version, f"appVersion is {chart['appVersion']}, the program's version {version}")
