@@ -4,7 +4,7 @@ Security, alerts, dashboards, generated documents; with --server also against a 
 the samples, install, upgrade, rollback and uninstall.
 
 Needs helm and promtool, python3-yaml; for --server kubectl and the cluster in $KUBECONFIG, or tests/kube/kube, which
-starts a control plane. Prints what failed; status 1 if anything did.
+starts a control plane. --operator BINARY: also runs the operator with the rights of the chart's account. Prints what failed; status 1 if anything did.
 """
 import json
 import os
@@ -294,6 +294,8 @@ def check_server():
     explained = must("explain", "rkv.spec.config.raft.electionTicks")
     expect("starts an election" in " ".join(explained.split()), f"kubectl explain: {explained}")
     check_permissions()
+    if "--operator" in sys.argv[1:]:
+        check_operator(sys.argv[sys.argv.index("--operator") + 1])
 
     uid = must("get", "-n", "chart-test", "rkv/db", "-o", "jsonpath={.metadata.uid}")
     upgrade = helm("upgrade", "raftkv", CHART, "-n", "chart-test", values={"replicas": 2, "logLevel": "debug"})
@@ -309,6 +311,7 @@ def check_server():
     expect(again.returncode == 0, f"install again takes the definition over: {again.stderr}")
     helm("uninstall", "raftkv", "-n", "chart-test")
     must("delete", "namespace", "chart-test", "--wait=false")
+    kubectl("delete", "namespace", "chart-watched", "--wait=false")
     must("delete", "crd", "raftkvs.raftkv.dev", "--wait=false")
 
 
@@ -324,6 +327,41 @@ def check_permissions():
         expect(answer == ("yes" if wanted else "no"), f"the operator {verb} {what}: {answer}")
     expect(kubectl("auth", "can-i", "update", "leases.coordination.k8s.io/other", account, "-n", "chart-test").stdout.strip() == "no", "another Lease")
     expect(kubectl("auth", "can-i", "update", "leases.coordination.k8s.io/raftkv-raftkv-operator", account, "-n", "chart-test").stdout.strip() == "yes", "its Lease")
+
+
+def check_operator(binary):
+    """An operator with the rights that the chart gives, and no others: a RaftKV comes and goes and nothing is forbidden."""
+    for values in ({}, {"watchNamespace": "chart-watched", "rbac": {"readNodes": False}}):
+        ns = values.get("watchNamespace", "chart-test")
+        kubectl("create", "namespace", ns)
+        upgrade = helm("upgrade", "raftkv", CHART, "-n", "chart-test", values=values)
+        expect(upgrade.returncode == 0, f"helm upgrade {values}: {upgrade.stderr}")
+        args = json.loads(must("get", "-n", "chart-test", "deploy/raftkv-raftkv-operator", "-o", "jsonpath={.spec.template.spec.containers[0].args}"))
+        token = must("create", "token", "raftkv-raftkv-operator", "-n", "chart-test").strip()
+        config = json.loads(must("config", "view", "--raw", "--minify", "-o", "json"))
+        config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
+        with tempfile.TemporaryDirectory() as folder:
+            path, log = pathlib.Path(folder, "kubeconfig"), pathlib.Path(folder, "log")
+            path.write_text(json.dumps(config))
+            args = [arg for arg in args if "health-address" not in arg] + ["--health-address=127.0.0.1:0", f"--kubeconfig={path}"]
+            with open(log, "wb") as out:
+                operator = subprocess.Popen([binary, *args], stdout=out, stderr=out)
+            try:
+                must("apply", "-n", ns, "-f", "-", stdin=yaml.safe_dump({
+                    "apiVersion": "raftkv.dev/v1alpha1", "kind": "RaftKV", "metadata": {"name": "rights"},
+                    "spec": {"replicas": 1, "storage": {"size": "1Gi", "retention": {"onDelete": "Delete"}}}}))
+                # Its pod never runs here: there is no node.
+                must("wait", "-n", ns, "--for=jsonpath={.status.phase}=Bootstrapping", "rkv/rights", "--timeout=60s")
+                must("wait", "-n", ns, "--for=jsonpath={.spec.replicas}=1", "statefulset/rights", "--timeout=60s")
+                must("wait", "-n", ns, "--for=create", "pod/rights-0", "pvc/data-rights-0", "poddisruptionbudget/rights", "service/rights-leader", "--timeout=60s")
+                must("delete", "-n", ns, "rkv/rights", "--timeout=60s")
+                must("wait", "-n", ns, "--for=delete", "pvc/data-rights-0", "statefulset/rights", "--timeout=60s")
+            finally:
+                operator.terminate()
+                operator.wait(60)
+            said = [line for line in log.read_text().splitlines() if "orbidden" in line or "cannot " in line]
+            expect(not said, f"the operator lacks rights with {values}: {said[:3]}")
+            expect(operator.returncode == 0, f"the operator ended with {operator.returncode}: {log.read_text()[-1500:]}")
 
 
 def monitoring_objects():
