@@ -1,4 +1,4 @@
-# Images of raftkv on Debian 13; `./dev image` builds them. Targets: node, ctl (and build, which only
+# Images of raftkv on Debian 13; `./dev image` builds them. Targets: node, operator, ctl (and build, which only
 # compiles). Nothing in them needs a shell, root, or a writable root file system.
 ARG BASE=debian:trixie-slim
 
@@ -12,9 +12,9 @@ RUN uri=$(apt-get update -q >/dev/null && apt-get indextargets --format '$(REPO_
  && ./dev install \
  && rm -rf /var/lib/apt/lists/*
 COPY . /src
-RUN ./dev build raftkv-node raftkvctl
+RUN ./dev build raftkv-node raftkv-operator raftkvctl
 # What the programs need at run time: the packages of the libraries that they are linked with.
-RUN for program in raftkv-node raftkvctl; do \
+RUN for program in raftkv-node raftkv-operator raftkvctl; do \
       ldd build/bin/$program | awk '/=> \// { print $3 }' | xargs -n 1 realpath \
         | xargs -n 1 dpkg-query -S | cut -d: -f1 | sort -u > build/$program.packages; \
     done
@@ -42,6 +42,21 @@ ENV RAFTKV_DATA_DIR=/data
 VOLUME /data
 EXPOSE 7070 7071 7072
 ENTRYPOINT ["/usr/bin/raftkv-node"]
+
+FROM runtime AS operator
+ARG VERSION=unknown
+ARG REVISION=unknown
+COPY --from=build /src/build/raftkv-operator.packages /tmp/packages
+RUN apt-get update -q && xargs apt-get install -q -y --no-install-recommends < /tmp/packages \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* /tmp/packages
+COPY --from=build /src/build/bin/raftkv-operator /usr/bin/raftkv-operator
+LABEL org.opencontainers.image.title="raftkv-operator" \
+      org.opencontainers.image.description="Runs raftkv clusters on Kubernetes" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+USER 10001:10001
+EXPOSE 8081
+ENTRYPOINT ["/usr/bin/raftkv-operator"]
 
 FROM runtime AS ctl
 ARG VERSION=unknown

@@ -5,134 +5,14 @@
 
 #include <nlohmann/json.hpp>
 
-#include "operator/kube/ownership.h"
-#include "operator/kube/test_api.h"
-#include "operator/kube/timing.h"
-#include "operator/raftkv/resource.h"
+#include "operator/raftkv/test_cluster.h"
 
 namespace raftkv::op {
 namespace {
 
-namespace resources = kube::resources;
-using kube::Json;
-using kube::Key;
-using kube::MemoryApi;
-using kube::Object;
 using ::testing::HasSubstr;
 
-class FakeNodes final : public NodeApi {
- public:
-  std::map<int, NodeStatus> Statuses(const std::map<int, std::string>& hosts) override {
-    std::map<int, NodeStatus> out;
-    for (const auto& [slot, host] : hosts) {
-      if (auto found = nodes.find(host); found != nodes.end()) out[slot] = found->second;
-    }
-    return out;
-  }
-  Status SendInitialize(const std::string& host, const Initialize& action) override {
-    sent_to = host;
-    initialize = action;
-    return answer;
-  }
-  Status SendMembership(const std::string& host, const ChangeMembership& action,
-                        const std::vector<MemberView>& changed) override {
-    sent_to = host;
-    updates = changed;
-    membership = action;
-    return answer;
-  }
-  Status SendTransfer(const std::string& host, const TransferLeadership&) override {
-    sent_to = host;
-    return answer;
-  }
-
-  std::map<std::string, NodeStatus> nodes;  // by IP
-  Status answer;
-  std::string sent_to;
-  Initialize initialize;
-  ChangeMembership membership;
-  std::vector<MemberView> updates;
-};
-
-// Three members a1, b2, c3 in the slots 0, 1, 2; b2 leads.
-class Act : public ::testing::Test {
- protected:
-  Act() {
-    Object resource(kRaftKvs, {"ns", "store"});
-    resource.Set("/metadata/generation", 1);
-    resource.Set("/spec", {{"replicas", 3}});
-    resource_ = *api_.Create(kRaftKvs, resource);
-    for (MemberId id : {0xa1, 0xb2, 0xc3}) AddNode(id);
-    Object set = DesiredStatefulSet(resource_, settings_, 3, nullptr).object;
-    kube::SetController(set, resource_);
-    set_ = *api_.Create(resources::kStatefulSets, set);
-    for (int slot = 0; slot < 3; ++slot) {
-      Object pod(resources::kPods, {"ns", PodName("store", slot)});
-      kube::SetController(pod, set_);
-      pod.Set("/metadata/labels/app.kubernetes.io~1name", "raftkv");
-      pod.Set("/status/podIP", "10.0.0." + std::to_string(slot));
-      EXPECT_TRUE(api_.Create(resources::kPods, pod));
-      Object claim(resources::kClaims, {"ns", ClaimName("store", slot)});
-      claim.Set("/metadata/labels/app.kubernetes.io~1name", "raftkv");
-      claim.Set("/metadata/labels/app.kubernetes.io~1instance", "store");
-      EXPECT_TRUE(api_.Create(resources::kClaims, claim));
-    }
-  }
-
-  void AddNode(MemberId id) {
-    int slot = static_cast<int>(configuration_.members.size());
-    configuration_.voters.insert(id);
-    configuration_.members[id] = {.id = id, .name = PodName("store", slot), .active = true};
-    configuration_.config_index = 5;
-    nodes_.nodes["10.0.0." + std::to_string(slot)].report = {
-        .role = NodeReport::Role::kFollower, .member = id, .cluster = 0xc1, .leader = 0xb2};
-  }
-
-  // Fills the caches from the server and looks.
-  Seen Look() {
-    for (auto& [ip, node] : nodes_.nodes) {
-      node.membership = configuration_;
-      bool leads = node.report.member == 0xb2;
-      node.report.role = leads ? NodeReport::Role::kLeader : NodeReport::Role::kFollower;
-      node.membership.leader = leads ? 0xb2 : 0;
-    }
-    for (kube::Cache* cache :
-         {&clusters_, &sets_, &pods_, &claims_, &services_, &accounts_, &policies_, &budgets_}) {
-      EXPECT_TRUE(cache->Replace(api_.All(cache->resource()), "1000").ok());
-    }
-    auto seen = observer_.Look(clusters_.Get({"ns", "store"}), 4);
-    EXPECT_TRUE(seen);
-    return *seen;
-  }
-
-  std::string UidOf(const kube::Resource& kind, const std::string& name) {
-    return std::string(api_.Get(kind, {"ns", name})->uid());
-  }
-  bool Exists(const kube::Resource& kind, const std::string& name) {
-    return api_.Get(kind, {"ns", name}).has_value();
-  }
-
-  MemoryApi api_;
-  FakeNodes nodes_;
-  ObjectSettings settings_{.default_image = "node:1", .operator_namespace = "system"};
-  kube::Cache clusters_{kRaftKvs}, sets_{resources::kStatefulSets}, pods_{resources::kPods},
-      claims_{resources::kClaims}, services_{resources::kServices},
-      accounts_{resources::kServiceAccounts}, policies_{resources::kNetworkPolicies},
-      budgets_{resources::kDisruptionBudgets};
-  Caches caches_{.clusters = &clusters_,
-                 .stateful_sets = &sets_,
-                 .pods = &pods_,
-                 .claims = &claims_,
-                 .services = &services_,
-                 .accounts = &accounts_,
-                 .policies = &policies_,
-                 .budgets = &budgets_};
-  Observer observer_{caches_, &nodes_, settings_, &kube::Timing::System()};
-  Actor actor_{&api_, &nodes_, &observer_, caches_, settings_};
-  Object resource_;
-  Object set_;
-  Membership configuration_;
-};
+class Act : public ThreeMembers {};
 
 TEST_F(Act, ObservesWhatIsThere) {
   Observation out = Look().observation;
@@ -146,6 +26,19 @@ TEST_F(Act, ObservesWhatIsThere) {
   EXPECT_EQ(out.membership->leader, 0xb2U);
   EXPECT_EQ(out.slots.at(1).report->member, 0xb2U);
   EXPECT_EQ(out.slots.at(1).silent_since_s, 0);
+}
+
+TEST_F(Act, ALiveLookSeesWhatTheCachesHaveMissed) {
+  Seen cached = Look();
+  ASSERT_TRUE(api_.Delete(resources::kPods, {"ns", "store-2"},
+                          {.uid = UidOf(resources::kPods, "store-2")}));
+  auto live = observer_.LookLive({"ns", "store"}, 4);
+  ASSERT_TRUE(live);
+  EXPECT_TRUE(cached.observation.slots.at(2).pod);
+  EXPECT_FALSE(live->observation.slots.at(2).pod);
+  EXPECT_TRUE(live->observation.slots.at(2).claim);
+  EXPECT_TRUE(live->observation.objects.stateful_set);
+  EXPECT_EQ(observer_.LookLive({"ns", "none"}, 4).error().code(), Code::kNotFound);
 }
 
 TEST_F(Act, SilenceIsRememberedAndForgotten) {

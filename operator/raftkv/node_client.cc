@@ -217,18 +217,18 @@ std::map<int, NodeStatus> NodeClient::Statuses(const std::map<int, std::string>&
   std::vector<std::jthread> threads;
   threads.reserve(hosts.size());
   for (const auto& [slot, host] : hosts) {
-    threads.emplace_back([&, slot = slot, host = host] {
-      httplib::Client client(host, options_.port);
+    threads.emplace_back([&, at = slot, ip = host] {
+      httplib::Client client(ip, options_.port);
       Limit(client, options_.connect_timeout, options_.status_timeout);
       auto answer = client.Get("/admin/status");
       if (!answer || answer->status != 200) return;
       auto status = ParseNodeStatus(answer->body);
       if (!status) {
-        log::Warning("a node answers what is not its status", {{"host", host}});
+        log::Warning("a node answers what is not its status", {{"host", ip}});
         return;
       }
       std::lock_guard lock(mutex);
-      out[slot] = std::move(*status);
+      out[at] = std::move(*status);
     });
   }
   threads.clear();

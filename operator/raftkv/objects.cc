@@ -74,7 +74,8 @@ void Merge(Json& into, const Json& more) {
 }
 
 Json ArrayOr(const Json& value, Json otherwise) {
-  return value.is_array() && !value.empty() ? value : std::move(otherwise);
+  if (value.is_array() && !value.empty()) return value;
+  return otherwise;
 }
 
 // "electionTicks" -> "ELECTION_TICKS".

@@ -232,7 +232,7 @@ TEST_F(RaftKvSchema, EveryFieldRefusesAnotherTypeAndValuesOutsideItsRange) {
       for (const Json& value : schema["enum"]) EXPECT_TRUE(Create(pointer, value)) << path;
     }
     if (schema.contains("minimum")) refuses(pointer, schema["minimum"].get<int64_t>() - 1);
-    if (schema.contains("maximum") && schema["maximum"] < INT64_MAX) {
+    if (schema.contains("maximum")) {
       refuses(pointer, schema["maximum"].get<int64_t>() + 1);
     }
   });

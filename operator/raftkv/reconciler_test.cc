@@ -1,0 +1,114 @@
+#include "operator/raftkv/reconciler.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "operator/raftkv/test_cluster.h"
+
+namespace raftkv::op {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class Reconciling : public ThreeMembers {
+ protected:
+  Reconciling()
+      : metrics_(&registry_),
+        events_(&event_api_, {.controller = "c", .instance = "i"}, &kube::Timing::System(), 1),
+        reconciler_({.api = &api_,
+                     .nodes = &nodes_,
+                     .events = &events_,
+                     .metrics = &metrics_,
+                     .timing = &kube::Timing::System(),
+                     .caches = caches_,
+                     .settings = settings_,
+                     .epoch = [] { return 4; },
+                     .raise_epoch = [this](uint64_t epoch) { raised_ = epoch; }}) {}
+
+  auto Reconcile() {
+    Look();  // the caches see all that has been written
+    return reconciler_.Reconcile({"ns", "store"}, {});
+  }
+  // Until nothing is written any more.
+  void Settle() {
+    for (int i = 0; i < 50; ++i) {
+      size_t before = Writes();
+      ASSERT_TRUE(Reconcile());
+      if (Writes() == before) return;
+    }
+    FAIL() << "there is always something to write";
+  }
+  size_t Writes() const {
+    auto calls = api_.calls();
+    return static_cast<size_t>(std::ranges::count_if(
+        calls, [](const std::string& call) { return !call.starts_with("GET "); }));
+  }
+  std::string Metrics() { return prometheus::TextSerializer().Serialize(registry_.Collect()); }
+
+  prometheus::Registry registry_;
+  MemoryApi event_api_;
+  ClusterMetrics metrics_;
+  kube::EventRecorder events_;
+  Reconciler reconciler_;
+  uint64_t raised_ = 0;
+};
+
+TEST_F(Reconciling, EndsInAStateInWhichNothingIsWritten) {
+  Settle();
+  Object resource = *api_.Get(kRaftKvs, {"ns", "store"});
+  EXPECT_TRUE(resource.HasFinalizer(kFinalizer));
+  EXPECT_EQ(resource.Int("/status/voters"), 3);
+  EXPECT_EQ(resource.String("/status/leader"), "store-1");
+  EXPECT_TRUE(Exists(resources::kServices, "store-leader"));
+  EXPECT_THAT(Metrics(), HasSubstr("raftkv_operator_cluster_voters"));
+}
+
+TEST_F(Reconciling, DoesNothingBeforeTheIntentIsWritten) {
+  Settle();
+  // The pods' template changes: a roll, whose intent cannot be written.
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"metadata", {{"generation", 2}}}, {"spec", {{"image", "node:2"}}}});
+  api_.before = [](const std::string& call) -> kube::ApiResult<void> {
+    if (call == "UPDATE raftkvs/store") return kube::Fail(kube::Reason::kServer, "down");
+    return {};
+  };
+  size_t before = api_.CountCalls("APPLY statefulsets/store");
+  EXPECT_FALSE(Reconcile());
+  EXPECT_EQ(api_.CountCalls("APPLY statefulsets/store"), before);
+  api_.before = nullptr;
+  EXPECT_TRUE(Reconcile());
+  EXPECT_GT(api_.CountCalls("APPLY statefulsets/store"), before);
+}
+
+TEST_F(Reconciling, ASpecThatCannotBeUnderstoodIsLeftAlone) {
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"spec", {{"storage", {{"size", "much"}}}}}});
+  size_t before = Writes();
+  EXPECT_TRUE(Reconcile());
+  EXPECT_EQ(Writes(), before);
+  EXPECT_THAT(Metrics(), HasSubstr("InvalidSpec"));
+}
+
+TEST_F(Reconciling, AHigherEpochIsExceeded) {
+  configuration_.epoch = 9;
+  ASSERT_TRUE(Reconcile());
+  EXPECT_EQ(raised_, 10U);
+}
+
+TEST_F(Reconciling, MetricsGoWithTheResource) {
+  ASSERT_TRUE(Reconcile());
+  EXPECT_THAT(Metrics(), HasSubstr("name=\"store\""));
+  ASSERT_TRUE(api_.Delete(kRaftKvs, {"ns", "store"}, {.uid = UidOf(kRaftKvs, "store")}));
+  EXPECT_TRUE(clusters_.Replace({}, "1000").ok());
+  EXPECT_TRUE(reconciler_.Reconcile({"ns", "store"}, {}));
+  EXPECT_THAT(Metrics(), Not(HasSubstr("name=\"store\"")));
+}
+
+}  // namespace
+}  // namespace raftkv::op

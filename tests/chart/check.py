@@ -1,0 +1,416 @@
+#!/usr/bin/env python3
+"""Checks the chart: lint, templates under many values and Kubernetes versions, refusals of its schema, roles, Pod
+Security, alerts, dashboards, generated documents; with --server also against a real API server: dry runs of everything,
+the samples, install, upgrade, rollback and uninstall.
+
+Needs helm and promtool, python3-yaml; for --server kubectl and the cluster in $KUBECONFIG, or tests/kube/kube, which
+starts a control plane. --operator BINARY: also runs the operator with the rights of the chart's account. Prints what failed; status 1 if anything did.
+"""
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CHART = ROOT / "charts/raftkv-operator"
+KUBE = ROOT / "tests/kube/kube"
+KUBE_HOME = pathlib.Path(os.environ.get("KUBE_HOME", pathlib.Path.home() / ".cache/raftkv-kube"))
+MONITORING = ["--api-versions", "monitoring.coreos.com/v1"]
+VERSIONS = ["1.29.0", "1.31.0", "1.33.0", "1.36.3"]
+
+ALL_ON = {
+    "replicas": 2, "commonLabels": {"team": "db"}, "imagePullSecrets": [{"name": "pull"}], "podLabels": {"a": "b"}, "podAnnotations": {"c": "d"},
+    "nodeSelector": {"kubernetes.io/os": "linux"}, "tolerations": [{"key": "x", "operator": "Exists"}], "priorityClassName": "system-cluster-critical",
+    "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway",
+                                   "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "raftkv-operator"}}}],
+    "serviceAccount": {"annotations": {"e": "f"}}, "networkPolicy": {"enabled": True, "metricsFrom": [{"namespaceSelector": {}}]},
+    "metrics": {"service": {"annotations": {"g": "h"}}},
+    "monitoring": {"labels": {"release": "prometheus"}, "interval": "15s", "serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True},
+                   "prometheusRule": {"enabled": True}, "dashboards": {"enabled": True, "annotations": {"grafana_folder": "raftkv"}}},
+}
+ALL_OFF = {
+    "crds": {"enabled": False}, "serviceAccount": {"create": False, "name": "mine"}, "rbac": {"create": False}, "resources": {},
+    "podDisruptionBudget": {"enabled": False}, "metrics": {"service": {"enabled": False}}, "tests": {"enabled": False},
+}
+# (values, a part of the refusal)
+REFUSED = [
+    ({"replica": 2}, "replica"),
+    ({"replicas": 0}, "replicas"),
+    ({"replicas": "two"}, "replicas"),
+    ({"image": {"repository": ""}}, "repository"),
+    ({"image": {"digest": "sha256:1"}}, "digest"),
+    ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
+    ({"logLevel": "loud"}, "logLevel"),
+    ({"watchNamespace": "a,b"}, "watchNamespace"),
+    ({"podSecurityContext": {"runAsNonRoot": False}}, "runAsNonRoot"),
+    ({"podSecurityContext": {"runAsUser": 0}}, "runAsUser"),
+    ({"securityContext": {"allowPrivilegeEscalation": True}}, "allowPrivilegeEscalation"),
+    ({"securityContext": {"privileged": True}}, "privileged"),
+    ({"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}, "add"),
+    ({"networkPolicy": {"apiServerPorts": []}}, "apiServerPorts"),
+    ({"metrics": {"service": {"port": 70000}}}, "port"),
+    ({"monitoring": {"interval": "often"}}, "interval"),
+    ({"monitoring": {"prometheusRule": {"runbookUrl": "runbooks.md"}}}, "runbookUrl"),
+    ({"monitoring": {"dashboards": {"labels": {"grafana_dashboard": 1}}}}, "grafana_dashboard"),
+    ({"resources": {"limits": {"memory": "lots"}}}, "memory"),
+    ({"crds": {"enabled": "yes"}}, "enabled"),
+]
+
+# The definition is long, and is read for each of dozens of templates.
+FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+failures = []
+
+
+def expect(condition, message):
+    if not condition:
+        failures.append(message)
+        print("FAILED " + message)
+
+
+def program(name):
+    found = KUBE_HOME / "bin" / name
+    return str(found) if found.exists() else shutil.which(name) or sys.exit(f"{name} is missing: tests/kube/kube build makes helm and kubectl")
+
+
+def run(*command, stdin=None):
+    return subprocess.run([str(word) for word in command], input=stdin, capture_output=True, text=True, check=False)
+
+
+def helm(*arguments, values=None):
+    command = [program("helm"), *arguments]
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        if values is not None:
+            yaml.safe_dump(values, file)
+            file.flush()
+            command += ["-f", file.name]
+        return run(*command)
+
+
+def template(values=None, *arguments, version="1.36.3", name="raftkv", ns="ops"):
+    done = helm("template", name, CHART, "-n", ns, "--kube-version", version, *arguments, values=values or {})
+    expect(done.returncode == 0, f"template {values} {arguments} {version}: {done.stderr.strip()}")
+    return [item for item in yaml.load_all(done.stdout, FAST) if item]
+
+
+def of(objects, kind):
+    return [item for item in objects if item["kind"] == kind]
+
+
+def names(objects):
+    return sorted(f"{item['kind']}/{item['metadata']['name']}" for item in objects)
+
+
+def check_templates():
+    expect((done := helm("lint", "--strict", CHART)).returncode == 0, f"helm lint: {done.stdout}{done.stderr}")
+    for values in ({}, ALL_ON, ALL_OFF, {"watchNamespace": "prod"}):
+        expect((done := helm("lint", "--strict", CHART, values=values)).returncode == 0, f"helm lint {values}: {done.stdout}{done.stderr}")
+        for version in VERSIONS:
+            for more in ([], MONITORING):
+                objects = template(values, *more, version=version)
+                expect(len(names(objects)) == len(set(names(objects))), f"two objects of one name: {names(objects)}")
+                for item in objects:
+                    check_object(item)
+    old = helm("template", "raftkv", CHART, "--kube-version", "1.28.0")
+    expect(old.returncode != 0 and "kubeVersion" in old.stderr, "Kubernetes 1.28, without quantities in CEL, must be refused")
+    expect(names(template(ALL_OFF)) == ["Deployment/raftkv-raftkv-operator"], f"all off leaves {names(template(ALL_OFF))}")
+    expect(not of(template(ALL_ON), "PodMonitor"), "no PodMonitor where the cluster does not know the kind")
+    on = template(ALL_ON, *MONITORING)
+    for kind, count in {"ServiceMonitor": 1, "PodMonitor": 1, "PrometheusRule": 1, "PodDisruptionBudget": 1, "NetworkPolicy": 1, "ConfigMap": 3,
+                        "CustomResourceDefinition": 1, "Pod": 1}.items():
+        expect(len(of(on, kind)) == count, f"{count} {kind} with everything on")
+    expect(not of(template(), "PodDisruptionBudget"), "a budget for one operator would block every drain")
+    for item in of(on, "ConfigMap"):
+        expect(item["metadata"]["labels"].get("grafana_dashboard") == "1", "dashboards carry the label grafana_dashboard")
+        for text in item["data"].values():
+            json.loads(text)
+    crd = of(template(), "CustomResourceDefinition")[0]
+    source = yaml.safe_load((CHART / "files/crds/raftkv.dev_raftkvs.yaml").read_text())
+    expect(crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}, "the definition is kept by default")
+    expect(crd["spec"] == source["spec"], "the definition is rendered as it is in the file")
+    expect("annotations" not in of(template({"crds": {"keep": False}}), "CustomResourceDefinition")[0]["metadata"], "crds.keep=false")
+    digest = "sha256:" + "a" * 64
+    operator = of(template({"image": {"digest": digest}, "nodeImage": {"repository": "r.example:5000/node", "tag": "9"}}), "Deployment")[0]
+    container = operator["spec"]["template"]["spec"]["containers"][0]
+    expect(container["image"] == f"raftkv-operator@{digest}" and "--image=r.example:5000/node:9" in container["args"], "images by tag and digest")
+
+
+def check_object(item):
+    name = f"{item['kind']}/{item['metadata']['name']}"
+    labels = item["metadata"].get("labels", {})
+    for label in ("app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/version", "app.kubernetes.io/managed-by", "helm.sh/chart"):
+        expect(label in labels, f"{name} has no label {label}")
+    pod = item["spec"] if item["kind"] == "Pod" else item["spec"]["template"]["spec"] if item["kind"] == "Deployment" else None
+    if pod:
+        check_restricted(name, pod)
+    if item["kind"] in ("Role", "ClusterRole"):
+        for rule in item["rules"]:
+            for part in ("apiGroups", "resources", "verbs"):
+                expect("*" not in rule[part], f"{name} has a wildcard")
+            expect("secrets" not in rule["resources"] and not {"escalate", "bind", "impersonate"} & set(rule["verbs"]), f"{name} is too mighty")
+    if item["kind"] in ("RoleBinding", "ClusterRoleBinding"):
+        expect(item["roleRef"]["name"] not in ("cluster-admin", "admin", "edit"), f"{name} binds {item['roleRef']['name']}")
+
+
+def check_restricted(name, pod):
+    """What the Pod Security Standard "restricted" asks for, and a read-only root file system."""
+    security = pod["securityContext"]
+    expect(security["runAsNonRoot"] and security["seccompProfile"]["type"] == "RuntimeDefault" and security["runAsUser"] > 0, f"{name}: pod security")
+    expect(set(next(iter(volume.keys() - {"name"})) for volume in pod.get("volumes", [])) <= {"emptyDir", "projected"}, f"{name}: volumes")
+    for container in pod["containers"]:
+        own = container["securityContext"]
+        expect(not own["allowPrivilegeEscalation"] and own["readOnlyRootFilesystem"] and own["capabilities"] == {"drop": ["ALL"]}, f"{name}: container security")
+        expect("command" not in container, f"{name} starts something else than its image's program")
+
+
+def check_namespaced():
+    objects = template({"watchNamespace": "prod", "rbac": {"readNodes": False}})
+    expect(not of(objects, "ClusterRole") and not of(objects, "ClusterRoleBinding"), "namespaced mode makes no ClusterRole")
+    roles = {item["metadata"]["name"]: item["metadata"]["namespace"] for item in of(objects, "Role")}
+    expect(roles == {"raftkv-raftkv-operator": "prod", "raftkv-raftkv-operator-lease": "ops"}, f"roles {roles}")
+    nodes = of(template({"watchNamespace": "prod"}), "ClusterRole")
+    expect([rule["resources"] for item in nodes for rule in item["rules"]] == [["nodes"]], "the ClusterRole of namespaced mode reads nodes alone")
+    monitor = of(template({"watchNamespace": "prod", "monitoring": {"podMonitor": {"enabled": True}}}, *MONITORING), "PodMonitor")[0]
+    expect(monitor["spec"]["namespaceSelector"] == {"matchNames": ["prod"]}, "the PodMonitor looks into the watched namespace alone")
+
+
+def check_refusals():
+    for values, part in REFUSED:
+        done = helm("template", "raftkv", CHART, values=values)
+        expect(done.returncode != 0 and part in done.stderr, f"values {values} must be refused: {done.stderr.strip()[:300]}")
+    done = helm("template", "raftkv", CHART, values={"serviceAccount": {"create": False}})
+    expect(done.returncode != 0 and "serviceAccount.name is needed" in done.stderr, "serviceAccount.name is needed without create")
+
+
+def check_alerts():
+    rules = CHART / "files/alerts/rules.yaml"
+    promtool = program("promtool")
+    expect((done := run(promtool, "check", "rules", rules)).returncode == 0, done.stdout + done.stderr)
+    expect((done := run(promtool, "test", "rules", ROOT / "tests/chart/alerts_test.yaml")).returncode == 0, done.stdout + done.stderr)
+    tested = {test["name"] for test in yaml.safe_load((ROOT / "tests/chart/alerts_test.yaml").read_text())["tests"]}
+    runbooks = set(re.findall(r"^## (\w+)$", (ROOT / "docs/runbooks.md").read_text(), re.M))
+    alerts = {}
+    for group in yaml.safe_load(rules.read_text())["groups"]:
+        for rule in group["rules"]:
+            name = rule["alert"]
+            alerts[name] = rule
+            expect(rule["labels"].get("severity") in ("warning", "critical"), f"{name}: severity")
+            expect(rule["annotations"].get("summary", "").endswith("."), f"{name}: summary")
+            expect(rule["annotations"].get("runbook_url") == f"RUNBOOK_URL#{name.lower()}", f"{name}: runbook_url")
+    expect(set(alerts) == tested, f"alerts without test or the reverse: {set(alerts) ^ tested}")
+    expect(set(alerts) == runbooks, f"alerts without runbook or the reverse: {set(alerts) ^ runbooks}")
+    rendered = of(template(ALL_ON, *MONITORING), "PrometheusRule")[0]
+    expect("RUNBOOK_URL" not in json.dumps(rendered), "the chart fills in the runbooks' address")
+
+
+def check_dashboards():
+    """Unique ids; every query parses."""
+    uids, rules = set(), []
+    sys.path.insert(0, str(ROOT / "tests/chart"))
+    import metrics  # pylint: disable=import-outside-toplevel
+    for path in sorted((CHART / "files/dashboards").glob("*.json")):
+        board = json.loads(path.read_text())
+        expect(board["uid"] not in uids and re.fullmatch(r"[a-z0-9-]{1,40}", board["uid"]), f"{path.name}: uid")
+        uids.add(board["uid"])
+        ids = [panel["id"] for panel in board["panels"]]
+        expect(len(ids) == len(set(ids)), f"{path.name}: ids of panels")
+        known = {variable["name"] for variable in board["templating"]["list"]} | {"__rate_interval"}
+        expect("datasource" in known and "namespace" in known, f"{path.name}: variables")
+        used = set(re.findall(r"\$\{?(\w+)", json.dumps(board["panels"])))
+        expect(used <= known, f"{path.name} uses variables that it does not have: {used - known}")
+    for number, (where, expr) in enumerate(metrics.expressions()):
+        expr = expr.replace("$__rate_interval", "5m").replace("$namespace", "a").replace("$cluster", "b")
+        rules.append({"record": f"q{number}", "expr": expr, "labels": {"where": where}})
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}, file)
+        file.flush()
+        done = run(program("promtool"), "check", "rules", "--lint=none", file.name)
+    expect(done.returncode == 0, f"a query does not parse: {done.stdout}{done.stderr}")
+
+
+def check_settings():
+    """spec.config has the node's settings, and no others."""
+    left_out = {"raft.pre_vote", "raft.check_quorum"}
+    groups = ("raft", "limits", "storage", "history", "http", "log")
+    wanted = {key for key in re.findall(r"^\| `(\w+\.\w+)` \|", (ROOT / "docs/configuration.md").read_text(), re.M) if key.split(".")[0] in groups} - left_out
+    schema = yaml.safe_load((CHART / "files/crds/raftkv.dev_raftkvs.yaml").read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    config = schema["properties"]["spec"]["properties"]["config"]["properties"]
+    snake = lambda name: re.sub(r"([A-Z])", lambda match: "_" + match[1].lower(), name)
+    have = {f"{group}.{snake(name)}" for group, part in config.items() for name in part["properties"]}
+    expect(have == wanted, f"spec.config and docs/configuration.md differ: {have ^ wanted}")
+
+
+def check_documents():
+    for script in ("documents.py", "dashboards.py"):
+        expect((done := run(sys.executable, ROOT / "tests/chart" / script, "--check")).returncode == 0, done.stderr.strip())
+    expect((done := run(sys.executable, ROOT / "tests/chart/metrics.py")).returncode == 0, done.stderr.strip())
+    tests = {f"{suite}.{name}" for path in ROOT.glob("*/**/*_test.cc") if not path.parts[len(ROOT.parts)].startswith("build")
+             for suite, name in re.findall(r"^TEST(?:_F|_P)?\((\w+), (\w+)\)", path.read_text(), re.M)}
+    for test in re.findall(r"`([A-Z]\w+\.[A-Z]\w+)`", (ROOT / "docs/kubernetes-levels.md").read_text()):
+        expect(test in tests, f"docs/kubernetes-levels.md names {test}, which does not exist")
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    version = re.search(r"^project\(raftkv VERSION ([0-9.]+)", (ROOT / "CMakeLists.txt").read_text(), re.M)[1]
+    expect(chart["appVersion"] == version, f"appVersion is {chart['appVersion']}, the program's version {version}")
+
+
+# --- With an API server ---------------------------------------------------------------------------
+
+
+def kubectl(*arguments, stdin=None):
+    return run(program("kubectl"), *arguments, stdin=stdin)
+
+
+def must(*arguments, stdin=None):
+    done = kubectl(*arguments, stdin=stdin)
+    expect(done.returncode == 0, f"kubectl {' '.join(map(str, arguments))}: {done.stderr.strip()[:500]}")
+    return done.stdout
+
+
+def check_server():
+    """Install, change, roll back, uninstall; dry runs of everything that can be rendered."""
+    install = helm("install", "raftkv", CHART, "-n", "chart-test", "--create-namespace")
+    expect(install.returncode == 0, f"helm install: {install.stderr}")
+    must("wait", "--for=condition=Established", "crd/raftkvs.raftkv.dev", "--timeout=30s")
+    must("label", "namespace", "chart-test", "pod-security.kubernetes.io/enforce=restricted", "--overwrite")
+    for values in ({}, ALL_ON, ALL_OFF, {"watchNamespace": "default"}):
+        # The budget of cluster-wide names is the release's own: another name for the dry run.
+        rendered = [item for item in template(values, name="other", ns="chart-test") if item["kind"] != "CustomResourceDefinition"]
+        done = kubectl("apply", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump_all(rendered))
+        expect(done.returncode == 0 and "would violate" not in done.stderr, f"dry run {values}: {done.stderr.strip()[:800]}")
+    for sample in sorted((ROOT / "docs/samples").glob("*.yaml")):
+        expect((done := kubectl("apply", "--dry-run=server", "-n", "chart-test", "-f", sample)).returncode == 0, f"{sample.name}: {done.stderr}")
+    monitoring_objects()
+
+    must("apply", "-n", "chart-test", "-f", ROOT / "docs/samples/three.yaml")
+    must("scale", "-n", "chart-test", "rkv/db", "--replicas=5")
+    must("patch", "-n", "chart-test", "rkv/db", "--subresource=status", "--type=merge", "-p", '{"status": {"voters": 5, "selector": "raftkv.dev/cluster=db"}}')
+    scale = json.loads(must("get", "-n", "chart-test", "rkv/db", "--subresource=scale", "-o", "json") or "{}")
+    expect(scale.get("status") == {"replicas": 5, "selector": "raftkv.dev/cluster=db"} and scale["spec"]["replicas"] == 5, f"scale subresource: {scale}")
+    unknown = kubectl("apply", "-n", "chart-test", "-f", "-", stdin='{"apiVersion": "raftkv.dev/v1alpha1", "kind": "RaftKV", "metadata": {"name": "x"}, "spec": {"config": {"raft": {"tik": "1s"}}}}')
+    expect(unknown.returncode != 0 and 'unknown field "spec.config.raft.tik"' in unknown.stderr, f"an unknown setting: {unknown.stderr}")
+    explained = must("explain", "rkv.spec.config.raft.electionTicks")
+    expect("starts an election" in " ".join(explained.split()), f"kubectl explain: {explained}")
+    check_permissions()
+    if "--operator" in sys.argv[1:]:
+        check_operator(sys.argv[sys.argv.index("--operator") + 1])
+
+    uid = must("get", "-n", "chart-test", "rkv/db", "-o", "jsonpath={.metadata.uid}")
+    upgrade = helm("upgrade", "raftkv", CHART, "-n", "chart-test", values={"replicas": 2, "logLevel": "debug"})
+    expect(upgrade.returncode == 0, f"helm upgrade: {upgrade.stderr}")
+    expect(must("get", "-n", "chart-test", "deploy/raftkv-raftkv-operator", "-o", "jsonpath={.spec.replicas}") == "2", "helm upgrade changes the deployment")
+    rollback = helm("rollback", "raftkv", "1", "-n", "chart-test")
+    expect(rollback.returncode == 0, f"helm rollback: {rollback.stderr}")
+    expect(must("get", "-n", "chart-test", "deploy/raftkv-raftkv-operator", "-o", "jsonpath={.spec.replicas}") == "1", "helm rollback takes it back")
+    uninstall = helm("uninstall", "raftkv", "-n", "chart-test")
+    expect(uninstall.returncode == 0, f"helm uninstall: {uninstall.stderr}")
+    expect(must("get", "-n", "chart-test", "rkv/db", "-o", "jsonpath={.metadata.uid}") == uid, "uninstall leaves the clusters")
+    again = helm("install", "raftkv", CHART, "-n", "chart-test")
+    expect(again.returncode == 0, f"install again takes the definition over: {again.stderr}")
+    helm("uninstall", "raftkv", "-n", "chart-test")
+    must("delete", "namespace", "chart-test", "--wait=false")
+    kubectl("delete", "namespace", "chart-watched", "--wait=false")
+    must("delete", "crd", "raftkvs.raftkv.dev", "--wait=false")
+
+
+def check_permissions():
+    """The operator's account may do what it needs and nothing that would make it dangerous."""
+    account = "--as=system:serviceaccount:chart-test:raftkv-raftkv-operator"
+    for verb, what, wanted in [
+        ("patch", "raftkvs.raftkv.dev", True), ("patch", "raftkvs.raftkv.dev/status", True), ("create", "statefulsets.apps", True), ("delete", "persistentvolumeclaims", True),
+        ("watch", "nodes", True), ("create", "events.events.k8s.io", True), ("get", "secrets", False), ("create", "pods", False), ("delete", "raftkvs.raftkv.dev", False),
+        ("create", "pods/exec", False), ("patch", "nodes", False), ("create", "clusterroles.rbac.authorization.k8s.io", False), ("delete", "persistentvolumes", False),
+    ]:
+        answer = kubectl("auth", "can-i", verb, what, account, "-n", "default").stdout.strip()
+        expect(answer == ("yes" if wanted else "no"), f"the operator {verb} {what}: {answer}")
+    expect(kubectl("auth", "can-i", "update", "leases.coordination.k8s.io/other", account, "-n", "chart-test").stdout.strip() == "no", "another Lease")
+    expect(kubectl("auth", "can-i", "update", "leases.coordination.k8s.io/raftkv-raftkv-operator", account, "-n", "chart-test").stdout.strip() == "yes", "its Lease")
+
+
+def check_operator(binary):
+    """An operator with the rights that the chart gives, and no others: a RaftKV comes and goes and nothing is forbidden."""
+    for values in ({}, {"watchNamespace": "chart-watched", "rbac": {"readNodes": False}}):
+        ns = values.get("watchNamespace", "chart-test")
+        kubectl("create", "namespace", ns)
+        upgrade = helm("upgrade", "raftkv", CHART, "-n", "chart-test", values=values)
+        expect(upgrade.returncode == 0, f"helm upgrade {values}: {upgrade.stderr}")
+        args = json.loads(must("get", "-n", "chart-test", "deploy/raftkv-raftkv-operator", "-o", "jsonpath={.spec.template.spec.containers[0].args}"))
+        token = must("create", "token", "raftkv-raftkv-operator", "-n", "chart-test").strip()
+        config = json.loads(must("config", "view", "--raw", "--minify", "-o", "json"))
+        config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
+        with tempfile.TemporaryDirectory() as folder:
+            path, log = pathlib.Path(folder, "kubeconfig"), pathlib.Path(folder, "log")
+            path.write_text(json.dumps(config))
+            args = [arg for arg in args if "health-address" not in arg] + ["--health-address=127.0.0.1:0", f"--kubeconfig={path}"]
+            with open(log, "wb") as out:
+                operator = subprocess.Popen([binary, *args], stdout=out, stderr=out)
+            try:
+                must("apply", "-n", ns, "-f", "-", stdin=yaml.safe_dump({
+                    "apiVersion": "raftkv.dev/v1alpha1", "kind": "RaftKV", "metadata": {"name": "rights"},
+                    "spec": {"replicas": 1, "storage": {"size": "1Gi", "retention": {"onDelete": "Delete"}}}}))
+                # Its pod never runs here: there is no node.
+                for made in ("statefulset/rights", "service/rights-leader", "networkpolicy/rights-members", "serviceaccount/rights", "pod/rights-0", "pvc/data-rights-0"):
+                    must("wait", "-n", ns, "--for=create", made, "--timeout=60s")
+                must("wait", "-n", ns, "--for=jsonpath={.status.phase}=Bootstrapping", "rkv/rights", "--timeout=60s")
+                must("delete", "-n", ns, "rkv/rights", "--timeout=60s")
+                must("wait", "-n", ns, "--for=delete", "pvc/data-rights-0", "statefulset/rights", "--timeout=60s")
+            finally:
+                operator.terminate()
+                operator.wait(60)
+            said = [line for line in log.read_text().splitlines() if "orbidden" in line or "cannot " in line]
+            expect(not said, f"the operator lacks rights with {values}: {said[:3]}")
+            expect(operator.returncode == 0, f"the operator ended with {operator.returncode}: {log.read_text()[-1500:]}")
+
+
+def monitoring_objects():
+    """The Prometheus Operator's own definitions, out of its Go module, accept our monitors and rules."""
+    module = run("go", "mod", "download", "-json", "github.com/prometheus-operator/prometheus-operator@v0.85.0")
+    if module.returncode != 0:
+        expect(False, f"the Prometheus Operator's module cannot be had: {module.stderr or module.stdout}")
+        return
+    folder = pathlib.Path(json.loads(module.stdout)["Dir"]) / "example/prometheus-operator-crd"
+    for kind in ("podmonitors", "servicemonitors", "prometheusrules"):
+        must("apply", "--server-side", "-f", folder / f"monitoring.coreos.com_{kind}.yaml")
+        must("wait", "--for=condition=Established", f"crd/{kind}.monitoring.coreos.com", "--timeout=30s")
+    rendered = [item for item in template(ALL_ON, *MONITORING, name="other", ns="chart-test") if item["apiVersion"].startswith("monitoring.")]
+    expect(len(rendered) == 3, "three monitoring objects")
+    must("apply", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump_all(rendered))
+    for kind in ("podmonitors", "servicemonitors", "prometheusrules"):
+        must("delete", "crd", f"{kind}.monitoring.coreos.com", "--wait=false")
+
+
+def with_server():
+    if "KUBECONFIG" in os.environ:
+        check_server()
+        return
+    started = run(KUBE, "up", "0")
+    if started.returncode != 0:
+        sys.exit(f"no cluster: set KUBECONFIG, or see what '{KUBE} up 0' needs\n{started.stderr}")
+    os.environ["KUBECONFIG"] = started.stdout.strip().splitlines()[-1]
+    try:
+        check_server()
+    finally:
+        run(KUBE, "down")
+
+
+def main():
+    check_templates()
+    check_namespaced()
+    check_refusals()
+    check_alerts()
+    check_dashboards()
+    check_settings()
+    check_documents()
+    if "--server" in sys.argv[1:]:
+        with_server()
+    print(f"{len(failures)} failed" if failures else "the chart is in order")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
