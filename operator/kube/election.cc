@@ -139,6 +139,8 @@ Object Election::Claim(Object lease, bool renewal) const {
   if (!renewal) {
     lease.Set("/spec/acquireTime", now);
     lease.Set("/spec/leaseTransitions", is_new ? 0 : transitions + 1);
+  } else if (auto least = static_cast<int64_t>(least_transitions_.load()); transitions < least) {
+    lease.Set("/spec/leaseTransitions", least);
   }
   return lease;
 }

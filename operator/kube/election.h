@@ -55,6 +55,9 @@ class Election final : public WriteFence {
   // spec.leaseTransitions as we last wrote it: grows with every change of the holder, and so orders
   // their terms of office.
   uint64_t transitions() const { return transitions_.load(); }
+  // The next renewal writes at least this: for a Lease that was deleted and made anew, or another
+  // one than before, whose count would order its holder before its predecessors.
+  void RaiseTransitions(uint64_t transitions) { least_transitions_ = transitions; }
   // Who holds the lease as far as we know; empty: nobody.
   std::string holder() const;
 
@@ -88,6 +91,7 @@ class Election final : public WriteFence {
   std::optional<Object> lease_;  // as we wrote it last, while we lead
   std::atomic<bool> leader_{false};
   std::atomic<uint64_t> transitions_{0};
+  std::atomic<uint64_t> least_transitions_{0};
   std::atomic<int64_t> renewed_ns_{INT64_MIN};  // when the last good renewal was sent
 
   mutable std::mutex mutex_;

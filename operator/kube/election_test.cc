@@ -60,6 +60,14 @@ TEST_F(ElectionTest, TakesAFreeLeaseRenewsItEveryTwoSecondsAndReleasesIt) {
   EXPECT_FALSE(election.MayWrite());
 }
 
+TEST_F(ElectionTest, TransitionsAreRaisedByARenewal) {
+  Election election = Make("me", &timing_);
+  election.RaiseTransitions(7);
+  EXPECT_EQ(RunFor(election, 2), Election::End::kStopped);
+  EXPECT_EQ(election.transitions(), 7u);
+  EXPECT_EQ(Lease().Int("/spec/leaseTransitions"), 7);
+}
+
 TEST_F(ElectionTest, AnotherHolderExpiresByOurClockAlone) {
   // Its date is from the future; dates must not matter, nor may ours, which jumps.
   PutLease("other", FormatMicroTime(timing_.WallMicros() + 3'600'000'000));

@@ -92,6 +92,10 @@ bool Manager::IsLeader() const { return election_ == nullptr || election_->IsLea
 
 uint64_t Manager::term() const { return election_ == nullptr ? 1 : election_->transitions() + 1; }
 
+void Manager::RaiseTerm(uint64_t term) {
+  if (election_ != nullptr && term > this->term()) election_->RaiseTransitions(term - 1);
+}
+
 Status Manager::CachesSynced() const {
   for (const auto& watched : watched_) {
     if (watched->cache.synced()) continue;

@@ -70,6 +70,8 @@ class Manager {
   // Orders the terms of office of all processes that ever held the lease: its transitions and one.
   // 1 without election.
   uint64_t term() const;
+  // Makes it at least `term`, with the next renewal of the lease, as long as it is held.
+  void RaiseTerm(uint64_t term);
 
   // Ok after Stop; kUnavailable when the lease was lost or the caches did not sync: exit, so that
   // the next process starts from nothing.

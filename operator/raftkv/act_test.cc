@@ -127,7 +127,7 @@ class Act : public ::testing::Test {
                  .accounts = &accounts_,
                  .policies = &policies_,
                  .budgets = &budgets_};
-  Observer observer_{caches_, &nodes_, settings_, &kube::Timing::System()};
+  Observer observer_{&api_, caches_, &nodes_, settings_, &kube::Timing::System()};
   Actor actor_{&api_, &nodes_, &observer_, caches_, settings_};
   Object resource_;
   Object set_;
@@ -146,6 +146,19 @@ TEST_F(Act, ObservesWhatIsThere) {
   EXPECT_EQ(out.membership->leader, 0xb2U);
   EXPECT_EQ(out.slots.at(1).report->member, 0xb2U);
   EXPECT_EQ(out.slots.at(1).silent_since_s, 0);
+}
+
+TEST_F(Act, ALiveLookSeesWhatTheCachesHaveMissed) {
+  Seen cached = Look();
+  ASSERT_TRUE(api_.Delete(resources::kPods, {"ns", "store-2"},
+                          {.uid = UidOf(resources::kPods, "store-2")}));
+  auto live = observer_.LookLive({"ns", "store"}, 4);
+  ASSERT_TRUE(live);
+  EXPECT_TRUE(cached.observation.slots.at(2).pod);
+  EXPECT_FALSE(live->observation.slots.at(2).pod);
+  EXPECT_TRUE(live->observation.slots.at(2).claim);
+  EXPECT_TRUE(live->observation.objects.stateful_set);
+  EXPECT_EQ(observer_.LookLive({"ns", "none"}, 4).error().code(), Code::kNotFound);
 }
 
 TEST_F(Act, SilenceIsRememberedAndForgotten) {

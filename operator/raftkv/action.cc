@@ -72,6 +72,7 @@ std::string ToString(const Action& action) {
 
 bool IsDestructive(const Action& action) {
   if (const auto* change = std::get_if<ChangeMembership>(&action)) return !change->remove.empty();
+  if (const auto* note = std::get_if<MarkClaim>(&action)) return note->member == 0;
   return std::holds_alternative<DeletePod>(action) || std::holds_alternative<DeleteClaim>(action) ||
          std::holds_alternative<RemoveFinalizer>(action);
 }

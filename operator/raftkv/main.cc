@@ -56,8 +56,8 @@ void AddOptions(CLI::App& app, Options& options) {
                  "Namespace of the Lease by which one of several operators is elected, and of the "
                  "operator's own pods. Default: the pod's namespace, else 'default'.");
   app.add_option("--lease-name", options.lease_name,
-                 "Name of that Lease. Its number of transitions is the epoch that fences changes "
-                 "of a membership: do not delete it while clusters live.")
+                 "Name of that Lease. Its number of transitions is the epoch that fences "
+                 "changes of a membership.")
       ->capture_default_str();
   app.add_option("--health-address", options.health_address,
                  "Where /healthz, /livez, /readyz and /metrics listen. Empty: nowhere.")
@@ -131,7 +131,8 @@ class Operator {
                      .caches = caches_,
                      .settings = {.default_image = options.image,
                                   .operator_namespace = options.lease_namespace},
-                     .epoch = [manager] { return manager->term(); }}) {
+                     .epoch = [manager] { return manager->term(); },
+                     .raise_epoch = [manager](uint64_t epoch) { manager->RaiseTerm(epoch); }}) {
     kube::Controller& controller =
         manager->Add({.name = "raftkv", .workers = options.workers},
                      [this](const kube::Key& key, std::stop_token stop) {
@@ -228,13 +229,26 @@ int Run(Options options) {
   return ended.ok() ? 0 : kExitFailed;
 }
 
+// CLI11 takes the next argument for the value of "--name=".
+std::vector<std::string> Arguments(int argc, char** argv) {
+  std::vector<std::string> out;
+  for (std::string argument : std::vector<std::string>(argv + 1, argv + argc)) {
+    bool empty_value = argument.starts_with("--") && argument.ends_with('=');
+    if (empty_value) argument.pop_back();
+    out.push_back(std::move(argument));
+    if (empty_value) out.emplace_back();
+  }
+  std::ranges::reverse(out);  // as CLI11 wants them
+  return out;
+}
+
 int Main(int argc, char** argv) {
   Options options;
   CLI::App app("raftkv-operator looks after RaftKV resources (raftkv.dev/v1alpha1).",
                "raftkv-operator");
   AddOptions(app, options);
   try {
-    app.parse(argc, argv);
+    app.parse(Arguments(argc, argv));
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
   }

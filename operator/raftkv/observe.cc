@@ -111,7 +111,26 @@ void Observer::Forget(const Key& key) {
   memories_.erase(key);
 }
 
-Result<Seen> Observer::Look(const ObjectPtr& resource, uint64_t epoch) {
+Result<Seen> Observer::LookLive(const Key& key, uint64_t epoch) {
+  auto resource = api_->Get(kRaftKvs, key);
+  if (!resource) return Error(resource.error().ToStatus());
+  kube::Cache sets(kube::resources::kStatefulSets);
+  kube::Cache pods(kube::resources::kPods);
+  kube::Cache claims(kube::resources::kClaims);
+  Caches live = caches_;
+  live.stateful_sets = &sets;
+  live.pods = &pods;
+  live.claims = &claims;
+  for (kube::Cache* cache : {&sets, &pods, &claims}) {
+    kube::ListOptions options{.ns = key.ns, .label_selector = PodSelector(key.name)};
+    auto list = api_->List(cache->resource(), options);
+    if (!list) return Error(list.error().ToStatus());
+    RETURN_UNEXPECTED_IF_ERROR(cache->Replace(std::move(list->items), list->resource_version));
+  }
+  return LookIn(live, std::make_shared<const Object>(std::move(*resource)), epoch);
+}
+
+Result<Seen> Observer::LookIn(const Caches& caches, const ObjectPtr& resource, uint64_t epoch) {
   Seen seen{.resource = resource};
   Observation& out = seen.observation;
   out.now_s = timing_->WallMicros() / kMicros;
@@ -126,14 +145,14 @@ Result<Seen> Observer::Look(const ObjectPtr& resource, uint64_t epoch) {
   out.operation = ReadOperation(*resource);
   out.reasons = ReadReasons(*resource);
   out.epoch = epoch;
-  LookAtObjects(seen);
-  LookAtClaims(seen);
-  LookAtPods(seen);
+  LookAtObjects(caches, seen);
+  LookAtClaims(caches, seen);
+  LookAtPods(caches, seen);
   LookAtNodes(seen);
   return seen;
 }
 
-void Observer::LookAtObjects(Seen& seen) {
+void Observer::LookAtObjects(const Caches& caches, Seen& seen) {
   ObjectsView& out = seen.observation.objects;
   const Object& resource = *seen.resource;
   if (const Memory& memory = MemoryOf(resource.key()); timing_->Now() < memory.foreign_until) {
@@ -141,7 +160,7 @@ void Observer::LookAtObjects(Seen& seen) {
   }
   // Ours, or null; a foreign one is noted.
   auto find = [&](const kube::Resource& kind, const Object& wanted) -> ObjectPtr {
-    ObjectPtr existing = caches_.Of(kind)->Get(wanted.key());
+    ObjectPtr existing = caches.Of(kind)->Get(wanted.key());
     if (existing == nullptr) return nullptr;
     auto allowed = kube::CheckMayManage(*existing, resource);
     if (!allowed && !kube::IsControlledBy(*existing, resource)) {
@@ -182,9 +201,9 @@ void Observer::LookAtObjects(Seen& seen) {
   out.template_current = IsCurrent(*seen.stateful_set, desired.object);
 }
 
-void Observer::LookAtClaims(Seen& seen) const {
+void Observer::LookAtClaims(const Caches& caches, Seen& seen) {
   const std::string& name = seen.observation.name;
-  for (const ObjectPtr& claim : caches_.claims->WithLabel("app.kubernetes.io/instance", name)) {
+  for (const ObjectPtr& claim : caches.claims->WithLabel("app.kubernetes.io/instance", name)) {
     int slot = SlotOfClaim(name, claim->name());
     bool ours =
         claim->ns() == seen.observation.ns && claim->Label("app.kubernetes.io/name") == "raftkv";
@@ -192,17 +211,24 @@ void Observer::LookAtClaims(Seen& seen) const {
   }
 }
 
-void Observer::LookAtPods(Seen& seen) {
+void Observer::LookAtPods(const Caches& caches, Seen& seen) {
   if (seen.stateful_set == nullptr) return;
   Memory& memory = MemoryOf(seen.resource->key());
   Since missing;
-  for (const ObjectPtr& pod : caches_.pods->OwnedBy(seen.stateful_set->uid())) {
+  for (const ObjectPtr& pod : caches.pods->OwnedBy(seen.stateful_set->uid())) {
     int slot = SlotOfPod(seen.observation.name, pod->name());
     if (slot < 0 || !kube::IsControlledBy(*pod, *seen.stateful_set)) continue;
     PodView view = ViewPod(*pod);
     auto known = memory.missing_nodes.find(view.uid);
     if (known != memory.missing_nodes.end()) missing.insert(*known);
-    view.node_lost_since_s = NodeLostSince(view.node, view.uid, missing);
+    // A volume may be tied to a node; a pod that waits for that node has none itself.
+    std::string node = view.node;
+    if (ObjectPtr claim =
+            caches.claims->Get({seen.observation.ns, ClaimName(seen.observation.name, slot)});
+        claim != nullptr && node.empty()) {
+      node = claim->Annotation("volume.kubernetes.io/selected-node").value_or("");
+    }
+    view.node_lost_since_s = NodeLostSince(node, view.uid, missing);
     std::string ip(pod->String("/status/podIP"));
     if (!ip.empty() && !view.finished) seen.hosts[slot] = std::move(ip);
     if (pod->Label(kRoleLabel) == "leader") {

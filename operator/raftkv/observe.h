@@ -10,6 +10,7 @@
 #include <mutex>
 #include <string>
 
+#include "operator/kube/api.h"
 #include "operator/kube/cache.h"
 #include "operator/raftkv/node_client.h"
 #include "operator/raftkv/objects.h"
@@ -41,11 +42,21 @@ struct Seen {
 
 class Observer {
  public:
-  Observer(Caches caches, NodeApi* nodes, ObjectSettings settings, kube::Timing* timing)
-      : caches_(caches), nodes_(nodes), settings_(std::move(settings)), timing_(timing) {}
+  Observer(kube::Api* api, Caches caches, NodeApi* nodes, ObjectSettings settings,
+           kube::Timing* timing)
+      : api_(api),
+        caches_(caches),
+        nodes_(nodes),
+        settings_(std::move(settings)),
+        timing_(timing) {}
 
   // kInvalidArgument if the spec cannot be understood. `epoch` is this operator's.
-  Result<Seen> Look(const kube::ObjectPtr& resource, uint64_t epoch);
+  Result<Seen> Look(const kube::ObjectPtr& resource, uint64_t epoch) {
+    return LookIn(caches_, resource, epoch);
+  }
+  // The same, but resource, StatefulSet, pods and claims are read from the server: caches may be
+  // old, and what is to be destroyed is decided on what is. kNotFound: the resource is gone.
+  Result<Seen> LookLive(const kube::Key& key, uint64_t epoch);
 
   // The nodes alone, asked now: for a last look before something is destroyed.
   std::optional<Membership> LookAtMembers(const Seen& seen);
@@ -60,13 +71,15 @@ class Observer {
  private:
   using Since = std::map<std::string, int64_t>;  // UID -> wall clock
 
-  void LookAtObjects(Seen& seen);
-  void LookAtPods(Seen& seen);
-  void LookAtClaims(Seen& seen) const;
+  Result<Seen> LookIn(const Caches& caches, const kube::ObjectPtr& resource, uint64_t epoch);
+  void LookAtObjects(const Caches& caches, Seen& seen);
+  void LookAtPods(const Caches& caches, Seen& seen);
+  static void LookAtClaims(const Caches& caches, Seen& seen);
   void LookAtNodes(Seen& seen);
   std::map<int, NodeStatus> Ask(const std::map<int, std::string>& hosts) const;
   int64_t NodeLostSince(const std::string& node, const std::string& pod_uid, Since& missing) const;
 
+  kube::Api* const api_;
   const Caches caches_;
   NodeApi* const nodes_;
   const ObjectSettings settings_;

@@ -32,7 +32,9 @@ Duration LookAgain(const Facts& facts, const Decision& decision) {
   if (facts.seen.deleting && !facts.seen.finalizer) return Duration::zero();
   if (!decision.at_rest && decision.blocked.empty()) return seconds(1);
   if (facts.spec.replicas == 0) return Duration::zero();
-  return Healthy(facts) && decision.blocked.empty() ? seconds(30) : seconds(5);
+  if (!decision.blocked.empty()) return seconds(5);
+  // A member that comes back does so within seconds, and only its answers tell.
+  return Healthy(facts) ? seconds(30) : seconds(1);
 }
 
 }  // namespace
@@ -45,12 +47,9 @@ Operation Op(Operation::Type type, std::string step) {
 }
 
 Operation Continue(const Facts& facts, Operation::Type type, std::string step) {
-  if (facts.seen.operation.type != type) {
-    Operation operation = Op(type, std::move(step));
-    if (type == Operation::Type::kScale) operation.target = facts.target();
-    return operation;
-  }
   Operation operation = facts.seen.operation;
+  if (operation.type != type) operation = Op(type, "");
+  if (type == Operation::Type::kScale) operation.target = facts.target();
   operation.step = std::move(step);
   return operation;
 }

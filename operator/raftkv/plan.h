@@ -3,10 +3,11 @@
 // Pure: no clock, no I/O, no memory. The same observation gives the same plan. It depends on base
 // alone, so that the model run (model_test) can put it through millions of steps.
 //
-// Order of precedence (the first that has something to do): finalizer and deletion; paused; foreign
-// objects; the running operation; bootstrap; the unfinished business of a former change (joint
-// state, members that were removed, learners that nobody promoted); replacement; objects; wake,
-// scale, resize, roll, hibernate. With a quorum lost nothing is done that needs one or takes
+// Order of precedence (the first that has something to do, or to wait for, decides): deletion and
+// finalizer; paused; foreign objects; Services and StatefulSet; pods that can never start;
+// bootstrap; disruption budget, leader mark and notes on claims; wake and hibernate; then, with a
+// leader and outside of a joint state only: what members that were removed left behind;
+// replacement; scale; roll; resize. With a quorum lost nothing is done that needs one or takes
 // anything away.
 //
 // Rules that no plan breaks (the model run checks them after each step):
@@ -15,7 +16,9 @@
 //   configuration. P3  A claim is deleted only if its data belongs to no member of the
 //   configuration, and no joint
 //       state is in force.
-//   P4  Members come as learners; voters change by one joint change straight to the target set.
+//   P4  Members come as learners; voters change by one joint change straight to the target set (but
+//   the
+//       leader stays one change longer if no voter stays that it could hand over to).
 //   P5  The leader is not removed, and its pod not deleted, before it has handed over, unless it is
 //       the only voter.
 //   P6  At most one pod at a time is deleted on purpose.
@@ -37,6 +40,7 @@ struct PlannedCondition {
   bool status = false;
   std::string reason;  // CamelCase
   std::string message;
+  friend bool operator==(const PlannedCondition&, const PlannedCondition&) = default;
 };
 
 struct PlannedEvent {
@@ -55,6 +59,7 @@ struct MemberStatus {
   bool healthy = false;
   std::string pod;
   std::string claim_uid;
+  friend bool operator==(const MemberStatus&, const MemberStatus&) = default;
 };
 
 // All of the resource's status but times of conditions and the selector, which the actor adds.
@@ -72,6 +77,7 @@ struct PlannedStatus {
   std::vector<MemberStatus> members;
   Operation operation;
   std::vector<PlannedCondition> conditions;
+  friend bool operator==(const PlannedStatus&, const PlannedStatus&) = default;
 };
 
 struct Plan {

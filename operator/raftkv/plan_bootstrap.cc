@@ -47,9 +47,12 @@ std::optional<Decision> OldData(const Facts& facts, const Operation& operation) 
                          " holds a member that an earlier cluster removed: delete the claim "
                          "and its pod");
     }
+    // A pod that has just been started may answer yet.
+    const bool may_answer = view.pod && !view.report && !view.pod->finished &&
+                            !facts.SilentForLong(slot, kLeavingSeconds);
     const bool noted = view.claim && view.claim->member != 0;
-    if (noted && (!view.pod || view.report) &&
-        !(view.report && view.report->member == view.claim->member)) {
+    const bool answers = noted && view.report && view.report->member == view.claim->member;
+    if (noted && !answers && !may_answer) {
       return Blocked(
           operation, "ClaimOfUnknownMember",
           "claim " + claim + " is noted to hold member " + HexId(view.claim->member) +
@@ -58,6 +61,19 @@ std::optional<Decision> OldData(const Facts& facts, const Operation& operation) 
     }
   }
   return std::nullopt;
+}
+
+// The claim of every pod is known to hold a blank directory, or has no volume: a node that is
+// silent may know a cluster to which blank ones belong. With no replicas wanted at all, all volumes
+// stay, and whatever they hold is found when the pods come back.
+bool MayStop(const Facts& facts) {
+  if (facts.spec.replicas == 0) return true;
+  return std::ranges::all_of(facts.seen.slots, [&](const auto& entry) {
+    const auto& [slot, view] = entry;
+    const bool stopped = !view.pod && slot >= facts.seen.objects.stateful_set_replicas;
+    if (stopped || !view.claim || view.claim->lost || !view.claim->bound) return true;
+    return facts.Blank(slot) && (slot < facts.spec.replicas || view.claim->member == 0);
+  });
 }
 
 }  // namespace
@@ -78,9 +94,12 @@ std::optional<Decision> PlanBootstrap(const Facts& facts) {
   Operation operation = Continue(facts, Operation::Type::kBootstrap, "StartPods");
   operation.target = facts.spec.replicas;
   const ObjectsView& objects = seen.objects;
+  const int replicas = MayStop(facts)
+                           ? facts.spec.replicas
+                           : std::max(facts.spec.replicas, objects.stateful_set_replicas);
   if (!objects.stateful_set || !objects.template_current ||
-      objects.stateful_set_replicas != facts.spec.replicas) {
-    return Do(ApplyStatefulSet{facts.spec.replicas}, operation);
+      objects.stateful_set_replicas != replicas) {
+    return Do(ApplyStatefulSet{replicas}, operation);
   }
   if (facts.spec.replicas == 0) return std::nullopt;
   if (std::optional<Decision> old = OldData(facts, operation)) return old;
@@ -93,6 +112,11 @@ std::optional<Decision> PlanBootstrap(const Facts& facts) {
   for (int slot = 0; slot < facts.slot_count(); ++slot) {
     const bool wanted = slot < facts.spec.replicas;
     if (!wanted && !facts.slot(slot).pod) continue;
+    const std::optional<ClaimView>& claim = facts.slot(slot).claim;
+    const bool volume_goes = claim && (claim->lost || (claim->deleting && facts.Blank(slot)));
+    if (wanted && volume_goes) {
+      if (auto clean = CleanSlot(facts, slot, operation)) return clean;
+    }
     if (!wanted || !facts.Blank(slot)) return Wait(operation);
     const MemberView member = facts.View(slot);
     ids.insert(member.id);

@@ -26,10 +26,7 @@ std::optional<Decision> TakeOut(const Facts& facts, MemberId member) {
   const Membership& config = *facts.config();
   const int slot = facts.SlotOf(member);
   Operation operation = Replacing(facts, slot, member, "Remove");
-  const std::optional<ClaimView>& claim = facts.slot(slot).claim;
-  if (claim && !claim->deleting && claim->member == 0) {
-    return Do(MarkClaim{slot, claim->uid, member}, operation);
-  }
+  if (auto note = NoteClaim(facts, member, operation)) return note;
   std::set<MemberId> rest = config.voters;
   rest.erase(member);
   if (!facts.SafeChange(rest)) {

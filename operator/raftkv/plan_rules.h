@@ -76,6 +76,9 @@ std::optional<Decision> CleanSlot(const Facts& facts, int slot, const Operation&
 // change that makes them voters and takes `remove` out. nullopt: nothing to do.
 std::optional<Decision> BringIn(const Facts& facts, const std::vector<int>& slots,
                                 const std::vector<MemberId>& remove, const Operation& operation);
+// Before a member is removed its claim is noted to be its own, in case that was missed: afterwards
+// nobody could tell what it holds. nullopt: it is.
+std::optional<Decision> NoteClaim(const Facts& facts, MemberId member, const Operation& operation);
 // Hands leadership to a voter outside `leaving` if the leader is one of them; a decision as long as
 // it is.
 std::optional<Decision> HandOver(const Facts& facts, const std::set<MemberId>& leaving,

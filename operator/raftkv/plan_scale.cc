@@ -9,27 +9,23 @@ namespace raftkv::op {
 namespace {
 
 // Members in slots above the target leave in one change.
-std::optional<Decision> ScaleDown(const Facts& facts, const Operation& operation) {
+Decision ScaleDown(const Facts& facts, const std::vector<MemberId>& leaving,
+                   const Operation& operation) {
   const Membership& config = *facts.config();
+  std::set<MemberId> staying = config.voters;
+  for (const MemberId id : leaving) staying.erase(id);
+  if (!facts.SafeChange(staying)) {
+    return Blocked(operation, "WouldLoseQuorum",
+                   "the members that would stay are not a quorum of themselves: bring them back "
+                   "first, or take the change of replicas back");
+  }
+  if (auto hand_over = HandOver(facts, {leaving.begin(), leaving.end()}, operation)) {
+    return *hand_over;
+  }
   ChangeMembership change;
   change.expected_config_index = config.config_index;
   change.epoch = facts.seen.epoch;
-  std::set<MemberId> leaving;
-  std::set<MemberId> staying = config.voters;
-  for (const auto& [id, view] : config.members) {
-    if (facts.SlotOf(id) < facts.target()) continue;
-    change.remove.push_back(id);
-    leaving.insert(id);
-    staying.erase(id);
-  }
-  if (leaving.empty()) return std::nullopt;
-  if (!facts.SafeChange(staying)) {
-    return Blocked(
-        operation, "WouldLoseQuorum",
-        "the members that would stay are not a quorum of themselves: bring them back first, or "
-        "take the change of replicas back");
-  }
-  if (auto hand_over = HandOver(facts, leaving, operation)) return hand_over;
+  change.remove = leaving;
   Operation remove = operation;
   remove.step = "Remove";
   return Do(std::move(change), remove);
@@ -67,12 +63,17 @@ std::optional<Decision> PlanScale(const Facts& facts) {
   for (int slot = 0; slot < facts.target(); ++slot) {
     if (!facts.VoterIn(slot)) missing.push_back(slot);
   }
-  Operation operation = Continue(facts, Operation::Type::kScale, "StartPods");
-  operation.target = facts.target();
+  const Operation operation = Continue(facts, Operation::Type::kScale, "StartPods");
 
-  std::optional<Decision> down = ScaleDown(facts, operation);
-  if (down && (down->blocked.empty() || missing.empty())) return down;
-  if (missing.empty()) return std::nullopt;
+  std::vector<MemberId> leaving;
+  for (const auto& [id, view] : facts.config()->members) {
+    if (facts.SlotOf(id) >= facts.target()) leaving.push_back(id);
+  }
+  if (missing.empty() && leaving.empty()) return std::nullopt;
+  for (const MemberId id : leaving) {
+    if (auto note = NoteClaim(facts, id, operation)) return note;
+  }
+  if (missing.empty()) return ScaleDown(facts, leaving, operation);
   if (auto old = OldClaims(facts, missing, operation)) return old;
   for (const int slot : missing) {
     // A claim that is going has to be gone before its name is used again.
@@ -83,7 +84,8 @@ std::optional<Decision> PlanScale(const Facts& facts) {
   if (facts.seen.objects.stateful_set_replicas < facts.target()) {
     return Do(ApplyStatefulSet{facts.target()}, operation);
   }
-  return BringIn(facts, missing, {}, operation);
+  // Who is missing comes in and who is too many goes out in the same change.
+  return BringIn(facts, missing, leaving, operation);
 }
 
 }  // namespace raftkv::op

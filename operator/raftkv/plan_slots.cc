@@ -32,6 +32,14 @@ std::optional<Decision> CleanSlot(const Facts& facts, int slot, const Operation&
     if (claim.member == 0 && view.report && facts.Removed(view.report->member)) {
       return Do(MarkClaim{slot, claim.uid, view.report->member}, At(operation, "MarkClaim"));
     }
+    const bool out_of_reach = facts.NodeLostForLong(slot) &&
+                              facts.SilentForLong(slot, Seconds(facts.spec.replacement_after));
+    if (facts.spec.replacement_enabled && (claim.lost || out_of_reach) &&
+        !facts.InConfig(claim.member)) {
+      return Do(DeleteClaim{slot, claim.uid, "it holds no member, and its volume is out of reach",
+                            claim.member},
+                At(operation, "DeleteClaim"));
+    }
     if (facts.Removed(claim.member)) {
       if (!facts.Ended(slot)) return Wait(At(operation, "WaitForLeaving"));
       return Do(
@@ -47,6 +55,13 @@ std::optional<Decision> CleanSlot(const Facts& facts, int slot, const Operation&
   }
   if (deleting) return Wait(At(operation, "WaitForClaim"));
   return std::nullopt;
+}
+
+std::optional<Decision> NoteClaim(const Facts& facts, MemberId member, const Operation& operation) {
+  const int slot = facts.SlotOf(member);
+  const std::optional<ClaimView>& claim = facts.slot(slot).claim;
+  if (!claim || claim->deleting || claim->member != 0) return std::nullopt;
+  return Do(MarkClaim{slot, claim->uid, member}, At(operation, "MarkClaim"));
 }
 
 std::optional<Decision> HandOver(const Facts& facts, const std::set<MemberId>& leaving,
@@ -114,8 +129,15 @@ std::optional<Decision> BringIn(const Facts& facts, const std::vector<int>& slot
   if (catching_up) return Wait(At(operation, "CatchUp"));
   std::set<MemberId> voters = config.voters;
   for (const MemberId gone : promote.remove) voters.erase(gone);
+  if (voters.empty()) {
+    // Nobody who stays could take over yet: the leader goes in a change of its own.
+    std::erase(promote.remove, config.leader);
+    voters.insert(config.leader);
+  }
   voters.insert(promote.promote.begin(), promote.promote.end());
   if (!facts.SafeChange(voters)) return Wait(At(operation, "WaitForQuorum"));
+  const std::set<MemberId> leaving(promote.remove.begin(), promote.remove.end());
+  if (auto hand_over = HandOver(facts, leaving, operation)) return hand_over;
   return Do(std::move(promote), At(operation, "Promote"));
 }
 

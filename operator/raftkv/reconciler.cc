@@ -43,7 +43,7 @@ std::string ActionName(const Action& action) {
 
 Reconciler::Reconciler(ReconcilerParts parts)
     : parts_(std::move(parts)),
-      observer_(parts_.caches, parts_.nodes, parts_.settings, parts_.timing),
+      observer_(parts_.api, parts_.caches, parts_.nodes, parts_.settings, parts_.timing),
       actor_(parts_.api, parts_.nodes, &observer_, parts_.caches, parts_.settings) {}
 
 bool Reconciler::IsBehind(const Object& resource) const {
@@ -86,6 +86,10 @@ ApiResult<ReconcileResult> Reconciler::Reconcile(const Key& key, std::stop_token
     return ReconcileResult{};  // until it is changed
   }
   if (stop.stop_requested()) return ReconcileResult{};
+  const auto& membership = seen->observation.membership;
+  if (membership && membership->epoch > seen->observation.epoch) {
+    parts_.raise_epoch(membership->epoch + 1);
+  }
   Plan plan = MakePlan(seen->observation);
   parts_.metrics->Set(seen->observation, plan.status);
 
@@ -112,6 +116,21 @@ ApiResult<void> Reconciler::WriteStatus(const Seen& seen, const PlannedStatus& s
   return {};
 }
 
+Result<Seen> Reconciler::Confirm(const Seen& seen, const Plan& plan) {
+  const auto* set = std::get_if<ApplyStatefulSet>(&plan.action);
+  bool shrinks = set != nullptr && seen.observation.objects.stateful_set &&
+                 set->replicas < seen.observation.objects.stateful_set_replicas;
+  if (!shrinks && !IsDestructive(plan.action)) return seen;
+  Key key = seen.resource->key();
+  auto live = observer_.LookLive(key, seen.observation.epoch);
+  if (live && live->resource->uid() == seen.resource->uid()) {
+    std::string again = ToString(MakePlan(live->observation).action);
+    if (again == ToString(plan.action)) return live;
+    log::Info("a live look plans otherwise", {{"raftkv", key.ToString()}, {"action", again}});
+  }
+  return Error(Code::kConflict, "not confirmed by a live look");
+}
+
 ApiResult<ReconcileResult> Reconciler::Carry(const Seen& seen, const Plan& plan) {
   const Object& resource = *seen.resource;
   Key key = resource.key();
@@ -121,7 +140,9 @@ ApiResult<ReconcileResult> Reconciler::Carry(const Seen& seen, const Plan& plan)
   }
   std::string name = ActionName(plan.action);
   log::Info("act", {{"raftkv", key.ToString()}, {"action", ToString(plan.action)}});
-  Status done = actor_.Carry(seen, plan.action);
+  auto confirmed = Confirm(seen, plan);
+  if (!confirmed) return After(kAfterAction);
+  Status done = actor_.Carry(*confirmed, plan.action);
   if (done.ok()) {
     parts_.metrics->CountAction(key, name);
     Record(resource, plan);

@@ -25,6 +25,9 @@ struct ReconcilerParts {
   Caches caches;
   ObjectSettings settings;
   std::function<uint64_t()> epoch;  // of this operator's term of office
+  // A cluster has a higher one stored, from an operator with another Lease: it must be exceeded, or
+  // every change of the membership is refused.
+  std::function<void(uint64_t)> raise_epoch;
 };
 
 class Reconciler {
@@ -38,6 +41,8 @@ class Reconciler {
   bool IsBehind(const kube::Object& resource) const;
   // kConflict: the resource has changed; plan again.
   kube::ApiResult<void> WriteStatus(const Seen& seen, const PlannedStatus& status);
+  // Before something is taken away: the same plan must come out of a live look, which is returned.
+  Result<Seen> Confirm(const Seen& seen, const Plan& plan);
   kube::ApiResult<kube::ReconcileResult> Carry(const Seen& seen, const Plan& plan);
   void Record(const kube::Object& resource, const Plan& plan);
 

@@ -59,6 +59,8 @@ uint64_t NumberIn(std::string text) {
   return value;
 }
 
+std::string KeyOf(int number) { return "e2e-" + std::to_string(number % kKeys); }
+
 // One client: its connection, and the operations that it has done.
 class Client {
  public:
@@ -78,6 +80,19 @@ class Client {
     Send(operation, [&](httplib::Client& http) { return http.Get("/kv/" + key); });
     return operations_.back().outcome != Outcome::kFail &&
            operations_.back().outcome != Outcome::kUnknown;
+  }
+
+  // Of the store now; waits for an answer.
+  uint64_t Revision() {
+    while (!stopping) {
+      Connect();
+      httplib::Result answer = http_->Get("/kv/" + KeyOf(0));
+      if (answer && (answer->status == 200 || answer->status == 404)) {
+        return NumberIn(answer->get_header_value("Raftkv-Revision"));
+      }
+      std::this_thread::sleep_for(kRetryPause);
+    }
+    return 1;
   }
 
   std::vector<Operation> Take() { return std::move(operations_); }
@@ -146,8 +161,6 @@ class Client {
   std::vector<Operation> operations_;
 };
 
-std::string KeyOf(int number) { return "e2e-" + std::to_string(number % kKeys); }
-
 int Run(const std::string& host, int port, const std::string& folder) {
   std::FILE* writes = std::fopen((folder + "/writes").c_str(), "w");
   if (writes == nullptr) {
@@ -157,6 +170,7 @@ int Run(const std::string& host, int port, const std::string& folder) {
   std::setvbuf(writes, nullptr, _IOLBF, 4096);
   std::mutex mutex;
   History history;
+  history.initial_revision = Client(host, port, 0).Revision();
   auto work = [&](uint64_t id, auto step) {
     Client client(host, port, id);
     for (int n = 0; !stopping; ++n) {

@@ -1,0 +1,85 @@
+// A model of one cluster's consensus for the planner's model run: a single log, joint changes,
+// elections that need a quorum of both halves, learners that catch up, and removed members that end
+// by themselves (docs/design/membership.md). No messages: what is live decides what can happen.
+//
+// Thread-safety: none.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+#include "operator/raftkv/action.h"
+
+namespace raftkv::op::model {
+
+// A data directory: lives on a volume, dies with it.
+struct Directory {
+  MemberId id = 0;
+  ClusterId cluster = 0;  // 0: blank
+  uint64_t match = 0;     // it has the log up to here
+  bool damaged = false;
+  bool tombstone = false;  // it was removed and has ended; it never starts again
+  int64_t refused_since_s = 0;
+};
+
+struct Conf {
+  uint64_t index = 0;
+  uint64_t epoch = 0;
+  std::set<MemberId> voters;
+  std::set<MemberId> outgoing;  // empty unless joint
+  std::set<MemberId> learners;
+  std::set<MemberId> removed;  // for ever
+  std::map<MemberId, std::string> names;
+
+  bool joint() const { return !outgoing.empty(); }
+};
+
+class Raft {
+ public:
+  Raft(ClusterId cluster, const std::vector<MemberView>& members);
+
+  // Time passes. `all` are the cluster's directories, `live` those whose process runs and is
+  // reached by the others. Returns what it did, for the history; an empty string: nothing of note.
+  std::string Tick(const std::vector<Directory*>& all, const std::vector<Directory*>& live,
+                   int64_t now_s, Random& random);
+
+  // The leader's answer: empty if it was done.
+  std::string Change(const ChangeMembership& change, const std::vector<Directory*>& live);
+  std::string Transfer(MemberId from, MemberId to, const std::vector<Directory*>& live);
+
+  const Conf& Latest() const { return confs_.back(); }
+  // What a member knows that has the log up to `match`.
+  const Conf& Applied(uint64_t match) const;
+  bool KnownIn(const Directory& directory, MemberId id) const;
+  static bool Quorum(const std::set<MemberId>& voters, const std::set<MemberId>& live);
+
+  // Who of these, if they were all that is live, would be elected; nullptr: nobody.
+  Directory* Candidate(const std::vector<Directory*>& live) const;
+
+  MemberId leader() const { return leader_; }
+  uint64_t commit() const { return commit_; }
+  uint64_t term() const { return term_; }
+  // A leader was elected that lacks what was committed: acknowledged writes are lost.
+  bool lost_writes() const { return lost_writes_; }
+
+ private:
+  const Conf& Appended(uint64_t match) const;
+  bool Elect(const std::vector<Directory*>& all, const std::vector<Directory*>& live);
+  void Replicate(const std::vector<Directory*>& live, Random& random);
+  void Commit(const std::vector<Directory*>& live);
+  void Leave(const std::vector<Directory*>& live, int64_t now_s);
+
+  ClusterId cluster_;
+  std::vector<Conf> confs_;
+  uint64_t last_ = 1;
+  uint64_t commit_ = 0;
+  uint64_t term_ = 1;
+  MemberId leader_ = 0;
+  bool lost_writes_ = false;
+};
+
+}  // namespace raftkv::op::model

@@ -1,0 +1,508 @@
+// The model run: the planner in random histories, everything from one seed. One or two operators
+// with stale caches look, write and act on a model of Kubernetes and of the members (model_kube.h),
+// crash between any two calls, and meet faults and changing wishes. P1 to P6 of plan.h are checked
+// at each act; when the faults stop, what the spec asks for is reached and stays (P7).
+//
+// RAFTKV_RANDOM_SEEDS=first-last runs others than the usual seeds; one alone
+// (RAFTKV_RANDOM_SEEDS=17) prints its history.
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <iostream>
+#include <sstream>
+#include <string>
+
+#include "base/hex_id.h"
+#include "operator/raftkv/model_kube.h"
+#include "operator/raftkv/plan.h"
+#include "operator/raftkv/plan_facts.h"
+
+namespace raftkv::op::model {
+namespace {
+
+constexpr int kUsualHistories = 3000;
+constexpr int kSlots = 10;
+
+std::string Text(const Operation& o) {
+  std::ostringstream out;
+  out << static_cast<int>(o.type) << " " << o.step << " target=" << o.target << " slot=" << o.slot
+      << " cluster=" << HexId(o.cluster) << " seed=" << HexId(o.seed)
+      << " old=" << HexId(o.old_member) << " new=" << HexId(o.new_member) << " since=" << o.since_s
+      << "/" << o.step_since_s;
+  return out.str();
+}
+
+std::string Text(const PlannedStatus& s) {
+  std::ostringstream out;
+  out << s.observed_generation << " " << HexId(s.cluster) << " " << s.config_index << " " << s.joint
+      << " " << s.leader << " " << s.voters << " " << s.learners << " " << s.ready << " "
+      << s.version << " " << s.phase << "\n"
+      << Text(s.operation) << "\n";
+  for (const MemberStatus& m : s.members) {
+    out << m.slot << " " << HexId(m.member) << " " << m.role << " " << m.lag << " " << m.version
+        << " " << m.healthy << " " << m.pod << " " << m.claim_uid << "\n";
+  }
+  for (const PlannedCondition& c : s.conditions) {
+    out << c.type << " " << c.status << " " << c.reason << " " << c.message << "\n";
+  }
+  return out.str();
+}
+
+// One operator process. It remembers nothing that matters: its cache, and since when nodes are
+// silent.
+class Operator {
+ public:
+  Operator(World* world, std::string name, uint64_t epoch)
+      : world_(world), name_(std::move(name)), epoch_(epoch), cache_(world->kube) {}
+
+  // A new process; what its caches list first may be old.
+  void Restart(const Kube& first_list) {
+    cache_ = first_list;
+    silent_.clear();
+  }
+
+  // A watch brings news of some kinds, in any order.
+  void Watch(bool all) {
+    const Kube& now = world_->kube;
+    const auto some = [&] { return all || world_->random.Uniform(3) != 0; };
+    if (some()) cache_.resource = now.resource;
+    if (some()) cache_.sts = now.sts;
+    if (some()) cache_.pods = now.pods;
+    if (some()) cache_.claims = now.claims;
+    if (some()) cache_.machines = now.machines;
+    if (some()) {
+      cache_.objects = now.objects;
+      cache_.min_available = now.min_available;
+      cache_.leader_pod = now.leader_pod;
+    }
+  }
+
+  // One reconcile; ends early at a crash. True if it wrote or did something.
+  bool Reconcile(bool faults) {
+    if (!cache_.resource) return false;
+    const Observation seen = Observe(faults);
+    last_ = MakePlan(seen);
+    const bool differs = last_.status != cache_.resource->status;
+    if (differs) {
+      if (Crash(faults)) return true;
+      const std::string refused = world_->WriteStatus(cache_.resource->version, last_.status);
+      if (!refused.empty()) return true;
+      // The write's answer is as good as news from the watch.
+      cache_.resource->status = last_.status;
+      cache_.resource->version = world_->kube.resource->version;
+      if (Crash(faults)) return true;
+    }
+    if (std::holds_alternative<Nothing>(last_.action)) return differs;
+    // What takes something away is planned once more on live reads.
+    if (TakesAway(last_.action)) {
+      Watch(true);
+      if (!cache_.resource) return true;
+      const Plan again = MakePlan(Observe(faults));
+      if (ToString(again.action) != ToString(last_.action)) return true;
+    }
+    const Operation& operation = last_.status.operation;
+    const std::string line = name_ + " " + ToString(last_.action) + " [" + operation.step +
+                             " target=" + std::to_string(operation.target) + "]";
+    const size_t at = world_->history().size();
+    const std::string refused = world_->Act(last_.action, cache_);
+    world_->Note(line + (refused.empty() ? "" : ": refused, " + refused) +
+                 (world_->history().size() > at ? " (did the above)" : ""));
+    Crash(faults);
+    return true;
+  }
+
+  const Plan& last() const { return last_; }
+
+ private:
+  bool Crash(bool faults) {
+    if (!faults || world_->random.Uniform(25) != 0) return false;
+    world_->Note(name_ + " crashes");
+    silent_.clear();
+    return true;
+  }
+
+  bool TakesAway(const Action& action) const {
+    const auto* apply = std::get_if<ApplyStatefulSet>(&action);
+    return IsDestructive(action) ||
+           (apply != nullptr && cache_.sts && apply->replicas < cache_.sts->replicas);
+  }
+
+  Observation Observe(bool faults) {
+    const Resource& resource = *cache_.resource;
+    Observation seen;
+    seen.now_s = world_->now_s;
+    seen.ns = "ns";
+    seen.name = "db";
+    seen.uid = resource.uid;
+    seen.generation = resource.generation;
+    seen.deleting = resource.deleting;
+    seen.finalizer = resource.finalizer;
+    seen.spec = resource.spec;
+    seen.cluster = resource.status.cluster;
+    seen.operation = resource.status.operation;
+    for (const PlannedCondition& c : resource.status.conditions) seen.reasons[c.type] = c.reason;
+    seen.epoch = epoch_;
+    ObserveObjects(resource, &seen.objects);
+    for (const auto& [slot, pod] : cache_.pods) seen.slots[slot].pod = ObservePod(slot, pod);
+    for (const auto& [slot, claim] : cache_.claims)
+      seen.slots[slot].claim = ObserveClaim(slot, claim);
+    std::map<int, NodeReport> reports;
+    for (auto& [slot, view] : seen.slots) {
+      if (faults && world_->random.Uniform(30) == 0) continue;
+      view.report = world_->Ask(slot);
+      if (view.report) reports[slot] = *view.report;
+    }
+    for (auto& [slot, view] : seen.slots) {
+      if (view.report || !view.pod) {
+        silent_.erase(slot);
+      } else {
+        view.silent_since_s = silent_.try_emplace(slot, seen.now_s).first->second;
+      }
+    }
+    seen.membership = world_->AskMembership(reports);
+    return seen;
+  }
+
+  void ObserveObjects(const Resource& resource, ObjectsView* objects) const {
+    objects->others_current = cache_.objects;
+    objects->min_available = cache_.min_available;
+    objects->leader_pod = cache_.leader_pod;
+    if (!cache_.sts) return;
+    if (cache_.sts->owner != resource.uid) {
+      objects->foreign = "StatefulSet db belongs to another resource.";
+      return;
+    }
+    objects->stateful_set = true;
+    objects->stateful_set_replicas = cache_.sts->replicas;
+    objects->template_current = cache_.sts->image == resource.image;
+    objects->update_revision = "rev-" + std::to_string(cache_.sts->image);
+  }
+
+  PodView ObservePod(int slot, const Pod& pod) const {
+    PodView view;
+    view.name = PodName("db", slot);
+    view.uid = pod.uid;
+    view.node = pod.node;
+    view.ready = pod.ready;
+    view.deleting = pod.deleting;
+    view.finished = pod.finished;
+    view.created_s = pod.created_s;
+    view.revision = "rev-" + std::to_string(pod.image);
+    if (!pod.node.empty() && world_->broken_images.contains(pod.image))
+      view.waiting = "ImagePullBackOff";
+    const auto machine = cache_.machines.find(pod.node);
+    if (!pod.node.empty() && machine == cache_.machines.end())
+      view.node_lost_since_s = pod.created_s;
+    if (machine != cache_.machines.end() && !machine->second.up) {
+      view.node_lost_since_s = machine->second.down_since_s;
+    }
+    return view;
+  }
+
+  static ClaimView ObserveClaim(int slot, const Claim& claim) {
+    ClaimView view;
+    view.name = "data-" + PodName("db", slot);
+    view.uid = claim.uid;
+    view.bound = claim.bound;
+    view.lost = claim.lost;
+    view.deleting = claim.deleting;
+    view.requested_bytes = view.capacity_bytes = claim.bytes;
+    view.member = claim.member;
+    return view;
+  }
+
+  World* world_;
+  std::string name_;
+  uint64_t epoch_;
+  Kube cache_;
+  Plan last_;
+  std::map<int, int64_t> silent_;
+};
+
+// One history: from nothing, through faults and wishes, to rest.
+class History {
+ public:
+  explicit History(uint64_t seed)
+      : world_(seed), a_(&world_, "A", 1), b_(&world_, "B", 2), active_(&a_) {
+    world_.CreateResource();
+    world_.kube.resource->spec.replicas = static_cast<int>(1 + Uniform(5));
+    if (Uniform(3) == 0) world_.kube.resource->spec.on_scale_down = Retention::kRetain;
+    a_.Restart(world_.kube);
+    b_.Restart(world_.kube);
+  }
+
+  // Empty: all rules were kept; else which one was broken.
+  std::string Run() {
+    const uint64_t steps = 30 + Uniform(300);
+    for (uint64_t step = 0; step < steps && !world_.failed(); ++step) {
+      if (Uniform(8) == 0) Wish();
+      if (Uniform(12) == 0) Fault();
+      if (Uniform(40) == 0) old_ = world_.kube;
+      if (Uniform(30) == 0) TakeOver();
+      world_.Tick();
+      Step(&a_, &a_ == active_ || both_ > 0);
+      Step(&b_, &b_ == active_ || both_ > 0);
+      if (both_ > 0) --both_;
+    }
+    if (!world_.failed()) Converge();
+    return world_.failure();
+  }
+
+  const World& world() const { return world_; }
+  bool quorum_lost() const { return quorum_lost_; }
+
+ private:
+  uint64_t Uniform(uint64_t n) { return world_.random.Uniform(n); }
+
+  void Step(Operator* op, bool runs) {
+    if (Uniform(2) == 0) op->Watch(false);
+    if (runs && !world_.failed()) op->Reconcile(true);
+  }
+
+  // Another operator takes over; the former one may not have noticed yet.
+  void TakeOver() {
+    Operator* next = active_ == &a_ ? &b_ : &a_;
+    if (Uniform(2) == 0) {
+      *next = Operator(&world_, next == &a_ ? "A" : "B", ++epoch_);
+      next->Restart(old_.resource && Uniform(2) == 0 ? old_ : world_.kube);
+      both_ = Uniform(2) == 0 ? static_cast<int>(Uniform(30)) : 0;
+      active_ = next;
+      world_.Note("another operator takes over");
+    } else {
+      active_->Restart(old_.resource ? old_ : world_.kube);
+      world_.Note("the operator restarts with an old cache");
+    }
+  }
+
+  template <class Edit>
+  void EditSpec(const std::string& what, Edit edit) {
+    if (!world_.kube.resource || world_.kube.resource->deleting) return;
+    edit(&*world_.kube.resource);
+    ++world_.kube.resource->generation;
+    world_.kube.resource->version += 1'000'000;
+    world_.Note("wish: " + what);
+  }
+
+  void Wish() {
+    static constexpr int kSizes[] = {1, 1, 2, 3, 3, 3, 4, 5, 5, 7, 0};
+    if (!world_.kube.resource) return world_.CreateResource();
+    const int size = kSizes[Uniform(std::size(kSizes))];
+    switch (Uniform(12)) {
+      case 0:
+      case 1:
+      case 2:
+      case 3:
+        return EditSpec("replicas " + std::to_string(size),
+                        [&](Resource* r) { r->spec.replicas = size; });
+      case 4:
+        return EditSpec("a new image", [&](Resource* r) { r->image = ++images_; });
+      case 5:
+        return EditSpec("a broken image", [&](Resource* r) {
+          r->image = ++images_;
+          world_.broken_images.insert(images_);
+        });
+      case 6:
+        return EditSpec("the image that works", [&](Resource* r) { r->image = 1; });
+      case 7:
+        return EditSpec("paused", [&](Resource* r) { r->spec.paused = Uniform(2) == 0; });
+      case 8:
+        return EditSpec("update", [&](Resource* r) {
+          r->spec.update_paused = Uniform(3) == 0;
+          r->spec.strategy =
+              Uniform(3) == 0 ? UpdateStrategy::kOnDelete : UpdateStrategy::kRollingUpdate;
+        });
+      case 9:
+        return EditSpec("larger", [&](Resource* r) { r->spec.storage_bytes += 5; });
+      case 10:
+        return EditSpec("replacement", [&](Resource* r) {
+          r->spec.replacement_enabled = Uniform(3) != 0;
+          r->spec.on_scale_down = Uniform(3) == 0 ? Retention::kRetain : Retention::kDelete;
+        });
+      default:
+        if (Uniform(6) != 0) return;
+        return EditSpec("deleted", [&](Resource* r) {
+          r->spec.on_delete = Uniform(2) == 0 ? Retention::kRetain : Retention::kDelete;
+          r->deleting = true;
+        });
+    }
+  }
+
+  // Voters that are left when the directories of these slots are gone are a quorum, with one to
+  // spare if the others only may be gone later.
+  bool Bearable(const std::set<int>& slots) {
+    if (Uniform(25) == 0 || world_.raft() == nullptr) return true;
+    std::set<MemberId> intact;
+    for (const auto& [slot, claim] : world_.kube.claims) {
+      const Directory* directory = world_.DirectoryOf(slot);
+      if (slots.contains(slot) || claim.deleting || claim.lost || directory == nullptr) continue;
+      if (!directory->damaged) intact.insert(directory->id);
+    }
+    const Conf& conf = world_.raft()->Latest();
+    return Raft::Quorum(conf.voters, intact) && Raft::Quorum(conf.outgoing, intact);
+  }
+
+  std::set<int> SlotsOn(const std::string& machine) {
+    std::set<int> slots;
+    for (const auto& [slot, claim] : world_.kube.claims) {
+      if (claim.node == machine) slots.insert(slot);
+    }
+    return slots;
+  }
+
+  void Fault() {
+    const int slot = static_cast<int>(Uniform(5));
+    auto machine = world_.kube.machines.begin();
+    std::advance(machine, Uniform(world_.kube.machines.size()));
+    const std::string name = machine->first;
+    switch (Uniform(9)) {
+      case 0:
+      case 1:
+        return world_.Evict(slot, false);
+      case 2:
+        return Bearable({slot}) ? world_.Evict(slot, true) : void();
+      case 3:
+        return Bearable({slot}) ? world_.LoseVolume(slot) : void();
+      case 4:
+        return Bearable({slot}) ? world_.Damage(slot) : void();
+      case 5:
+        return world_.MachineDown(name);
+      case 6:
+        return world_.MachineUp(name);
+      case 7:
+        return Uniform(4) == 0 && Bearable(SlotsOn(name)) ? world_.MachineGone(name) : void();
+      default:
+        if (Uniform(4) == 0) {
+          world_.kube.sts.reset();
+          for (auto& [other, pod] : world_.kube.pods) pod.deleting = true;
+          world_.Note("fault: somebody deletes the StatefulSet");
+        } else if (Uniform(2) == 0) {
+          world_.now_s += static_cast<int64_t>(Uniform(400));
+        }
+    }
+  }
+
+  // Faults stop, somebody takes broken wishes back and does what refusals say.
+  void Converge() {
+    world_.Note("--- the faults stop");
+    for (auto& [name, machine] : world_.kube.machines) machine = {};
+    if (!world_.kube.resource) world_.CreateResource();
+    EditSpec("what works", [&](Resource* r) {
+      if (world_.broken_images.contains(r->image)) r->image = 1;
+      r->spec.paused = r->spec.update_paused = false;
+      r->spec.strategy = UpdateStrategy::kRollingUpdate;
+      r->spec.replacement_enabled = true;
+    });
+    int quiet = 0;
+    for (int step = 0; step < 4000 && !world_.failed(); ++step) {
+      world_.Tick();
+      if (!world_.kube.resource) return;  // it was deleted
+      active_->Watch(true);
+      const bool busy = active_->Reconcile(false);
+      if (!busy) Obey();
+      if (!world_.kube.resource->deleting && !world_.QuorumPossible()) {
+        if (step > 400) return LostForGood();
+        continue;
+      }
+      quiet = !busy && Reached().empty() ? quiet + 1 : 0;
+      if (quiet >= 30) return;
+    }
+    world_.Fail("P7: not reached: " + Reached() + "\n" + Text(active_->last().status) +
+                "plan: " + ToString(active_->last().action));
+  }
+
+  // The quorum is gone with its volumes: that is said, and nothing else happens. A change that was
+  // proposed and never committed can be the reason, which no answer shows: then there is no leader.
+  void LostForGood() {
+    quorum_lost_ = true;
+    if (world_.kube.resource->spec.replicas == 0) return;
+    for (const PlannedCondition& c : active_->last().status.conditions) {
+      if (c.type == "QuorumLost" && c.status) return;
+      if (c.type == "Available" && !c.status && c.reason == "NoLeader") return;
+    }
+    world_.Fail("the quorum is lost, and the status does not say so\n" +
+                Text(active_->last().status));
+  }
+
+  // The refusals name claims that somebody has to delete.
+  void Obey() {
+    for (const PlannedCondition& c : active_->last().status.conditions) {
+      if (c.type != "Degraded" || !c.status || !c.reason.starts_with("ClaimOf")) continue;
+      for (auto& [slot, claim] : world_.kube.claims) {
+        if (c.message.find(" data-" + PodName("db", slot) + " ") == std::string::npos) continue;
+        world_.Note("somebody deletes the claim of slot " + std::to_string(slot) + " as told");
+        claim.deleting = true;
+        const auto pod = world_.kube.pods.find(slot);
+        if (pod != world_.kube.pods.end()) pod->second.deleting = true;
+      }
+    }
+  }
+
+  // Empty, or what is not as the spec asks.
+  std::string Reached() {
+    const Kube& kube = world_.kube;
+    const Resource& resource = *kube.resource;
+    const int wanted = resource.spec.replicas;
+    if (resource.deleting) return "it is not deleted";
+    if (!kube.sts || kube.sts->replicas != wanted) return "replicas of the StatefulSet";
+    if (static_cast<int>(kube.pods.size()) != wanted) return "pods";
+    if (active_->last().status.operation.type != Operation::Type::kNone) return "an operation runs";
+    if (wanted == 0) return "";
+    const Conf& conf = world_.raft()->Latest();
+    if (conf.joint() || !conf.learners.empty()) return "joint, or learners";
+    if (static_cast<int>(conf.voters.size()) != wanted) return "voters";
+    for (const auto& [slot, pod] : kube.pods) {
+      if (!pod.ready || pod.image != resource.image) return "pod " + std::to_string(slot);
+      if (!conf.voters.contains(world_.DirectoryOf(slot)->id))
+        return "member " + std::to_string(slot);
+    }
+    for (const auto& [slot, claim] : kube.claims) {
+      if (slot < wanted && claim.bytes < resource.spec.storage_bytes) return "size of a claim";
+      const bool ours = claim.member == 0 || conf.removed.contains(claim.member);
+      if (slot >= wanted && resource.spec.on_scale_down == Retention::kDelete && ours)
+        return "a claim is left";
+    }
+    if (kube.min_available != Quorum(conf.voters.size())) return "disruption budget";
+    if (kube.leader_pod.empty()) return "leader mark";
+    return "";
+  }
+
+  World world_;
+  Operator a_;
+  Operator b_;
+  Operator* active_;
+  Kube old_;
+  uint64_t epoch_ = 2;
+  int both_ = 0;
+  int images_ = 1;
+  bool quorum_lost_ = false;
+};
+
+void Print(const World& world) {
+  for (const std::string& line : world.history()) std::cout << line << "\n";
+}
+
+TEST(Model, RandomHistories) {
+  uint64_t first = 1;
+  uint64_t last = kUsualHistories;
+  if (const char* text = std::getenv("RAFTKV_RANDOM_SEEDS")) {
+    const std::string seeds = text;
+    first = last = std::stoull(seeds);
+    if (const size_t dash = seeds.find('-'); dash != std::string::npos) {
+      last = std::stoull(seeds.substr(dash + 1));
+    }
+  }
+  uint64_t lost = 0;
+  for (uint64_t seed = first; seed <= last; ++seed) {
+    History history(seed);
+    const std::string failure = history.Run();
+    if (history.quorum_lost()) ++lost;
+    if (first == last || !failure.empty()) Print(history.world());
+    ASSERT_EQ(failure, "") << "seed " << seed << ": run again with RAFTKV_RANDOM_SEEDS=" << seed;
+  }
+  std::cout << last - first + 1 << " histories, " << lost
+            << " of them ended without a quorum for good\n";
+}
+
+}  // namespace
+}  // namespace raftkv::op::model

@@ -1,0 +1,319 @@
+// The races that operators of consensus systems are known for, as far as the planner decides them.
+// R10's and R13's other halves (live reads, a new cluster ID after a forced recovery) are the
+// actor's and the nodes'.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "operator/raftkv/plan_test.h"
+
+namespace raftkv::op {
+namespace {
+
+using ::testing::Contains;
+using Role = NodeReport::Role;
+using Type = Operation::Type;
+
+TEST(Races, R1_OnlyOneClusterForms) {
+  Given given = Given::BlankNodes(3);
+  given.slots[2].report.reset();
+  EXPECT_EQ(Do(given), "Nothing") << "all nodes have to answer";
+  given.Node(2, Role::kBlank, Id(2));
+  const Plan first = MakePlan(given);
+  given.Wrote(first);
+  EXPECT_EQ(ToString(MakePlan(given).action), ToString(first.action))
+      << "repeated, it is the same call";
+  // The seed has it, the others do not know yet.
+  given.slots[0].report->role = Role::kLeader;
+  given.slots[0].report->cluster = given.operation.cluster;
+  EXPECT_EQ(Do(given), "Nothing");
+  EXPECT_EQ(MakePlan(given).status.cluster, given.operation.cluster);
+}
+
+TEST(Races, R1_AnotherSeedOnlyIfTheFirstIsKnownToBeGone) {
+  Given given = Given::BlankNodes(3);
+  given.Wrote(MakePlan(given));
+  const ClusterId first = given.operation.cluster;
+  given.slots[0].report.reset();
+  EXPECT_EQ(Do(given), "Nothing") << "it may be the one that was initialized";
+  given.Node(0, Role::kBlank, 0xB0);
+  const Plan again = MakePlan(given);
+  EXPECT_EQ(again.status.operation.seed, 0xB0U);
+  EXPECT_NE(again.status.operation.cluster, first);
+}
+
+TEST(Races, R2_EmptyOrdinalZeroNeverBootstrapsAgain) {
+  Given given = Given::Cluster(3);
+  given.membership.reset();
+  for (int slot = 0; slot < 3; ++slot) given.Node(slot, Role::kBlank, 0xB0 + slot);
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(ReasonOf(plan, "QuorumLost"), "+DataLost");
+}
+
+TEST(Races, R3_LostDiskIsANewMember) {
+  Given given = Given::Cluster(3);
+  given.Blanked(1, 0xB1);
+  EXPECT_EQ(Do(given), "MarkClaim slot=1 member=00000000000000b1");
+  given.Claim(1).member = 0xB1;
+  EXPECT_EQ(Do(given), "ChangeMembership add=00000000000000b1 promote= remove=");
+  given.Wrote(MakePlan(given));
+  given.Learner(1, 0xB1);
+  given.objects.min_available = 3;
+  given.membership->members[0xB1].match = 0;
+  EXPECT_EQ(Do(given), "Nothing") << "it has to catch up";
+  EXPECT_EQ(MakePlan(given).status.operation.new_member, 0xB1U);
+  given.membership->members[0xB1].match = 100;
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote=00000000000000b1 remove=00000000000000a1");
+}
+
+TEST(Races, R4_ClusterIdsFollowTheSeedAndTheResource) {
+  Given given = Given::BlankNodes(1);
+  const ClusterId first = MakePlan(given).status.operation.cluster;
+  given.uid = "another-resource-uid";
+  EXPECT_NE(MakePlan(given).status.operation.cluster, first);
+  given.uid = "resource-uid";
+  given.Node(0, Role::kBlank, 0xB0);
+  EXPECT_NE(MakePlan(given).status.operation.cluster, first);
+}
+
+// A cluster of three that had five: the claim of slot 3 holds a removed member.
+Given AfterScaleDown() {
+  Given given = Given::Cluster(3);
+  given.membership->removed = {Id(3)};
+  given.Claim(3, Id(3));
+  given.spec.replicas = 4;
+  given.objects.min_available = 3;
+  return given;
+}
+
+TEST(Races, R5_RetainedClaimOfARemovedMemberIsRefused) {
+  Given given = AfterScaleDown();
+  given.spec.on_scale_down = Retention::kRetain;
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ClaimOfRemovedMember");
+  EXPECT_EQ(plan.status.phase, "Blocked");
+  EXPECT_THAT(EventReasons(plan), Contains("ClaimOfRemovedMember"));
+}
+
+TEST(Races, R5_ClaimOfARemovedMemberIsGoneBeforeItsSlotIsUsed) {
+  Given given = AfterScaleDown();
+  EXPECT_EQ(Do(given), "DeleteClaim slot=3 uid=claim-uid-3 member=00000000000000a3");
+  given.slots[3].claim->deleting = true;
+  EXPECT_EQ(Do(given), "Nothing");
+  EXPECT_EQ(MakePlan(given).status.operation.step, "WaitForClaim");
+  given.slots.erase(3);
+  EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=4");
+}
+
+TEST(Races, R6_CrashAfterAddingLearners) {
+  Given given = Given::Cluster(3);
+  given.spec.replicas = 5;
+  given.objects.min_available = 4;
+  given.StatefulSet(5);
+  given.Learner(3);
+  given.Learner(4);
+  EXPECT_EQ(given.operation.type, Type::kNone) << "nothing is remembered";
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote=00000000000000a3,00000000000000a4 remove=");
+}
+
+TEST(Races, R6_CrashAfterRemoving) {
+  Given given = Given::Cluster(3);
+  given.StatefulSet(5);
+  given.membership->removed = {Id(3), Id(4)};
+  for (const int slot : {3, 4}) {
+    given.Pod(slot).finished = true;
+    given.Claim(slot, Id(slot));
+  }
+  EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=3");
+}
+
+TEST(Races, R7_WedgedLearnerDoesNotBlockTheRepairOfAVoter) {
+  Given given = Given::Cluster(3);
+  given.spec.replicas = 5;
+  given.objects.min_available = 4;
+  given.StatefulSet(5);
+  given.Learner(3);
+  given.Learner(4);
+  given.membership->members[Id(4)].match = 0;
+  given.Wrote(MakePlan(given));
+  EXPECT_EQ(given.operation.step, "CatchUp");
+  given.Blanked(1, 0xB1);
+  given.Claim(1).member = 0xB1;
+  EXPECT_EQ(Do(given), "ChangeMembership add=00000000000000b1 promote= remove=");
+}
+
+TEST(Races, R7_LearnerThatLostItsDiskIsReplaced) {
+  Given given = Given::Cluster(3);
+  given.spec.replicas = 4;
+  given.objects.min_available = 3;
+  given.StatefulSet(4);
+  given.Learner(3);
+  given.Blanked(3, 0xB3);
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a3");
+}
+
+TEST(Races, R8_OneToThreeNeverPassesTwo) {
+  Given given = Given::Cluster(1);
+  given.spec.replicas = 3;
+  given.objects.min_available = 3;
+  given.StatefulSet(3);
+  given.Learner(1);
+  given.Learner(2);
+  given.membership->members[Id(2)].active = false;
+  EXPECT_EQ(Do(given), "Nothing");
+  given.membership->members[Id(2)].active = true;
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote=00000000000000a1,00000000000000a2 remove=");
+}
+
+TEST(Races, R8_ThreeToOneNeverPassesTwo) {
+  Given given = Given::Cluster(3);
+  given.spec.replicas = 1;
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a1,00000000000000a2");
+}
+
+TEST(Races, R9_OneSlotIsTakenApartAtATime) {
+  Given given = Given::Cluster(5);
+  for (const int slot : {1, 2}) {
+    given.slots[slot].report->role = Role::kDamaged;
+    given.membership->members[Id(slot)].active = false;
+  }
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a1");
+  given.Wrote(MakePlan(given));
+  given.Remove(Id(1));
+  EXPECT_EQ(Do(given), "DeleteClaim slot=1 uid=claim-uid-1 member=00000000000000a1");
+  given.Claim(1).deleting = true;
+  given.Pod(2).deleting = true;
+  const std::string next = Do(given);
+  EXPECT_EQ(next.find("DeletePod"), std::string::npos) << next;
+  EXPECT_EQ(next.find("DeleteClaim"), std::string::npos) << next;
+}
+
+TEST(Races, R10_ObjectsOfAnotherResourceAreRefused) {
+  Given given = Given::Cluster(3);
+  given.objects.foreign = "StatefulSet db belongs to another resource.";
+  given.spec.replicas = 1;
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ForeignObject");
+}
+
+TEST(Races, R10_WhatIsDeletedIsNamedByItsUidAndItsNote) {
+  Given given = AfterScaleDown();
+  const Plan plan = MakePlan(given);
+  const auto* action = std::get_if<DeleteClaim>(&plan.action);
+  ASSERT_NE(action, nullptr);
+  EXPECT_EQ(action->uid, "claim-uid-3");
+  EXPECT_EQ(action->member, Id(3));
+  EXPECT_TRUE(IsDestructive(plan.action));
+}
+
+TEST(Races, R11_EachClaimIsComparedWithTheSpec) {
+  Given given = Given::Cluster(3);
+  given.spec.storage_bytes = 20 * kGiB;
+  given.Claim(0).requested_bytes = 20 * kGiB;
+  EXPECT_EQ(Do(given), "ResizeClaim slot=1 bytes=21474836480");
+  given.Claim(1).requested_bytes = 20 * kGiB;
+  EXPECT_EQ(Do(given), "ResizeClaim slot=2 bytes=21474836480");
+  given.Claim(2).requested_bytes = 30 * kGiB;
+  EXPECT_EQ(Do(given), "Nothing") << "claims do not shrink";
+}
+
+TEST(Races, R12_RemoveThenClaimThenPodThenWaitForANewNode) {
+  Given given = Given::Cluster(3);
+  given.NodeLost(2, 600);
+  given.Pod(2).deleting = true;  // evicted, and stuck: its machine does not answer
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a2");
+  given.Wrote(MakePlan(given));
+  given.Remove(Id(2));
+  EXPECT_EQ(Do(given), "DeleteClaim slot=2 uid=claim-uid-2 member=00000000000000a2");
+  given.Claim(2).deleting = true;
+  EXPECT_EQ(Do(given), "DeletePod slot=2 uid=pod-uid-2 force");
+  given.slots[2].pod.reset();
+  EXPECT_EQ(Do(given), "Nothing");
+  EXPECT_EQ(MakePlan(given).status.operation.step, "WaitForClaim");
+  // The StatefulSet was quicker than the claim: a pod that never gets one.
+  given.slots[2].claim.reset();
+  given.Pod(2).node.clear();
+  given.Pod(2).created_s = kNow - 31;
+  EXPECT_EQ(Do(given), "DeletePod slot=2 uid=pod-uid-2");
+  given.Node(2, Role::kBlank, 0xB2);
+  given.Claim(2).member = 0xB2;
+  EXPECT_EQ(Do(given), "ChangeMembership add=00000000000000b2 promote= remove=");
+}
+
+TEST(Races, R13_DataOfTwoClustersIsNotMixed) {
+  Given given = Given::BlankNodes(3);
+  given.slots[0].report->role = Role::kFollower;
+  given.slots[0].report->cluster = 0xC1;
+  given.slots[1].report->role = Role::kFollower;
+  given.slots[1].report->cluster = 0xC2;
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(plan.status.cluster, 0U);
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ClustersDiffer");
+}
+
+TEST(Races, R13_ANodeOfAnotherClusterIsNotTakenIn) {
+  Given given = Given::Cluster(3);
+  given.Silent(2, 60);
+  given.Node(2, Role::kFollower, 0xB2).cluster = 0xC2;
+  EXPECT_EQ(Do(given), "Nothing");
+  EXPECT_EQ(Condition(MakePlan(given), "Degraded").message,
+            "Pod db-2 holds data of another cluster.");
+}
+
+TEST(Races, R14_BudgetFollowsVotersAndTargetAndCountsNoLearner) {
+  Given given = Given::Cluster(3);
+  given.spec.replicas = 5;
+  EXPECT_EQ(Do(given), "ApplyDisruptionBudget minAvailable=3") << "of five, before they are there";
+  given.StatefulSet(5);
+  given.Learner(3);
+  given.Learner(4);
+  EXPECT_EQ(Do(given), "ApplyDisruptionBudget minAvailable=4") << "two pods are no voters";
+  Given down = Given::Cluster(5);
+  down.spec.replicas = 1;
+  EXPECT_EQ(Do(down),
+            "ChangeMembership add= promote= remove=00000000000000a1,00000000000000a2,"
+            "00000000000000a3,00000000000000a4")
+      << "the budget stays at three of five until they have left";
+  EXPECT_EQ(Do(Given::BlankNodes(3)).find("DisruptionBudget"), std::string::npos) << "no voters";
+}
+
+TEST(Races, R15_AnEditWaitsForThoseWhoLeave) {
+  Given given = Given::Cluster(3);
+  given.membership->removed = {Id(3), Id(4)};
+  given.StatefulSet(5);
+  for (const int slot : {3, 4}) given.Node(slot, Role::kRemoved, Id(slot));
+  given.Wrote(MakePlan(given));
+  EXPECT_EQ(given.operation.step, "WaitForLeaving");
+  given.spec.replicas = 5;
+  EXPECT_EQ(Do(given), "Nothing");
+  EXPECT_EQ(MakePlan(given).status.operation.target, 3);
+  for (const int slot : {3, 4}) {
+    given.Silent(slot, 1);
+    given.Pod(slot).finished = true;
+    given.Claim(slot).member = Id(slot);
+  }
+  EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=3");
+}
+
+TEST(Races, R15_AnEditTurnsRoundWhatOnlyWaits) {
+  Given given = Given::Cluster(3);
+  given.spec.replicas = 5;
+  given.objects.min_available = 4;
+  given.StatefulSet(5);
+  given.Learner(3);
+  given.Learner(4);
+  given.membership->members[Id(4)].active = false;
+  given.Wrote(MakePlan(given));
+  EXPECT_EQ(given.operation.step, "CatchUp");
+  given.spec.replicas = 3;
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a3,00000000000000a4");
+}
+
+}  // namespace
+}  // namespace raftkv::op
