@@ -28,6 +28,7 @@ class RacingState final : public kv::StateMachine {
     return (*machine_)->Apply(entries);
   }
   Result<bool> CollectGarbage(size_t most) override { return (*machine_)->CollectGarbage(most); }
+  void PrepareReplace() override { (*machine_)->PrepareReplace(); }
   Status ReloadAfterReplace() override { return (*machine_)->ReloadAfterReplace(); }
   Result<raft::Index> FlushedIndex() const override { return (*machine_)->FlushedIndex(); }
   std::shared_ptr<const v1::ClusterState> cluster() const override {

@@ -1,6 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
+#include "base/encoding.h"
 #include "node/server/conditions.h"
 #include "node/server/http_head.h"
 #include "node/server/message_codec.h"
@@ -61,7 +62,9 @@ void RunText(std::string_view input) {
   (void)ParseDecimal(input);
   (void)ParseId(input);
   (void)IsUtf8(input);
-  (void)Base64(input);
+  const Result<std::string> bytes = Base64Decode(Base64Encode(input));
+  CHECK(bytes && *bytes == input, "what was encoded is decoded");
+  (void)Base64Decode(input);
 }
 
 std::vector<std::string> TextSeeds() {
