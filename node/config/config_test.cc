@@ -166,6 +166,15 @@ TEST_F(ConfigTest, SettingsThatContradictEachOther) {
             std::string::npos);
   EXPECT_NE(Refusal({"--peer-listen", ":7071"}).find("--peer-advertise"), std::string::npos);
   EXPECT_EQ(Refusal({"--peer-listen", ":7071", "--peer-advertise", "node-0:7071"}), "accepted");
+  // In a container.
+  for (const char* any : {"0.0.0.0:7071", "[::]:7071"}) {
+    EXPECT_NE(Refusal({"--peer-listen", any}).find("set --peer-advertise"), std::string::npos);
+    EXPECT_EQ(Refusal({"--peer-listen", any, "--client-listen", "0.0.0.0:7070", "--admin-listen",
+                       "0.0.0.0:7072", "--peer-advertise", "node-0:7071"}),
+              "accepted");
+  }
+  EXPECT_NE(Refusal({"--client-advertise", "0.0.0.0:7070"}).find("set --client-advertise"),
+            std::string::npos);
   EXPECT_NE(Refusal({"--peer-listen", "127.0.0.1:7070"}).find("must differ"), std::string::npos);
   EXPECT_NE(Refusal({"--raft-heartbeat-ticks", "5"}).find("third"), std::string::npos);
   EXPECT_NE(Refusal({"--raft-max-append-bytes", "32MiB", "--raft-max-uncommitted-bytes", "1MiB"})

@@ -46,11 +46,18 @@ Status CompleteAddresses(NodeConfig* config) {
   ASSIGN_OR_RETURN_STATUS(const HostPort peer, ParseHostPort(node.peer_advertise));
   if (peer.IsWildcard() || peer.port == 0) {
     return Invalid("peer.advertise: other members cannot dial " + node.peer_advertise +
-                   "; set --peer-advertise to the host and port at which they reach this node");
+                   "; set --peer-advertise to the host and port at which they reach this node, "
+                   "such as node-0.example:7071 (--peer-listen may stay every interface)");
   }
   ASSIGN_OR_RETURN_STATUS(const HostPort client, ParseHostPort(config->client_listen));
   if (node.client_advertise.empty() && !client.IsWildcard() && client.port != 0) {
     node.client_advertise = config->client_listen;
+  }
+  if (node.client_advertise.empty()) return Status::Ok();
+  ASSIGN_OR_RETURN_STATUS(const HostPort shown, ParseHostPort(node.client_advertise));
+  if (shown.IsWildcard() || shown.port == 0) {
+    return Invalid("client.advertise: clients cannot dial " + node.client_advertise +
+                   "; set --client-advertise to the host and port at which they reach this node");
   }
   return Status::Ok();
 }

@@ -35,7 +35,7 @@ HttpResponse ConditionFailed(uint64_t mod_revision) {
 
 // The state machine says kConflict of a revision that has been compacted.
 HttpResponse ReadError(const Status& error) {
-  if (error.code() == Code::kConflict) return Problem(410, error.code(), error.message());
+  if (error.code() == Code::kConflict) return Problem(410, error.message());
   return Problem(error, Audience::kClient);
 }
 

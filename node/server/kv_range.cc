@@ -162,7 +162,7 @@ void Answer(const ExchangePtr& exchange, const kv::StateMachine& state, const Ra
             MonotonicTime deadline) {
   auto result = Read(state, request.range, deadline);
   if (!result && result.error().code() == Code::kConflict) {
-    return exchange->Respond(Problem(410, Code::kConflict, result.error().message()));
+    return exchange->Respond(Problem(410, result.error().message()));
   }
   if (!result) return RespondError(exchange, result.error());
   HttpResponse response;

@@ -1,6 +1,9 @@
 #include "node/server/problem.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+
+#include "base/check.h"
 
 namespace raftkv::server {
 namespace {
@@ -9,22 +12,49 @@ struct Mapping {
   Code code;
   int client;
   int admin;
-  std::string_view title;
 };
 
 constexpr Mapping kMappings[] = {
-    {Code::kOk, 200, 200, "OK"},
-    {Code::kInvalidArgument, 400, 400, "The request cannot succeed as it is"},
-    {Code::kNotFound, 404, 404, "Not found"},
-    {Code::kConflict, 412, 409, "A condition does not hold"},
-    {Code::kUnavailable, 503, 503, "Not available now"},
-    {Code::kUnknownOutcome, 504, 504, "Outcome unknown"},
-    {Code::kResourceExhausted, 429, 429, "Too much in flight"},
-    {Code::kOutOfSpace, 507, 507, "No space left"},
-    {Code::kFailedPrecondition, 503, 409, "The node is in the wrong state"},
-    {Code::kCorruption, 500, 500, "Corrupt data"},
-    {Code::kIoError, 500, 500, "Input or output error"},
-    {Code::kInternal, 500, 500, "Internal error"},
+    {Code::kOk, 200, 200},
+    {Code::kInvalidArgument, 400, 400},
+    {Code::kNotFound, 404, 404},
+    {Code::kConflict, 412, 409},
+    {Code::kUnavailable, 503, 503},
+    {Code::kUnknownOutcome, 504, 504},
+    {Code::kResourceExhausted, 429, 429},
+    {Code::kOutOfSpace, 507, 507},
+    {Code::kFailedPrecondition, 503, 409},
+    {Code::kCorruption, 500, 500},
+    {Code::kIoError, 500, 500},
+    {Code::kInternal, 500, 500},
+};
+
+// Every problem there is; for a status without one of that code the first of the status stands.
+constexpr ProblemType kTypes[] = {
+    {"invalid-argument", 400, Code::kInvalidArgument, "The request cannot succeed as it is"},
+    {"not-found", 404, Code::kNotFound, "Not found"},
+    {"method-not-allowed", 405, Code::kInvalidArgument, "Method not allowed"},
+    {"request-timeout", 408, Code::kInvalidArgument, "The request came too slowly"},
+    {"conflict", 409, Code::kConflict, "The state is not what the request expects"},
+    {"wrong-state", 409, Code::kFailedPrecondition, "The node or cluster is in the wrong state"},
+    {"compacted", 410, Code::kConflict, "The revision is compacted"},
+    {"length-required", 411, Code::kInvalidArgument, "Content-Length is missing"},
+    {"condition-failed", 412, Code::kConflict, "A condition does not hold"},
+    {"content-too-large", 413, Code::kInvalidArgument, "The body is too large"},
+    {"uri-too-long", 414, Code::kInvalidArgument, "The request line is too long"},
+    {"unsupported-media-type", 415, Code::kInvalidArgument, "The body is of another kind"},
+    {"expectation-failed", 417, Code::kInvalidArgument, "Unknown expectation"},
+    {"too-much-in-flight", 429, Code::kResourceExhausted, "Too much in flight"},
+    {"headers-too-large", 431, Code::kInvalidArgument, "The headers are too large"},
+    {"internal", 500, Code::kInternal, "Internal error"},
+    {"corruption", 500, Code::kCorruption, "Corrupt data"},
+    {"io-error", 500, Code::kIoError, "Input or output error"},
+    {"not-implemented", 501, Code::kInvalidArgument, "Not implemented"},
+    {"unavailable", 503, Code::kUnavailable, "Not available now"},
+    {"not-serving", 503, Code::kFailedPrecondition, "The node does not serve"},
+    {"unknown-outcome", 504, Code::kUnknownOutcome, "Outcome unknown"},
+    {"version-not-supported", 505, Code::kInvalidArgument, "Unknown version of HTTP"},
+    {"out-of-space", 507, Code::kOutOfSpace, "No space left"},
 };
 
 const Mapping& Find(Code code) {
@@ -34,37 +64,26 @@ const Mapping& Find(Code code) {
   return kMappings[std::size(kMappings) - 1];
 }
 
-Code CodeOf(int status) {
-  switch (status) {
-    case 404:
-      return Code::kNotFound;
-    case 412:
-      return Code::kConflict;
-    case 429:
-      return Code::kResourceExhausted;
-    case 500:
-      return Code::kInternal;
-    case 503:
-      return Code::kUnavailable;
-    default:
-      return Code::kInvalidArgument;
-  }
+const ProblemType& TypeOf(int status) {
+  auto found = std::ranges::find(kTypes, status, &ProblemType::status);
+  CHECK(found != std::end(kTypes), "add the status to kTypes");
+  return *found;
 }
 
-std::string Slug(std::string_view name) {
-  std::string slug(name);
-  for (char& c : slug) {
-    if (c == ' ' || c == '/') c = '-';
+const ProblemType& TypeOf(int status, Code code) {
+  for (const ProblemType& type : kTypes) {
+    if (type.status == status && type.code == code) return type;
   }
-  return slug;
+  return TypeOf(status);
 }
 
-HttpResponse Document(int status, Code code, std::string_view title, std::string_view detail) {
-  nlohmann::ordered_json body = {{"type", "urn:raftkv:problem:" + Slug(CodeName(code))},
-                                 {"title", title},
+HttpResponse Document(const ProblemType& type, std::string_view detail) {
+  const int status = type.status;
+  nlohmann::ordered_json body = {{"type", "urn:raftkv:problem:" + std::string(type.name)},
+                                 {"title", type.title},
                                  {"status", status},
                                  {"detail", detail},
-                                 {"code", CodeName(code)}};
+                                 {"code", CodeName(type.code)}};
   HttpResponse response;
   response.status = status;
   response.Add("Content-Type", "application/problem+json");
@@ -138,17 +157,14 @@ std::string_view StatusText(int status) {
 }
 
 HttpResponse Problem(const Status& error, Audience audience) {
-  return Document(HttpStatus(error.code(), audience), error.code(), Find(error.code()).title,
-                  error.message());
-}
-
-HttpResponse Problem(int status, Code code, std::string_view detail) {
-  return Document(status, code, StatusText(status), detail);
+  return Document(TypeOf(HttpStatus(error.code(), audience), error.code()), error.message());
 }
 
 HttpResponse Problem(int status, std::string_view detail) {
-  return Document(status, CodeOf(status), StatusText(status), detail);
+  return Document(TypeOf(status), detail);
 }
+
+std::span<const ProblemType> ProblemTypes() { return kTypes; }
 
 HttpResponse MethodNotAllowed(std::string_view allow) {
   HttpResponse response =

@@ -1,8 +1,10 @@
-// Errors as RFC 9457 problem documents. The one table from raftkv::Code to HTTP statuses is here.
+// Errors as RFC 9457 problem documents. The one table from raftkv::Code to HTTP statuses is here,
+// and the one of their types.
 //
 // Thread-safety: no shared state.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -21,11 +23,20 @@ int HttpStatus(Code code, Audience audience);
 // The phrase of the status line. Only statuses that this server uses.
 std::string_view StatusText(int status);
 
+// What can go wrong: of one type, status, title and code are always the same.
+struct ProblemType {
+  std::string_view name;  // "type" is "urn:raftkv:problem:" and this
+  int status;
+  Code code;
+  std::string_view title;
+};
+// All of them (docs/api.md lists them).
+std::span<const ProblemType> ProblemTypes();
+
 // {"type":"urn:raftkv:problem:...","title":...,"status":...,"detail":...,"code":...}. `code` is
 // CodeName(); answers that repeat safely later (429, 503) get a Retry-After.
 HttpResponse Problem(const Status& error, Audience audience);
-HttpResponse Problem(int status, Code code, std::string_view detail);
-// For refusals that HTTP itself names; the code follows from the status.
+// For refusals that the status alone names.
 HttpResponse Problem(int status, std::string_view detail);
 
 // 405 with Allow, e.g. "GET, HEAD".

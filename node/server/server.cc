@@ -2,6 +2,8 @@
 
 #include <prometheus/registry.h>
 
+#include <thread>
+
 #include "node/server/admin_api.h"
 #include "node/server/cluster.h"
 #include "node/server/health.h"
@@ -68,8 +70,11 @@ class ServerImpl final : public Server {
   }
 
   void Stop(Duration grace) override {
+    // At the same time, so that the grace is that of both.
+    std::jthread admin([this, grace] {
+      if (admin_server_) admin_server_->Stop(grace);
+    });
     if (client_server_) client_server_->Stop(grace);
-    if (admin_server_) admin_server_->Stop(grace);
   }
 
   uint16_t client_port() const override { return client_server_->port(); }

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -57,6 +58,26 @@ TEST(ErrorsTest, WithoutAQuorumWritesAndReadsAre503AndStaleReadsGoOn) {
   ASSERT_TRUE(Cluster::WaitReady(cluster[0])) << cluster.Logs();
   // What was refused did not happen.
   EXPECT_EQ(cluster[0].Client("GET", "/kv/a").body, "1");
+}
+
+// On every interface, with addresses that say where: what a container does.
+TEST(ErrorsTest, EveryListenerMayBeEveryInterface) {
+  TempDir directory;
+  const std::string port = std::to_string(ReservePort());
+  const int client = ReservePort(), admin = ReservePort();
+  Process node(
+      {NodeBinary(), "--data-dir", "data", "--start-mode", "single", "--client-listen",
+       "0.0.0.0:" + std::to_string(client), "--admin-listen", "0.0.0.0:" + std::to_string(admin),
+       "--peer-listen", "0.0.0.0:" + port, "--peer-advertise", "localhost:" + port,
+       "--client-advertise", "localhost:" + std::to_string(client)},
+      directory.path(), directory.path() + "/log");
+  ASSERT_TRUE(WaitUntil([&] { return Http("GET", admin, "/readyz").status == 200; })) << node.Log();
+  EXPECT_EQ(Http("PUT", client, "/kv/k", "v").status, 201);
+  const std::string members = Http("GET", client, "/cluster").body;
+  EXPECT_NE(members.find("localhost:" + port), std::string::npos) << members;
+  EXPECT_EQ(members.find("0.0.0.0"), std::string::npos) << members;
+  node.Signal(SIGTERM);
+  EXPECT_EQ(node.Wait(), 0);
 }
 
 TEST(ErrorsTest, AWriteWithoutAnswerIs504AndOneTooManyIs429) {
