@@ -127,7 +127,7 @@ Status FlipTable(Bed& bed) {
     }));
     bed.Kill(victim);
     const std::vector<fs::path> tables = FilesBelow(bed.data(victim) / "state", ".sst");
-    const fs::path file = tables[bed.Pick(tables.size())];
+    const fs::path& file = tables[bed.Pick(tables.size())];
     FlipBit(file, bed.Pick(fs::file_size(file) / 2), bed.Pick(8));
     const size_t before = bed.node(victim).Log().size();
     bed.Restart(victim);
