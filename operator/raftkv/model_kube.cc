@@ -474,7 +474,7 @@ std::string World::ActOn(const Initialize& a, const Kube&) {
   directory->cluster = a.cluster;
   directory->match = 1;
   rafts_.clear();
-  rafts_.emplace(a.cluster, Raft(a.cluster, a.members));
+  rafts_.emplace(a.cluster, Raft(a.members));
   return "";
 }
 
