@@ -8,7 +8,6 @@
 namespace raftkv::op::model {
 namespace {
 
-constexpr const char* kName = "db";
 constexpr int kMachines = 10;
 // Kubernetes evicts the pods of a machine that is not ready for this long.
 constexpr int64_t kEvictAfter = 300;
@@ -475,7 +474,7 @@ std::string World::ActOn(const Initialize& a, const Kube&) {
   directory->cluster = a.cluster;
   directory->match = 1;
   rafts_.clear();
-  rafts_.emplace(a.cluster, Raft(a.cluster, a.members));
+  rafts_.emplace(a.cluster, Raft(a.members));
   return "";
 }
 

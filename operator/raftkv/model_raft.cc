@@ -24,7 +24,7 @@ Directory* Find(const std::vector<Directory*>& directories, MemberId id) {
 
 }  // namespace
 
-Raft::Raft(ClusterId cluster, const std::vector<MemberView>& members) : cluster_(cluster) {
+Raft::Raft(const std::vector<MemberView>& members) {
   Conf first;
   first.index = 1;
   for (const MemberView& member : members) {

@@ -40,7 +40,7 @@ struct Conf {
 
 class Raft {
  public:
-  Raft(ClusterId cluster, const std::vector<MemberView>& members);
+  explicit Raft(const std::vector<MemberView>& members);
 
   // Time passes. `all` are the cluster's directories, `live` those whose process runs and is
   // reached by the others. Returns what it did, for the history; an empty string: nothing of note.
@@ -73,7 +73,6 @@ class Raft {
   void Commit(const std::vector<Directory*>& live);
   void Leave(const std::vector<Directory*>& live, int64_t now_s, Random& random);
 
-  ClusterId cluster_;
   std::vector<Conf> confs_;
   uint64_t last_ = 1;
   uint64_t commit_ = 0;

@@ -22,7 +22,6 @@ namespace raftkv::op::model {
 namespace {
 
 constexpr int kUsualHistories = 2000;
-constexpr int kSlots = 10;
 
 std::string Text(const Operation& o) {
   std::ostringstream out;

@@ -12,7 +12,6 @@ namespace raftkv::op {
 namespace {
 
 using ::testing::Contains;
-using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using Role = NodeReport::Role;
 using Type = Operation::Type;
