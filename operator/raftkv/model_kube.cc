@@ -8,7 +8,6 @@
 namespace raftkv::op::model {
 namespace {
 
-constexpr const char* kName = "db";
 constexpr int kMachines = 10;
 // Kubernetes evicts the pods of a machine that is not ready for this long.
 constexpr int64_t kEvictAfter = 300;

@@ -115,7 +115,7 @@ void Raft::Commit(const std::vector<Directory*>& live) {
 
 // A removed member learns of it from those who know, and ends when a majority of those who remain
 // has refused it, or some time after the first has.
-void Raft::Leave(const std::vector<Directory*>& live, int64_t now_s) {
+void Raft::Leave(const std::vector<Directory*>& live, int64_t now_s, Random& random) {
   const Conf& conf = Applied(commit_);
   if (conf.joint()) return;
   std::set<MemberId> refusing;
@@ -125,7 +125,7 @@ void Raft::Leave(const std::vector<Directory*>& live, int64_t now_s) {
   const bool any =
       std::ranges::any_of(conf.voters, [&](MemberId id) { return refusing.contains(id); });
   for (Directory* directory : live) {
-    if (!conf.removed.contains(directory->id) || !any) continue;
+    if (!conf.removed.contains(directory->id) || !any || random.Uniform(3) != 0) continue;
     if (directory->refused_since_s == 0) directory->refused_since_s = now_s;
     if (Quorum(conf.voters, refusing) || now_s - directory->refused_since_s >= 30) {
       directory->tombstone = true;
@@ -148,7 +148,7 @@ std::string Raft::Tick(const std::vector<Directory*>& all, const std::vector<Dir
     Replicate(live, random);
     Commit(live);
   }
-  Leave(live, now_s);
+  Leave(live, now_s, random);
   return did;
 }
 

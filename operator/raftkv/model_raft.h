@@ -71,7 +71,7 @@ class Raft {
   bool Elect(const std::vector<Directory*>& all, const std::vector<Directory*>& live);
   void Replicate(const std::vector<Directory*>& live, Random& random);
   void Commit(const std::vector<Directory*>& live);
-  void Leave(const std::vector<Directory*>& live, int64_t now_s);
+  void Leave(const std::vector<Directory*>& live, int64_t now_s, Random& random);
 
   ClusterId cluster_;
   std::vector<Conf> confs_;

@@ -21,8 +21,7 @@
 namespace raftkv::op::model {
 namespace {
 
-constexpr int kUsualHistories = 3000;
-constexpr int kSlots = 10;
+constexpr int kUsualHistories = 2000;
 
 std::string Text(const Operation& o) {
   std::ostringstream out;

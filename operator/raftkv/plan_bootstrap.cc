@@ -63,17 +63,39 @@ std::optional<Decision> OldData(const Facts& facts, const Operation& operation) 
   return std::nullopt;
 }
 
-// The claim of every pod is known to hold a blank directory, or has no volume: a node that is
-// silent may know a cluster to which blank ones belong. With no replicas wanted at all, all volumes
-// stay, and whatever they hold is found when the pods come back.
-bool MayStop(const Facts& facts) {
-  if (facts.spec.replicas == 0) return true;
+bool MayHoldData(const SlotView& view) {
+  return view.claim && view.claim->bound && !view.claim->lost && !view.claim->deleting;
+}
+
+// Every claim is known to be blank, or holds nothing: a node that is silent may know a cluster to
+// which blank ones belong.
+bool AllBlank(const Facts& facts) {
   return std::ranges::all_of(facts.seen.slots, [&](const auto& entry) {
-    const auto& [slot, view] = entry;
-    const bool stopped = !view.pod && slot >= facts.seen.objects.stateful_set_replicas;
-    if (stopped || !view.claim || view.claim->lost || !view.claim->bound) return true;
-    return facts.Blank(slot) && (slot < facts.spec.replicas || view.claim->member == 0);
+    return !MayHoldData(entry.second) || facts.Blank(entry.first);
   });
+}
+
+// Whoever may hold data of an earlier life is started and asked, also above the wanted number; pods
+// go only when all are blank and no claim of theirs is left. With no replicas wanted at all, all
+// volumes stay, and whatever they hold is found when the pods come back.
+int PodsToAsk(const Facts& facts) {
+  const int wanted = facts.spec.replicas;
+  if (wanted == 0) return 0;
+  int slots = wanted;
+  for (const auto& [slot, view] : facts.seen.slots) {
+    if (MayHoldData(view)) slots = std::max(slots, slot + 1);
+  }
+  return AllBlank(facts) ? slots : std::max(slots, facts.seen.objects.stateful_set_replicas);
+}
+
+std::optional<Decision> DeleteBlankClaims(const Facts& facts, const Operation& operation) {
+  if (!AllBlank(facts)) return std::nullopt;
+  for (const auto& [slot, view] : facts.seen.slots) {
+    if (slot < facts.spec.replicas || !MayHoldData(view)) continue;
+    return Do(DeleteClaim{slot, view.claim->uid, "it is blank, and not wanted", view.claim->member},
+              operation);
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -94,15 +116,14 @@ std::optional<Decision> PlanBootstrap(const Facts& facts) {
   Operation operation = Continue(facts, Operation::Type::kBootstrap, "StartPods");
   operation.target = facts.spec.replicas;
   const ObjectsView& objects = seen.objects;
-  const int replicas = MayStop(facts)
-                           ? facts.spec.replicas
-                           : std::max(facts.spec.replicas, objects.stateful_set_replicas);
+  const int replicas = PodsToAsk(facts);
   if (!objects.stateful_set || !objects.template_current ||
       objects.stateful_set_replicas != replicas) {
     return Do(ApplyStatefulSet{replicas}, operation);
   }
   if (facts.spec.replicas == 0) return std::nullopt;
   if (std::optional<Decision> old = OldData(facts, operation)) return old;
+  if (std::optional<Decision> blank = DeleteBlankClaims(facts, operation)) return blank;
 
   // A node that is silent may be the one that has been initialized.
   operation.step = "WaitForNodes";

@@ -137,13 +137,6 @@ int Facts::SlotOf(MemberId member) const {
   return -1;
 }
 
-std::set<MemberId> Facts::Voters() const {
-  if (config() == nullptr) return {};
-  std::set<MemberId> all = config()->voters;
-  all.insert(config()->voters_outgoing.begin(), config()->voters_outgoing.end());
-  return all;
-}
-
 bool Facts::IsVoter(MemberId member) const {
   return config() != nullptr &&
          (config()->voters.contains(member) || config()->voters_outgoing.contains(member));

@@ -79,7 +79,6 @@ class Facts {
 
   // Members.
   int SlotOf(MemberId member) const;  // -1: none
-  std::set<MemberId> Voters() const;  // of both halves
   bool IsVoter(MemberId member) const;
   // The leader hears of it (or it leads).
   bool Active(MemberId member) const;

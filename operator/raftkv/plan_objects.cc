@@ -46,7 +46,8 @@ std::optional<Decision> PlanStatefulSet(const Facts& facts) {
   if (!objects.template_current) {
     return Do(ApplyStatefulSet{objects.stateful_set_replicas}, facts.seen.operation);
   }
-  if (facts.spec.replicas > 0 && objects.stateful_set_replicas < MemberSlots(facts)) {
+  const bool asleep = facts.spec.replicas == 0 && objects.stateful_set_replicas == 0;
+  if (!asleep && objects.stateful_set_replicas < MemberSlots(facts)) {
     return Do(ApplyStatefulSet{MemberSlots(facts)}, facts.seen.operation);
   }
   return std::nullopt;

@@ -53,6 +53,23 @@ TEST(Races, R2_EmptyOrdinalZeroNeverBootstrapsAgain) {
   EXPECT_EQ(ReasonOf(plan, "QuorumLost"), "+DataLost");
 }
 
+TEST(Races, R2_ClaimsOfAnEarlierLifeAreAskedBeforeANewClusterForms) {
+  Given given = Given::BlankNodes(1);
+  given.Claim(2);
+  EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=3");
+  given.StatefulSet(3);
+  given.Node(1, Role::kBlank, Id(1));
+  given.Pod(2);
+  EXPECT_EQ(Do(given), "Nothing") << "it has not answered yet";
+  given.Node(2, Role::kFollower, Id(2));
+  EXPECT_EQ(MakePlan(given).status.cluster, kCluster) << "the earlier cluster goes on";
+  given.Node(2, Role::kBlank, Id(2));
+  EXPECT_EQ(Do(given), "DeleteClaim slot=1 uid=claim-uid-1 member=none");
+  given.Claim(1).deleting = true;
+  given.Claim(2).deleting = true;
+  EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=1");
+}
+
 TEST(Races, R3_LostDiskIsANewMember) {
   Given given = Given::Cluster(3);
   given.Blanked(1, 0xB1);

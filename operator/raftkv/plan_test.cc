@@ -12,7 +12,6 @@ namespace raftkv::op {
 namespace {
 
 using ::testing::Contains;
-using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using Role = NodeReport::Role;
 using Type = Operation::Type;
@@ -218,7 +217,7 @@ TEST(Replace, SilentMemberOnlyIfItsNodeIsLostForLong) {
   given.Silent(1, 3600);
   EXPECT_EQ(Do(given), "Nothing") << "its pod may come back";
   EXPECT_EQ(ReasonOf(MakePlan(given), "Degraded"), "+MembersDown");
-  EXPECT_EQ(MakePlan(given).look_again, std::chrono::seconds(5));
+  EXPECT_EQ(MakePlan(given).look_again, std::chrono::seconds(1));
   given.NodeLost(1, 299);
   EXPECT_EQ(Do(given), "Nothing");
   given.NodeLost(1, 300);
