@@ -32,7 +32,7 @@ class Reconciling : public ThreeMembers {
                      .raise_epoch = [this](uint64_t epoch) { raised_ = epoch; }}) {}
 
   auto Reconcile() {
-    Look();  // the caches see all that has been written
+    FillCaches();  // with all that has been written
     return reconciler_.Reconcile({"ns", "store"}, {});
   }
   // Until nothing is written any more.

@@ -90,8 +90,8 @@ class ThreeMembers : public ::testing::Test {
         .role = NodeReport::Role::kFollower, .member = id, .cluster = 0xc1, .leader = 0xb2};
   }
 
-  // Fills the caches from the server and looks.
-  Seen Look() {
+  // From the server.
+  void FillCaches() {
     for (auto& [ip, node] : nodes_.nodes) {
       node.membership = configuration_;
       bool leads = node.report.member == 0xb2;
@@ -102,6 +102,10 @@ class ThreeMembers : public ::testing::Test {
          {&clusters_, &sets_, &pods_, &claims_, &services_, &accounts_, &policies_, &budgets_}) {
       EXPECT_TRUE(cache->Replace(api_.All(cache->resource()), "1000").ok());
     }
+  }
+
+  Seen Look() {
+    FillCaches();
     auto seen = observer_.Look(clusters_.Get({"ns", "store"}), 4);
     EXPECT_TRUE(seen);
     return *seen;
