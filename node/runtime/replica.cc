@@ -362,7 +362,7 @@ void Replica::BeginLeaving() {
   FailAllReads(NotServing());
 }
 
-void Replica::OnRefusedAsRemoved(raft::NodeId by) {
+void Replica::OnRefusedAsRemoved(raft::NodeId by, bool is_voter) {
   const MonotonicTime now = env_.clock->Now();
   if (refused_by_.empty()) refused_since_ = now;
   refused_by_.insert(by);
@@ -384,8 +384,20 @@ void Replica::OnRefusedAsRemoved(raft::NodeId by) {
   const bool was_learner = knows && !voters.outgoing.empty();
   // In a joint configuration too: those who stay are the incoming half.
   const bool enough = majority(voters.incoming);
-  // Those whom we know as voters may be gone themselves.
-  if (was_learner || enough || now - refused_since_ >= kLeaveAnyway) BecomeRemoved();
+  // Those whom we know as voters may be gone themselves: the wait ends after a while, unless this
+  // member knows who stays and is refused by nobody else. Until a majority of those who stay knows,
+  // they are in the joint configuration and need the old half. Voters of a later configuration
+  // prove that they know.
+  const raft::TrackerConfig& config = core_->tracker_config();
+  const bool known = voters.incoming.contains(by) || voters.outgoing.contains(by) ||
+                     config.learners.contains(by) ||
+                     std::ranges::find(removed, by.value) != removed.end();
+  if (is_voter ? !voters.incoming.contains(by) : !known) refused_by_later_ = true;
+  const bool knows_who_stays = knows || (config.joint() && !voters.incoming.contains(id_));
+  const bool long_enough = now - refused_since_ >= kLeaveAnyway;
+  if (was_learner || enough || (long_enough && (!knows_who_stays || refused_by_later_))) {
+    BecomeRemoved();
+  }
 }
 
 void Replica::BecomeRemoved() {

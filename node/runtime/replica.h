@@ -172,6 +172,7 @@ class Replica final : public transport::Handler {
   void OnCall(raft::NodeId from, v1::PeerCall call, transport::ReplyFn reply) override;
   void OnStrangerCall(const v1::Hello& hello, v1::PeerCall call, transport::ReplyFn reply) override;
   v1::HelloReply::Verdict Admit(raft::NodeId id) override;
+  bool IsVoter() const override;
   void OnPeerUp(raft::NodeId peer) override;
   void OnPeerDown(raft::NodeId peer) override;
   void OnPeerVerdict(raft::NodeId peer, const v1::HelloReply& reply) override;
@@ -198,7 +199,7 @@ class Replica final : public transport::Handler {
   void NoteDurableMembership();
   void CheckRemoved();
   void BeginLeaving();
-  void OnRefusedAsRemoved(raft::NodeId by);
+  void OnRefusedAsRemoved(raft::NodeId by, bool is_voter);
   void BecomeRemoved();
   // Whether clients can be served: a member, and not on its way out.
   bool serving() const { return core_ != nullptr && !leaving_; }
@@ -311,6 +312,7 @@ class Replica final : public transport::Handler {
   bool leaving_ = false;
   std::set<raft::NodeId> refused_by_;  // members that called us removed
   MonotonicTime refused_since_{};
+  bool refused_by_later_ = false;  // by a member that shows that our configuration is history
   // It has stopped for good.
   bool removed_ = false;
 

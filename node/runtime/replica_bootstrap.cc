@@ -425,7 +425,7 @@ void Replica::OnPeerVerdict(raft::NodeId peer, const v1::HelloReply& reply) {
        (reply.verdict() == v1::HelloReply::NOT_A_MEMBER && own_cluster))) {
     AdoptPeer(peer);
   } else if (reply.verdict() == v1::HelloReply::REMOVED && own_cluster) {
-    OnRefusedAsRemoved(peer);
+    OnRefusedAsRemoved(peer, reply.voter());
   }
 }
 
@@ -475,6 +475,10 @@ v1::HelloReply::Verdict Replica::Admit(raft::NodeId id) {
   // Without a configuration yet: the cluster id was checked, and the leader has to get through.
   if (cluster->members().empty()) return v1::HelloReply::OK;
   return v1::HelloReply::NOT_A_MEMBER;
+}
+
+bool Replica::IsVoter() const {
+  return core_ != nullptr && core_->tracker_config().voters.incoming.contains(id_);
 }
 
 // It takes messages from us; whether it knows where to send the answers is another question.
