@@ -176,9 +176,22 @@ TEST_F(Act, AClaimOfAMemberIsNeverDeleted) {
 TEST_F(Act, AClaimIsNotDeletedWhileNobodyCanTellWhoseItIs) {
   Seen seen = Look();
   nodes_.nodes.clear();
+  ASSERT_TRUE(api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+                         {{"status", {{"clusterID", "00000000000000c1"}}}}, "status"));
   std::string uid = UidOf(resources::kClaims, "data-store-2");
   EXPECT_EQ(actor_.Carry(seen, DeleteClaim{.slot = 2, .uid = uid}).code(), Code::kUnavailable);
+  EXPECT_EQ(actor_.Carry(seen, ApplyStatefulSet{2}).code(), Code::kUnavailable);
   EXPECT_TRUE(Exists(resources::kClaims, "data-store-2"));
+}
+
+// A spec that was cut before its cluster was made: no member can answer, and none is asked for.
+TEST_F(Act, BeforeThereIsAClusterBlankSlotsMayGo) {
+  Seen seen = Look();
+  nodes_.nodes.clear();
+  EXPECT_TRUE(actor_.Carry(seen, ApplyStatefulSet{2}).ok());
+  std::string uid = UidOf(resources::kClaims, "data-store-2");
+  EXPECT_TRUE(actor_.Carry(seen, DeleteClaim{.slot = 2, .uid = uid}).ok());
+  EXPECT_FALSE(Exists(resources::kClaims, "data-store-2"));
 }
 
 TEST_F(Act, TheSetShrinksOnlyBelowMembers) {
