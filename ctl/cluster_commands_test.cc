@@ -283,7 +283,7 @@ TEST(AdminTest, WhatConcernsOneNodeRefusesSeveral) {
 }
 
 TEST(ProbeTest, WaitsUntilTheServerIsWell) {
-  int asked = 0;
+  std::atomic<int> asked = 0;
   FakeNode server([&](const httplib::Request& request, httplib::Response& response) {
     response.status = request.path == "/readyz" && ++asked > 2 ? 200
                       : request.path == "/readyz"              ? 503
