@@ -21,9 +21,9 @@ constexpr std::array<int8_t, 256> kBase64Values = [] {
   return values;
 }();
 
-bool StaysAsItIs(char c) {
+bool IsUnreserved(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-         c == '.' || c == '_' || c == '~' || c == '/';
+         c == '.' || c == '_' || c == '~';
 }
 
 int HexDigit(char c) {
@@ -34,11 +34,11 @@ int HexDigit(char c) {
 
 }  // namespace
 
-std::string PercentEncode(std::string_view bytes) {
+std::string PercentEncode(std::string_view bytes, std::string_view plain) {
   std::string out;
   out.reserve(bytes.size());
   for (char c : bytes) {
-    if (StaysAsItIs(c)) {
+    if (IsUnreserved(c) || plain.contains(c)) {
       out.push_back(c);
       continue;
     }

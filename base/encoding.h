@@ -11,8 +11,8 @@
 
 namespace raftkv {
 
-// RFC 3986, section 2.1: everything but unreserved characters and '/' becomes %XX.
-std::string PercentEncode(std::string_view bytes);
+// RFC 3986, section 2.1: everything but unreserved characters and those of `plain` becomes %XX.
+std::string PercentEncode(std::string_view bytes, std::string_view plain = "/");
 // A '%' without two hexadecimal digits is kInvalidArgument; '+' is a plus.
 Result<std::string> PercentDecode(std::string_view text);
 

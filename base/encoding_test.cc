@@ -13,6 +13,7 @@ std::string AllBytes() {
 
 TEST(EncodingTest, PercentEncodesAllButUnreservedAndSlashes) {
   EXPECT_EQ(PercentEncode("a-Z_0.~/b"), "a-Z_0.~/b");
+  EXPECT_EQ(PercentEncode("a-Z_0.~/b", ""), "a-Z_0.~%2Fb");
   EXPECT_EQ(PercentEncode(std::string_view("\0 %+?#\xff", 7)), "%00%20%25%2B%3F%23%FF");
   EXPECT_EQ(PercentDecode(PercentEncode(AllBytes())), AllBytes());
 }

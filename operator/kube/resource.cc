@@ -1,5 +1,7 @@
 #include "operator/kube/resource.h"
 
+#include "base/encoding.h"
+
 namespace raftkv::kube {
 
 std::string Resource::api_version() const {
@@ -26,20 +28,6 @@ std::string ResourcePath(const Resource& resource, std::string_view ns, std::str
   return path;
 }
 
-std::string UrlEncode(std::string_view text) {
-  constexpr std::string_view kDigits = "0123456789ABCDEF";
-  std::string out;
-  for (char c : text) {
-    bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    bool plain = letter || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
-    if (plain) {
-      out += c;
-      continue;
-    }
-    auto byte = static_cast<unsigned char>(c);
-    out += {'%', kDigits[byte >> 4], kDigits[byte & 15]};
-  }
-  return out;
-}
+std::string UrlEncode(std::string_view text) { return PercentEncode(text, ""); }
 
 }  // namespace raftkv::kube
