@@ -1,8 +1,6 @@
 // raftkv-operator: looks after the RaftKV resources of a namespace or of a whole cluster.
 //
 // Exit statuses: 0 stopped as asked, 1 lost its lease or could not start, 2 wrong arguments.
-#include <malloc.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -11,14 +9,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
-#include <thread>
 
-#include "base/check.h"
 #include "base/hex_id.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "base/version.h"
 #include "operator/kube/manager.h"
+#include "operator/kube/process.h"
 #include "operator/raftkv/reconciler.h"
 #include "operator/raftkv/resource.h"
 
@@ -185,14 +182,7 @@ class Operator {
 };
 
 int Run(Options options) {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  CHECK(pthread_sigmask(SIG_BLOCK, &signals, nullptr) == 0);
-  signal(SIGPIPE, SIG_IGN);
-  // One arena for each of two dozen threads would be most of the memory.
-  mallopt(M_ARENA_MAX, 2);
+  kube::PrepareProcess();
 
   auto config = kube::DefaultConfig(options.kubeconfig);
   if (!config) {
@@ -216,14 +206,7 @@ int Run(Options options) {
                                 {"namespace", options.ns.empty() ? "all" : options.ns},
                                 {"image", options.image}});
 
-  std::thread stopper([&] {
-    int number = 0;
-    sigwait(&signals, &number);
-    manager.Stop();
-  });
-  Status ended = manager.Run();
-  kill(getpid(), SIGTERM);  // wakes the stopper if Run ended by itself
-  stopper.join();
+  Status ended = kube::RunUntilSignal(manager);
   if (!ended.ok()) log::Error("operator ends", {{"error", ended.message()}});
   log::Flush(std::chrono::seconds(1));
   return ended.ok() ? 0 : kExitFailed;

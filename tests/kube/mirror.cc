@@ -5,20 +5,14 @@
 //   raftkv-mirror NAMESPACE IDENTITY HEALTH-ADDRESS
 //
 // Exit statuses: 0 stopped as asked, 1 lost its lease or could not start, 2 wrong arguments.
-#include <malloc.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
 #include <cstdio>
 #include <nlohmann/json.hpp>
-#include <thread>
 
-#include "base/check.h"
 #include "base/log.h"
 #include "operator/kube/manager.h"
 #include "operator/kube/ownership.h"
+#include "operator/kube/process.h"
 
 namespace raftkv::kube {
 namespace {
@@ -73,14 +67,7 @@ class Mirror {
 };
 
 int Main(const std::string& ns, const std::string& identity, const std::string& health) {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  CHECK(pthread_sigmask(SIG_BLOCK, &signals, nullptr) == 0);
-  signal(SIGPIPE, SIG_IGN);
-  // One arena for each of a dozen threads would be most of the memory.
-  mallopt(M_ARENA_MAX, 2);
+  PrepareProcess();
 
   auto config = DefaultConfig();
   if (!config) {
@@ -95,14 +82,7 @@ int Main(const std::string& ns, const std::string& identity, const std::string& 
   Manager manager(std::move(*config), std::move(options));
   Mirror mirror(&manager, ns);
 
-  std::thread stopper([&] {
-    int signal_number = 0;
-    sigwait(&signals, &signal_number);
-    manager.Stop();
-  });
-  Status ended = manager.Run();
-  kill(getpid(), SIGTERM);  // wakes the stopper if Run ended by itself
-  stopper.join();
+  Status ended = RunUntilSignal(manager);
   if (!ended.ok()) log::Error("ended", {{"error", ended.message()}});
   return ended.ok() ? 0 : 1;
 }
