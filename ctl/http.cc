@@ -204,6 +204,7 @@ Result<Answer> Http::Send(const Request& request) {
                        answer.error().message + ": the request may have been carried out or not");
         // What a reachable endpoint says tells more than that another cannot be reached.
         if (last.ok()) last = Status(Code::kUnavailable, answer.error().message);
+        worth_waiting |= request.await_server;
         continue;
       }
       bool refused =

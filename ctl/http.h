@@ -34,6 +34,9 @@ struct Request {
   std::map<std::string, std::string> headers;
   // Whether it changes nothing, so that it may be sent more than once.
   bool safe = false;
+  // Whether to try again while nobody answers at all, as after 503. Else that is an error at once:
+  // people who mistype an address should not wait. Safe requests only.
+  bool await_server = false;
 };
 
 struct Answer {

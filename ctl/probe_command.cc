@@ -13,16 +13,16 @@ struct ProbeArgs {
   std::string path = "/readyz";
 };
 
-// The client's own rules are what a probe needs: no connection, 503 and 429 are tried again until
-// --timeout.
+// No connection, 503 and 429 are tried again until --timeout.
 Status Probe(const Session& session, const ProbeArgs& args) {
   if (!args.path.starts_with('/')) {
     return Status(Code::kInvalidArgument, "\"" + args.path + "\": a path begins with /");
   }
   ASSIGN_OR_RETURN_STATUS(client::Endpoint endpoint, client::ParseEndpoint(args.address));
   client::Http http({endpoint}, session.HttpOptions());
-  ASSIGN_OR_RETURN_STATUS(client::Answer answer,
-                          http.Send({.method = "GET", .target = args.path, .safe = true}));
+  ASSIGN_OR_RETURN_STATUS(
+      client::Answer answer,
+      http.Send({.method = "GET", .target = args.path, .safe = true, .await_server = true}));
   if (answer.status < 200 || answer.status > 299) {
     return Status(Code::kFailedPrecondition, args.address + args.path + " answers " +
                                                  std::to_string(answer.status) + ": " +

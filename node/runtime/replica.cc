@@ -287,9 +287,10 @@ void Replica::NoteDurableMembership() {
   durable_config_index_ = cluster->config_index();
   const auto& removed = cluster->removed_ids();
   durably_removed_ = std::set<uint64_t>(removed.begin(), removed.end());
+  // Before the streams of those who are removed are closed: one of them may wait for the answer.
+  FinishJointWaiters();
   // Whoever talks to us still is asked who it is once more.
   PublishPeers();
-  FinishJointWaiters();
 }
 
 void Replica::ApplyConfChanges(const ApplyDone& done) {
@@ -367,6 +368,7 @@ void Replica::OnRefusedAsRemoved(raft::NodeId by, bool is_voter) {
   if (refused_by_.empty()) refused_since_ = now;
   refused_by_.insert(by);
   BeginLeaving();
+  FinishOwnRemovals();
   const auto majority = [this](const raft::MajorityConfig& voters) {
     size_t refused = 0;
     size_t others = 0;
@@ -421,6 +423,10 @@ void Replica::AbandonCalls(const raftkv::Status& status) {
   for (MembershipCall& call : std::exchange(parked_changes_, {})) call.done(Error(status));
   for (MembershipCall& call : std::exchange(joint_waiters_, {})) {
     call.done(Error(Code::kUnknownOutcome, "this node stopped before the change was complete"));
+  }
+  for (const std::shared_ptr<MembershipCall>& call : std::exchange(own_removals_, {})) {
+    std::exchange(call->done, nullptr)(
+        Error(Code::kUnknownOutcome, "this node stopped before it knew the outcome of the change"));
   }
   for (TransferCall& call : std::exchange(transfers_, {})) call.done(Error(status));
   for (auto& [deadline, done] : std::exchange(snapshot_waiters_, {})) done(Error(status));

@@ -255,7 +255,10 @@ class Replica final : public transport::Handler {
     Callback<v1::TransferLeadershipResponse> done;
   };
   void Dispatch(MembershipCall call);
+  void PassOn(raft::NodeId leader, MembershipCall call);
   void OnChangeReply(raft::NodeId asked, MembershipCall call, Result<v1::PeerReply> reply);
+  bool RemovesSelf(const MembershipCall& call) const;
+  void FinishOwnRemovals();
   void ChangeAsLeader(MembershipCall call);
   void ResolveAddresses(MembershipCall call);
   Result<raft::ConfChange> PlanChange(const v1::ChangeMembershipRequest& request) const;
@@ -357,6 +360,9 @@ class Replica final : public transport::Handler {
   // Membership.
   std::vector<MembershipCall> parked_changes_;  // wait for a leader
   std::vector<MembershipCall> joint_waiters_;   // applied; wait until the joint state is left
+  // Passed on to a leader, and remove this member: the answer may never come, because whoever is
+  // removed is let in no more.
+  std::vector<std::shared_ptr<MembershipCall>> own_removals_;
   std::vector<TransferCall> transfers_;
 
   // Snapshots.

@@ -53,15 +53,66 @@ void Replica::Dispatch(MembershipCall call) {
     if (call.from_member) {
       return call.done(Error(Code::kUnavailable, "this member does not lead any more; repeat"));
     }
-    v1::PeerCall peer_call;
-    *peer_call.mutable_change_membership() = call.request;
-    auto shared = std::make_shared<MembershipCall>(std::move(call));
-    transport_->Call(leader, std::move(peer_call),
-                     [this, shared, leader](Result<v1::PeerReply> reply) {
-                       OnChangeReply(leader, std::move(*shared), std::move(reply));
-                     });
+    PassOn(leader, std::move(call));
   } else {
     parked_changes_.push_back(std::move(call));
+  }
+}
+
+void Replica::PassOn(raft::NodeId leader, MembershipCall call) {
+  v1::PeerCall peer_call;
+  *peer_call.mutable_change_membership() = call.request;
+  auto shared = std::make_shared<MembershipCall>(std::move(call));
+  if (RemovesSelf(*shared)) own_removals_.push_back(shared);
+  transport_->Call(leader, std::move(peer_call),
+                   [this, shared, leader](Result<v1::PeerReply> reply) {
+                     if (!shared->done) return;  // answered as one of own_removals_
+                     const bool lost = !reply && reply.error().code() == Code::kUnknownOutcome;
+                     if (lost && RemovesSelf(*shared)) return;  // ... as it will be
+                     std::erase(own_removals_, shared);
+                     OnChangeReply(leader, std::move(*shared), std::move(reply));
+                   });
+}
+
+bool Replica::RemovesSelf(const MembershipCall& call) const {
+  return std::ranges::find(call.request.remove(), id_.value) != call.request.remove().end();
+}
+
+// Another member has called this one removed, which it does only when the configuration without it
+// is committed, in force (not joint any more) and on its disk. That is what was asked for, except
+// for the other steps of the same change: those are in the configuration on the way there, if this
+// member has applied it.
+void Replica::FinishOwnRemovals() {
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  raft::ConfState conf = storage::FromProto(cluster->conf());
+  conf.voters_outgoing.clear();
+  conf.learners.insert(conf.learners.end(), conf.learners_next.begin(), conf.learners_next.end());
+  conf.learners_next.clear();
+  conf.auto_leave = false;
+  std::erase(conf.voters, id_);  // of a configuration without joint step
+  std::erase(conf.learners, id_);
+  const auto votes = [&](uint64_t id) { return Contains(conf.voters, id); };
+  const auto learns = [&](uint64_t id) { return Contains(conf.learners, id); };
+  const auto id = [](const v1::Member& member) { return member.id(); };
+  for (const std::shared_ptr<MembershipCall>& call : std::exchange(own_removals_, {})) {
+    const v1::ChangeMembershipRequest& request = call->request;
+    const bool holds = std::ranges::all_of(request.add_voters(), votes, id) &&
+                       std::ranges::all_of(request.promote(), votes) &&
+                       std::ranges::all_of(request.add_learners(), learns, id) &&
+                       std::ranges::all_of(request.demote(), learns) &&
+                       std::ranges::none_of(request.remove(), votes) &&
+                       std::ranges::none_of(request.remove(), learns);
+    const auto done = std::exchange(call->done, nullptr);
+    if (!holds) {
+      done(Error(Code::kUnknownOutcome,
+                 "this member was removed, but does not know whether the other changes were made "
+                 "with it: read /cluster of another member"));
+      continue;
+    }
+    v1::ChangeMembershipResponse response;
+    response.set_config_index(cluster->config_index());
+    *response.mutable_conf() = storage::ToProto(conf);
+    done(std::move(response));
   }
 }
 
@@ -283,6 +334,14 @@ void Replica::FinishJointWaiters() {
 
 void Replica::ExpireMembershipCalls() {
   const MonotonicTime now = env_.clock->Now();
+  std::erase_if(own_removals_, [&](const std::shared_ptr<MembershipCall>& call) {
+    if (call->deadline > now) return false;
+    std::exchange(call->done, nullptr)(
+        Error(Code::kUnknownOutcome,
+              "the removal of this member was passed on to the leader, and its answer did not come "
+              "in time: it may or may not happen; watch /cluster"));
+    return true;
+  });
   std::erase_if(parked_changes_, [&](MembershipCall& call) {
     if (call.deadline > now) return false;
     call.done(Error(Code::kUnavailable,

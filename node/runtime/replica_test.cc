@@ -272,6 +272,47 @@ TEST(Replica, LeaderHandsOverBeforeItIsRemoved) {
   EXPECT_TRUE(cluster.Run(50, [&] { return old_leader.removed(); }));
 }
 
+// Was answered as one of unknown outcome (504): whoever is removed is let in no more, and the
+// successor's answer was lost with the stream.
+TEST(Replica, LeaderThatRemovesItselfKnowsThatItWorked) {
+  for (const bool others_too : {false, true}) {
+    TestCluster cluster;
+    cluster.StartStatic(5);
+    TestNode& old_leader = *cluster.Leader();
+    old_leader.LoseReplies(true);
+    v1::ChangeMembershipRequest change;
+    change.add_remove(old_leader.id().value);
+    if (others_too) {
+      TestNode& other = cluster.node(old_leader.options().name == "n1" ? "n2" : "n1");
+      change.add_demote(other.id().value);
+    }
+    auto removed = old_leader.Change(change, std::chrono::seconds(5));
+    ASSERT_TRUE(cluster.Run(100, [&] { return removed->has_value(); }));
+    ASSERT_TRUE((*removed)->has_value()) << (*removed)->error().message();
+    EXPECT_EQ((**removed)->conf().voters_size(), others_too ? 3 : 4);
+    EXPECT_EQ((**removed)->conf().learners_size(), others_too ? 1 : 0);
+    EXPECT_EQ((**removed)->conf().voters_outgoing_size(), 0);
+    EXPECT_TRUE(cluster.Run(50, [&] { return old_leader.removed(); }));
+  }
+}
+
+// ... but not if nobody says that it is removed.
+TEST(Replica, RemovalOfOneselfThatNobodyConfirmsIsOfUnknownOutcome) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& leader = *cluster.Leader();
+  TestNode& asked = cluster.node(leader.options().name == "n1" ? "n2" : "n1");
+  asked.LoseReplies(true);
+  v1::ChangeMembershipRequest remove;
+  remove.add_remove(asked.id().value);
+  auto removed = asked.Change(remove, std::chrono::seconds(2));
+  cluster.Settle();
+  cluster.Isolate(asked.options().name);
+  ASSERT_TRUE(cluster.Run(100, [&] { return removed->has_value(); }));
+  ASSERT_FALSE((*removed)->has_value());
+  EXPECT_EQ((*removed)->error().code(), Code::kUnknownOutcome);
+}
+
 // The simulator's: the old members were gone before the new ones knew that the joint configuration
 // had been left; they asked the old ones for votes, in vain, for ever.
 TEST(Replica, RemovedMembersStayUntilAMajorityKnows) {

@@ -236,7 +236,11 @@ void TestNode::Call(raft::NodeId to, v1::PeerCall call,
     target->replica_->OnCall(id_, call, [this, done](v1::PeerReply reply) {
       cluster_->network_.push_back([this, done, reply = std::move(reply)] {
         if (!running()) return;
-        done(reply);
+        if (replies_lost_) {
+          done(Error(Code::kUnknownOutcome, "the connection to the peer broke"));
+        } else {
+          done(reply);
+        }
         woken_ = true;
       });
     });

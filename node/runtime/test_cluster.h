@@ -61,6 +61,8 @@ class TestNode final : public transport::Transport, public StoragePorts {
   void StallDisk(bool stalled) { disk_stalled_ = stalled; }
   // Committed entries stay unapplied until it is over.
   void StallApply(bool stalled) { apply_stalled_ = stalled; }
+  // What others answer to its calls gets lost, as when the stream breaks.
+  void LoseReplies(bool lost) { replies_lost_ = lost; }
   // The disk has no room for commands that make the store grow.
   void FillDisk(bool full) { disk_full_ = full; }
 
@@ -136,6 +138,7 @@ class TestNode final : public transport::Transport, public StoragePorts {
   bool disk_stalled_ = false;
   bool apply_stalled_ = false;
   bool disk_full_ = false;
+  bool replies_lost_ = false;
   bool installation_queued_ = false;
 };
 

@@ -17,17 +17,6 @@ class ReadmeTest : public ::testing::Test {
     ASSERT_EQ(failure, "") << walkthrough_.Logs();
   }
 
-  // Nodes that joined are learners first; a reader types slower than that lasts.
-  void WaitForVoters(int port, size_t count) {
-    std::string body;
-    ASSERT_TRUE(WaitUntil([&] {
-      body = Http("GET", walkthrough_.Port(port), "/cluster").body;
-      const nlohmann::json cluster = nlohmann::json::parse(body, nullptr, false);
-      return cluster.is_object() && cluster.contains("voters") && cluster["voters"].size() == count;
-    })) << body
-        << walkthrough_.Logs();
-  }
-
   Walkthrough walkthrough_{ReadFileOrEmpty("README.md")};
 };
 
@@ -41,7 +30,6 @@ TEST_F(ReadmeTest, RaftexampleThreeNodesFaultToleranceAndReconfiguration) {
 
 TEST_F(ReadmeTest, KvstoreSurvivesItsLeader) {
   Run("kvstore-start");
-  WaitForVoters(8001, 3);
   Run("kvstore-leader-dies");
 }
 
@@ -49,7 +37,6 @@ TEST_F(ReadmeTest, RaftTutorial) {
   const std::map<std::string, std::string> words = {{"$TMPDIR", walkthrough_.directory()}};
   Run("raft-single", words);
   Run("raft-cluster", words);
-  WaitForVoters(9090, 3);
   Run("raft-fault-tolerance", words);
 
   const HttpReply nodes = Http("GET", walkthrough_.Port(9090), "/mgmt/nodes");

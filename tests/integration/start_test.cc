@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "base/hex_id.h"
 #include "tests/integration/cluster.h"
 
 namespace raftkv::testing {
@@ -177,6 +178,21 @@ TEST(StartTest, TheAdminAddressStandsInTheDataDirectory) {
   ASSERT_TRUE(address.starts_with("127.0.0.1:") && address.ends_with("\n")) << address;
   const int port = std::stoi(address.substr(address.find(':') + 1));
   EXPECT_EQ(Http("GET", port, "/livez").status, 200);
+}
+
+// Was answered with 504, although it worked.
+TEST(StartTest, LeaderThatIsAskedToRemoveItselfAnswersAndEnds) {
+  Cluster cluster(3);
+  cluster.StartStatic();
+  for (int left = 3; left > 1; --left) {
+    NodeProcess& leader = cluster[cluster.WaitLeader()];
+    const std::string id = HexId(leader.Status()->member_id());
+    const HttpReply reply =
+        Http("POST", leader.admin_port(), "/admin/membership", "{\"remove\":[\"" + id + "\"]}",
+             {{"Content-Type", "application/json"}});
+    EXPECT_EQ(reply.status, 200) << reply.body << cluster.Logs();
+    EXPECT_EQ(leader.process()->Wait(), 0) << cluster.Logs();
+  }
 }
 
 }  // namespace

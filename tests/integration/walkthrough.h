@@ -1,18 +1,17 @@
-// Runs the walk-throughs of README.md word for word: what a reader types is what is tested.
+// Runs the walk-throughs of README.md word for word: what a reader pastes is what is tested.
 //
-// A walk-through is a shell block after a line `<!-- walk-through: NAME -->`. In it
-//   COMMAND &          starts a node in the background, as job %1, %2, ... in order
-//   kill [-9] %N       ends job N
-//   wait %N            job N must end by itself, with exit status 0
-//   anything else      is run until it succeeds and prints exactly the lines that follow as `# ...`
-//                      (a reader, too, waits a moment until nodes have found each other)
-// Port numbers are replaced by free ones; `raftkv-node` is the one built beside the test.
+// A walk-through is a shell block after a line `<!-- walk-through: NAME -->`. Its lines go one
+// after the other, each once, to one interactive-like bash (with job control: `&`, `kill %N`, `wait
+// %N`). Each must succeed and print exactly the lines that follow it as `# ...`, or nothing (of
+// raftkvctl, which waits for a node, only the exit status counts). Port numbers are replaced by
+// free ones; `raftkv-node` and `raftkvctl` are those built beside the test.
 //
 // Thread-safety: none.
 #pragma once
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +23,10 @@ class Walkthrough {
  public:
   // `readme` is the text of README.md.
   explicit Walkthrough(std::string readme);
+  // Ends the nodes that still run, also if the test itself is killed.
+  ~Walkthrough();
+  Walkthrough(const Walkthrough&) = delete;
+  Walkthrough& operator=(const Walkthrough&) = delete;
 
   // Runs a block. `words` are replaced in it first (what a reader fills in). Returns what went
   // wrong; empty if nothing did.
@@ -31,10 +34,8 @@ class Walkthrough {
 
   // The free port that stands for this port of the README.
   int Port(int port);
-  // Job %N, from 1.
-  Process& Job(size_t number) { return *jobs_.at(number - 1); }
   const std::string& directory() const { return directory_.path(); }
-  // The logs of all jobs.
+  // What the shell and the nodes said.
   std::string Logs() const;
 
  private:
@@ -45,12 +46,16 @@ class Walkthrough {
   std::vector<Step> ParseBlock(const std::string& name) const;
   std::string ReplacePorts(const std::string& text);
   std::string RunStep(const Step& step);
-  void StartJob(const std::string& command);
+  // Has the shell run one line; its exit status, nothing if it does not end.
+  std::optional<int> Type(const std::string& line, const std::string& output_file);
 
   const std::string readme_;
+  TempDir tools_;  // what the shell needs beside the reader's folder
   TempDir directory_;
   std::map<int, int> ports_;
-  std::vector<std::unique_ptr<Process>> jobs_;
+  std::unique_ptr<Process> shell_;
+  int input_ = -1;  // the shell's
+  int lines_ = 0;
 };
 
 }  // namespace raftkv::testing
