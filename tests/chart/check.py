@@ -246,7 +246,7 @@ def check_dashboards():
         expect(len(ids) == len(set(ids)), f"{path.name}: ids of panels")
         known = {variable["name"] for variable in board["templating"]["list"]} | {"__rate_interval"}
         expect("datasource" in known and "namespace" in known, f"{path.name}: variables")
-        used = set(re.findall(r"\$\{?(\w+)", json.dumps(board["panels"])))
+        used = set(re.findall(r"\$\{?([A-Za-z_]\w*)", json.dumps(board["panels"])))
         expect(used <= known, f"{path.name} uses variables that it does not have: {used - known}")
     for number, (where, expr) in enumerate(metrics.expressions()):
         expr = expr.replace("$__rate_interval", "5m").replace("$namespace", "a").replace("$cluster", "b")

@@ -199,9 +199,8 @@ STYLE = """body{background:#111217;color:#ccccdc;font:12px DejaVu Sans,sans-seri
 text{fill:#aaa;font-size:11px}table{width:100%;border-collapse:collapse;text-align:left}td,th{border-bottom:1px solid #2c2f36;padding:5px}svg{display:block}"""
 
 
-def main():
-    url, ns, cluster, folder, *rest = sys.argv[1:]
-    prometheus, out = Prometheus(url, float(rest[0]) if rest else 5), pathlib.Path(folder)
+def draw_all(url, ns, cluster, folder, minutes):
+    prometheus, out = Prometheus(url, minutes), pathlib.Path(folder)
     out.mkdir(parents=True, exist_ok=True)
     replace = lambda expr: expr.replace("$__rate_interval", "30s").replace("$namespace", ns).replace("$cluster", cluster)
     browser = shutil.which("chromium") or sys.exit("chromium is missing (Debian's package of that name)")
@@ -214,6 +213,11 @@ def main():
         subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size={24 * COLUMN + 2 * GAP},{height}",
                         f"--screenshot={out / (path.stem + '.png')}", page.absolute().as_uri()], check=True, capture_output=True, timeout=120)
         print(out / f"{path.stem}.png")
+
+
+def main():
+    url, ns, cluster, folder, *rest = sys.argv[1:]
+    draw_all(url, ns, cluster, folder, float(rest[0]) if rest else 5)
 
 
 if __name__ == "__main__":
