@@ -172,33 +172,112 @@ struct NodeMetrics::Families {
   prometheus::Gauge& out_of_space =
       Gauge("raftkv_server_out_of_space", "1 while writes are refused for lack of space.");
 
+  // A series of each other member; gone with the member, so that no alert goes on about it.
+  template <class T>
+  using Family = prometheus::Family<T>;
+  Family<prometheus::Gauge>& connected =
+      prometheus::BuildGauge()
+          .Name("raftkv_network_active_peers")
+          .Help("1 while the stream to the peer is up.")
+          .Register(*registry);
+  Family<prometheus::Gauge>& round_trip =
+      prometheus::BuildGauge()
+          .Name("raftkv_network_peer_round_trip_time_seconds")
+          .Help("Smoothed round trip to the peer.")
+          .Register(*registry);
+  Family<prometheus::Gauge>& match_lag =
+      prometheus::BuildGauge()
+          .Name("raftkv_server_follower_lag_entries")
+          .Help("Entries a member lacks; of the leader only.")
+          .Register(*registry);
+  Family<prometheus::Counter>& sent =
+      prometheus::BuildCounter()
+          .Name("raftkv_network_peer_sent_bytes_total")
+          .Help("Bytes sent to the peer.")
+          .Register(*registry);
+  Family<prometheus::Counter>& received =
+      prometheus::BuildCounter()
+          .Name("raftkv_network_peer_received_bytes_total")
+          .Help("Bytes received from the peer.")
+          .Register(*registry);
+  Family<prometheus::Counter>& dropped =
+      prometheus::BuildCounter()
+          .Name("raftkv_network_peer_dropped_messages_total")
+          .Help("Messages dropped because the peer's queue was full or its stream down.")
+          .Register(*registry);
+  Family<prometheus::Counter>& failures =
+      prometheus::BuildCounter()
+          .Name("raftkv_network_peer_connection_failures_total")
+          .Help("Failed attempts to connect.")
+          .Register(*registry);
+  Family<prometheus::Gauge>& server_id =
+      prometheus::BuildGauge()
+          .Name("raftkv_server_id")
+          .Help("1; this member's id, as others name it in To, is in the label.")
+          .Register(*registry);
+
   struct Peer {
     prometheus::Gauge* connected;
     prometheus::Gauge* round_trip;
-    prometheus::Gauge* match_lag;
     prometheus::Counter* sent;
     prometheus::Counter* received;
     prometheus::Counter* dropped;
     prometheus::Counter* failures;
   };
   std::map<raft::NodeId, Peer> peers;
+  std::map<raft::NodeId, prometheus::Gauge*> lags;
+  prometheus::Gauge* own_id = nullptr;
+  uint64_t own_id_value = 0;
+
+  static prometheus::Labels To(raft::NodeId id) { return {{"To", HexId(id.value)}}; }
 
   Peer& PeerOf(raft::NodeId id) {
     const auto it = peers.find(id);
     if (it != peers.end()) return it->second;
-    const prometheus::Labels to = {{"To", HexId(id.value)}};
-    Peer peer{
-        &Gauge("raftkv_network_active_peers", "1 while the stream to the peer is up.", to),
-        &Gauge("raftkv_network_peer_round_trip_time_seconds", "Smoothed round trip to the peer.",
-               to),
-        &Gauge("raftkv_server_follower_lag_entries", "Entries a member lacks; leader only.", to),
-        &Counter("raftkv_network_peer_sent_bytes_total", "Bytes sent to the peer.", to),
-        &Counter("raftkv_network_peer_received_bytes_total", "Bytes received from the peer.", to),
-        &Counter("raftkv_network_peer_dropped_messages_total",
-                 "Messages dropped because the peer's queue was full or its stream down.", to),
-        &Counter("raftkv_network_peer_connection_failures_total", "Failed attempts to connect.",
-                 to)};
+    const prometheus::Labels to = To(id);
+    Peer peer{&connected.Add(to), &round_trip.Add(to), &sent.Add(to),
+              &received.Add(to),  &dropped.Add(to),    &failures.Add(to)};
     return peers.emplace(id, peer).first->second;
+  }
+
+  void ForgetPeersBut(const std::map<raft::NodeId, transport::PeerStats>& present) {
+    std::erase_if(peers, [&](const auto& entry) {
+      if (present.contains(entry.first)) return false;
+      const Peer& peer = entry.second;
+      connected.Remove(peer.connected);
+      round_trip.Remove(peer.round_trip);
+      sent.Remove(peer.sent);
+      received.Remove(peer.received);
+      dropped.Remove(peer.dropped);
+      failures.Remove(peer.failures);
+      return true;
+    });
+  }
+
+  // Only a leader knows how far others are.
+  void SetLags(const v1::StatusResponse& status) {
+    std::map<raft::NodeId, prometheus::Gauge*> present;
+    for (const v1::PeerProgress& progress : status.progress()) {
+      if (progress.id() == status.member_id()) continue;
+      const raft::NodeId id(progress.id());
+      prometheus::Gauge*& gauge = present[id];
+      const auto known = lags.find(id);
+      gauge = known != lags.end() ? known->second : &match_lag.Add(To(id));
+      gauge->Set(static_cast<double>(status.last_index() - progress.match()));
+    }
+    for (const auto& [id, gauge] : lags) {
+      if (!present.contains(id)) match_lag.Remove(gauge);
+    }
+    lags = std::move(present);
+  }
+
+  // A node takes an id when it takes a directory, and keeps it.
+  void SetId(uint64_t id) {
+    if (id == own_id_value) return;
+    if (own_id != nullptr) server_id.Remove(own_id);
+    own_id = &server_id.Add({{"server_id", HexId(id)}});
+    own_id->Set(1);
+    own_id_value = id;
   }
 };
 
@@ -328,11 +407,9 @@ void NodeMetrics::Update(const Gauges& now) {
   Follow(f.snapshots_receive_failed, static_cast<double>(all.snapshots_receive_failed));
   Follow(f.snapshot_receive_time, Seconds(all.snapshot_receive_time));
   f.snapshots_receiving.Set(all.receiving_snapshot);
-  for (const v1::PeerProgress& progress : status.progress()) {
-    if (progress.id() == status.member_id()) continue;
-    f.PeerOf(raft::NodeId(progress.id()))
-        .match_lag->Set(static_cast<double>(status.last_index() - progress.match()));
-  }
+  f.ForgetPeersBut(*now.peers);
+  f.SetLags(status);
+  f.SetId(status.member_id());
 }
 
 }  // namespace raftkv::runtime

@@ -116,7 +116,8 @@ void World::Kubelets() {
     const bool can_run = volume != volumes_.end() && !broken_images.contains(pod.image);
     pod.finished = can_run && volume->second.tombstone;
     pod.running = can_run && !pod.finished;
-    pod.ready = pod.running && volume->second.cluster != 0 && !volume->second.damaged;
+    pod.ready = pod.running && volume->second.cluster != 0 &&
+                !volume->second.damaged && !volume->second.hangs;
   }
   for (const int slot : ended) RemovePod(slot);
 }
@@ -186,7 +187,9 @@ std::vector<Directory*> World::Live(ClusterId cluster) {
   for (const auto& [slot, pod] : kube.pods) {
     Directory* directory = PodLives(slot) ? DirectoryOf(slot) : nullptr;
     if (directory == nullptr || directory->cluster != cluster) continue;
-    if (!directory->damaged && !directory->tombstone) live.push_back(directory);
+    if (!directory->damaged && !directory->tombstone && !directory->hangs) {
+      live.push_back(directory);
+    }
   }
   return live;
 }
@@ -225,7 +228,7 @@ std::set<MemberId> World::LiveMembers() const {
   for (const auto& [slot, pod] : kube.pods) {
     const Directory* directory = PodLives(slot) ? DirectoryOf(slot) : nullptr;
     if (directory != nullptr && directory->cluster != 0 && !directory->damaged &&
-        !directory->tombstone) {
+        !directory->tombstone && !directory->hangs) {
       out.insert(directory->id);
     }
   }
@@ -247,7 +250,7 @@ bool World::QuorumPossible() {
 std::optional<NodeReport> World::Ask(int slot) const {
   if (!PodLives(slot)) return std::nullopt;
   const Directory& directory = *DirectoryOf(slot);
-  if (directory.tombstone) return std::nullopt;
+  if (directory.tombstone || directory.hangs) return std::nullopt;
   NodeReport report;
   report.member = directory.id;
   report.cluster = directory.cluster;
@@ -337,6 +340,21 @@ void World::Damage(int slot) {
   if (directory == nullptr || directory->cluster == 0) return;
   directory->damaged = true;
   Note("fault: the directory of slot " + std::to_string(slot) + " is damaged");
+}
+
+void World::Hang(int slot) {
+  Directory* directory = DirectoryOf(slot);
+  if (directory == nullptr || raft() == nullptr) return;
+  if (!raft()->Latest().learners.contains(directory->id)) return;
+  directory->hangs = true;
+  Note("fault: the disk of learner " + HexId(directory->id) + " hangs");
+}
+
+void World::EndHangs() {
+  for (auto& [uid, directory] : volumes_) {
+    const bool learner = raft() != nullptr && raft()->Latest().learners.contains(directory.id);
+    directory.hangs = directory.hangs && learner;
+  }
 }
 
 void World::MachineDown(const std::string& name) {
@@ -430,7 +448,7 @@ std::string World::ActOn(const ApplyStatefulSet& a, const Kube& cache) {
       if (raft()->Latest().names.contains(directory->id))
         Fail("P2: the pod of a member is scaled away");
       if (PodLives(slot) && directory->cluster != 0 && !directory->tombstone &&
-          !directory->damaged && raft()->Latest().removed.contains(directory->id)) {
+          !directory->damaged && !directory->hangs && raft()->Latest().removed.contains(directory->id)) {
         Fail("a removed member is stopped before it has ended");
       }
     }

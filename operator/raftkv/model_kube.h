@@ -98,6 +98,8 @@ class World {
   void Evict(int slot, bool with_claim);
   void LoseVolume(int slot);
   void Damage(int slot);
+  void Hang(int slot);  // if a learner is there
+  void EndHangs();      // but those of learners
   void MachineDown(const std::string& name);
   void MachineUp(const std::string& name);
   void MachineGone(const std::string& name);  // for ever; a new one comes

@@ -160,6 +160,12 @@ class Operator {
       }
     }
     seen.membership = world_->AskMembership(reports);
+    if (!seen.membership || seen.membership->leader != 0) {
+      leaderless_since_s_ = 0;
+    } else if (leaderless_since_s_ == 0) {
+      leaderless_since_s_ = seen.now_s;
+    }
+    seen.leaderless_since_s = leaderless_since_s_;
     return seen;
   }
 
@@ -217,6 +223,7 @@ class Operator {
   Kube cache_;
   Plan last_;
   std::map<int, int64_t> silent_;
+  int64_t leaderless_since_s_ = 0;
 };
 
 // One history: from nothing, through faults and wishes, to rest.
@@ -354,7 +361,7 @@ class History {
     auto machine = world_.kube.machines.begin();
     std::advance(machine, Uniform(world_.kube.machines.size()));
     const std::string name = machine->first;
-    switch (Uniform(9)) {
+    switch (Uniform(10)) {
       case 0:
       case 1:
         return world_.Evict(slot, false);
@@ -370,6 +377,8 @@ class History {
         return world_.MachineUp(name);
       case 7:
         return Uniform(4) == 0 && Bearable(SlotsOn(name)) ? world_.MachineGone(name) : void();
+      case 8:
+        return world_.Hang(slot);
       default:
         if (Uniform(4) == 0) {
           world_.kube.sts.reset();
@@ -385,6 +394,7 @@ class History {
   void Converge() {
     world_.Note("--- the faults stop");
     for (auto& [name, machine] : world_.kube.machines) machine = {};
+    world_.EndHangs();
     if (!world_.kube.resource) world_.CreateResource();
     EditSpec("what works", [&](Resource* r) {
       if (world_.broken_images.contains(r->image)) r->image = 1;
@@ -410,14 +420,12 @@ class History {
                 "plan: " + ToString(active_->last().action));
   }
 
-  // The quorum is gone with its volumes: that is said, and nothing else happens. A change that was
-  // proposed and never committed can be the reason, which no answer shows: then there is no leader.
+  // The quorum is gone with its volumes: that is said, and nothing else happens.
   void LostForGood() {
     quorum_lost_ = true;
     if (world_.kube.resource->spec.replicas == 0) return;
     for (const PlannedCondition& c : active_->last().status.conditions) {
       if (c.type == "QuorumLost" && c.status) return;
-      if (c.type == "Available" && !c.status && c.reason == "NoLeader") return;
     }
     world_.Fail("the quorum is lost, and the status does not say so\n" +
                 Text(active_->last().status));

@@ -19,7 +19,7 @@ namespace {
 using Json = nlohmann::json;
 using Role = NodeReport::Role;
 
-constexpr std::array<std::pair<std::string_view, Role>, 8> kRoles = {{
+constexpr std::array<std::pair<std::string_view, Role>, 9> kRoles = {{
     {"FOLLOWER", Role::kFollower},
     {"PRE_CANDIDATE", Role::kCandidate},
     {"CANDIDATE", Role::kCandidate},
@@ -28,6 +28,7 @@ constexpr std::array<std::pair<std::string_view, Role>, 8> kRoles = {{
     {"BLANK", Role::kBlank},
     {"JOINING", Role::kJoining},
     {"REMOVED", Role::kRemoved},
+    {"DAMAGED", Role::kDamaged},
 }};
 
 const Json kNone;

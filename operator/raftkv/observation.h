@@ -169,6 +169,8 @@ struct Observation {
   ObjectsView objects;
   std::map<int, SlotView> slots;
   std::optional<Membership> membership;  // nullopt: no member answers
+  // Since when members answer and none of them leads, wall clock; 0: one does, or nobody answers.
+  int64_t leaderless_since_s = 0;
   uint64_t epoch = 0;                    // of this operator's term of office
 };
 

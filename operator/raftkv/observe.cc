@@ -290,7 +290,14 @@ void Observer::LookAtNodes(Seen& seen) {
     view.silent_since_s = silent[slot];
   }
   memory.silent_since = std::move(silent);
-  seen.observation.membership = JoinByPods(all, seen.observation.cluster);
+  Observation& out = seen.observation;
+  out.membership = JoinByPods(all, out.cluster);
+  if (!out.membership || out.membership->leader != 0) {
+    memory.leaderless_since = 0;
+  } else if (memory.leaderless_since == 0) {
+    memory.leaderless_since = out.now_s;
+  }
+  out.leaderless_since_s = memory.leaderless_since;
 }
 
 std::optional<Membership> Observer::LookAtMembers(const Seen& seen) {

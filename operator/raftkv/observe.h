@@ -90,6 +90,7 @@ class Observer {
   struct Memory {
     std::map<int, int64_t> silent_since;  // slot -> wall clock
     Since missing_nodes;                  // pod UID -> since its node has no object
+    int64_t leaderless_since = 0;         // wall clock; 0: there is a leader, or no answer
     std::string foreign;
     MonotonicTime foreign_until;
   };

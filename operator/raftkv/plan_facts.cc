@@ -195,12 +195,14 @@ Loss Facts::LossOf(MemberId member) const {
       (Blank(index) || InConfig(occupant) || Removed(occupant))) {
     return Loss::kDataGone;
   }
+  const int64_t after = Seconds(spec.replacement_after);
+  if (!SilentForLong(index, after)) return Loss::kNone;
   const bool volume_lost = view.claim && view.claim->lost;
-  if (SilentForLong(index, Seconds(spec.replacement_after)) &&
-      (volume_lost || NodeLostForLong(index))) {
-    return Loss::kUnreachable;
-  }
-  return Loss::kNone;
+  // A learner has nothing that others lack: one whose pod has had its time and does not answer is
+  // rather made anew. A voter's pod may be waited for by people.
+  const bool useless = spec.replacement_enabled && !IsVoter(member) && view.pod &&
+                       seen.now_s - view.pod->created_s >= after;
+  return volume_lost || NodeLostForLong(index) || useless ? Loss::kUnreachable : Loss::kNone;
 }
 
 bool Facts::HaveQuorum(const std::set<MemberId>& voters) const {

@@ -26,6 +26,9 @@ inline constexpr uint64_t kCaughtUpEntries = 1000;
 inline constexpr int64_t kLeavingSeconds = 45;
 // A pod that is younger may have a claim that the cache does not show yet.
 inline constexpr int64_t kClaimLagSeconds = 30;
+// An election among members that reach each other takes a second or two. After this long without a
+// leader something keeps them from it that the answers of a quorum do not show.
+inline constexpr int64_t kElectionSeconds = 30;
 
 int Quorum(size_t voters);
 int64_t Seconds(Duration duration);
@@ -39,7 +42,7 @@ enum class Loss {
   kNone,
   kDataGone,     // another directory is in its slot
   kDamaged,      // it says itself that its disk is corrupt
-  kUnreachable,  // silent for too long, and its node or its volume is lost
+  kUnreachable,  // silent for too long, and its node or its volume is lost, or it is a learner
 };
 
 class Facts {

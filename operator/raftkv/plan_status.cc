@@ -108,6 +108,12 @@ PlannedCondition QuorumLost(const Facts& facts) {
     return {type, true, "MembersDown",
             "Less than a quorum of the members answers; they may come back."};
   }
+  if (facts.seen.leaderless_since_s != 0 &&
+      facts.seen.now_s - facts.seen.leaderless_since_s >= kElectionSeconds) {
+    return {type, true, "ElectionsFail",
+            "A quorum answers, and has elected no leader for a while: members do not reach each "
+            "other, or wait for others that a membership change needs."};
+  }
   return {type, false, "Electing", "A quorum answers, and no leader is known yet."};
 }
 
@@ -175,11 +181,40 @@ std::string Complaints(const Facts& facts) {
   return out;
 }
 
-PlannedCondition Degraded(const Facts& facts, const Decision& decision,
+// A learner for which an operation has waited past its deadline; nullopt: there is none.
+std::optional<PlannedCondition> LateLearner(const Facts& facts, const Operation& operation) {
+  if (operation.step != "CatchUp" || !PastDeadline(facts, operation) || !facts.has_leader()) {
+    return std::nullopt;
+  }
+  std::optional<PlannedCondition> late;
+  for (const MemberId learner : facts.config()->learners) {
+    const int slot = facts.SlotOf(learner);
+    if (slot < 0 || (facts.CaughtUp(learner) && facts.TakesPart(learner))) continue;
+    const std::string pod = "Pod " + PodName(facts.seen.name, slot);
+    if (!facts.TakesPart(learner)) {
+      return PlannedCondition{
+          "Degraded", true, "LearnerSilent",
+          pod + " holds a learner and does not answer." +
+              (facts.spec.replacement_enabled ? " It is replaced after spec.replacement.after."
+                                              : " spec.replacement.enabled is false.")};
+    }
+    if (late) continue;
+    std::string lag = std::to_string(std::bit_floor(facts.Lag(learner)));
+    late = PlannedCondition{"Degraded", true, "LearnerBehind",
+                            pod + " holds a learner that does not catch up (it lacks more than " +
+                                lag +
+                                " entries): look at its disk, at the network to it and at its log; "
+                                "deleting its claim and the pod begins anew."};
+  }
+  return late;
+}
+
+PlannedCondition Degraded(const Facts& facts, const Decision& decision, const Operation& operation,
                           const PlannedCondition& quorum_lost) {
   const char* type = "Degraded";
   if (!decision.blocked.empty()) return {type, true, decision.blocked, decision.blocked_message};
   if (quorum_lost.status) return {type, true, "QuorumLost", quorum_lost.message};
+  if (auto late = LateLearner(facts, operation)) return *std::move(late);
   if (facts.seen.cluster == 0 || Asleep(facts) || Healthy(facts)) {
     return {type, false, "AsExpected", "Nothing is known to be wrong."};
   }
@@ -277,7 +312,7 @@ PlannedStatus MakeStatus(const Facts& facts, const Decision& decision) {
   status.conditions = {
       Available(facts, quorum_lost),
       Progressing(facts, decision, status.operation),
-      Degraded(facts, decision, quorum_lost),
+      Degraded(facts, decision, status.operation, quorum_lost),
       quorum_lost,
       {"Paused", facts.spec.paused, facts.spec.paused ? "Paused" : "NotPaused",
        facts.spec.paused ? "spec.paused is true: only the status is kept up."

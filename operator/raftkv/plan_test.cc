@@ -8,6 +8,8 @@
 
 #include <string>
 
+#include "operator/raftkv/plan_facts.h"
+
 namespace raftkv::op {
 namespace {
 
@@ -372,6 +374,103 @@ TEST(Wake, EverybodyWhoWasThereComesBackBeforeAChangeOfSize) {
 
 // --- Quorum lost, paused, foreign
 // -------------------------------------------------------------------
+
+// What an uncommitted change of the membership, or a network between the members, can do: it was
+// NoLeader for ever.
+TEST(QuorumLost, WhenAQuorumAnswersAndElectsNobody) {
+  Given given = Given::Cluster(3);
+  given.membership->leader = 0;
+  given.slots[0].report->role = Role::kFollower;
+  given.leaderless_since_s = kNow - kElectionSeconds + 1;
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ReasonOf(plan, "QuorumLost"), "-Electing");
+  EXPECT_EQ(ReasonOf(plan, "Available"), "-NoLeader");
+  given.leaderless_since_s = kNow - kElectionSeconds;
+  plan = MakePlan(given);
+  EXPECT_EQ(ReasonOf(plan, "QuorumLost"), "+ElectionsFail");
+  EXPECT_EQ(ReasonOf(plan, "Available"), "-QuorumLost");
+  EXPECT_EQ(plan.status.phase, "QuorumLost");
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_THAT(EventReasons(plan), Contains("ElectionsFail"));
+  given.Wrote(plan);
+  EXPECT_THAT(MakePlan(given).events, IsEmpty()) << "said once";
+}
+
+// --- Learners that do not get there
+// ------------------------------------------------------------------
+
+// One to three: slot 1 is a learner that has caught up, slot 2 one that has not.
+Given WithLearners() {
+  Given given = Given::Cluster(1);
+  given.spec.replicas = 3;
+  given.StatefulSet(3);
+  given.Learner(1);
+  given.Learner(2);
+  given.membership->leader_commit = 9000;
+  given.membership->members[Id(0)].match = 9000;
+  given.membership->members[Id(1)].match = 9000;
+  given.objects.min_available = 3;
+  return given;
+}
+
+TEST(Learner, ThatDoesNotCatchUpIsReportedAndKept) {
+  Given given = WithLearners();
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(plan.status.operation.step, "CatchUp");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+MembersDown") << "three are wanted";
+  given.Wrote(plan);
+  given.now_s += 3600;
+  plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+LearnerBehind");
+  EXPECT_NE(Condition(plan, "Degraded").message.find("Pod db-2"), std::string::npos);
+  EXPECT_NE(Condition(plan, "Degraded").message.find("8192"), std::string::npos);
+  EXPECT_EQ(ReasonOf(plan, "Progressing"), "-DeadlineExceeded");
+  EXPECT_THAT(EventReasons(plan), Contains("LearnerBehind"));
+  given.Wrote(plan);
+  given.membership->leader_commit += 100;
+  EXPECT_THAT(MakePlan(given).events, IsEmpty()) << "said once";
+  given.membership->members[Id(2)].match = given.membership->leader_commit;
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote=00000000000000a1,00000000000000a2 remove=");
+}
+
+TEST(Learner, ThatIsSilentIsReportedThenMadeAnew) {
+  Given given = WithLearners();
+  given.spec.progress_deadline = std::chrono::seconds(60);
+  given.Silent(2, 10);
+  given.Wrote(MakePlan(given));
+  EXPECT_EQ(given.operation.step, "CatchUp");
+  given.now_s += 100;
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+LearnerSilent");
+  EXPECT_THAT(EventReasons(plan), Contains("LearnerSilent"));
+  given.now_s += 300;
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a2");
+  given.Wrote(MakePlan(given));
+  given.Remove(Id(2));
+  given.objects.min_available = 2;
+  EXPECT_EQ(Do(given), "DeleteClaim slot=2 uid=claim-uid-2 member=00000000000000a2");
+  given.Claim(2).deleting = true;
+  EXPECT_EQ(Do(given), "DeletePod slot=2 uid=pod-uid-2");
+}
+
+TEST(Learner, ThatIsSilentIsKeptIfReplacementIsOffOrItsPodIsYoung) {
+  Given given = WithLearners();
+  given.Silent(2, 600);
+  given.Pod(2).created_s = kNow - 10;
+  EXPECT_EQ(Do(given), "Nothing") << "it was asleep, and wakes";
+  given.Pod(2).created_s = kNow - 600;
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a2");
+  given.spec.replacement_enabled = false;
+  EXPECT_EQ(Do(given), "Nothing");
+}
+
+TEST(Learner, AVoterThatIsSilentIsKept) {
+  Given given = Given::Cluster(3);
+  given.Silent(2, 3600);
+  EXPECT_EQ(Do(given), "Nothing");
+}
 
 TEST(QuorumLost, NothingIsDone) {
   Given given = Given::Cluster(3);

@@ -209,8 +209,31 @@ def check_alerts():
     expect("RUNBOOK_URL" not in json.dumps(rendered), "the chart fills in the runbooks' address")
 
 
+def check_layout(name, panels):
+    """Every panel is in the grid and over no other, says what it shows, and has a unit; no title occurs twice in a row."""
+    taken, titles = {}, set()
+    for panel in panels:
+        grid, title = panel["gridPos"], panel["title"]
+        expect(0 <= grid["x"] and grid["x"] + grid["w"] <= 24 and grid["h"] > 0 and grid["w"] > 0, f"{name}: {title} is not in the grid")
+        for cell in ((x, y) for x in range(grid["x"], grid["x"] + grid["w"]) for y in range(grid["y"], grid["y"] + grid["h"])):
+            expect(cell not in taken, f"{name}: {title} lies over {taken.get(cell)}")
+            taken[cell] = title
+        if panel["type"] == "row":
+            titles = set()
+            continue
+        expect(title not in titles, f"{name}: {title} twice in a row")
+        titles.add(title)
+        expect(panel["description"].endswith((".", "...")), f"{name}: {title} has no description")
+        expect(panel["fieldConfig"]["defaults"].get("unit"), f"{name}: {title} has no unit")
+        for target in panel["targets"]:
+            expect(target["legendFormat"] or panel["type"] in ("stat", "table"), f"{name}: {title} has a query without a legend")
+            # A pod that restarts has another instance: its series would be there twice.
+            expect(panel["type"] in ("stat", "table") or " by (" in target["expr"] or "{{" not in target["legendFormat"],
+                   f"{name}: {title} shows a series for each instance that a pod has had")
+
+
 def check_dashboards():
-    """Unique ids; every query parses."""
+    """Unique ids; panels that can be read; every query parses."""
     uids, rules = set(), []
     sys.path.insert(0, str(ROOT / "tests/chart"))
     import metrics  # pylint: disable=import-outside-toplevel
@@ -218,11 +241,12 @@ def check_dashboards():
         board = json.loads(path.read_text())
         expect(board["uid"] not in uids and re.fullmatch(r"[a-z0-9-]{1,40}", board["uid"]), f"{path.name}: uid")
         uids.add(board["uid"])
+        check_layout(path.name, board["panels"])
         ids = [panel["id"] for panel in board["panels"]]
         expect(len(ids) == len(set(ids)), f"{path.name}: ids of panels")
         known = {variable["name"] for variable in board["templating"]["list"]} | {"__rate_interval"}
         expect("datasource" in known and "namespace" in known, f"{path.name}: variables")
-        used = set(re.findall(r"\$\{?(\w+)", json.dumps(board["panels"])))
+        used = set(re.findall(r"\$\{?([A-Za-z_]\w*)", json.dumps(board["panels"])))
         expect(used <= known, f"{path.name} uses variables that it does not have: {used - known}")
     for number, (where, expr) in enumerate(metrics.expressions()):
         expr = expr.replace("$__rate_interval", "5m").replace("$namespace", "a").replace("$cluster", "b")

@@ -157,6 +157,7 @@ def selectors(expr):
 
 
 def evaluate(url, ns, name, with_operator):
+    """Every query; what failed."""
     failures, asked = [], 0
     for where, expr in metrics.expressions():
         expr = expr.replace("$__rate_interval", "1m").replace("$namespace", ns).replace("$cluster", name)

@@ -8,6 +8,7 @@
 #include <set>
 #include <sstream>
 
+#include "base/hex_id.h"
 #include "tests/integration/cluster.h"
 
 namespace raftkv::testing {
@@ -146,6 +147,38 @@ TEST_F(MetricsTest, HeartbeatsThatCannotBeSentAreCounted) {
   cluster_[(leader + 1) % 3].Kill();
   EXPECT_TRUE(WaitUntil(
       [&] { return Value(cluster_[leader], "raftkv_server_heartbeat_send_failures_total") > 0; }));
+}
+
+// A former leader went on to report how far others were when it led, and an alert with it.
+TEST_F(MetricsTest, OnlyTheLeaderReportsLags) {
+  const auto has_lags = [&](size_t node) {
+    return cluster_[node].Admin("GET", "/metrics").body.find(
+               "raftkv_server_follower_lag_entries{") != std::string::npos;
+  };
+  const size_t former = cluster_.WaitLeader();
+  ASSERT_TRUE(WaitUntil([&] { return has_lags(former); }));
+  const size_t next = (former + 1) % 3;
+  const std::string id = HexId(cluster_[next].Status()->member_id());
+  ASSERT_EQ(cluster_[former].Admin("POST", "/admin/transfer", R"({"to":")" + id + R"("})").status,
+            200);
+  EXPECT_TRUE(WaitUntil([&] { return has_lags(next) && !has_lags(former); }));
+}
+
+// The others went on to report a cut connection to a member that was removed.
+TEST_F(MetricsTest, ARemovedMemberLeavesNoSeries) {
+  const size_t leader = cluster_.WaitLeader();
+  const size_t removed = (leader + 1) % 3;
+  const size_t stays = (leader + 2) % 3;
+  const std::string id = HexId(cluster_[removed].Status()->member_id());
+  const auto named = [&](size_t node) {
+    return cluster_[node].Admin("GET", "/metrics").body.find("{To=\"" + id + "\"}") !=
+           std::string::npos;
+  };
+  ASSERT_TRUE(WaitUntil([&] { return named(leader) && named(stays); }));
+  ASSERT_EQ(
+      cluster_[leader].Admin("POST", "/admin/membership", R"({"remove":[")" + id + R"("]})").status,
+      200);
+  EXPECT_TRUE(WaitUntil([&] { return !named(leader) && !named(stays); }));
 }
 
 }  // namespace
