@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/hex_id.h"
@@ -16,6 +17,7 @@
 #include "base/version.h"
 #include "operator/kube/manager.h"
 #include "operator/kube/process.h"
+#include "operator/raftkv/leader_watch.h"
 #include "operator/raftkv/reconciler.h"
 #include "operator/raftkv/resource.h"
 
@@ -129,12 +131,16 @@ class Operator {
                      .settings = {.default_image = options.image,
                                   .operator_namespace = options.lease_namespace},
                      .epoch = [manager] { return manager->term(); },
-                     .raise_epoch = [manager](uint64_t epoch) { manager->RaiseTerm(epoch); }}) {
+                     .raise_epoch = [manager](uint64_t epoch) { manager->RaiseTerm(epoch); },
+                     .watch_leader = [this](const kube::Key& key,
+                                            const std::string& host) { leaders_->Set(key, host); }}) {
     kube::Controller& controller =
         manager->Add({.name = "raftkv", .workers = options.workers},
                      [this](const kube::Key& key, std::stop_token stop) {
                        return reconciler_.Reconcile(key, std::move(stop));
                      });
+    leaders_ = std::make_unique<LeaderWatch>(
+        [&controller](const kube::Key& key) { controller.queue().Add(key); });
     controller.Watch(caches_.clusters, kube::ToSelf(), kube::OnlySpecChanges());
     controller.Watch(caches_.pods, kube::ToLabel(kInstanceLabel));
     controller.Watch(caches_.claims, kube::ToLabel(kInstanceLabel));
@@ -179,6 +185,7 @@ class Operator {
   NodeClient nodes_;
   const Caches caches_;
   Reconciler reconciler_;
+  std::unique_ptr<LeaderWatch> leaders_;
 };
 
 int Run(Options options) {

@@ -68,7 +68,7 @@ struct NodeReport {
     kDamaged
   };
   Role role = Role::kBlank;
-  MemberId member = 0;
+  MemberId member = 0;  // 0: damaged, and its identity cannot be read
   ClusterId cluster = 0;
   MemberId leader = 0;  // as it believes; 0: none
   uint64_t term = 0;
