@@ -77,7 +77,7 @@ class Watched : public std::enable_shared_from_this<Watched> {
   void Close() {
     deadline_.cancel();
     Error ignored;
-    socket_.close(ignored);
+    (void)socket_.close(ignored);
   }
 
   void Report() {

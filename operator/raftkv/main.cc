@@ -122,18 +122,19 @@ class Operator {
   Operator(kube::Manager* manager, const Options& options)
       : metrics_(&manager->registry()),
         caches_(Watch(manager, options)),
-        reconciler_({.api = &manager->api(),
-                     .nodes = &nodes_,
-                     .events = &manager->events(),
-                     .metrics = &metrics_,
-                     .timing = &manager->timing(),
-                     .caches = caches_,
-                     .settings = {.default_image = options.image,
-                                  .operator_namespace = options.lease_namespace},
-                     .epoch = [manager] { return manager->term(); },
-                     .raise_epoch = [manager](uint64_t epoch) { manager->RaiseTerm(epoch); },
-                     .watch_leader = [this](const kube::Key& key,
-                                            const std::string& host) { leaders_->Set(key, host); }}) {
+        reconciler_(
+            {.api = &manager->api(),
+             .nodes = &nodes_,
+             .events = &manager->events(),
+             .metrics = &metrics_,
+             .timing = &manager->timing(),
+             .caches = caches_,
+             .settings = {.default_image = options.image,
+                          .operator_namespace = options.lease_namespace},
+             .epoch = [manager] { return manager->term(); },
+             .raise_epoch = [manager](uint64_t epoch) { manager->RaiseTerm(epoch); },
+             .watch_leader = [this](const kube::Key& key,
+                                    const std::string& host) { leaders_->Set(key, host); }}) {
     kube::Controller& controller =
         manager->Add({.name = "raftkv", .workers = options.workers},
                      [this](const kube::Key& key, std::stop_token stop) {

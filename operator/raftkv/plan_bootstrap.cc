@@ -135,8 +135,8 @@ std::optional<Decision> PlanBootstrap(const Facts& facts) {
     const std::optional<ClaimView>& claim = facts.slot(slot).claim;
     // What lies there of an earlier life is asked, or gone, before a new cluster forms: its pod may
     // only not have been started yet.
-    const bool holds = MayHoldData(facts.slot(slot)) ||
-                       (claim && claim->deleting && claim->member != 0);
+    const bool holds =
+        MayHoldData(facts.slot(slot)) || (claim && claim->deleting && claim->member != 0);
     if (!wanted && !facts.slot(slot).pod && !holds) continue;
     const bool volume_goes = claim && (claim->lost || (claim->deleting && facts.Blank(slot)));
     if (wanted && volume_goes) {
