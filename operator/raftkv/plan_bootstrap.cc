@@ -68,10 +68,11 @@ bool MayHoldData(const SlotView& view) {
 }
 
 // Every claim is known to be blank, or holds nothing: a node that is silent may know a cluster to
-// which blank ones belong.
+// which blank ones belong, also while its claim is being deleted.
 bool AllBlank(const Facts& facts) {
   return std::ranges::all_of(facts.seen.slots, [&](const auto& entry) {
-    return !MayHoldData(entry.second) || facts.Blank(entry.first);
+    const std::optional<ClaimView>& claim = entry.second.claim;
+    return !claim || !claim->bound || claim->lost || facts.Blank(entry.first);
   });
 }
 
