@@ -175,41 +175,35 @@ struct NodeMetrics::Families {
   // A series of each other member; gone with the member, so that no alert goes on about it.
   template <class T>
   using Family = prometheus::Family<T>;
-  Family<prometheus::Gauge>& connected =
-      prometheus::BuildGauge()
-          .Name("raftkv_network_active_peers")
-          .Help("1 while the stream to the peer is up.")
-          .Register(*registry);
-  Family<prometheus::Gauge>& round_trip =
-      prometheus::BuildGauge()
-          .Name("raftkv_network_peer_round_trip_time_seconds")
-          .Help("Smoothed round trip to the peer.")
-          .Register(*registry);
-  Family<prometheus::Gauge>& match_lag =
-      prometheus::BuildGauge()
-          .Name("raftkv_server_follower_lag_entries")
-          .Help("Entries a member lacks; of the leader only.")
-          .Register(*registry);
-  Family<prometheus::Counter>& sent =
-      prometheus::BuildCounter()
-          .Name("raftkv_network_peer_sent_bytes_total")
-          .Help("Bytes sent to the peer.")
-          .Register(*registry);
-  Family<prometheus::Counter>& received =
-      prometheus::BuildCounter()
-          .Name("raftkv_network_peer_received_bytes_total")
-          .Help("Bytes received from the peer.")
-          .Register(*registry);
+  Family<prometheus::Gauge>& connected = prometheus::BuildGauge()
+                                             .Name("raftkv_network_active_peers")
+                                             .Help("1 while the stream to the peer is up.")
+                                             .Register(*registry);
+  Family<prometheus::Gauge>& round_trip = prometheus::BuildGauge()
+                                              .Name("raftkv_network_peer_round_trip_time_seconds")
+                                              .Help("Smoothed round trip to the peer.")
+                                              .Register(*registry);
+  Family<prometheus::Gauge>& match_lag = prometheus::BuildGauge()
+                                             .Name("raftkv_server_follower_lag_entries")
+                                             .Help("Entries a member lacks; of the leader only.")
+                                             .Register(*registry);
+  Family<prometheus::Counter>& sent = prometheus::BuildCounter()
+                                          .Name("raftkv_network_peer_sent_bytes_total")
+                                          .Help("Bytes sent to the peer.")
+                                          .Register(*registry);
+  Family<prometheus::Counter>& received = prometheus::BuildCounter()
+                                              .Name("raftkv_network_peer_received_bytes_total")
+                                              .Help("Bytes received from the peer.")
+                                              .Register(*registry);
   Family<prometheus::Counter>& dropped =
       prometheus::BuildCounter()
           .Name("raftkv_network_peer_dropped_messages_total")
           .Help("Messages dropped because the peer's queue was full or its stream down.")
           .Register(*registry);
-  Family<prometheus::Counter>& failures =
-      prometheus::BuildCounter()
-          .Name("raftkv_network_peer_connection_failures_total")
-          .Help("Failed attempts to connect.")
-          .Register(*registry);
+  Family<prometheus::Counter>& failures = prometheus::BuildCounter()
+                                              .Name("raftkv_network_peer_connection_failures_total")
+                                              .Help("Failed attempts to connect.")
+                                              .Register(*registry);
   Family<prometheus::Gauge>& server_id =
       prometheus::BuildGauge()
           .Name("raftkv_server_id")

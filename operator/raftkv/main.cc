@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/hex_id.h"
@@ -16,6 +17,7 @@
 #include "base/version.h"
 #include "operator/kube/manager.h"
 #include "operator/kube/process.h"
+#include "operator/raftkv/leader_watch.h"
 #include "operator/raftkv/reconciler.h"
 #include "operator/raftkv/resource.h"
 
@@ -120,21 +122,26 @@ class Operator {
   Operator(kube::Manager* manager, const Options& options)
       : metrics_(&manager->registry()),
         caches_(Watch(manager, options)),
-        reconciler_({.api = &manager->api(),
-                     .nodes = &nodes_,
-                     .events = &manager->events(),
-                     .metrics = &metrics_,
-                     .timing = &manager->timing(),
-                     .caches = caches_,
-                     .settings = {.default_image = options.image,
-                                  .operator_namespace = options.lease_namespace},
-                     .epoch = [manager] { return manager->term(); },
-                     .raise_epoch = [manager](uint64_t epoch) { manager->RaiseTerm(epoch); }}) {
+        reconciler_(
+            {.api = &manager->api(),
+             .nodes = &nodes_,
+             .events = &manager->events(),
+             .metrics = &metrics_,
+             .timing = &manager->timing(),
+             .caches = caches_,
+             .settings = {.default_image = options.image,
+                          .operator_namespace = options.lease_namespace},
+             .epoch = [manager] { return manager->term(); },
+             .raise_epoch = [manager](uint64_t epoch) { manager->RaiseTerm(epoch); },
+             .watch_leader = [this](const kube::Key& key,
+                                    const std::string& host) { leaders_->Set(key, host); }}) {
     kube::Controller& controller =
         manager->Add({.name = "raftkv", .workers = options.workers},
                      [this](const kube::Key& key, std::stop_token stop) {
                        return reconciler_.Reconcile(key, std::move(stop));
                      });
+    leaders_ = std::make_unique<LeaderWatch>(
+        [&controller](const kube::Key& key) { controller.queue().Add(key); });
     controller.Watch(caches_.clusters, kube::ToSelf(), kube::OnlySpecChanges());
     controller.Watch(caches_.pods, kube::ToLabel(kInstanceLabel));
     controller.Watch(caches_.claims, kube::ToLabel(kInstanceLabel));
@@ -179,6 +186,7 @@ class Operator {
   NodeClient nodes_;
   const Caches caches_;
   Reconciler reconciler_;
+  std::unique_ptr<LeaderWatch> leaders_;
 };
 
 int Run(Options options) {

@@ -116,8 +116,8 @@ void World::Kubelets() {
     const bool can_run = volume != volumes_.end() && !broken_images.contains(pod.image);
     pod.finished = can_run && volume->second.tombstone;
     pod.running = can_run && !pod.finished;
-    pod.ready = pod.running && volume->second.cluster != 0 &&
-                !volume->second.damaged && !volume->second.hangs;
+    pod.ready = pod.running && volume->second.cluster != 0 && !volume->second.damaged &&
+                !volume->second.hangs;
   }
   for (const int slot : ended) RemovePod(slot);
 }
@@ -393,7 +393,8 @@ std::string World::WriteStatus(uint64_t version, const PlannedStatus& status) {
   return "";
 }
 
-std::string World::Act(const Action& action, const Kube& cache) {
+std::string World::Act(const Action& action, const Kube& cache, const Operation& intent) {
+  intent_ = intent;
   return std::visit([&](const auto& one) { return ActOn(one, cache); }, action);
 }
 
@@ -448,7 +449,8 @@ std::string World::ActOn(const ApplyStatefulSet& a, const Kube& cache) {
       if (raft()->Latest().names.contains(directory->id))
         Fail("P2: the pod of a member is scaled away");
       if (PodLives(slot) && directory->cluster != 0 && !directory->tombstone &&
-          !directory->damaged && !directory->hangs && raft()->Latest().removed.contains(directory->id)) {
+          !directory->damaged && !directory->hangs &&
+          raft()->Latest().removed.contains(directory->id)) {
         Fail("a removed member is stopped before it has ended");
       }
     }
@@ -513,16 +515,15 @@ void World::CheckVotersChange(const ChangeMembership& change) {
   if (!Raft::Quorum(conf.voters, live) || !Raft::Quorum(next, live)) {
     Fail("P2: a change without a quorum of both halves");
   }
-  const Operation& operation = kube.resource->status.operation;
   const int size = static_cast<int>(next.size());
   // Where nobody stays, the leader goes after the others have come.
   std::set<MemberId> staying = conf.voters;
   for (const MemberId id : change.remove) staying.erase(id);
-  const bool leader_last = staying == std::set{raft()->leader()} && size == operation.target + 1 &&
+  const bool leader_last = staying == std::set{raft()->leader()} && size == intent_.target + 1 &&
                            !change.promote.empty();
-  if (operation.type != Operation::Type::kReplace && size != operation.target && !leader_last) {
+  if (intent_.type != Operation::Type::kReplace && size != intent_.target && !leader_last) {
     Fail("P4: a change to " + std::to_string(size) + " voters instead of " +
-         std::to_string(operation.target));
+         std::to_string(intent_.target));
   }
   for (const MemberId id : change.remove) {
     if (raft()->leader() == id && conf.voters.size() > 1) Fail("P5: the leader is removed");
@@ -558,8 +559,11 @@ std::string World::ActOn(const DeletePod& a, const Kube&) {
   }
   for (const auto& [slot, uid] : deleted_on_purpose_) {
     const auto other = kube.pods.find(slot);
-    const bool stuck = other != kube.pods.end() && !other->second.node.empty() &&
-                       !kube.machines.at(other->second.node).up;  // until its machine is back
+    bool stuck = false;  // until its machine is back, or its pod is collected
+    if (other != kube.pods.end() && !other->second.node.empty()) {
+      const auto machine = kube.machines.find(other->second.node);
+      stuck = machine == kube.machines.end() || !machine->second.up;
+    }
     if (slot != a.slot && kube.sts && slot < kube.sts->replicas && !teardown && !stuck) {
       Fail("P6: two pods are deleted at a time");
     }

@@ -22,7 +22,7 @@ struct Directory {
   ClusterId cluster = 0;  // 0: blank
   uint64_t match = 0;     // it has the log up to here
   bool damaged = false;
-  bool hangs = false;  // its disk: whatever runs on it neither answers nor takes part
+  bool hangs = false;      // its disk: whatever runs on it neither answers nor takes part
   bool tombstone = false;  // it was removed and has ended; it never starts again
   int64_t refused_since_s = 0;
 };

@@ -104,7 +104,7 @@ class Operator {
     const std::string line = name_ + " " + ToString(last_.action) + " [" + operation.step +
                              " target=" + std::to_string(operation.target) + "]";
     const size_t at = world_->history().size();
-    const std::string refused = world_->Act(last_.action, cache_);
+    const std::string refused = world_->Act(last_.action, cache_, operation);
     world_->Note(line + (refused.empty() ? "" : ": refused, " + refused) +
                  (world_->history().size() > at ? " (did the above)" : ""));
     Crash(faults);

@@ -155,7 +155,8 @@ Result<NodeStatus> ParseNodeStatus(std::string_view text) {
   std::string role = Text(json, "role");
   const auto* known = std::ranges::find_if(kRoles, [&](const auto& r) { return r.first == role; });
   uint64_t member = Id(Field(json, "member_id"));
-  if (known == kRoles.end() || member == 0) {
+  // Of a damaged node nobody may know who it was.
+  if (known == kRoles.end() || (member == 0 && known->second != Role::kDamaged)) {
     return Error(Code::kInvalidArgument, "not the status of a node");
   }
   NodeStatus out;

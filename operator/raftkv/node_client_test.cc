@@ -80,6 +80,18 @@ TEST(ParseNodeStatus, OfABlankNode) {
   EXPECT_EQ(status.membership.config_index, 0U);
 }
 
+TEST(ParseNodeStatus, OfADamagedNode) {
+  NodeStatus status = Parse({{"member_id", "00000000000000a1"},
+                             {"cluster_id", "00000000000000c1"},
+                             {"role", "DAMAGED"},
+                             {"warnings", {"log/000012.sst: corrupt"}}});
+  EXPECT_EQ(status.report.role, Role::kDamaged);
+  EXPECT_EQ(status.report.member, 0xa1U);
+  EXPECT_THAT(status.report.warnings, ElementsAre("log/000012.sst: corrupt"));
+  status = Parse({{"member_id", "0000000000000000"}, {"role", "DAMAGED"}});
+  EXPECT_EQ(status.report.member, 0U) << "its identity cannot be read";
+}
+
 TEST(ParseNodeStatus, RefusesWhatIsNone) {
   for (const char* text : {"", "[]", "{}", R"({"member_id":"a1"})", R"({"role":"LEADER"})",
                            R"({"member_id":"00000000000000a1","role":"KING"})"}) {

@@ -68,7 +68,7 @@ struct NodeReport {
     kDamaged
   };
   Role role = Role::kBlank;
-  MemberId member = 0;
+  MemberId member = 0;  // 0: damaged, and its identity cannot be read
   ClusterId cluster = 0;
   MemberId leader = 0;  // as it believes; 0: none
   uint64_t term = 0;
@@ -171,7 +171,7 @@ struct Observation {
   std::optional<Membership> membership;  // nullopt: no member answers
   // Since when members answer and none of them leads, wall clock; 0: one does, or nobody answers.
   int64_t leaderless_since_s = 0;
-  uint64_t epoch = 0;                    // of this operator's term of office
+  uint64_t epoch = 0;  // of this operator's term of office
 };
 
 }  // namespace raftkv::op

@@ -68,10 +68,11 @@ bool MayHoldData(const SlotView& view) {
 }
 
 // Every claim is known to be blank, or holds nothing: a node that is silent may know a cluster to
-// which blank ones belong.
+// which blank ones belong, also while its claim is being deleted.
 bool AllBlank(const Facts& facts) {
   return std::ranges::all_of(facts.seen.slots, [&](const auto& entry) {
-    return !MayHoldData(entry.second) || facts.Blank(entry.first);
+    const std::optional<ClaimView>& claim = entry.second.claim;
+    return !claim || !claim->bound || claim->lost || facts.Blank(entry.first);
   });
 }
 
@@ -132,8 +133,12 @@ std::optional<Decision> PlanBootstrap(const Facts& facts) {
   std::set<MemberId> ids;
   for (int slot = 0; slot < facts.slot_count(); ++slot) {
     const bool wanted = slot < facts.spec.replicas;
-    if (!wanted && !facts.slot(slot).pod) continue;
     const std::optional<ClaimView>& claim = facts.slot(slot).claim;
+    // What lies there of an earlier life is asked, or gone, before a new cluster forms: its pod may
+    // only not have been started yet.
+    const bool holds =
+        MayHoldData(facts.slot(slot)) || (claim && claim->deleting && claim->member != 0);
+    if (!wanted && !facts.slot(slot).pod && !holds) continue;
     const bool volume_goes = claim && (claim->lost || (claim->deleting && facts.Blank(slot)));
     if (wanted && volume_goes) {
       if (auto clean = CleanSlot(facts, slot, operation)) return clean;

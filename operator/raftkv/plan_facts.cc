@@ -184,8 +184,8 @@ Loss Facts::LossOf(MemberId member) const {
   const int index = SlotOf(member);
   if (index < 0) return Loss::kNone;
   const SlotView& view = slot(index);
-  if (view.report && view.report->member == member &&
-      view.report->role == NodeReport::Role::kDamaged) {
+  const bool damaged = view.report && view.report->role == NodeReport::Role::kDamaged;
+  if (damaged && (view.report->member == member || Occupant(index) == member)) {
     return Loss::kDamaged;
   }
   // Whoever is heard of is there, whatever a cache or a late answer says.

@@ -70,6 +70,37 @@ TEST(Races, R2_ClaimsOfAnEarlierLifeAreAskedBeforeANewClusterForms) {
   EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=1");
 }
 
+TEST(Races, R2_ClaimsOfAnEarlierLifeAreGoneBeforeANewClusterForms) {
+  Given given = Given::BlankNodes(1);
+  given.Claim(1, 0xB1).deleting = true;
+  EXPECT_EQ(Do(given), "Nothing");
+  given.slots.erase(1);
+  EXPECT_TRUE(Do(given).starts_with("Initialize slot=0")) << Do(given);
+}
+
+// The silent one had been initialized, and its claim was being deleted (model run, seed 39030).
+TEST(Races, R2_NoBlankClaimGoesWhileASilentOneIsBeingDeleted) {
+  Given given = Given::BlankNodes(1);
+  given.StatefulSet(2);
+  given.Node(1, NodeReport::Role::kBlank, Id(1));
+  given.Silent(0, 10);
+  given.Claim(0).deleting = true;
+  EXPECT_EQ(Do(given), "Nothing");
+  given.slots.erase(0);
+  EXPECT_EQ(Do(given), "DeleteClaim slot=1 uid=claim-uid-1 member=none");
+}
+
+// The pod that could tell what its claim holds had not been started yet, and a cluster formed
+// without it (model run, seed 7794).
+TEST(Races, R2_AClaimWithoutAPodIsWaitedForBeforeANewClusterForms) {
+  Given given = Given::BlankNodes(1);
+  given.StatefulSet(2);
+  given.Claim(1);
+  EXPECT_EQ(Do(given), "Nothing");
+  given.Node(1, NodeReport::Role::kFollower, 0xB1);
+  EXPECT_EQ(MakePlan(given).status.cluster, kCluster) << "and what it holds is taken up";
+}
+
 TEST(Races, R3_LostDiskIsANewMember) {
   Given given = Given::Cluster(3);
   given.Blanked(1, 0xB1);

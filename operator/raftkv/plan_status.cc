@@ -170,7 +170,9 @@ std::string Complaints(const Facts& facts) {
     } else if (!view.pod->waiting.empty()) {
       add(pod + " cannot start: " + view.pod->waiting + ".");
     } else if (view.report && view.report->role == NodeReport::Role::kDamaged) {
-      add(pod + " says that its data is damaged.");
+      const auto& warnings = view.report->warnings;
+      add(pod + " says that its data is damaged" +
+          (warnings.empty() ? "." : ": " + warnings.front()));
     } else if (view.report && view.report->cluster != 0 &&
                view.report->cluster != facts.seen.cluster) {
       add(pod + " holds data of another cluster.");

@@ -214,6 +214,22 @@ TEST(Replace, DamagedMemberIsRemovedThenItsClaimThenItsPod) {
   EXPECT_EQ(ReasonOf(plan, "Degraded"), "+MemberLost");
 }
 
+// Not even who it was can be read: the note on its claim tells.
+TEST(Replace, DamagedMemberWithoutAnIdentity) {
+  Given given = Given::Cluster(3);
+  given.Silent(2, 5);
+  NodeReport& report = given.Node(2, Role::kDamaged, 0);
+  report.cluster = 0;
+  report.warnings = {"identity: checksum does not match; delete the claim"};
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "ChangeMembership add= promote= remove=00000000000000a2");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+MemberLost");
+  EXPECT_NE(Condition(plan, "Degraded").message.find("identity: checksum"), std::string::npos);
+  given.Wrote(plan);
+  given.Remove(Id(2));
+  EXPECT_EQ(Do(given), "DeleteClaim slot=2 uid=claim-uid-2 member=00000000000000a2");
+}
+
 TEST(Replace, SilentMemberOnlyIfItsNodeIsLostForLong) {
   Given given = Given::Cluster(3);
   given.Silent(1, 3600);

@@ -71,6 +71,7 @@ ApiResult<ReconcileResult> Reconciler::Reconcile(const Key& key, std::stop_token
   if (resource == nullptr) {
     observer_.Forget(key);
     parts_.metrics->Remove(key);
+    parts_.watch_leader(key, "");
     return ReconcileResult{};
   }
   if (IsBehind(*resource)) return After(kBehindPause);
@@ -90,6 +91,7 @@ ApiResult<ReconcileResult> Reconciler::Reconcile(const Key& key, std::stop_token
   if (membership && membership->epoch > seen->observation.epoch) {
     parts_.raise_epoch(membership->epoch + 1);
   }
+  WatchLeader(*seen);
   Plan plan = MakePlan(seen->observation);
   parts_.metrics->Set(seen->observation, plan.status);
 
@@ -159,6 +161,18 @@ ApiResult<ReconcileResult> Reconciler::Carry(const Seen& seen, const Plan& plan)
                                    .note = done.message()});
   if (done.code() == Code::kConflict) return After(kAfterRefusal);
   return kube::Fail(Reason::kServer, name + ": " + done.ToString());
+}
+
+void Reconciler::WatchLeader(const Seen& seen) {
+  std::string host;
+  for (const auto& [slot, view] : seen.observation.slots) {
+    const auto& membership = seen.observation.membership;
+    if (!membership || !view.report || membership->leader == 0) continue;
+    if (view.report->member != membership->leader) continue;
+    auto found = seen.hosts.find(slot);
+    if (found != seen.hosts.end()) host = found->second;
+  }
+  parts_.watch_leader(seen.resource->key(), host);
 }
 
 void Reconciler::Record(const Object& resource, const Plan& plan) {

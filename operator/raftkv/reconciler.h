@@ -28,6 +28,8 @@ struct ReconcilerParts {
   // A cluster has a higher one stored, from an operator with another Lease: it must be exceeded, or
   // every change of the membership is refused.
   std::function<void(uint64_t)> raise_epoch;
+  // Who leads a cluster, by IP, as of this look; empty: nobody, or the resource is gone.
+  std::function<void(const kube::Key&, const std::string&)> watch_leader;
 };
 
 class Reconciler {
@@ -45,6 +47,7 @@ class Reconciler {
   Result<Seen> Confirm(const Seen& seen, const Plan& plan);
   kube::ApiResult<kube::ReconcileResult> Carry(const Seen& seen, const Plan& plan);
   void Record(const kube::Object& resource, const Plan& plan);
+  void WatchLeader(const Seen& seen);
 
   const ReconcilerParts parts_;
   Observer observer_;

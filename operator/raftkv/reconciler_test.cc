@@ -29,7 +29,9 @@ class Reconciling : public ThreeMembers {
                      .caches = caches_,
                      .settings = settings_,
                      .epoch = [] { return 4; },
-                     .raise_epoch = [this](uint64_t epoch) { raised_ = epoch; }}) {}
+                     .raise_epoch = [this](uint64_t epoch) { raised_ = epoch; },
+                     .watch_leader = [this](const kube::Key&,
+                                            const std::string& host) { leader_ = host; }}) {}
 
   auto Reconcile() {
     FillCaches();  // with all that has been written
@@ -57,6 +59,7 @@ class Reconciling : public ThreeMembers {
   kube::EventRecorder events_;
   Reconciler reconciler_;
   uint64_t raised_ = 0;
+  std::string leader_;
 };
 
 TEST_F(Reconciling, EndsInAStateInWhichNothingIsWritten) {

@@ -152,8 +152,9 @@ TEST_F(MetricsTest, HeartbeatsThatCannotBeSentAreCounted) {
 // A former leader went on to report how far others were when it led, and an alert with it.
 TEST_F(MetricsTest, OnlyTheLeaderReportsLags) {
   const auto has_lags = [&](size_t node) {
-    return cluster_[node].Admin("GET", "/metrics").body.find(
-               "raftkv_server_follower_lag_entries{") != std::string::npos;
+    return cluster_[node]
+               .Admin("GET", "/metrics")
+               .body.find("raftkv_server_follower_lag_entries{") != std::string::npos;
   };
   const size_t former = cluster_.WaitLeader();
   ASSERT_TRUE(WaitUntil([&] { return has_lags(former); }));

@@ -1,0 +1,45 @@
+// LeaderWatch: notices that a leader leads no more, between the operator's looks at a cluster.
+//
+// A change of the leader is no event of Kubernetes, and a cluster at rest is looked at every 30 s
+// only; its leader Service would point to a follower for that long. So every leader is asked
+// GET /admin/status on a connection that stays open, every `period`; one that says it is no leader,
+// or does not answer within `limit`, is reported once. One thread for all clusters, nothing of it
+// goes to the API server.
+//
+// Thread-safety: any thread. `lost` is called on the watch's own thread and must not block.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "operator/kube/object.h"
+
+namespace raftkv::op {
+
+struct LeaderWatchOptions {
+  int port = 7072;  // the nodes' admin listener
+  Duration period = std::chrono::seconds(2);
+  Duration limit = std::chrono::seconds(2);  // to connect and to answer
+};
+
+class LeaderWatch {
+ public:
+  using Lost = std::function<void(const kube::Key&)>;
+
+  explicit LeaderWatch(Lost lost, LeaderWatchOptions options = {});
+  ~LeaderWatch();  // ends its thread
+  LeaderWatch(const LeaderWatch&) = delete;
+  LeaderWatch& operator=(const LeaderWatch&) = delete;
+
+  // `host` (an IP) leads the cluster of `key` and is asked from now on; empty: nobody is. The same
+  // host again changes nothing, unless it has been reported.
+  void Set(const kube::Key& key, const std::string& host);
+
+ private:
+  struct Loop;
+  std::unique_ptr<Loop> loop_;
+};
+
+}  // namespace raftkv::op
