@@ -4,30 +4,34 @@
 
 # --- Processes ------------------------------------------------------------------------------------
 
-# SIGKILL to the process of a pod, which Kubernetes does not see coming.
+# SIGKILL to the process of a pod, which Kubernetes does not see coming; until it has been started again.
 kill_process() {
   local node id
   node=$(k get pod "$1" -o 'jsonpath={.spec.nodeName}')
-  id=$(k get pod "$1" -o 'jsonpath={.status.containerStatuses[0].containerID}')
+  id=$(container_of "$1")
   $KUBE kill-container "${node#node}" "${id#containerd://}"
+  soon 60 other_container_in "$1" "$id" || fail "$1 is not started again"
 }
+container_of() { k get pod "$1" -o 'jsonpath={.status.containerStatuses[0].containerID}'; }
+other_container_in() { [ "$(container_of "$1")" != "$2" ]; }
+other_object() { [ "$(uid "$1" "$2" 2>/dev/null || true)" != "$3" ]; }
 
 # The process of each pod, then each pod itself, without any grace.
 kill_each() {
-  local slot from before
+  local slot from before pod
   for slot in 0 1 2; do
     before=$(member_of_slot $slot)
     from=$(now)
     if [ "$own_cluster" = yes ]; then
       kill_process "$NAME-$slot"
-      sleep 1
       settle 3
       report "kill -9 of the process of $NAME-$slot" "$(since "$from")"
       report "  longest gap of a writer" "$(longest_gap "$from")" 3
       from=$(now)
     fi
+    pod=$(uid pod "$NAME-$slot")
     k delete pod "$NAME-$slot" --grace-period=0 --force >/dev/null 2>&1
-    sleep 1
+    soon 60 other_object pod "$NAME-$slot" "$pod" || fail "$NAME-$slot is not made again"
     settle 3
     report "pod $NAME-$slot killed, until it takes part again" "$(since "$from")"
     report "  longest gap of a writer" "$(longest_gap "$from")" 3
@@ -40,13 +44,25 @@ kill_leader() {
   needs_own_cluster
   from=$(now)
   kill_process "$(leader)"
-  sleep 1
+  report "leader's process killed: longest gap of a writer" "$(longest_gap "$from")" 3
+  soon 60 leader_service_is_right || fail "the leader Service leads to '$(leader_endpoint)', not to $(leader)"
+  report "  until the leader Service is right" "$(since "$from")"
   settle 3
-  report "leader's process killed, until all take part" "$(since "$from")"
-  report "  longest gap of a writer" "$(longest_gap "$from")" 3
+  report "  until all take part" "$(since "$from")"
+  # An election that Kubernetes hears nothing of.
   from=$(now)
-  soon 40 leader_service_is_right || fail "the leader Service leads to '$(leader_endpoint)', not to $(leader)"
-  report "  leader Service follows" "$(since "$from")"
+  hand_over
+  soon 60 leader_service_is_right || fail "the leader Service leads to '$(leader_endpoint)', not to $(leader)"
+  report "leadership handed over by hand, until the leader Service is right" "$(since "$from")"
+  settle 3
+}
+# To the member of the first slot that does not lead.
+hand_over() {
+  local from slot
+  from=$(leader)
+  slot=0
+  [ "$from" != "$NAME-0" ] || slot=1
+  admin_of "$from" transfer -o /dev/null -H 'Content-Type: application/json' -d "{\"to\":\"$(member_of_slot $slot)\"}"
 }
 leader_endpoint() {
   k get endpointslices -l "kubernetes.io/service-name=$NAME-leader" \
@@ -76,8 +92,8 @@ lost_claim() {
   from=$(now)
   k delete pvc "data-$NAME-2" --wait=false >/dev/null
   k delete pod "$NAME-2" --grace-period=0 --force >/dev/null 2>&1
-  until [ "$(uid pvc "data-$NAME-2" 2>/dev/null || true)" != "$claim" ]; do sleep 0.1; done
-  sleep 1
+  soon 60 other_object pvc "data-$NAME-2" "$claim" || fail "the claim does not go"
+  soon 60 replaced 2 "$before" || fail "no replacement within 60 s"
   settle 3
   report "claim and pod deleted, until replaced" "$(since "$from")" 30
   report "  longest gap of a writer" "$(longest_gap "$from")"
@@ -86,45 +102,46 @@ lost_claim() {
 
 # --- Nodes and the network ------------------------------------------------------------------------
 
-# Prints the number of the node that the leader is on; makes another one lead if that is ours.
+# Sets the caller's `node` to the number of the one that the leader is on; makes another one lead if that is ours.
 leaders_node() {
-  local node
   node=$(k get pod "$(leader)" -o 'jsonpath={.spec.nodeName}')
   if [ "$node" = node1 ]; then
     k delete pod "$(leader)" >/dev/null
     settle 3
     node=$(k get pod "$(leader)" -o 'jsonpath={.spec.nodeName}')
   fi
-  echo "${node#node}"
+  node=${node#node}
 }
 
 power_cut() {
   local from node
   needs_own_cluster
-  node=$(leaders_node)
+  leaders_node
   from=$(now)
   $KUBE stop-node "$node"
   sleep 8
   report "power cut of the leader's node: longest gap" "$(longest_gap "$from")" 3
   from=$(now)
   $KUBE start-node "$node" 2>/dev/null
-  settle 3 120
+  settle 3
   report "node is back, until all take part" "$(since "$from")"
 }
 
 # Longer than spec.replacement.after (20 s): the pod is moved, or its member replaced.
 lost_node() {
-  local from node
+  local from node pod before
   needs_own_cluster
-  node=$(leaders_node)
+  leaders_node
+  pod=$(leader)
+  before=$(member_of_slot "${pod##*-}")
   from=$(now)
   $KUBE stop-node "$node"
-  sleep 5
-  settle 3 120
+  soon 120 replaced "${pod##*-}" "$before" || fail "no replacement within 120 s"
+  settle 3
   report "node lost for good, until three take part" "$(since "$from")"
   report "  longest gap of a writer" "$(longest_gap "$from")" 3
   $KUBE start-node "$node" 2>/dev/null
-  settle 3 120
+  settle 3
 }
 
 not_ready() {
@@ -135,7 +152,7 @@ not_ready() {
 cut_node() {
   local from node pod ip before
   needs_own_cluster
-  node=$(leaders_node)
+  leaders_node
   pod=$(leader)
   ip=$(k get pod "$pod" -o 'jsonpath={.status.podIP}')
   before=$(member_of_slot "${pod##*-}")
@@ -153,7 +170,7 @@ cut_node() {
   sleep 5
   from=$(now)
   $KUBE heal-node "$node"
-  settle 3 120
+  settle 3
   report "partition healed, until all take part" "$(since "$from")"
   report "  longest gap of a writer" "$(longest_gap "$from")" 3
   [ "$(member_of_slot "${pod##*-}")" = "$before" ] || fail "a member was replaced before spec.replacement.after"
@@ -163,20 +180,20 @@ cut_node() {
 cut_node_for_good() {
   local from node pod before
   needs_own_cluster
-  node=$(leaders_node)
+  leaders_node
   pod=$(leader)
   before=$(member_of_slot "${pod##*-}")
   from=$(now)
   $KUBE cut-node "$node"
-  soon 90 replaced "${pod##*-}" "$before" || fail "no replacement within 90 s"
-  settle 3 120
+  soon 120 replaced "${pod##*-}" "$before" || fail "no replacement within 120 s"
+  settle 3
   report "node cut off for good, until three take part" "$(since "$from")"
   report "  longest gap of a writer" "$(longest_gap "$from")" 3
   from=$(now)
   $KUBE heal-node "$node"
   soon 60 kubectl wait --for=condition=Ready "node/node$node" --timeout=1s || fail "the node does not come back"
   soon 60 none_left_on "$node" || fail "the pod of the former member still runs on node$node"
-  settle 3 120
+  settle 3
   report "partition healed, until the former member is gone" "$(since "$from")"
   report "  longest gap of a writer" "$(longest_gap "$from")" 3
   [[ $(status 'members[*].memberID') != *"$before"* ]] || fail "a member that was replaced is back"

@@ -56,10 +56,10 @@ operator_killed() {
     k_system delete pod -l app.kubernetes.io/name=raftkv-operator --grace-period=0 --force >/dev/null 2>&1
     sleep 1
   done
-  settle 5 90
+  settle 5
   report "3 -> 5 with the operator killed $n times" "$(since "$from")"
   k scale "rkv/$NAME" --replicas=3 >/dev/null
-  settle 3 90
+  settle 3
   report "  longest gap of a writer" "$(longest_gap "$from")"
 }
 
@@ -149,7 +149,7 @@ other_takes_over() {
   holder=$(lease_holder)
   from=$(now)
   k_system delete pod "${holder%_*}" --grace-period=0 --force >/dev/null 2>&1
-  soon 60 other_holds "$holder" || fail "the Lease stays with '$holder'"
+  soon 90 other_holds "$holder" || fail "the Lease stays with '$holder'"
   report "operator killed, until the other one works" "$(since "$from")" 20
   k scale "rkv/$NAME" --replicas=5 >/dev/null
   settle 5
@@ -172,9 +172,9 @@ frozen_one_wakes() {
   k scale "rkv/$NAME" --replicas=5 >/dev/null
   soon 60 grep -q '^fault point membership_before: stop' "$log" || fail "the operator did not come to a change"
   installed_operators 1
-  settle 5 90
+  settle 5
   k scale "rkv/$NAME" --replicas=3 >/dev/null
-  settle 3 90
+  settle 3
   before=$(status configIndex)
   kill -CONT $frozen
   soon 30 grep -q 'not done' "$log" || fail "what the frozen operator sent was not refused: $(tail -n 5 "$log")"

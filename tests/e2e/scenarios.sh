@@ -13,7 +13,7 @@ uid() { k get "$1" "$2" -o 'jsonpath={.metadata.uid}'; }
 settle() {
   local wanted deadline seen=
   wanted="$1 $1 0 Available 0"
-  deadline=$((SECONDS + ${2:-60}))
+  deadline=$((SECONDS + ${2:-120}))
   while [ $SECONDS -lt $deadline ]; do
     seen=$(k get rkv "${3:-$NAME}" -o json | python3 -c '
 import json, sys
@@ -37,7 +37,46 @@ soon() {
   done
 }
 
+claims_are() { [ "$(k get pvc -o name | wc -l)" = "$1" ]; }
+status_is() { [ "$(status "$1")" = "$2" ]; }
 patch() { k patch rkv "${2:-$NAME}" --type merge -p "$1" >/dev/null; }
+
+# --- The image -----------------------------------------------------------------------------------
+
+# What the images weigh, and what the kernel says of the processes that run in them.
+image() {
+  local name weight user labels most label
+  needs_own_cluster
+  while read -r name weight user labels; do
+    most=60
+    [ "$name" = raftkv-node ] || most=30
+    say "  $name adds $weight MB to its base (at most $most)"
+    [ "$weight" -le $most ] || fail "$name adds $weight MB, more than $most"
+    [ "$user" = 10001:10001 ] || fail "$name runs as '$user'"
+    for label in title description version revision; do
+      [[ ,$labels, == *",org.opencontainers.image.$label,"* ]] || fail "$name has no label for its $label"
+    done
+  done <"$work/weights"
+  check_confinement
+}
+check_confinement() {
+  local node process image checked=0 file
+  for node in 1 2 3; do
+    while read -r _ process image; do
+      [[ $image == */raftkv-node:* || $image == */raftkv-operator:* ]] || continue
+      checked=$((checked + 1))
+      file=/proc/$process/status
+      for row in 'Uid: 10001 10001 10001 10001' 'Gid: 10001 10001 10001 10001' 'CapEff: 0000000000000000' \
+        'CapBnd: 0000000000000000' 'NoNewPrivs: 1' 'Seccomp: 2'; do
+        tr '\t' ' ' <"$file" | grep -q "^$row" || fail "$image: $(grep "^${row%%:*}:" "$file"), not $row"
+      done
+      awk '$5 == "/" { root = $6 } END { exit root !~ /^ro(,|$)/ }' "/proc/$process/mountinfo" ||
+        fail "$image: the root file system can be written to"
+    done < <($KUBE containers $node)
+  done
+  [ $checked = 4 ] || fail "$checked containers of three members and an operator were found"
+  say "  uid 10001, no capabilities, no new privileges, seccomp, root file system read-only"
+}
 
 # --- Scenarios ------------------------------------------------------------------------------------
 
@@ -51,24 +90,28 @@ scale() {
     report "  longest gap of a writer" "$(longest_gap "$from")"
     before=$size
   done
-  [ "$(k get pvc -o name | wc -l)" = 3 ] || fail "claims of removed members are left"
+  soon 30 claims_are 3 || fail "claims of removed members are left"
 }
 
+# SIGTERM: the leader hands over before it ends.
 restart_process() {
-  local from before
-  before=$(status 'members[?(@.slot==1)].memberID')
+  local from before pod
+  pod=$(leader)
+  before=$(member_of_slot "${pod##*-}")
   from=$(now)
-  k delete pod "$NAME-1" >/dev/null
+  k delete pod "$pod" >/dev/null
+  report "leader's pod ends on SIGTERM" "$(since "$from")"
   settle 3
-  report "pod deleted gently, until it takes part again" "$(since "$from")"
-  [ "$(status 'members[?(@.slot==1)].memberID')" = "$before" ] || fail "a pod with its volume came back as another member"
+  report "  until it takes part again" "$(since "$from")"
+  report "  longest gap of a writer" "$(longest_gap "$from")" 1
+  [ "$(member_of_slot "${pod##*-}")" = "$before" ] || fail "a pod with its volume came back as another member"
 }
 
 roll() {
   local from
   from=$(now)
   k patch rkv "$NAME" --type merge -p '{"spec":{"pod":{"annotations":{"e2e/roll":"1"}}}}' >/dev/null
-  settle 3 90
+  settle 3
   report "roll of three pods" "$(since "$from")"
   report "  longest gap of a writer" "$(longest_gap "$from")" 1
   [ "$(k get pods -o 'jsonpath={.items[*].metadata.annotations.e2e/roll}')" = "1 1 1" ] ||
@@ -81,13 +124,13 @@ config() {
   head -c 3072 /dev/zero >"$large"
   from=$(now)
   patch '{"spec":{"config":{"http":{"maxValueBytes":"2Ki"}}}}'
-  settle 3 90
+  settle 3
   report "roll of a setting" "$(since "$from")"
   report "  longest gap of a writer" "$(longest_gap "$from")" 1
   [ "$(code_of_put "$large")" = 413 ] || fail "a value beyond the new setting is answered with $(code_of_put "$large")"
   from=$(now)
   k patch rkv "$NAME" --type json -p '[{"op":"remove","path":"/spec/config"}]' >/dev/null
-  settle 3 90
+  settle 3
   report "the setting taken back" "$(since "$from")"
   report "  longest gap of a writer" "$(longest_gap "$from")" 1
   [[ $(code_of_put "$large") == 20? ]] || fail "a value that is allowed again is answered with $(code_of_put "$large")"
@@ -100,11 +143,12 @@ broken_image() {
   local from
   from=$(now)
   k patch rkv "$NAME" --type merge -p '{"spec":{"image":"localhost/no-such-image:1"}}' >/dev/null
-  sleep 10
+  soon 60 status_is ready 2 || fail "the roll does not begin"
+  sleep 8
   [ "$(status ready)" = 2 ] || fail "a broken image took $((3 - $(status ready))) members"
   k patch rkv "$NAME" --type json -p '[{"op":"remove","path":"/spec/image"}]' >/dev/null
   settle 3
-  report "broken image for 10 s and back" "$(since "$from")"
+  report "broken image, and back" "$(since "$from")"
   report "  longest gap of a writer" "$(longest_gap "$from")" 1
 }
 
@@ -147,15 +191,11 @@ drain() {
 }
 
 hibernate() {
-  local from deadline
+  local from
   kill -STOP "$load_pid"
   from=$(now)
   k scale "rkv/$NAME" --replicas=0 >/dev/null
-  deadline=$((SECONDS + 60))
-  until [ -z "$(k get pods -o name)" ]; do
-    [ $SECONDS -lt $deadline ] || { fail "pods are left"; break; }
-    sleep 0.2
-  done
+  soon 60 no_pods_of "$NAME" || fail "pods are left"
   report "hibernate" "$(since "$from")"
   [ "$(k get pvc -o name | wc -l)" = 3 ] || fail "not every volume stayed"
   from=$(now)
@@ -181,8 +221,7 @@ recreate() {
   report "another one under the same name" "$(since "$from")"
   k patch rkv other --type merge -p '{"spec":{"storage":{"retention":{"onDelete":"Delete"}}}}' >/dev/null
   k delete rkv other --timeout=60s >/dev/null || fail "not deleted within 60 s"
-  sleep 2
-  ! k get pvc -o name | grep -q other || fail "claims are left although they are to go"
+  soon 30 nothing_left_of other || fail "claims are left although they are to go"
 }
 
 many() {
