@@ -20,17 +20,14 @@ own_operator() {
   local arguments
   mapfile -t arguments < <(operator_arguments)
   RAFTKV_FAULT_POINT=$1 "${enter[@]}" $OPERATOR "${arguments[@]}" --health-address= --log-format=text 2>>"$2" &
-  echo $! >>"$work/operators"
+  echo $! >"$work/operator"
 }
-stop_own_operators() {
+stop_own_operator() {
   local pid
   rm -f "$work/dying"
-  while read -r pid; do
-    kill -CONT "$pid" 2>/dev/null
-    kill -KILL "$pid" 2>/dev/null
-  done < <(cat "$work/operators" 2>/dev/null)
-  rm -f "$work/operators"
-  return 0
+  pid=$(cat "$work/operator" 2>/dev/null) || return 0
+  rm -f "$work/operator"
+  if grep -q raftkv-operator "/proc/$pid/cmdline" 2>/dev/null; then kill -KILL "$pid" 2>/dev/null || true; fi
 }
 
 # The chart's Deployment: 0 makes room for others.
@@ -74,14 +71,13 @@ operator_dies() {
   installed_operators 0
   : >"$log"
   : >"$work/dying"
-  keep_operators_dying "$work/faults" "$log" &
   echo '*_after kill 1' >"$work/faults"
+  keep_operators_dying "$work/faults" "$log" &
   live_a_life killed-after
   echo '*_before kill 2' >"$work/faults"
   live_a_life killed-before
-  rm -f "$work/dying"
+  stop_own_operator
   wait
-  echo >"$work/faults"
   installed_operators 1
   check_deaths "$log"
 }
@@ -95,7 +91,7 @@ keep_operators_dying() {
 }
 
 live_a_life() {
-  local name=$1 from pid
+  local name=$1 from pid claim
   from=$(now)
   apply_store "$name" 1
   k wait --for=condition=Available "rkv/$name" --timeout=180s >/dev/null || fail "$name is not available"
@@ -104,7 +100,9 @@ live_a_life() {
   step "$name" 3 '{"spec":{"replicas":3}}'
   step "$name" 3 '{"spec":{"pod":{"annotations":{"e2e/roll":"2"}}}}'
   step "$name" 3 '{"spec":{"storage":{"size":"2Gi"}}}'
+  claim=$(uid pvc "data-$name-1")
   k delete pvc "data-$name-1" --wait=false >/dev/null
+  soon 240 other_object pvc "data-$name-1" "$claim" || fail "the lost claim of $name is not replaced"
   step "$name" 3 '{"spec":{"pod":{"labels":{"e2e":"lost-claim"}}}}'
   step "$name" 1 '{"spec":{"replicas":1}}'
   check_history $pid "$work/$name"
@@ -168,7 +166,6 @@ frozen_one_wakes() {
   : >"$log"
   own_operator "$work/faults" "$log"
   frozen=$!
-  soon 30 test -n "$(lease_holder)" || true
   k scale "rkv/$NAME" --replicas=5 >/dev/null
   soon 60 grep -q '^fault point membership_before: stop' "$log" || fail "the operator did not come to a change"
   installed_operators 1
@@ -187,16 +184,15 @@ gone() { ! kill -0 "$1" 2>/dev/null; }
 
 # Without any Lease at all: an old epoch, and an old index.
 older_ones_are_refused() {
-  local leader index epoch answer before
+  local leader index epoch sent answer before
   leader=$(leader)
   read -r index epoch < <(admin_of "$leader" status |
     python3 -c 'import json, sys; c = json.load(sys.stdin)["cluster"]; print(c["config_index"], c["epoch"])')
   before=$(status 'members[*].memberID')
-  for answer in "$((index)) $((epoch - 1))" "$((index - 1)) $epoch"; do
-    read -r index_sent epoch_sent <<<"$answer"
+  for sent in "$index $((epoch - 1))" "$((index - 1)) $epoch"; do
     answer=$(admin_of "$leader" membership -o /dev/null -w '%{http_code}' -H 'Content-Type: application/json' \
-      -d "{\"expected_config_index\":$index_sent,\"epoch\":$epoch_sent,\"remove\":[\"$(member_of_slot 0)\"]}")
-    [ "$answer" = 409 ] || fail "a change with index $index_sent, epoch $epoch_sent (now $index, $epoch) is answered with $answer"
+      -d "{\"expected_config_index\":${sent% *},\"epoch\":${sent#* },\"remove\":[\"$(member_of_slot 0)\"]}")
+    [ "$answer" = 409 ] || fail "index and epoch $sent (now $index $epoch) are answered with $answer"
   done
   settle 3
   [ "$(status 'members[*].memberID')" = "$before" ] || fail "the members are not what they were"
