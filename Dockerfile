@@ -12,7 +12,8 @@ RUN uri=$(apt-get update -q >/dev/null && apt-get indextargets --format '$(REPO_
  && ./dev install \
  && rm -rf /var/lib/apt/lists/*
 COPY . /src
-RUN ./dev build raftkv-node raftkv-operator raftkvctl
+# The compiler's cache outlives the layer, which any change of a source makes anew.
+RUN --mount=type=cache,target=/root/.cache/ccache ./dev build raftkv-node raftkv-operator raftkvctl
 # What the programs need at run time: the packages of the libraries that they are linked with.
 RUN for program in raftkv-node raftkv-operator raftkvctl; do \
       ldd build/bin/$program | awk '/=> \// { print $3 }' | xargs -n 1 realpath \

@@ -3,7 +3,11 @@
 // each point; its one line is
 //
 //   NAME kill N      SIGKILL when the point is passed for the N-th time since the line changed
+//   NAME stop N      likewise SIGSTOP, once
 //   NAME sleep MS    sleep each time
+//
+// `*REST` as NAME is every point whose name ends in REST. Who is killed or stopped says where on
+// stderr.
 //
 // In every other build the macro leaves nothing behind. docs/testing-faults.md lists the points.
 //
@@ -16,6 +20,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <mutex>
@@ -35,7 +40,8 @@ inline void ReachFaultPoint(std::string_view point) {
   std::string name;
   std::string action;
   int number = 0;
-  if (!(words >> name >> action >> number) || name != point) return;
+  if (!(words >> name >> action >> number)) return;
+  if (name.starts_with('*') ? !point.ends_with(name.substr(1)) : name != point) return;
   if (action == "sleep") {
     std::this_thread::sleep_for(std::chrono::milliseconds(number));
     return;
@@ -48,7 +54,11 @@ inline void ReachFaultPoint(std::string_view point) {
     last_line = line;
     passes = 0;
   }
-  if (++passes >= number) kill(getpid(), SIGKILL);
+  ++passes;
+  const bool stops = action == "stop";
+  if (stops ? passes != number : passes < number) return;
+  dprintf(STDERR_FILENO, "fault point %s: %s\n", std::string(point).c_str(), action.c_str());
+  kill(getpid(), stops ? SIGSTOP : SIGKILL);
 }
 
 }  // namespace raftkv

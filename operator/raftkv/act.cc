@@ -4,6 +4,7 @@
 #include <climits>
 #include <nlohmann/json.hpp>
 
+#include "base/fault_points.h"
 #include "base/hex_id.h"
 #include "operator/kube/ownership.h"
 #include "operator/raftkv/resource.h"
@@ -87,7 +88,9 @@ Status Actor::CheckNoMember(const Seen& seen, int first_slot, int last_slot, Mem
 }
 
 Status Actor::Patch(const kube::Resource& resource, const Key& key, const Json& patch) {
+  FAULT_POINT(patch_before);
   auto patched = api_->Patch(resource, key, kube::PatchType::kMerge, patch);
+  FAULT_POINT(patch_after);
   if (!patched) return patched.error().ToStatus();
   caches_.Of(resource)->Wrote(*patched);
   return Status::Ok();
@@ -116,6 +119,7 @@ Status Actor::SetFinalizers(const Seen& seen, bool present) {
 }
 
 Status Actor::Apply(const Seen& seen, const DesiredObject& desired) {
+  FAULT_POINT(apply_before);
   auto applied = kube::ApplyOwned(*api_, desired.resource, desired.object, *seen.resource);
   // Kubernetes' own controllers write the status of what was just made.
   for (int tries = 1; tries < kApplyTries && !applied && applied.error().Is(Reason::kConflict) &&
@@ -123,6 +127,7 @@ Status Actor::Apply(const Seen& seen, const DesiredObject& desired) {
        ++tries) {
     applied = kube::ApplyOwned(*api_, desired.resource, desired.object, *seen.resource);
   }
+  FAULT_POINT(apply_after);
   if (!applied) {
     // Without an HTTP status it is ApplyOwned that refuses: another's object.
     if (applied.error().Is(Reason::kConflict) && applied.error().http_status == 0) {
@@ -195,8 +200,10 @@ Status Actor::Do(const Seen& seen, const ApplyDisruptionBudget& action) {
   }
   kube::ObjectPtr existing = caches_.budgets->Get(seen.resource->key());
   if (existing == nullptr) return Status::Ok();
+  FAULT_POINT(delete_before);
   auto deleted =
       kube::DeleteOwned(*api_, kube::resources::kDisruptionBudgets, *existing, *seen.resource);
+  FAULT_POINT(delete_after);
   return deleted ? Status::Ok() : deleted.error().ToStatus();
 }
 
@@ -238,7 +245,10 @@ Status Actor::Do(const Seen& seen, const Initialize& action) {
   RETURN_IF_ERROR(CheckUnchanged(seen));
   Initialize complete = action;
   complete.members = WithAddresses(seen, action.members);
-  return nodes_->SendInitialize(host->second, complete);
+  FAULT_POINT(initialize_before);
+  Status sent = nodes_->SendInitialize(host->second, complete);
+  FAULT_POINT(initialize_after);
+  return sent;
 }
 
 Status Actor::Do(const Seen& seen, const ChangeMembership& action) {
@@ -247,13 +257,19 @@ Status Actor::Do(const Seen& seen, const ChangeMembership& action) {
   if (host.empty()) return NobodyAnswers(leader);
   ChangeMembership complete = action;
   complete.add_learners = WithAddresses(seen, action.add_learners);
-  return nodes_->SendMembership(host, complete, OutOfTheWay(seen, complete.add_learners));
+  FAULT_POINT(membership_before);
+  Status sent = nodes_->SendMembership(host, complete, OutOfTheWay(seen, complete.add_learners));
+  FAULT_POINT(membership_after);
+  return sent;
 }
 
 Status Actor::Do(const Seen& seen, const TransferLeadership& action) {
   std::string host = HostOf(seen, action.from);
   if (host.empty()) return NobodyAnswers(action.from);
-  return nodes_->SendTransfer(host, action);
+  FAULT_POINT(transfer_before);
+  Status sent = nodes_->SendTransfer(host, action);
+  FAULT_POINT(transfer_after);
+  return sent;
 }
 
 Status Actor::Do(const Seen& seen, const DeletePod& action) {
@@ -268,7 +284,9 @@ Status Actor::Do(const Seen& seen, const DeletePod& action) {
   if (live->deleting() && !action.force) return Status::Ok();
   kube::DeleteOptions options{.uid = action.uid};
   if (action.force) options.grace_period_s = 0;
+  FAULT_POINT(delete_before);
   auto deleted = api_->Delete(kube::resources::kPods, live->key(), options);
+  FAULT_POINT(delete_after);
   if (deleted || deleted.error().Is(Reason::kNotFound)) return Status::Ok();
   return deleted.error().ToStatus();
 }
@@ -282,8 +300,10 @@ Status Actor::Do(const Seen& seen, const DeleteClaim& action) {
     MemberId member = ParseHexId(live->Annotation(kMemberAnnotation).value_or("")).value_or(0);
     RETURN_IF_ERROR(CheckNoMember(seen, action.slot, action.slot, member));
   }
+  FAULT_POINT(delete_before);
   auto deleted =
       api_->Delete(kube::resources::kClaims, live->key(), kube::DeleteOptions::For(*live));
+  FAULT_POINT(delete_after);
   if (deleted || deleted.error().Is(Reason::kNotFound)) return Status::Ok();
   return deleted.error().ToStatus();
 }

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/fault_points.h"
 #include "base/log.h"
 #include "operator/raftkv/resource.h"
 
@@ -108,7 +109,9 @@ ApiResult<void> Reconciler::WriteStatus(const Seen& seen, const PlannedStatus& s
   if (WithoutLag(wanted) == WithoutLag(present)) return {};
   Object updated = *seen.resource;
   updated.Set("/status", std::move(wanted));
+  FAULT_POINT(status_before);
   auto written = parts_.api->Update(kRaftKvs, updated, "status");
+  FAULT_POINT(status_after);
   if (!written) return std::unexpected(written.error());
   parts_.caches.clusters->Wrote(*written);
   bool replacing = status.operation.type == Operation::Type::kReplace;

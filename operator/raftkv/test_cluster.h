@@ -72,6 +72,7 @@ class ThreeMembers : public ::testing::Test {
       Object pod(resources::kPods, {"ns", PodName("store", slot)});
       kube::SetController(pod, set_);
       pod.Set("/metadata/labels/app.kubernetes.io~1name", "raftkv");
+      pod.Set("/metadata/labels/app.kubernetes.io~1instance", "store");
       pod.Set("/status/podIP", "10.0.0." + std::to_string(slot));
       EXPECT_TRUE(api_.Create(resources::kPods, pod));
       Object claim(resources::kClaims, {"ns", ClaimName("store", slot)});

@@ -289,6 +289,32 @@ TEST_F(RuntimeWidgets, InvalidObjectsNameTheirFields) {
   EXPECT_EQ(refused.error().causes[0].field, "spec.replicas");
 }
 
+// The API server began to watch this kind when it was defined: what is older it does not have.
+TEST_F(RuntimeWidgets, AWatchFromAVersionThatIsGoneExpiresAndOneFromAListDoesNot) {
+  Object made = Create(Widget(1), kWidgets);
+  std::vector<std::string> seen;
+  auto watch = [&](const std::string& version) {
+    return api_->Watch(kWidgets, {.ns = ns_, .resource_version = version, .timeout = seconds(2)},
+                       [&](WatchEvent event) {
+                         if (event.type != EventType::kBookmark)
+                           seen.emplace_back(event.object.name());
+                         return true;
+                       },
+                       {});
+  };
+  auto expired = watch("1");
+  ASSERT_FALSE(expired);
+  EXPECT_EQ(expired.error().reason, Reason::kExpired) << expired.error().ToString();
+  EXPECT_EQ(seen, std::vector<std::string>());
+
+  auto list = api_->List(kWidgets, {.ns = ns_});
+  ASSERT_TRUE(list) << list.error().ToString();
+  ASSERT_TRUE(api_->SetScale(kWidgets, made.key(), 2));
+  auto followed = watch(list->resource_version);
+  EXPECT_TRUE(followed) << followed.error().ToString();
+  EXPECT_EQ(seen, std::vector<std::string>{"w"});
+}
+
 TEST_F(RuntimeApi, ServiceAccountTokensAsInAPod) {
   Create(Object(resources::kServiceAccounts, {ns_, "bot"}), resources::kServiceAccounts);
   Object secret(resources::kSecrets, {ns_, "bot-token"});

@@ -1,0 +1,208 @@
+#!/usr/bin/env bash
+# Scenarios of `./dev e2e`: what goes wrong with processes, volumes, nodes and the network.
+# shellcheck disable=SC2154,SC2153  # what is not assigned here is in tests/e2e/run, which reads this file
+
+# --- Processes ------------------------------------------------------------------------------------
+
+# SIGKILL to the process of a pod, which Kubernetes does not see coming; until it has been started again.
+kill_process() {
+  local node id
+  node=$(k get pod "$1" -o 'jsonpath={.spec.nodeName}')
+  id=$(container_of "$1")
+  $KUBE kill-container "${node#node}" "${id#containerd://}"
+  soon 60 other_container_in "$1" "$id" || fail "$1 is not started again"
+}
+container_of() { k get pod "$1" -o 'jsonpath={.status.containerStatuses[0].containerID}'; }
+other_container_in() { [ "$(container_of "$1")" != "$2" ]; }
+other_object() { [ "$(uid "$1" "$2" 2>/dev/null || true)" != "$3" ]; }
+
+# The process of each pod, then each pod itself, without any grace.
+kill_each() {
+  local slot from before pod
+  for slot in 0 1 2; do
+    before=$(member_of_slot $slot)
+    from=$(now)
+    if [ "$own_cluster" = yes ]; then
+      kill_process "$NAME-$slot"
+      settle 3
+      report "kill -9 of the process of $NAME-$slot" "$(since "$from")"
+      report "  longest gap of a writer" "$(longest_gap "$from")" 3
+      from=$(now)
+    fi
+    pod=$(uid pod "$NAME-$slot")
+    k delete pod "$NAME-$slot" --grace-period=0 --force >/dev/null 2>&1
+    soon 60 other_object pod "$NAME-$slot" "$pod" || fail "$NAME-$slot is not made again"
+    settle 3
+    report "pod $NAME-$slot killed, until it takes part again" "$(since "$from")"
+    report "  longest gap of a writer" "$(longest_gap "$from")" 3
+    [ "$(member_of_slot $slot)" = "$before" ] || fail "slot $slot came back as another member"
+  done
+}
+
+kill_leader() {
+  local from
+  needs_own_cluster
+  from=$(now)
+  kill_process "$(leader)"
+  report "leader's process killed: longest gap of a writer" "$(longest_gap "$from")" 3
+  soon 60 leader_service_is_right || fail "the leader Service leads to '$(leader_endpoint)', not to $(leader)"
+  report "  until the leader Service is right" "$(since "$from")"
+  settle 3
+  report "  until all take part" "$(since "$from")"
+  # An election that Kubernetes hears nothing of.
+  from=$(now)
+  hand_over
+  soon 60 leader_service_is_right || fail "the leader Service leads to '$(leader_endpoint)', not to $(leader)"
+  report "leadership handed over by hand, until the leader Service is right" "$(since "$from")"
+  settle 3
+}
+# To the member of the first slot that does not lead.
+hand_over() {
+  local from slot
+  from=$(leader)
+  slot=0
+  [ "$from" != "$NAME-0" ] || slot=1
+  admin_of "$from" transfer -o /dev/null -H 'Content-Type: application/json' -d "{\"to\":\"$(member_of_slot $slot)\"}"
+}
+leader_endpoint() {
+  k get endpointslices -l "kubernetes.io/service-name=$NAME-leader" \
+    -o 'jsonpath={.items[*].endpoints[?(@.conditions.ready==true)].targetRef.name}'
+}
+# By what the members say themselves, not by the status.
+leader_service_is_right() {
+  local endpoint
+  endpoint=$(leader_endpoint)
+  [ -n "$endpoint" ] && [ "$(admin_of "$endpoint" status | python3 -c 'import json, sys; print(json.load(sys.stdin)["role"])')" = LEADER ]
+}
+
+# admin_of POD PATH [CURL ARGUMENTS]: the admin API of a member.
+admin_of() {
+  local pod=$1 path=$2 ip
+  shift 2
+  ip=$(k get pod "$pod" -o 'jsonpath={.status.podIP}')
+  "${enter[@]}" curl -s -m 5 "$@" "http://$ip:7072/admin/$path"
+}
+
+# --- Volumes --------------------------------------------------------------------------------------
+
+lost_claim() {
+  local from before claim
+  before=$(status 'members[?(@.slot==2)].memberID')
+  claim=$(uid pvc "data-$NAME-2")
+  from=$(now)
+  k delete pvc "data-$NAME-2" --wait=false >/dev/null
+  k delete pod "$NAME-2" --grace-period=0 --force >/dev/null 2>&1
+  soon 60 other_object pvc "data-$NAME-2" "$claim" || fail "the claim does not go"
+  soon 60 replaced 2 "$before" || fail "no replacement within 60 s"
+  settle 3
+  report "claim and pod deleted, until replaced" "$(since "$from")" 30
+  report "  longest gap of a writer" "$(longest_gap "$from")"
+  [ "$(status 'members[?(@.slot==2)].memberID')" != "$before" ] || fail "an empty disk under an old identity"
+}
+
+# --- Nodes and the network ------------------------------------------------------------------------
+
+# Sets the caller's `node` to the number of the one that the leader is on; makes another one lead if that is ours.
+leaders_node() {
+  node=$(k get pod "$(leader)" -o 'jsonpath={.spec.nodeName}')
+  if [ "$node" = node1 ]; then
+    k delete pod "$(leader)" >/dev/null
+    settle 3
+    node=$(k get pod "$(leader)" -o 'jsonpath={.spec.nodeName}')
+  fi
+  node=${node#node}
+}
+
+power_cut() {
+  local from node
+  needs_own_cluster
+  leaders_node
+  from=$(now)
+  $KUBE stop-node "$node"
+  sleep 8
+  report "power cut of the leader's node: longest gap" "$(longest_gap "$from")" 3
+  from=$(now)
+  $KUBE start-node "$node" 2>/dev/null
+  settle 3
+  report "node is back, until all take part" "$(since "$from")"
+}
+
+# Longer than spec.replacement.after (20 s): the pod is moved, or its member replaced.
+lost_node() {
+  local from node pod before
+  needs_own_cluster
+  leaders_node
+  pod=$(leader)
+  before=$(member_of_slot "${pod##*-}")
+  from=$(now)
+  $KUBE stop-node "$node"
+  soon 120 replaced "${pod##*-}" "$before" || fail "no replacement within 120 s"
+  settle 3
+  report "node lost for good, until three take part" "$(since "$from")"
+  report "  longest gap of a writer" "$(longest_gap "$from")" 3
+  $KUBE start-node "$node" 2>/dev/null
+  settle 3
+}
+
+not_ready() {
+  [ "$(kubectl get node "$1" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}')" = Unknown ]
+}
+
+# A partition that is shorter than spec.replacement.after, though Kubernetes notices it: nobody is replaced.
+cut_node() {
+  local from node pod ip before
+  needs_own_cluster
+  leaders_node
+  pod=$(leader)
+  ip=$(k get pod "$pod" -o 'jsonpath={.status.podIP}')
+  before=$(member_of_slot "${pod##*-}")
+  from=$(now)
+  $KUBE cut-node "$node"
+  soon 40 not_ready "node$node" || fail "Kubernetes does not notice the partition"
+  report "leader's node cut off, until Kubernetes notices" "$(since "$from")"
+  report "  longest gap of a writer" "$(longest_gap "$from")" 3
+  # On its side of the partition it must not answer any more: others have written since.
+  if nsenter --net="/run/netns/rk-node$node" curl -sf -m 3 "http://$ip:7070/kv/hello" >/dev/null; then
+    fail "a leader that is cut off answers a linearizable read"
+  fi
+  nsenter --net="/run/netns/rk-node$node" curl -sf -m 3 "http://$ip:7070/kv/hello?consistency=stale" >/dev/null ||
+    fail "a member that is cut off does not answer a stale read"
+  sleep 5
+  from=$(now)
+  $KUBE heal-node "$node"
+  settle 3
+  report "partition healed, until all take part" "$(since "$from")"
+  report "  longest gap of a writer" "$(longest_gap "$from")" 3
+  [ "$(member_of_slot "${pod##*-}")" = "$before" ] || fail "a member was replaced before spec.replacement.after"
+}
+
+# Longer than that: another member takes over, and what is left on the other side never comes back.
+cut_node_for_good() {
+  local from node pod before
+  needs_own_cluster
+  leaders_node
+  pod=$(leader)
+  before=$(member_of_slot "${pod##*-}")
+  from=$(now)
+  $KUBE cut-node "$node"
+  soon 120 replaced "${pod##*-}" "$before" || fail "no replacement within 120 s"
+  settle 3
+  report "node cut off for good, until three take part" "$(since "$from")"
+  report "  longest gap of a writer" "$(longest_gap "$from")" 3
+  from=$(now)
+  $KUBE heal-node "$node"
+  soon 60 kubectl wait --for=condition=Ready "node/node$node" --timeout=1s || fail "the node does not come back"
+  soon 60 none_left_on "$node" || fail "the pod of the former member still runs on node$node"
+  settle 3
+  report "partition healed, until the former member is gone" "$(since "$from")"
+  report "  longest gap of a writer" "$(longest_gap "$from")" 3
+  [[ $(status 'members[*].memberID') != *"$before"* ]] || fail "a member that was replaced is back"
+}
+replaced() { [ "$(member_of_slot "$1")" != "$2" ] && [ "$(status 'members[*].memberID' | wc -w)" = 3 ]; }
+# No container of a member without a pod of this node.
+none_left_on() {
+  local pods containers
+  pods=$(kubectl get pods -A --field-selector "spec.nodeName=node$1" -l app.kubernetes.io/name=raftkv -o name | wc -l)
+  containers=$($KUBE containers "$1" | grep -c "raftkv-node" || true)
+  [ "$containers" -le "$pods" ]
+}

@@ -1,0 +1,236 @@
+#!/usr/bin/env bash
+# Scenarios of `./dev e2e`: what a user does.
+# shellcheck disable=SC2154,SC2153  # what is not assigned here is in tests/e2e/run, which reads this file
+
+# --- What scenarios are made of -------------------------------------------------------------------
+
+status() { k get rkv "${2:-$NAME}" -o "jsonpath={.status.$1}"; }
+leader() { status leader; }
+member_of_slot() { status "members[?(@.slot==$1)].memberID"; }
+uid() { k get "$1" "$2" -o 'jsonpath={.metadata.uid}'; }
+
+# settle VOTERS [SECONDS] [NAME]: until the spec as it is now is reached.
+settle() {
+  local wanted deadline seen=
+  wanted="$1 $1 0 Available 0"
+  deadline=$((SECONDS + ${2:-120}))
+  while [ $SECONDS -lt $deadline ]; do
+    seen=$(k get rkv "${3:-$NAME}" -o json | python3 -c '
+import json, sys
+resource = json.load(sys.stdin)
+s = resource.get("status", {})
+behind = resource["metadata"]["generation"] - s.get("observedGeneration", 0)
+print(s.get("voters"), s.get("ready"), s.get("learners"), s.get("phase"), behind)' || true)
+    [ "$seen" != "$wanted" ] || return 0
+    sleep 0.2
+  done
+  fail "${3:-$NAME}: voters, ready, learners, phase, generations behind are '$seen', not '$wanted'"
+}
+
+# soon SECONDS COMMAND...: until it succeeds; fails after that time.
+soon() {
+  local deadline=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    [ $SECONDS -lt $deadline ] || return 1
+    sleep 0.1
+  done
+}
+
+claims_are() { [ "$(k get pvc -o name | wc -l)" = "$1" ]; }
+status_is() { [ "$(status "$1")" = "$2" ]; }
+patch() { k patch rkv "${2:-$NAME}" --type merge -p "$1" >/dev/null; }
+
+# --- The image -----------------------------------------------------------------------------------
+
+# What the images weigh, and what the kernel says of the processes that run in them.
+image() {
+  local name weight user labels most label
+  needs_own_cluster
+  while read -r name weight user labels; do
+    most=60
+    [ "$name" = raftkv-node ] || most=30
+    say "  $name adds $weight MB to its base (at most $most)"
+    [ "$weight" -le $most ] || fail "$name adds $weight MB, more than $most"
+    [ "$user" = 10001:10001 ] || fail "$name runs as '$user'"
+    for label in title description version revision; do
+      [[ ,$labels, == *",org.opencontainers.image.$label,"* ]] || fail "$name has no label for its $label"
+    done
+  done <"$work/weights"
+  check_confinement
+}
+check_confinement() {
+  local node process image checked=0 file
+  for node in 1 2 3; do
+    while read -r _ process image; do
+      [[ $image == */raftkv-node:* || $image == */raftkv-operator:* ]] || continue
+      checked=$((checked + 1))
+      file=/proc/$process/status
+      for row in 'Uid: 10001 10001 10001 10001' 'Gid: 10001 10001 10001 10001' 'CapEff: 0000000000000000' \
+        'CapBnd: 0000000000000000' 'NoNewPrivs: 1' 'Seccomp: 2'; do
+        tr '\t' ' ' <"$file" | grep -q "^$row" || fail "$image: $(grep "^${row%%:*}:" "$file"), not $row"
+      done
+      awk '$5 == "/" { root = $6 } END { exit root !~ /^ro(,|$)/ }' "/proc/$process/mountinfo" ||
+        fail "$image: the root file system can be written to"
+    done < <($KUBE containers $node)
+  done
+  [ $checked = 4 ] || fail "$checked containers of three members and an operator were found"
+  say "  uid 10001, no capabilities, no new privileges, seccomp, root file system read-only"
+}
+
+# --- Scenarios ------------------------------------------------------------------------------------
+
+scale() {
+  local size from before=3
+  for size in 1 3 5 3 1 3; do
+    from=$(now)
+    k scale "rkv/$NAME" --replicas=$size >/dev/null
+    settle $size
+    report "scale $before -> $size" "$(since "$from")" "$([ $size -gt $before ] && echo 20 || echo 15)"
+    report "  longest gap of a writer" "$(longest_gap "$from")"
+    before=$size
+  done
+  soon 30 claims_are 3 || fail "claims of removed members are left"
+}
+
+# SIGTERM: the leader hands over before it ends.
+restart_process() {
+  local from before pod
+  pod=$(leader)
+  before=$(member_of_slot "${pod##*-}")
+  from=$(now)
+  k delete pod "$pod" >/dev/null
+  report "leader's pod ends on SIGTERM" "$(since "$from")"
+  settle 3
+  report "  until it takes part again" "$(since "$from")"
+  report "  longest gap of a writer" "$(longest_gap "$from")" 1
+  [ "$(member_of_slot "${pod##*-}")" = "$before" ] || fail "a pod with its volume came back as another member"
+}
+
+roll() {
+  local from
+  from=$(now)
+  k patch rkv "$NAME" --type merge -p '{"spec":{"pod":{"annotations":{"e2e/roll":"1"}}}}' >/dev/null
+  settle 3
+  report "roll of three pods" "$(since "$from")"
+  report "  longest gap of a writer" "$(longest_gap "$from")" 1
+  [ "$(k get pods -o 'jsonpath={.items[*].metadata.annotations.e2e/roll}')" = "1 1 1" ] ||
+    fail "not every pod has the new template"
+}
+
+# A setting comes into force, and goes when it is taken back.
+config() {
+  local from large=$work/large
+  head -c 3072 /dev/zero >"$large"
+  from=$(now)
+  patch '{"spec":{"config":{"http":{"maxValueBytes":"2Ki"}}}}'
+  settle 3
+  report "roll of a setting" "$(since "$from")"
+  report "  longest gap of a writer" "$(longest_gap "$from")" 1
+  [ "$(code_of_put "$large")" = 413 ] || fail "a value beyond the new setting is answered with $(code_of_put "$large")"
+  from=$(now)
+  k patch rkv "$NAME" --type json -p '[{"op":"remove","path":"/spec/config"}]' >/dev/null
+  settle 3
+  report "the setting taken back" "$(since "$from")"
+  report "  longest gap of a writer" "$(longest_gap "$from")" 1
+  [[ $(code_of_put "$large") == 20? ]] || fail "a value that is allowed again is answered with $(code_of_put "$large")"
+}
+code_of_put() {
+  "${enter[@]}" curl -s -m 2 -o /dev/null -w '%{http_code}' --retry 3 -T "$1" "http://$service:7070/kv/large"
+}
+
+broken_image() {
+  local from
+  from=$(now)
+  k patch rkv "$NAME" --type merge -p '{"spec":{"image":"localhost/no-such-image:1"}}' >/dev/null
+  soon 60 status_is ready 2 || fail "the roll does not begin"
+  sleep 8
+  [ "$(status ready)" = 2 ] || fail "a broken image took $((3 - $(status ready))) members"
+  k patch rkv "$NAME" --type json -p '[{"op":"remove","path":"/spec/image"}]' >/dev/null
+  settle 3
+  report "broken image, and back" "$(since "$from")"
+  report "  longest gap of a writer" "$(longest_gap "$from")" 1
+}
+
+bad_spec() {
+  local row field patch answer before
+  before=$(k get rkv "$NAME" -o 'jsonpath={.metadata.generation}')
+  # What the refusal must name, and the patch.
+  for row in 'spec.replicas {"spec":{"replicas":11}}' 'spec.replicas {"spec":{"replicas":-1}}' \
+    'spec.storage {"spec":{"storage":{"size":"1Mi"}}}' 'spec.storage {"spec":{"storage":{"className":"other"}}}' \
+    'electionTick {"spec":{"config":{"raft":{"electionTick":3}}}}' \
+    'heartbeatTicks {"spec":{"config":{"raft":{"heartbeatTicks":9}}}}' \
+    'version {"spec":{"version":"1","image":"a:1"}}' 'spec.config {"spec":{"pod":{"env":[{"name":"RAFTKV_X","value":"1"}]}}}' \
+    'spec.replacement.after {"spec":{"replacement":{"after":"soon"}}}'; do
+    field=${row%% *}
+    patch=${row#* }
+    if answer=$(k patch rkv "$NAME" --type merge -p "$patch" --validate=strict 2>&1); then
+      fail "accepted: $patch"
+    elif [[ $answer != *"$field"* ]]; then
+      fail "the refusal of $patch does not name $field: $answer"
+    fi
+  done
+  ! apply_store Not_A_Name 3 2>/dev/null || fail "accepted: a name with capitals"
+  [ "$(k get rkv "$NAME" -o 'jsonpath={.metadata.generation}')" = "$before" ] || fail "a refusal changed the spec"
+  settle 3
+  say "  wrong specs are refused, and the refusal says of what"
+}
+
+drain() {
+  local node from
+  for node in 1 2 3; do
+    from=$(now)
+    kubectl drain "node$node" --ignore-daemonsets --delete-emptydir-data --timeout=60s >"$work/drain.log" 2>&1 ||
+      fail "node$node was not drained within 60 s: $(tail -n 1 "$work/drain.log")"
+    kubectl uncordon "node$node" >/dev/null
+    sleep 1
+    settle 3
+    report "drain of node$node" "$(since "$from")"
+    report "  longest gap of a writer" "$(longest_gap "$from")" 1
+  done
+}
+
+hibernate() {
+  local from
+  kill -STOP "$load_pid"
+  from=$(now)
+  k scale "rkv/$NAME" --replicas=0 >/dev/null
+  soon 60 no_pods_of "$NAME" || fail "pods are left"
+  report "hibernate" "$(since "$from")"
+  [ "$(k get pvc -o name | wc -l)" = 3 ] || fail "not every volume stayed"
+  from=$(now)
+  k scale "rkv/$NAME" --replicas=3 >/dev/null
+  settle 3
+  report "wake" "$(since "$from")"
+  kill -CONT "$load_pid"
+  [ "$(ask "http://$service:7070/kv/hello")" = world ] || fail "the data did not survive"
+}
+
+recreate() {
+  local from
+  apply_store other 1
+  k wait --for=condition=Available rkv/other --timeout=60s >/dev/null || fail "not available"
+  from=$(now)
+  k delete rkv other --timeout=60s >/dev/null || fail "not deleted within 60 s"
+  report "delete" "$(since "$from")"
+  [ -n "$(k get pvc data-other-0 -o name 2>/dev/null)" ] || fail "the claim went although it is to stay"
+  k delete pvc data-other-0 --timeout=60s >/dev/null
+  from=$(now)
+  apply_store other 3
+  k wait --for=condition=Available rkv/other --timeout=60s >/dev/null || fail "not available again"
+  report "another one under the same name" "$(since "$from")"
+  k patch rkv other --type merge -p '{"spec":{"storage":{"retention":{"onDelete":"Delete"}}}}' >/dev/null
+  k delete rkv other --timeout=60s >/dev/null || fail "not deleted within 60 s"
+  soon 30 nothing_left_of other || fail "claims are left although they are to go"
+}
+
+many() {
+  local n from
+  from=$(now)
+  for n in $(seq 20); do apply_store "many-$n" 1; done
+  for n in $(seq 20); do
+    k wait --for=condition=Available "rkv/many-$n" --timeout=180s >/dev/null || fail "many-$n is not available"
+  done
+  report "20 RaftKV of one member until Available" "$(since "$from")"
+  for n in $(seq 20); do k delete rkv "many-$n" --wait=false >/dev/null; done
+}
