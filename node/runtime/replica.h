@@ -172,7 +172,7 @@ class Replica final : public transport::Handler {
   void OnCall(raft::NodeId from, v1::PeerCall call, transport::ReplyFn reply) override;
   void OnStrangerCall(const v1::Hello& hello, v1::PeerCall call, transport::ReplyFn reply) override;
   v1::HelloReply::Verdict Admit(raft::NodeId id) override;
-  bool IsVoter() const override;
+  void TellVoters(v1::HelloReply* reply) const override;
   void OnPeerUp(raft::NodeId peer) override;
   void OnPeerDown(raft::NodeId peer) override;
   void OnPeerVerdict(raft::NodeId peer, const v1::HelloReply& reply) override;
@@ -199,7 +199,7 @@ class Replica final : public transport::Handler {
   void NoteDurableMembership();
   void CheckRemoved();
   void BeginLeaving();
-  void OnRefusedAsRemoved(raft::NodeId by, bool is_voter);
+  void OnRefusedAsRemoved(raft::NodeId by, const v1::HelloReply& reply);
   void BecomeRemoved();
   // Whether clients can be served: a member, and not on its way out.
   bool serving() const { return core_ != nullptr && !leaving_; }
@@ -311,6 +311,7 @@ class Replica final : public transport::Handler {
   // The membership as a crash now would leave it.
   uint64_t durable_config_index_ = 0;
   std::set<uint64_t> durably_removed_;
+  std::set<uint64_t> durable_voters_;  // none while it is joint
   // Removed by the configuration that this node knows, or told so: it serves no clients any more.
   bool leaving_ = false;
   std::set<raft::NodeId> refused_by_;  // members that called us removed

@@ -425,7 +425,7 @@ void Replica::OnPeerVerdict(raft::NodeId peer, const v1::HelloReply& reply) {
        (reply.verdict() == v1::HelloReply::NOT_A_MEMBER && own_cluster))) {
     AdoptPeer(peer);
   } else if (reply.verdict() == v1::HelloReply::REMOVED && own_cluster) {
-    OnRefusedAsRemoved(peer, reply.voter());
+    OnRefusedAsRemoved(peer, reply);
   }
 }
 
@@ -477,8 +477,9 @@ v1::HelloReply::Verdict Replica::Admit(raft::NodeId id) {
   return v1::HelloReply::NOT_A_MEMBER;
 }
 
-bool Replica::IsVoter() const {
-  return core_ != nullptr && core_->tracker_config().voters.incoming.contains(id_);
+void Replica::TellVoters(v1::HelloReply* reply) const {
+  reply->set_voter(core_ != nullptr && core_->tracker_config().voters.incoming.contains(id_));
+  for (const uint64_t voter : durable_voters_) reply->add_voters(voter);
 }
 
 // It takes messages from us; whether it knows where to send the answers is another question.
