@@ -296,6 +296,8 @@ class Replica final : public transport::Handler {
   void HandleJoin(const v1::Member& member, bool remain_learner, transport::ReplyFn reply);
   void HandleAdopt(const v1::Adopt& adopt, transport::ReplyFn reply);
   void AdoptPeer(raft::NodeId peer);
+  void IntroduceSelf();
+  void HelpCandidate(const raft::Message& message);
   void Introduce(const v1::Adopt& adopt);
   raftkv::Status BecomeMember(uint64_t cluster_id, const v1::ClusterState* initial,
                               const v1::ClusterState& seeds);
@@ -414,6 +416,9 @@ class Replica final : public transport::Handler {
   std::string last_bootstrap_log_;
   std::vector<std::pair<MonotonicTime, Callback<v1::JoinResponse>>> join_waiters_;
   std::set<raft::NodeId> adopting_;
+  std::set<raft::NodeId> connected_;     // our streams that are up
+  std::set<raft::NodeId> unintroduced_;  // of these, who may not know us and our address
+  std::map<raft::NodeId, MonotonicTime> helped_;
   // Members of a configuration newer than our own, as a member that has it told us.
   std::map<raft::NodeId, std::string> introduced_;
   uint64_t introduced_index_ = 0;

@@ -78,9 +78,9 @@ Status Restore(const Options& options, OpenedStorage* storage) {
   ASSIGN_OR_RETURN_STATUS(const std::string checkpoint,
                           Unpack(options.bootstrap.snapshot, incoming));
   const uint64_t cluster_id = SystemEntropy() | 1;  // never 0
-  RETURN_IF_ERROR(FoundCluster(options, checkpoint, cluster_id,
-                               {storage->dir.get(), storage->log.get(), storage->store.get(),
-                                storage->machine.get()}));
+  RETURN_IF_ERROR(FoundCluster(
+      options, checkpoint, cluster_id,
+      {storage->dir.get(), storage->log.get(), storage->store.get(), storage->machine.get()}));
   log::Info("a new cluster was made from a snapshot",
             {{"file", options.bootstrap.snapshot},
              {"cluster", log::Hex{cluster_id}},
@@ -110,8 +110,8 @@ Status FoundCluster(const Options& options, const std::string& checkpoint, uint6
   RETURN_IF_ERROR(member.store->Write(*batch));
   RETURN_IF_ERROR(member.store->Flush());
   RETURN_IF_ERROR(member.machine->ReloadAfterReplace());
-  RETURN_IF_ERROR(member.log->Reset({applied.term, applied.index},
-                                    {applied.term, raft::kNone, applied.index}));
+  RETURN_IF_ERROR(
+      member.log->Reset({applied.term, applied.index}, {applied.term, raft::kNone, applied.index}));
   RETURN_IF_ERROR(member.store->FinishInstallation(unresumed));
   identity.set_cluster_id(cluster_id);
   identity.clear_seeds();

@@ -78,9 +78,8 @@ std::string Checker::Where(raft::NodeId node, raft::Index index) const {
 }
 
 void Checker::BeginWith(const kv::ReferenceModel& model, raft::EntryId applied) {
-  decided_.assign(applied.index.value, {.term = applied.term,
-                                        .committed_by = applied.term,
-                                        .has_result = true});
+  decided_.assign(applied.index.value,
+                  {.term = applied.term, .committed_by = applied.term, .has_result = true});
   model_ = model;
 }
 
@@ -281,8 +280,8 @@ void Checker::OnSend(const SimDisk& disk, bool removed, const raft::Message& mes
     const auto* vote = std::get_if<raft::VoteResponse>(&message.body);
     const auto* append = std::get_if<raft::AppendResponse>(&message.body);
     if ((vote != nullptr && !vote->rejected) || (append != nullptr && !append->rejected)) {
-      Fail("identity: a copy of the disk of member " + HexId(node.value) + " takes part: " +
-           raft::Describe(message));
+      Fail("identity: a copy of the disk of member " + HexId(node.value) +
+           " takes part: " + raft::Describe(message));
     }
     return;
   }

@@ -66,7 +66,8 @@ void Clients::Think(size_t client) {
 }
 
 std::string Clients::NewValue(size_t client) {
-  std::string value = options_.value_prefix + std::to_string(client) + "-" + std::to_string(++values_);
+  std::string value =
+      options_.value_prefix + std::to_string(client) + "-" + std::to_string(++values_);
   value.append(random_.Uniform(options_.max_value_bytes), '.');
   return value;
 }

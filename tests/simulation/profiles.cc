@@ -69,7 +69,8 @@ std::span<const Profile> Profiles() {
        .clocks_lie = true},
       // Old copies of disks, and of parts of them; and in the end all that is left is a snapshot.
       {.name = "copies",
-       .ambushes = {{Moment::leader_elected, Moment::joint_left}, {Blow::crash_it, Blow::slow_apply}},
+       .ambushes = {{Moment::leader_elected, Moment::joint_left},
+                    {Blow::crash_it, Blow::slow_apply}},
        .favourites = {k_keep_copy, k_copied_disk, k_old_part, k_backup},
        .short_log = true,
        .restored = true},

@@ -130,9 +130,9 @@ Status SimNode::BeginFrom(const Backup& backup) {
   const Status crash{Code::kIoError, "the process ends here"};
   if (random_.Uniform(4) == 0) disk_->log().FailNext(crash);
   if (random_.Uniform(4) == 0) disk_->state().FailNext(crash);
-  RETURN_IF_ERROR(runtime::FoundCluster(
-      options_, incoming, random_.Next() | 1,
-      {disk_.get(), &disk_->log(), &disk_->state(), machine_.get()}));
+  RETURN_IF_ERROR(
+      runtime::FoundCluster(options_, incoming, random_.Next() | 1,
+                            {disk_.get(), &disk_->log(), &disk_->state(), machine_.get()}));
   disk_->state().Confirm();
   world_->checker.OnClusterState(id(), *machine_->cluster());
   world_->coverage.Hit(Path::cluster_restored);
