@@ -461,7 +461,12 @@ void Operator::PutBackOldPart(Random& random) {
     }
     // An older configuration would break what others were told; entries alone come again.
     const auto config = raft::Index(node->machine().cluster()->config_index());
-    if (image->config_index == config) candidates.emplace_back(node.get(), false);
+    if (image->config_index == config) {
+      candidates.emplace_back(node.get(), false);
+      // The rarer case counts more.
+      const bool gap = image->applied.index < node->disk().log().compacted().index;
+      if (gap) candidates.insert(candidates.end(), 9, candidates.back());
+    }
     const Result<raft::Index> flushed = node->machine().FlushedIndex();
     if (flushed && image->log.last_index() < *flushed) candidates.emplace_back(node.get(), true);
   }

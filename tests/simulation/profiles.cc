@@ -71,7 +71,7 @@ std::span<const Profile> Profiles() {
       {.name = "copies",
        .ambushes = {{Moment::leader_elected, Moment::joint_left},
                     {Blow::crash_it, Blow::slow_apply}},
-       .favourites = {k_keep_copy, k_copied_disk, k_old_part, k_backup},
+       .favourites = {k_copied_disk, k_old_part, k_backup},
        .short_log = true,
        .restored = true},
   };
