@@ -111,6 +111,8 @@ void Core::RequestTransfer(NodeId transferee) {
 
 StepResult Core::RequestForgetLeader() { return impl_->Step({.body = ForgetLeader{}}); }
 
+void Core::LearnCommitted(EntryId entry) { impl_->LearnCommitted(entry); }
+
 void Core::ReportUnreachable(NodeId peer) {
   (void)impl_->Step({.from = peer, .to = kNone, .term = {}, .body = Unreachable{}});
 }

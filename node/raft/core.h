@@ -111,6 +111,9 @@ class Core {
   void RequestReadIndex(Buffer context);
   void RequestTransfer(NodeId transferee);
   StepResult RequestForgetLeader();
+  // Somebody has applied this entry: if it is in this log, it is committed here too. A member that
+  // was alone with its former configuration may need that to be elected by the one that followed.
+  void LearnCommitted(EntryId entry);
   void ReportUnreachable(NodeId peer);
   void ReportSnapshot(NodeId peer, bool failed);
 

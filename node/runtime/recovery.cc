@@ -7,6 +7,7 @@
 
 #include "base/hex_id.h"
 #include "base/log.h"
+#include "base/mutations.h"
 
 namespace raftkv::runtime {
 namespace {
@@ -48,7 +49,7 @@ Status Reconcile(storage::LogStorage* log, storage::StateStore* store,
                          ": entries in between are lost");
   }
   if (!Continues(*log, applied)) {
-    if (installing != applied) {
+    if (installing != applied && !MUTATION(start_with_lost_log)) {
       return Lost(dir, "the state has applied entry " + Text(applied) +
                            ", but the log, which ends at index " +
                            std::to_string(log->last_index().value) +

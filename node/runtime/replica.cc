@@ -133,6 +133,7 @@ void Replica::OnTick() {
   if (ticks_ % kHousekeepingTicks == 0) {
     PromoteCaughtUpLearners();
     TruncateLog();
+    if (!MUTATION(introduced_once)) IntroduceSelf();
     RetireReadySnapshot();
     SampleRevision();
     ProposeCompaction();
@@ -287,6 +288,10 @@ void Replica::NoteDurableMembership() {
   durable_config_index_ = cluster->config_index();
   const auto& removed = cluster->removed_ids();
   durably_removed_ = std::set<uint64_t>(removed.begin(), removed.end());
+  const v1::ConfState& conf = cluster->conf();
+  durable_voters_.clear();
+  if (conf.voters_outgoing().empty())
+    durable_voters_.insert(conf.voters().begin(), conf.voters().end());
   // Before the streams of those who are removed are closed: one of them may wait for the answer.
   FinishJointWaiters();
   // Whoever talks to us still is asked who it is once more.
@@ -330,6 +335,9 @@ void Replica::HandleLeaderChange() {
   last_term_ = core_->term();
   lease_until_ = MonotonicTime{};
   FinishTransfers();
+  helped_.clear();
+  // Members that came up while this one was not yet known to them have to know their leader.
+  if (leader == id_ && !MUTATION(introduced_once)) unintroduced_ = connected_;
   if (leader == raft::kNone) return;
   // A round that asked the old leader may never be answered.
   if (round_under_way_) round_retry_at_ = env_.clock->Now();
@@ -363,7 +371,7 @@ void Replica::BeginLeaving() {
   FailAllReads(NotServing());
 }
 
-void Replica::OnRefusedAsRemoved(raft::NodeId by, bool is_voter) {
+void Replica::OnRefusedAsRemoved(raft::NodeId by, const v1::HelloReply& reply) {
   const MonotonicTime now = env_.clock->Now();
   if (refused_by_.empty()) refused_since_ = now;
   refused_by_.insert(by);
@@ -394,12 +402,23 @@ void Replica::OnRefusedAsRemoved(raft::NodeId by, bool is_voter) {
   const bool known = voters.incoming.contains(by) || voters.outgoing.contains(by) ||
                      config.learners.contains(by) ||
                      std::ranges::find(removed, by.value) != removed.end();
-  if (is_voter ? !voters.incoming.contains(by) : !known) refused_by_later_ = true;
+  if (reply.voter() ? !voters.incoming.contains(by) : !known) refused_by_later_ = true;
   const bool knows_who_stays = knows || (config.joint() && !voters.incoming.contains(id_));
-  const bool long_enough = now - refused_since_ >= kLeaveAnyway;
-  if (was_learner || enough || (long_enough && (!knows_who_stays || refused_by_later_))) {
-    BecomeRemoved();
+  // Some of those whom we know as staying may have gone since. Whoever decides now is told: if a
+  // majority of these have the removal on their disks, they can elect one of theirs, whatever the
+  // others still believe. Those who came after our configuration know it without being asked.
+  size_t told = 0;
+  for (const uint64_t voter : reply.voters()) {
+    const raft::NodeId id(voter);
+    const bool came_later = !voters.Ids().contains(id) && !config.learners.contains(id);
+    told += refused_by_.contains(id) || (knows_who_stays && came_later) ? 1 : 0;
   }
+  const bool told_enough =
+      !MUTATION(ask_only_old_voters) && told > static_cast<size_t>(reply.voters_size()) / 2;
+  const bool long_enough = now - refused_since_ >= kLeaveAnyway;
+  const bool wait_ends =
+      long_enough && (!knows_who_stays || refused_by_later_ || MUTATION(leave_after_a_while));
+  if (was_learner || enough || told_enough || wait_ends) BecomeRemoved();
 }
 
 void Replica::BecomeRemoved() {

@@ -172,7 +172,7 @@ class Replica final : public transport::Handler {
   void OnCall(raft::NodeId from, v1::PeerCall call, transport::ReplyFn reply) override;
   void OnStrangerCall(const v1::Hello& hello, v1::PeerCall call, transport::ReplyFn reply) override;
   v1::HelloReply::Verdict Admit(raft::NodeId id) override;
-  bool IsVoter() const override;
+  void TellVoters(v1::HelloReply* reply) const override;
   void OnPeerUp(raft::NodeId peer) override;
   void OnPeerDown(raft::NodeId peer) override;
   void OnPeerVerdict(raft::NodeId peer, const v1::HelloReply& reply) override;
@@ -199,7 +199,7 @@ class Replica final : public transport::Handler {
   void NoteDurableMembership();
   void CheckRemoved();
   void BeginLeaving();
-  void OnRefusedAsRemoved(raft::NodeId by, bool is_voter);
+  void OnRefusedAsRemoved(raft::NodeId by, const v1::HelloReply& reply);
   void BecomeRemoved();
   // Whether clients can be served: a member, and not on its way out.
   bool serving() const { return core_ != nullptr && !leaving_; }
@@ -296,6 +296,8 @@ class Replica final : public transport::Handler {
   void HandleJoin(const v1::Member& member, bool remain_learner, transport::ReplyFn reply);
   void HandleAdopt(const v1::Adopt& adopt, transport::ReplyFn reply);
   void AdoptPeer(raft::NodeId peer);
+  void IntroduceSelf();
+  void HelpCandidate(const raft::Message& message);
   void Introduce(const v1::Adopt& adopt);
   raftkv::Status BecomeMember(uint64_t cluster_id, const v1::ClusterState* initial,
                               const v1::ClusterState& seeds);
@@ -311,6 +313,7 @@ class Replica final : public transport::Handler {
   // The membership as a crash now would leave it.
   uint64_t durable_config_index_ = 0;
   std::set<uint64_t> durably_removed_;
+  std::set<uint64_t> durable_voters_;  // none while it is joint
   // Removed by the configuration that this node knows, or told so: it serves no clients any more.
   bool leaving_ = false;
   std::set<raft::NodeId> refused_by_;  // members that called us removed
@@ -413,6 +416,9 @@ class Replica final : public transport::Handler {
   std::string last_bootstrap_log_;
   std::vector<std::pair<MonotonicTime, Callback<v1::JoinResponse>>> join_waiters_;
   std::set<raft::NodeId> adopting_;
+  std::set<raft::NodeId> connected_;     // our streams that are up
+  std::set<raft::NodeId> unintroduced_;  // of these, who may not know us and our address
+  std::map<raft::NodeId, MonotonicTime> helped_;
   // Members of a configuration newer than our own, as a member that has it told us.
   std::map<raft::NodeId, std::string> introduced_;
   uint64_t introduced_index_ = 0;

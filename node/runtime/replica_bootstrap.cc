@@ -17,6 +17,7 @@ namespace raftkv::runtime {
 namespace {
 
 constexpr Duration kBootstrapRetry = std::chrono::milliseconds(300);
+constexpr Duration kHelpEvery = std::chrono::seconds(1);  // each candidate
 
 v1::PeerReply Refusal(const raftkv::Status& status) {
   v1::PeerReply reply;
@@ -377,6 +378,10 @@ void Replica::HandleAdopt(const v1::Adopt& adopt, transport::ReplyFn reply) {
   if (own_cluster != 0) {
     if (own_cluster == adopt.cluster_id()) {
       Introduce(adopt);
+      if (core_ != nullptr && !MUTATION(no_help_for_candidates)) {
+        core_->LearnCommitted({raft::Term(adopt.config_term()), raft::Index(adopt.config_index())});
+        env_.wake();
+      }
       return reply({});
     }
     return reply(
@@ -425,7 +430,7 @@ void Replica::OnPeerVerdict(raft::NodeId peer, const v1::HelloReply& reply) {
        (reply.verdict() == v1::HelloReply::NOT_A_MEMBER && own_cluster))) {
     AdoptPeer(peer);
   } else if (reply.verdict() == v1::HelloReply::REMOVED && own_cluster) {
-    OnRefusedAsRemoved(peer, reply.voter());
+    OnRefusedAsRemoved(peer, reply);
   }
 }
 
@@ -442,6 +447,9 @@ void Replica::AdoptPeer(raft::NodeId peer) {
     adopt.set_member_id(peer.value);
     *adopt.mutable_members() = cluster->members();
     adopt.set_config_index(cluster->config_index());
+    const raft::LogResult<raft::Term> term =
+        replica_log_.term(raft::Index(cluster->config_index()));
+    if (term) adopt.set_config_term(term->value);
     // Later configurations arrive with the log or a snapshot; without the first nobody could vote.
     if (cluster->config_index() == 1) *adopt.mutable_initial() = *cluster;
     adopting_.insert(peer);
@@ -449,6 +457,7 @@ void Replica::AdoptPeer(raft::NodeId peer) {
         member.peer_address(), std::move(call), [this, peer](Result<v1::PeerReply> answer) {
           adopting_.erase(peer);
           if (answer && answer->code() == 0) {
+            unintroduced_.erase(peer);
             transport_->Poke(peer);
           } else {
             log::Warning("a member could not be told that it is one",
@@ -477,18 +486,45 @@ v1::HelloReply::Verdict Replica::Admit(raft::NodeId id) {
   return v1::HelloReply::NOT_A_MEMBER;
 }
 
-bool Replica::IsVoter() const {
-  return core_ != nullptr && core_->tracker_config().voters.incoming.contains(id_);
+void Replica::TellVoters(v1::HelloReply* reply) const {
+  reply->set_voter(core_ != nullptr && core_->tracker_config().voters.incoming.contains(id_));
+  for (const uint64_t voter : durable_voters_) reply->add_voters(voter);
 }
 
 // It takes messages from us; whether it knows where to send the answers is another question.
 void Replica::OnPeerUp(raft::NodeId peer) {
-  if (core_ == nullptr || removed_ || env_.machine->cluster()->config_index() <= 1) return;
-  AdoptPeer(peer);
+  if (core_ == nullptr || removed_) return;
+  connected_.insert(peer);
+  unintroduced_.insert(peer);
+  IntroduceSelf();
+}
+
+// Again and again until it is heard: the call may get lost, and at first this member may itself not
+// know that it is one. The first configuration is known to all who are in it.
+void Replica::IntroduceSelf() {
+  if (env_.machine->cluster()->config_index() <= 1) return;
+  for (const raft::NodeId peer : std::set<raft::NodeId>(unintroduced_)) AdoptPeer(peer);
+}
+
+// Whoever still goes by a configuration that we know is over may need votes of members that will
+// not give them: their logs are longer, by entries that nobody can commit any more. Or it is the
+// only one that can be elected, and waits for votes that it does not need. (Only applied
+// configurations count; by the paper's rule it would have used the next one as soon as it was in
+// its log.)
+void Replica::HelpCandidate(const raft::Message& message) {
+  const bool asks = message.Is<raft::RequestVote>() || message.Is<raft::RequestPreVote>();
+  if (!asks || env_.machine->cluster()->config_index() <= 1) return;
+  const MonotonicTime now = env_.clock->Now();
+  const auto [helped, is_new] = helped_.try_emplace(message.from, now);
+  if (!is_new && now - helped->second < kHelpEvery) return;
+  helped->second = now;
+  AdoptPeer(message.from);
 }
 
 void Replica::OnPeerDown(raft::NodeId peer) {
   if (core_ == nullptr) return;
+  connected_.erase(peer);
+  unintroduced_.erase(peer);
   core_->ReportUnreachable(peer);
   env_.wake();
 }
@@ -498,6 +534,7 @@ void Replica::OnMessages(std::vector<raft::Message> messages) {
   for (raft::Message& message : messages) {
     // Snapshots come with their files, on a stream of their own.
     if (message.Is<raft::InstallSnapshot>() || WithheldAfterRestart(message)) continue;
+    HelpCandidate(message);
     (void)core_->Step(std::move(message));
   }
   env_.wake();

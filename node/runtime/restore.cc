@@ -1,5 +1,6 @@
 #include "node/runtime/restore.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -10,6 +11,7 @@
 #include "base/check.h"
 #include "base/hex_id.h"
 #include "base/log.h"
+#include "base/mutations.h"
 #include "base/random.h"
 #include "node/kv/format.h"
 #include "node/storage/snapshot_files.h"
@@ -63,12 +65,11 @@ v1::ClusterState NewCluster(const Options& options, const v1::ClusterState& old,
   self->set_client_address(options.client_advertise);
   *state.mutable_removed_ids() = old.removed_ids();
   for (const v1::Member& member : old.members()) state.add_removed_ids(member.id());
+  if (!MUTATION(unsorted_removed_ids)) std::ranges::sort(*state.mutable_removed_ids());
   return state;
 }
 
 Status Restore(const Options& options, OpenedStorage* storage) {
-  v1::Identity identity = storage->dir->identity();
-  CHECK(identity.cluster_id() == 0, "only a blank directory is restored into");
   const std::string incoming = storage->dir->snapshots_path() + "/incoming";
   std::error_code error;
   std::filesystem::remove_all(incoming, error);  // what an earlier attempt has left
@@ -76,36 +77,46 @@ Status Restore(const Options& options, OpenedStorage* storage) {
   if (error) return {Code::kIoError, incoming + ": " + error.message()};
   ASSIGN_OR_RETURN_STATUS(const std::string checkpoint,
                           Unpack(options.bootstrap.snapshot, incoming));
-  // Nobody resumes this installation: until it has an identity the node is blank, and a blank
-  // node's databases are emptied at its start.
-  const raft::EntryId unresumed;
-  storage->machine->PrepareReplace();
-  RETURN_IF_ERROR(storage->store->Replace(checkpoint, unresumed));
-  RETURN_IF_ERROR(storage->machine->ReloadAfterReplace());
-  const kv::AppliedState applied = storage->machine->applied();
-  if (applied.index == raft::Index()) return {Code::kCorruption, "it holds no state"};
   const uint64_t cluster_id = SystemEntropy() | 1;  // never 0
-  const v1::ClusterState cluster = NewCluster(options, *storage->machine->cluster(), cluster_id,
-                                              identity.member_id(), applied.index);
-  const std::unique_ptr<storage::StateBatch> batch = storage->store->NewBatch();
-  batch->Put(kv::kClusterKey, cluster.SerializeAsString());
-  RETURN_IF_ERROR(storage->store->Write(*batch));
-  RETURN_IF_ERROR(storage->store->Flush());
-  RETURN_IF_ERROR(storage->machine->ReloadAfterReplace());
-  RETURN_IF_ERROR(storage->log->Reset({applied.term, applied.index},
-                                      {applied.term, raft::kNone, applied.index}));
-  RETURN_IF_ERROR(storage->store->FinishInstallation(unresumed));
-  identity.set_cluster_id(cluster_id);
-  identity.clear_seeds();
-  RETURN_IF_ERROR(storage->dir->SetIdentity(identity));
-  log::Info("a new cluster was made from a snapshot", {{"file", options.bootstrap.snapshot},
-                                                       {"cluster", log::Hex{cluster_id}},
-                                                       {"revision", applied.revision},
-                                                       {"index", applied.index.value}});
+  RETURN_IF_ERROR(FoundCluster(
+      options, checkpoint, cluster_id,
+      {storage->dir.get(), storage->log.get(), storage->store.get(), storage->machine.get()}));
+  log::Info("a new cluster was made from a snapshot",
+            {{"file", options.bootstrap.snapshot},
+             {"cluster", log::Hex{cluster_id}},
+             {"revision", storage->machine->applied().revision},
+             {"index", storage->machine->applied().index.value}});
   return Status::Ok();
 }
 
 }  // namespace
+
+Status FoundCluster(const Options& options, const std::string& checkpoint, uint64_t cluster_id,
+                    const BlankMember& member) {
+  v1::Identity identity = member.dir->identity();
+  CHECK(identity.cluster_id() == 0, "only a blank directory is restored into");
+  // Nobody resumes this installation: until it has an identity the node is blank, and a blank
+  // node's databases are emptied at its start.
+  const raft::EntryId unresumed;
+  member.machine->PrepareReplace();
+  RETURN_IF_ERROR(member.store->Replace(checkpoint, unresumed));
+  RETURN_IF_ERROR(member.machine->ReloadAfterReplace());
+  const kv::AppliedState applied = member.machine->applied();
+  if (applied.index == raft::Index()) return {Code::kCorruption, "it holds no state"};
+  const v1::ClusterState cluster = NewCluster(options, *member.machine->cluster(), cluster_id,
+                                              identity.member_id(), applied.index);
+  const std::unique_ptr<storage::StateBatch> batch = member.store->NewBatch();
+  batch->Put(kv::kClusterKey, cluster.SerializeAsString());
+  RETURN_IF_ERROR(member.store->Write(*batch));
+  RETURN_IF_ERROR(member.store->Flush());
+  RETURN_IF_ERROR(member.machine->ReloadAfterReplace());
+  RETURN_IF_ERROR(
+      member.log->Reset({applied.term, applied.index}, {applied.term, raft::kNone, applied.index}));
+  RETURN_IF_ERROR(member.store->FinishInstallation(unresumed));
+  identity.set_cluster_id(cluster_id);
+  identity.clear_seeds();
+  return member.dir->SetIdentity(identity);
+}
 
 Status RestoreSnapshot(const Options& options, OpenedStorage* storage) {
   Status status = Restore(options, storage);

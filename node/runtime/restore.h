@@ -17,4 +17,15 @@ namespace raftkv::runtime {
 // as removed: they are refused, whatever their directories say. Errors name the file.
 Status RestoreSnapshot(const Options& options, OpenedStorage* storage);
 
+// The part of it after the file is unpacked: a new cluster with this id, of this node alone, with
+// the content of the checkpoint in `dir`. The identity is written last.
+struct BlankMember {
+  storage::DataDir* dir;
+  storage::LogStorage* log;
+  storage::StateStore* store;
+  kv::StateMachine* machine;
+};
+Status FoundCluster(const Options& options, const std::string& checkpoint, uint64_t cluster_id,
+                    const BlankMember& member);
+
 }  // namespace raftkv::runtime

@@ -387,7 +387,7 @@ v1::HelloReply TestCluster::Judge(const TestNode& from, const TestNode& to) cons
     reply.set_verdict(v1::HelloReply::WRONG_CLUSTER);
   } else {
     reply.set_verdict(to.replica_->Admit(from.id_));
-    reply.set_voter(to.replica_->IsVoter());
+    to.replica_->TellVoters(&reply);
   }
   return reply;
 }

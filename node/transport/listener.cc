@@ -179,7 +179,7 @@ v1::HelloReply Listener::Judge(const v1::Hello& hello) const {
     return refuse(v1::HelloReply::NOT_A_MEMBER, "the dialer carries this member's own id");
   }
   const v1::HelloReply::Verdict verdict = context_->handler->Admit(from);
-  reply.set_voter(context_->handler->IsVoter());
+  context_->handler->TellVoters(&reply);
   if (verdict == v1::HelloReply::REMOVED) {
     return refuse(verdict, "the dialer was removed from the cluster");
   }

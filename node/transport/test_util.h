@@ -59,7 +59,7 @@ class TestHandler : public Handler {
     stranger_hellos.push_back(hello);
     OnCall(raft::kNone, std::move(call), std::move(reply));
   }
-  bool IsVoter() const override { return true; }
+  void TellVoters(v1::HelloReply* reply) const override { reply->set_voter(true); }
   v1::HelloReply::Verdict Admit(raft::NodeId id) override {
     const auto found = verdicts_to_give.find(id.value);
     return found == verdicts_to_give.end() ? v1::HelloReply::OK : found->second;

@@ -54,8 +54,8 @@ class Handler {
   virtual void OnStrangerCall(const v1::Hello& hello, v1::PeerCall call, ReplyFn reply) = 0;
   // Whether `id` may talk to us: kOk, or NOT_A_MEMBER / REMOVED.
   virtual v1::HelloReply::Verdict Admit(raft::NodeId id) = 0;
-  // Whether this member is a voter of its configuration.
-  virtual bool IsVoter() const = 0;
+  // Fills in `voter` and `voters`.
+  virtual void TellVoters(v1::HelloReply* reply) const = 0;
 
   // The stream to a peer came up, or went down (also after each failed attempt to dial).
   virtual void OnPeerUp(raft::NodeId peer) = 0;

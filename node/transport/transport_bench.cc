@@ -29,7 +29,7 @@ class BenchHandler final : public Handler {
   void OnCall(raft::NodeId, v1::PeerCall, ReplyFn) override {}
   void OnStrangerCall(const v1::Hello&, v1::PeerCall, ReplyFn) override {}
   v1::HelloReply::Verdict Admit(raft::NodeId) override { return v1::HelloReply::OK; }
-  bool IsVoter() const override { return true; }
+  void TellVoters(v1::HelloReply* reply) const override { reply->set_voter(true); }
   void OnPeerUp(raft::NodeId) override { up = true; }
   void OnPeerDown(raft::NodeId) override {}
   void OnPeerVerdict(raft::NodeId, const v1::HelloReply&) override {}

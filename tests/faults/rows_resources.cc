@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+#include <fstream>
 #include <map>
 
 #include "tests/faults/malformed_http.h"
@@ -172,10 +173,22 @@ Status FewFiles(Bed& bed) {
   return Status::Ok();
 }
 
+constexpr size_t kLittleMemory = size_t{512} << 20;
+
+// What RLIMIT_DATA counts, as the kernel tells; 0: the process is gone.
+size_t DataKilobytes(pid_t pid) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("VmData:")) return std::strtoull(line.c_str() + 7, nullptr, 10);
+  }
+  return 0;
+}
+
 // Large values, many at once, with little memory.
 Status LittleMemory(Bed& bed) {
   std::atomic<int> answered = 0;
   std::atomic<int> refused = 0;
+  std::atomic<int> unanswered = 0;
   std::vector<std::thread> writers;
   const std::string value(size_t{1000} << 10, 'v');
   for (size_t t = 0; t < 24; ++t) {
@@ -185,16 +198,24 @@ Status LittleMemory(Bed& bed) {
       while (!bed.Over()) {
         const testing::HttpReply reply =
             client.Send("PUT", "/kv/large", value, {{"If-Match", "\"1\""}});
-        ++(reply.status == 412 ? answered : refused);
+        ++(reply.status == 412 ? answered : reply.status > 0 ? refused : unanswered);
       }
     });
+  }
+  size_t most_kb = 0;
+  while (!bed.Over()) {
+    for (size_t i = 0; i < bed.size(); ++i) {
+      most_kb = std::max(most_kb, DataKilobytes(bed.node(i).process()->pid()));
+    }
+    std::this_thread::sleep_for(milliseconds(50));
   }
   for (std::thread& writer : writers) writer.join();
   for (size_t i = 0; i < bed.size(); ++i) {
     RETURN_IF_ERROR(Expect(bed.node(i).process()->IsRunning(), bed.node(i).name() + " runs"));
   }
   bed.Note(std::to_string(answered) + " values of 1 MB taken, " + std::to_string(refused) +
-           " refused or unanswered");
+           " refused, " + std::to_string(unanswered) + " unanswered; at most " +
+           std::to_string(most_kb >> 10) + " of " + std::to_string(kLittleMemory >> 20) + " MiB");
   return Expect(answered > 0, "some large values are taken");
 }
 
@@ -275,7 +296,8 @@ std::vector<Row> ResourceRows() {
              options.flags = {"--limits-inflight-bytes", "32MiB", "--http-max-buffered-bytes",
                               "32MiB"};
              options.prefix = [](size_t) {
-               return std::vector<std::string>{"prlimit", "--data=536870912"};
+               return std::vector<std::string>{"prlimit",
+                                               "--data=" + std::to_string(kLittleMemory)};
              };
            }},
       {.name = "starved-cpu",

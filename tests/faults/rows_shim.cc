@@ -135,6 +135,54 @@ Status JumpClocks(Bed& bed) {
   return Status::Ok();
 }
 
+// Each node's clock for itself. Leases end early by that, timeouts come early; nothing else.
+Status JumpMonotonicClocks(Bed& bed) {
+  Shims shims(bed);
+  RETURN_IF_ERROR(shims.Attach(false));
+  int jumps = 0;
+  while (!bed.Over()) {
+    const size_t victim = bed.Pick(bed.size());
+    constexpr int64_t kMostMs[] = {50, 1500, 60'000};
+    shims[victim]->monotonic_ahead_ms +=
+        1 + static_cast<int64_t>(bed.Pick(static_cast<size_t>(kMostMs[bed.Pick(3)])));
+    ++jumps;
+    bed.Pace(milliseconds(300));
+    RETURN_IF_ERROR(bed.Progress(20));
+  }
+  uint64_t waits = 0;
+  for (size_t i = 0; i < bed.size(); ++i) waits += shims[i]->waits_shifted;
+  bed.Note(std::to_string(jumps) + " jumps, " + std::to_string(waits) + " waits by such a clock");
+  return Expect(waits > 0, "nodes wait by the clock that jumped");
+}
+
+// First while they run, then at a start.
+Status RefuseThreads(Bed& bed) {
+  Shims shims(bed);
+  RETURN_IF_ERROR(shims.Attach(false));
+  int ended = 0;
+  uint64_t refused = 0;
+  while (!bed.Over()) {
+    const size_t victim = bed.Pick(bed.size());
+    for (size_t i = 0; i < bed.size(); ++i) shims[i]->no_threads = 1;
+    RETURN_IF_ERROR(bed.Progress());
+    for (size_t i = 0; i < bed.size(); ++i) {
+      if (i != victim) shims[i]->no_threads = 0;
+    }
+    bed.Kill(victim);
+    bed.Restart(victim);
+    ASSIGN_OR_RETURN_STATUS(const int status, bed.End(victim));
+    RETURN_IF_ERROR(Expect(status != 0, "a node that gets no thread says so"));
+    ++ended;
+    refused += shims[victim]->threads_refused.exchange(0);
+    shims[victim]->no_threads = 0;
+    bed.Restart(victim);
+    RETURN_IF_ERROR(bed.Ready(victim));
+  }
+  bed.Note(std::to_string(refused) + " threads refused, " + std::to_string(ended) +
+           " starts without threads ended");
+  return Expect(refused > 0, "threads were refused");
+}
+
 }  // namespace
 
 std::vector<Row> ShimRows() {
@@ -181,6 +229,16 @@ std::vector<Row> ShimRows() {
        .injected = "wall clocks jump by up to a day, each node's for itself",
        .promised = "nothing: only the monotonic clock counts",
        .run = JumpClocks,
+       .shim = true},
+      {.name = "clock-monotonic",
+       .injected = "monotonic clocks jump ahead by up to a minute, each node's for itself",
+       .promised = "elections and early timeouts at most; no stale read",
+       .run = JumpMonotonicClocks,
+       .shim = true},
+      {.name = "few-threads",
+       .injected = "no node gets another thread, while it runs and when it starts",
+       .promised = "who runs goes on; who starts ends, and starts when there are threads",
+       .run = RefuseThreads,
        .shim = true},
   };
 }

@@ -1,5 +1,5 @@
-// Preloaded into a node (LD_PRELOAD): power loss, syncs that fail or are slow, a full disk, a wall
-// clock that jumps. See shim_control.h.
+// Preloaded into a node (LD_PRELOAD): power loss, syncs that fail or are slow, a full disk, clocks
+// that jump, no more threads. See shim_control.h.
 //
 // For power loss every write is remembered until its file is synced; the sync copies these ranges
 // to the shadow. SIGKILL then is a power cut: whoever restores the directory from the shadow
@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -166,6 +167,7 @@ int Sync(int fd, int (*next)(int)) {
   while (left > 1 && !control->fail_sync_after.compare_exchange_weak(left, left - 1)) {
   }
   if (left == 1) {
+    control->syncs_failed.fetch_add(1);
     errno = EIO;
     return -1;
   }
@@ -182,6 +184,7 @@ bool IsFull(int fd) {
   if (Control()->no_space == 0 || fd <= STDERR_FILENO) return false;
   const std::optional<Identity> file = IdentifyFd(fd);
   if (!file || !S_ISREG(file->mode)) return false;
+  Control()->writes_refused.fetch_add(1);
   errno = ENOSPC;
   return true;
 }
@@ -200,6 +203,19 @@ void WroteBehind(int fd, ssize_t n) {
   const off_t end = lseek(fd, 0, SEEK_CUR);
   errno = saved;
   if (end >= n) Wrote(fd, end - n, n);
+}
+
+timespec Shifted(timespec time, int64_t by_ms) {
+  time.tv_sec += by_ms / 1000;
+  time.tv_nsec += by_ms % 1000 * 1'000'000;
+  if (time.tv_nsec >= 1'000'000'000) {
+    time.tv_nsec -= 1'000'000'000;
+    ++time.tv_sec;
+  } else if (time.tv_nsec < 0) {
+    time.tv_nsec += 1'000'000'000;
+    --time.tv_sec;
+  }
+  return time;
 }
 
 void FillUp(unsigned long& available, unsigned long& free) {
@@ -278,7 +294,35 @@ int clock_gettime(clockid_t clock, timespec* time) noexcept {
   if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) {
     time->tv_sec += Control()->clock_offset_ms / 1000;
   }
+  if (result == 0 && clock == CLOCK_MONOTONIC) {
+    *time = raftkv::faults::Shifted(*time, Control()->monotonic_ahead_ms);
+  }
   return result;
+}
+
+// The deadline is by our clock, the kernel waits by its own.
+int pthread_cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t clock,
+                           const timespec* deadline) {
+  static const auto next =
+      raftkv::faults::Next<int(pthread_cond_t*, pthread_mutex_t*, clockid_t, const timespec*)>(
+          "pthread_cond_clockwait");
+  const int64_t ahead = clock == CLOCK_MONOTONIC ? Control()->monotonic_ahead_ms.load() : 0;
+  if (ahead == 0) return next(condition, mutex, clock, deadline);
+  Control()->waits_shifted.fetch_add(1);
+  const timespec own = raftkv::faults::Shifted(*deadline, -ahead);
+  return next(condition, mutex, clock, &own);
+}
+
+int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*run)(void*),
+                   void* argument) {
+  static const auto next =
+      raftkv::faults::Next<int(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*)>(
+          "pthread_create");
+  if (Control()->no_threads != 0) {
+    Control()->threads_refused.fetch_add(1);
+    return EAGAIN;
+  }
+  return next(thread, attributes, run, argument);
 }
 
 int gettimeofday(timeval* time, void* zone) noexcept {

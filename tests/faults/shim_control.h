@@ -15,7 +15,15 @@ struct ShimControl {
   // Writes to files fail with ENOSPC, and the file system says that nothing is free.
   std::atomic<int32_t> no_space = 0;
   std::atomic<int64_t> clock_offset_ms = 0;  // added to the wall clock
-  std::atomic<uint64_t> syncs = 0;           // counted by the library
+  // Added to the monotonic clock, for reading it and for waiting by it; only ever more.
+  std::atomic<int64_t> monotonic_ahead_ms = 0;
+  std::atomic<int32_t> no_threads = 0;  // a new thread fails with EAGAIN
+  // Counted by the library.
+  std::atomic<uint64_t> syncs = 0;
+  std::atomic<uint64_t> syncs_failed = 0;
+  std::atomic<uint64_t> threads_refused = 0;
+  std::atomic<uint64_t> writes_refused = 0;  // no space
+  std::atomic<uint64_t> waits_shifted = 0;   // by the monotonic clock, while that is ahead
 };
 static_assert(std::atomic<int64_t>::is_always_lock_free, "shared between processes");
 

@@ -90,8 +90,16 @@ lin::Operation Get(const Operation& operation) {
 }  // namespace
 
 lin::History ToAnswers(const std::vector<Operation>& operations, const Checker& checker,
-                       SimTime end) {
+                       SimTime end, const kv::ReferenceModel& begin) {
   lin::History history;
+  history.initial_revision = begin.revision();
+  for (const kv::KeyValue& item : begin.Range("", "", begin.revision())) {
+    history.initial_items.push_back({.key = item.key,
+                                     .value = item.value,
+                                     .create_revision = item.create_revision,
+                                     .mod_revision = item.mod_revision,
+                                     .version = item.version});
+  }
   for (const Operation& asked : operations) {
     const Operation operation = Ended(asked, checker, end);
     if (operation.outcome == Outcome::kRefused) continue;
@@ -107,6 +115,10 @@ lin::History ToAnswers(const std::vector<Operation>& operations, const Checker& 
         history.operations.push_back(Delete(operation));
         break;
       case Kind::kCompact:
+        break;
+      case Kind::kOldGet:
+        // What was before the beginning is known to the log alone (history.h).
+        if (operation.condition >= begin.revision()) history.operations.push_back(Get(operation));
         break;
       default:
         history.operations.push_back(Get(operation));

@@ -16,7 +16,8 @@ namespace raftkv::sim {
 // does not have: if it happened after all, its value comes from nowhere. One that the log has
 // counts as answered at `end`, as what it became there: a history of many unknown writes without
 // revisions is too hard for any checker. Compactions are left out, because clients do not see them.
+// The store began with what `begin` holds.
 linearizability::History ToAnswers(const std::vector<Operation>& operations, const Checker& checker,
-                                   SimTime end);
+                                   SimTime end, const kv::ReferenceModel& begin);
 
 }  // namespace raftkv::sim

@@ -77,6 +77,12 @@ std::string Checker::Where(raft::NodeId node, raft::Index index) const {
   return "member " + HexId(node.value) + ", index " + std::to_string(index.value);
 }
 
+void Checker::BeginWith(const kv::ReferenceModel& model, raft::EntryId applied) {
+  decided_.assign(applied.index.value,
+                  {.term = applied.term, .committed_by = applied.term, .has_result = true});
+  model_ = model;
+}
+
 // --- Logs ----------------------------------------------------------------------------------------
 
 void Checker::OnLogged(const SimLog& log, raft::NodeId node, const raft::Entry& entry,
@@ -270,6 +276,15 @@ void Checker::OnStateHash(raft::NodeId node, const kv::StateHash& hash) {
 
 void Checker::OnSend(const SimDisk& disk, bool removed, const raft::Message& message) {
   const raft::NodeId node = disk.id();
+  if (disk.copied()) {
+    const auto* vote = std::get_if<raft::VoteResponse>(&message.body);
+    const auto* append = std::get_if<raft::AppendResponse>(&message.body);
+    if ((vote != nullptr && !vote->rejected) || (append != nullptr && !append->rejected)) {
+      Fail("identity: a copy of the disk of member " + HexId(node.value) +
+           " takes part: " + raft::Describe(message));
+    }
+    return;
+  }
   // What is passed on to the leader for another bears that one's name.
   const bool own =
       message.from == node || message.Is<raft::TransferLeader>() || message.Is<raft::ReadIndex>();
@@ -332,6 +347,13 @@ void Checker::CheckCampaign(raft::NodeId node, const raft::Core& core, const Sim
     if (it->index > core.committed() || !it->IsConfChange()) continue;
     return Fail("membership: " + Where(node, it->index) +
                 ": it campaigns, though it has not applied the change committed there");
+  }
+}
+
+void Checker::OnStepOfCopy(raft::NodeId node, const raft::Core& core) {
+  core.CheckInvariants();
+  if (core.role() == raft::Role::kLeader) {
+    Fail("identity: a copy of the disk of member " + HexId(node.value) + " leads");
   }
 }
 

@@ -46,6 +46,9 @@ class Checker final : public LogObserver {
     if (failure_.empty()) failure_ = std::move(what);
   }
 
+  // The first cluster begins with nothing; one that was made from a backup with what that held.
+  void BeginWith(const kv::ReferenceModel& model, raft::EntryId applied);
+
   // --- Hooks
 
   void OnLogged(const SimLog& log, raft::NodeId node, const raft::Entry& entry,
@@ -59,6 +62,9 @@ class Checker final : public LogObserver {
   void OnSend(const SimDisk& disk, bool removed, const raft::Message& message);
   // An event of the node with this log is over. True if it has just taken another role.
   bool OnStep(raft::NodeId node, const raft::Core& core, const SimLog& log);
+  // The same of a process that runs on a copy of a member's disk: nobody speaks to it, so it has
+  // nothing to decide.
+  void OnStepOfCopy(raft::NodeId node, const raft::Core& core);
   // A node tells another that it was removed; it has this much of its state on its disk.
   void OnCalledRemoved(raft::NodeId node, raft::NodeId removed, raft::Index flushed);
   void OnStateHash(raft::NodeId node, const kv::StateHash& hash);

@@ -46,6 +46,7 @@ Clients::Clients(World* world, const ClientOptions& options)
       clients_(options.clients) {
   for (const Weight& choice : kMix) weights_.push_back(choice.weight);
   if (!options.weights.empty()) weights_ = options.weights;
+  if (!options.leases) weights_[static_cast<size_t>(Kind::kLeaseGet)] = 0;
   CHECK(weights_.size() == std::size(kMix), "each kind of request has its weight");
 }
 
@@ -65,7 +66,8 @@ void Clients::Think(size_t client) {
 }
 
 std::string Clients::NewValue(size_t client) {
-  std::string value = "c" + std::to_string(client) + "-" + std::to_string(++values_);
+  std::string value =
+      options_.value_prefix + std::to_string(client) + "-" + std::to_string(++values_);
   value.append(random_.Uniform(options_.max_value_bytes), '.');
   return value;
 }

@@ -19,6 +19,8 @@ struct ClientOptions {
   uint64_t to_leaders_percent = 0;
   // Of each kind; empty: the usual mix.
   std::vector<uint64_t> weights;
+  bool leases = true;              // whether anybody reads from leases
+  std::string value_prefix = "c";  // what no earlier client has written begins otherwise
   Duration think_time = std::chrono::milliseconds(600);  // mean
   size_t max_value_bytes = 200;
 };

@@ -28,6 +28,16 @@ namespace raftkv::sim {
   X(disk_full, "a full disk ended a process")                                      \
   X(disk_rotten, "a damaged disk did not open")                                    \
   X(disk_wiped, "a disk was wiped")                                                \
+  X(disk_copied, "a copy of a member's disk was started on another host")          \
+  X(copy_of_old_disk, "... as it had been some time ago")                          \
+  X(old_state_replayed, "a member started with an older copy of its state")        \
+  X(old_state_refused, "... which its log does not continue: it did not start")    \
+  X(old_log_refused, "a member did not start with an older copy of its log")       \
+  X(clock_jumped, "a monotonic clock jumped ahead")                                \
+  X(clock_went_back, "a monotonic clock went back")                                \
+  X(clock_stood_still, "a monotonic clock hardly moved")                           \
+  X(clock_raced, "a monotonic clock ran much too fast")                            \
+  X(clock_drifted, "a monotonic clock changed its speed within the bounds")        \
   X(node_paused, "a node was paused")                                              \
   X(apply_slow, "the apply thread of a node was slow")                             \
   X(ambush, "a fault waited for its moment and struck")                            \
@@ -78,7 +88,11 @@ namespace raftkv::sim {
   X(history_compacted, "history was compacted")                                    \
   X(read_compacted, "a read asked for a compacted revision")                       \
   X(answers_checked, "the answers of a run went through the checker")              \
-  X(states_compared, "the whole state of two nodes was compared")
+  X(states_compared, "the whole state of two nodes was compared")                  \
+  X(backup_taken, "a snapshot was taken away from the cluster")                    \
+  X(cluster_restored, "a new cluster was made from it")                            \
+  X(restore_lost_writes, "... which lacks writes that the old one acknowledged")   \
+  X(restore_interrupted, "... and began anew after a crash in between")
 
 enum class Path {
 #define X(name, text) name,

@@ -98,12 +98,19 @@ void Injector::Inject(const Fault& fault) {
       return operator_->Transfer(random);
     case FaultKind::k_snapshot:
       return operator_->TakeSnapshot(random);
+    case FaultKind::k_backup:
+      return operator_->TakeBackup(random);
+    case FaultKind::k_clock:
+      return InjectClock(random);
     case FaultKind::k_slow_disk:
     case FaultKind::k_slow_apply:
     case FaultKind::k_fail_sync:
     case FaultKind::k_full_disk:
     case FaultKind::k_lose_disk:
     case FaultKind::k_rot_disk:
+    case FaultKind::k_keep_copy:
+    case FaultKind::k_copied_disk:
+    case FaultKind::k_old_part:
       return InjectDisk(fault, random);
     case FaultKind::k_cut_one_way:
     case FaultKind::k_isolate:
@@ -327,6 +334,12 @@ void Injector::InjectDisk(const Fault& fault, Random& random) {
     case FaultKind::k_rot_disk:
       (void)operator_->Lose(random, true);
       return;
+    case FaultKind::k_keep_copy:
+      return operator_->KeepCopies(random);
+    case FaultKind::k_copied_disk:
+      return operator_->StartCopy(random);
+    case FaultKind::k_old_part:
+      return operator_->PutBackOldPart(random);
     case FaultKind::k_slow_disk: {
       SimNode& node = random.Uniform(2) == 0 ? LeaderOrAny(random) : AnyNode(random);
       const uint64_t slowest_ms[] = {20, 200, 2000, 8000};
@@ -352,6 +365,39 @@ void Injector::InjectDisk(const Fault& fault, Random& random) {
       node.FailNextSync();
     }
   }
+}
+
+// Within the bounds that leases allow for, unless clocks lie. Then everything may happen but to
+// whoever reads from a lease: those clients stay away.
+void Injector::InjectClock(Random& random) {
+  SimNode& node = random.Uniform(2) == 0 ? LeaderOrAny(random) : AnyNode(random);
+  const Duration lasts = SomeTime(random) * 2;
+  if (!clocks_lie_) {
+    world_->coverage.Hit(Path::clock_drifted);
+    constexpr int64_t kMost = 20'000;
+    const auto speed = static_cast<int64_t>(random.Uniform(2 * kMost + 1)) - kMost;
+    return ClockSpeedFor(node, speed, lasts);
+  }
+  switch (random.Uniform(4)) {
+    case 0:
+      world_->coverage.Hit(Path::clock_jumped);
+      return node.JumpClock(SomeTime(random) * 5);
+    case 1:
+      world_->coverage.Hit(Path::clock_went_back);
+      return node.JumpClock(-SomeTime(random));
+    case 2:
+      world_->coverage.Hit(Path::clock_stood_still);
+      return ClockSpeedFor(node, -990'000, lasts);
+    default:
+      world_->coverage.Hit(Path::clock_raced);
+      return ClockSpeedFor(node, 1'000'000 + static_cast<int64_t>(random.Uniform(20'000'000)),
+                           lasts);
+  }
+}
+
+void Injector::ClockSpeedFor(SimNode& node, int64_t parts_per_million, Duration duration) {
+  node.SetClockSpeed(parts_per_million);
+  world_->scheduler.After(duration, [&node] { node.SetUsualClockSpeed(); });
 }
 
 void Injector::HealAll() {

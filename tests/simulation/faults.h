@@ -42,6 +42,10 @@ namespace raftkv::sim {
   X(full_disk, 3)            \
   X(lose_disk, 6)            \
   X(rot_disk, 3)             \
+  X(keep_copy, 8)            \
+  X(copied_disk, 4)          \
+  X(old_part, 4)             \
+  X(clock, 6)                \
   X(change, 14)              \
   X(changes_at_once, 4)      \
   X(removed_id, 2)           \
@@ -49,6 +53,7 @@ namespace raftkv::sim {
   X(join, 5)                 \
   X(transfer, 7)             \
   X(snapshot, 5)             \
+  X(backup, 5)               \
   X(lag, 6)                  \
   X(ambush, 30)
 
@@ -79,10 +84,12 @@ std::vector<Fault> DrawFaults(Random& random, const FaultOptions& options);
 
 class Injector {
  public:
-  Injector(World* world, Operator* op, Clients* clients, AmbushOptions ambushes)
+  // Clocks that lie do what no clock should; else they keep to the bounds.
+  Injector(World* world, Operator* op, Clients* clients, AmbushOptions ambushes, bool clocks_lie)
       : world_(world),
         operator_(op),
         clients_(clients),
+        clocks_lie_(clocks_lie),
         ambushes_(world, this, std::move(ambushes)) {
     world_->on_moment = [this](Moment moment, SimNode& node) {
       if (!healed_) ambushes_.OnMoment(moment, node);
@@ -114,12 +121,15 @@ class Injector {
   void InjectNetwork(const Fault& fault, Random& random);
   void InjectDisk(const Fault& fault, Random& random);
   void InjectProcess(const Fault& fault, Random& random);
+  void InjectClock(Random& random);
+  void ClockSpeedFor(SimNode& node, int64_t parts_per_million, Duration duration);
   SimNode& AnyNode(Random& random);
   SimNode& LeaderOrAny(Random& random);
 
   World* const world_;
   Operator* const operator_;
   Clients* const clients_;
+  const bool clocks_lie_;
   Ambushes ambushes_;
   uint64_t network_changes_ = 0;
   bool healed_ = false;

@@ -56,6 +56,9 @@ class History {
   History(const Scheduler* scheduler, Checker* checker, Coverage* coverage)
       : scheduler_(scheduler), checker_(checker), coverage_(coverage) {}
 
+  // The store begins at this revision, not empty.
+  void BeginAt(uint64_t revision) { floor_ = revision; }
+
   // The operation leaves its client; returns its number.
   size_t Begin(Operation operation);
   // A member has executed a write as this, or refuses it for sure. Before the client hears of it.

@@ -60,6 +60,12 @@ constexpr Mutation kMutations[] = {
     {"leave_at_once", "a removed member stops before the others know", "departure"},
     {"refuse_before_durable", "calls a member removed before that is on its disk", "departure"},
     {"no_introduction", "does not learn of members that it missed", "departure"},
+    {"leave_after_a_while", "a removed member stops after 30 s, whoever knows", "departure"},
+    {"ask_only_old_voters", "a removed member waits for voters that have gone since"},
+    {"introduced_once", "a member that is not heard when it introduces itself does not repeat it"},
+    {"no_help_for_candidates", "a candidate is not told that its configuration is over"},
+    {"unsorted_removed_ids", "a restored cluster does not find all ids that it refuses", "copies"},
+    {"start_with_lost_log", "starts although its log lacks what its state has applied", "copies"},
 };
 
 constexpr uint64_t kMostRuns = 4000;  // unless the second argument says otherwise

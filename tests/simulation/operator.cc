@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "node/kv/format.h"
 #include "tests/simulation/sim_node.h"
 
 namespace raftkv::sim {
@@ -52,7 +53,9 @@ void Operator::Start() {
 // members once would found another.
 void Operator::Boot(SimNode& node) {
   Bootstrap bootstrap;
-  if (node.host() < first_members_ && node.formats() == 1) {
+  if (node.host() < first_members_ && node.formats() == 1 && world_->begun_from != nullptr) {
+    bootstrap.mode = Bootstrap::Mode::kRestore;
+  } else if (node.host() < first_members_ && node.formats() == 1) {
     bootstrap.mode = first_members_ == 1 ? Bootstrap::Mode::kSingle : Bootstrap::Mode::kStaticList;
     bootstrap.addresses = first_addresses_;
   }
@@ -75,6 +78,11 @@ void Operator::StartRepairs() {
 
 void Operator::Repair() {
   for (const auto& node : world_->nodes) {
+    // Somebody finds out that two hosts have one identity.
+    if (node->disk().copied() && random_.Uniform(10) == 0) {
+      node->Crash();
+      node->Format();
+    }
     if (node->running()) continue;
     // What was removed or does not open any more is a spare after a while.
     const bool useless = node->disk().identity().removed() || node->disk().rotten();
@@ -95,7 +103,7 @@ void Operator::Repair() {
 v1::ClusterState Operator::Newest() const {
   v1::ClusterState newest;
   for (const auto& node : world_->nodes) {
-    if (!node->running()) continue;
+    if (!node->running() || node->disk().copied()) continue;
     const auto cluster = node->machine().cluster();
     if (cluster->config_index() > newest.config_index()) newest = *cluster;
   }
@@ -104,7 +112,9 @@ v1::ClusterState Operator::Newest() const {
 
 bool Operator::Alive(uint64_t id) const {
   const SimNode* node = world_->ById(raft::NodeId(id));
-  return node != nullptr && !node->disk().rotten() && !node->disk().identity().removed();
+  if (node == nullptr || node->disk().rotten() || node->disk().identity().removed()) return false;
+  // With a part of another time it may turn out not to start.
+  return node->disk().old_part() == SimDisk::OldPart::kNone;
 }
 
 std::vector<uint64_t> Operator::LostMembers() const {
@@ -377,12 +387,108 @@ void Operator::TakeSnapshot(Random& random) {
   });
 }
 
+void Operator::TakeBackup(Random& random) {
+  SimNode* node = AnyRunningMember(random);
+  if (node == nullptr || node->disk().copied()) return;
+  const kv::AppliedState applied = node->machine().applied();
+  // What the checker knows is the newest state, not that of whoever lags behind.
+  if (applied.index != world_->checker.last_decided()) return;
+  world_->coverage.Hit(Path::backup_taken);
+  world_->backup = Backup{.contents = std::make_shared<const storage::MemoryState::Contents>(
+                              node->disk().state().Copy().contents),
+                          .applied = {applied.term, applied.index},
+                          .model = world_->checker.model()};
+}
+
+void Operator::KeepCopies(Random& random) {
+  for (const auto& node : world_->nodes) {
+    const bool member = node->running() && !node->disk().blank() && !node->disk().copied();
+    if (member && random.Uniform(2) == 0) node->KeepCopy();
+  }
+}
+
+bool Operator::HasCopy(uint64_t id) const {
+  return std::ranges::any_of(world_->nodes, [id](const auto& node) {
+    return node->disk().copied() && node->id().value == id;
+  });
+}
+
+// A copy that hears nobody can do nothing, unless it needs nobody: then it is a cluster of its own,
+// which no store could prevent.
+void Operator::StartCopy(Random& random) {
+  const auto needs_others = [](const SimDisk::Image& image, const v1::ClusterState& cluster) {
+    for (const raft::Entry& entry : image.log.entries) {
+      if (entry.index > image.config_index && entry.IsConfChange()) return false;
+    }
+    return cluster.conf().voters_size() > 1 && cluster.conf().voters_outgoing_size() != 1 &&
+           !image.state.installing;
+  };
+  const std::vector<SimNode*> spares = Spares();
+  // A change under way may need one of them.
+  if (spares.size() < 2 || ChangePending()) return;
+  std::vector<SimNode*> candidates;
+  const bool older = random.Uniform(2) == 0;
+  for (const auto& node : world_->nodes) {
+    if (!node->running() || node->disk().blank() || node->disk().copied()) continue;
+    if (HasCopy(node->id().value)) continue;
+    if (!older) node->KeepCopy();
+    const auto& image = node->kept_copy();
+    if (!image || image->identity.member_id() != node->id().value) continue;
+    v1::ClusterState cluster;
+    const auto stored = image->state.contents.find(kv::kClusterKey);
+    if (stored == image->state.contents.end() || !cluster.ParseFromString(stored->second)) continue;
+    if (needs_others(*image, cluster)) candidates.push_back(node.get());
+  }
+  if (candidates.empty()) return;
+  const SimNode& original = *candidates[random.Uniform(candidates.size())];
+  SimNode& host = *spares[random.Uniform(spares.size())];
+  world_->coverage.Hit(Path::disk_copied);
+  if (older) world_->coverage.Hit(Path::copy_of_old_disk);
+  host.Crash();
+  host.FormatAs(*original.kept_copy());
+  Boot(host);
+}
+
+// Who lacks no promise by that goes on; who does must not start. Whether it does is told by Boot.
+void Operator::PutBackOldPart(Random& random) {
+  std::vector<std::pair<SimNode*, bool>> candidates;
+  for (const auto& node : world_->nodes) {
+    if (!node->running() || node->disk().copied() || !CanLose(node->id().value)) continue;
+    const auto& image = node->kept_copy();
+    if (!image || image->identity.member_id() != node->id().value || image->state.installing ||
+        node->disk().state().installing()) {
+      continue;
+    }
+    // An older configuration would break what others were told; entries alone come again.
+    const auto config = raft::Index(node->machine().cluster()->config_index());
+    if (image->config_index == config) {
+      candidates.emplace_back(node.get(), false);
+      // The rarer case counts more.
+      const bool gap = image->applied.index < node->disk().log().compacted().index;
+      if (gap) candidates.insert(candidates.end(), 9, candidates.back());
+    }
+    const Result<raft::Index> flushed = node->machine().FlushedIndex();
+    if (flushed && image->log.last_index() < *flushed) candidates.emplace_back(node.get(), true);
+  }
+  if (candidates.empty()) return;
+  const auto [node, log] = candidates[random.Uniform(candidates.size())];
+  node->Crash();
+  if (log) {
+    node->disk().LoadOldLog(*node->kept_copy());
+  } else {
+    node->disk().LoadOldState(*node->kept_copy());
+  }
+  RestartAfter(*node, std::chrono::milliseconds(random.Uniform(2000)));
+}
+
 bool Operator::Lose(Random& random, bool rot) {
   const v1::ClusterState cluster = Newest();
   std::vector<SimNode*> candidates;
   for (const auto& node : world_->nodes) {
     const uint64_t id = node->id().value;
-    if (MemberIds(cluster).contains(id) && CanLose(id)) candidates.push_back(node.get());
+    if (!node->disk().copied() && MemberIds(cluster).contains(id) && CanLose(id)) {
+      candidates.push_back(node.get());
+    }
   }
   if (candidates.empty()) return false;
   SimNode* victim = candidates[random.Uniform(candidates.size())];

@@ -36,6 +36,14 @@ class Operator {
   void Join(Random& random);
   void Transfer(Random& random);
   void TakeSnapshot(Random& random);
+  // Takes a snapshot away, for a new cluster (World::backup).
+  void TakeBackup(Random& random);
+  // Some hosts keep a copy of their disks, in place of the one before.
+  void KeepCopies(Random& random);
+  // A copy of a member's disk, of now or an older one, is started on a host that nobody needs.
+  void StartCopy(Random& random);
+  // A member's state or log is put back as it was when a copy was kept.
+  void PutBackOldPart(Random& random);
   // Takes the disk of some member away, if that can be survived. True if it did.
   bool Lose(Random& random, bool rot);
 
@@ -61,6 +69,7 @@ class Operator {
   bool Survives(const v1::ClusterState& cluster, const std::set<uint64_t>& voters) const;
   bool CanLose(uint64_t id) const;
   bool ChangePending() const;
+  bool HasCopy(uint64_t id) const;
   SimNode* AnyRunningMember(Random& random) const;
   std::vector<SimNode*> Spares() const;
   v1::Member Describe(const SimNode& node) const;

@@ -34,7 +34,7 @@ std::span<const Profile> Profiles() {
        .five = true},
       // Crashes inside the installation of a snapshot.
       {.name = "installation",
-       .ambushes = {{Moment::snapshot_received, Moment::state_replaced},
+       .ambushes = {{Moment::snapshot_received, Moment::replacing, Moment::state_replaced},
                     {Blow::crash_it, Blow::slow_apply}},
        .favourites = {k_lag, k_ambush, k_slow_apply},
        .short_log = true},
@@ -61,6 +61,19 @@ std::span<const Profile> Profiles() {
        .ambushes = {{Moment::change_sent, Moment::joint_entered},
                     {Blow::crash_it, Blow::slow_apply, Blow::isolate_it}},
        .favourites = {k_changes_at_once, k_change, k_ambush}},
+      // Clocks that jump, go back, stand still and race, around elections.
+      {.name = "clocks",
+       .ambushes = {{Moment::campaign, Moment::leader_elected}, {Blow::isolate_it, Blow::pause_it}},
+       .favourites = {k_clock, k_clock, k_ambush},
+       .busy = true,
+       .clocks_lie = true},
+      // Old copies of disks, and of parts of them; and in the end all that is left is a snapshot.
+      {.name = "copies",
+       .ambushes = {{Moment::leader_elected, Moment::joint_left},
+                    {Blow::crash_it, Blow::slow_apply}},
+       .favourites = {k_copied_disk, k_old_part, k_backup},
+       .short_log = true,
+       .restored = true},
   };
   return profiles;
 }

@@ -22,6 +22,8 @@ struct Profile {
   bool slow_links = false;  // entries travel one by one, and slowly
   bool short_log = false;   // snapshots all the time
   bool five = false;        // members at first
+  bool clocks_lie = false;  // nobody reads from leases then
+  bool restored = false;    // a new cluster is made from the newest snapshot
 };
 
 std::span<const Profile> Profiles();

@@ -39,6 +39,38 @@ class SimDisk final : public storage::DataDir {
   bool rotten() const { return rotten_; }
   void Rot() { rotten_ = true; }
 
+  // --- Copies
+
+  struct Image {
+    v1::Identity identity;
+    SimLog::Image log;
+    SimState::Image state;
+    raft::Index config_index;  // of the configuration that the state has applied
+    raft::EntryId applied;
+  };
+  // Becomes what `image` is a copy of, on another host: two disks have this identity now.
+  void LoadCopy(const Image& image) {
+    identity_ = image.identity;
+    log_.SetNode(id());
+    log_.Load(image.log);
+    state_.Load(image.state);
+    copied_ = true;
+  }
+  bool copied() const { return copied_; }
+
+  // A part of this disk that somebody has put back as it once was.
+  enum class OldPart { kNone, kState, kLog };
+  void LoadOldState(const Image& image) {
+    state_.Load(image.state);
+    old_part_ = OldPart::kState;
+  }
+  void LoadOldLog(const Image& image) {
+    log_.Load(image.log);
+    old_part_ = OldPart::kLog;
+  }
+  OldPart old_part() const { return old_part_; }
+  void ForgetOldPart() { old_part_ = OldPart::kNone; }
+
   // --- DataDir
 
   const std::string& path() const override { return path_; }
@@ -58,6 +90,8 @@ class SimDisk final : public storage::DataDir {
   SimLog log_;
   SimState state_;
   bool rotten_ = false;
+  bool copied_ = false;
+  OldPart old_part_ = OldPart::kNone;
 };
 
 }  // namespace raftkv::sim

@@ -52,6 +52,27 @@ void SimLog::Clear() {
   durable_hard_ = {};
 }
 
+// What is in flight is left out, as if a crash had lost all of it.
+SimLog::Image SimLog::Copy() const {
+  SimLog copy(coverage_, observer_);
+  copy.compacted_ = compacted_;
+  copy.entries_ = entries_;
+  copy.hard_ = hard_;
+  std::vector<Undo> undos = in_flight_;
+  while (!undos.empty()) {
+    copy.TakeBack(std::move(undos.back()));
+    undos.pop_back();
+  }
+  return {copy.compacted_, std::move(copy.entries_), copy.hard_};
+}
+
+void SimLog::Load(const Image& image) {
+  Clear();
+  compacted_ = image.compacted;
+  entries_ = image.entries;
+  hard_ = durable_hard_ = image.hard;
+}
+
 raft::Index SimLog::durable_last_index() const {
   // What is in flight may come to nothing; what it cut may be back.
   raft::Index last = last_index();

@@ -44,6 +44,16 @@ class SimLog final : public storage::LogStorage {
   void FailNext(Status status) { fail_next_ = std::move(status); }
   // Empties the log of a blank node.
   void Clear();
+  // What a copy of the files would hold: all that is durable.
+  struct Image {
+    raft::EntryId compacted;
+    std::deque<raft::Entry> entries;
+    raft::HardState hard;
+    raft::Index last_index() const { return compacted.index + entries.size(); }
+  };
+  Image Copy() const;
+  // The process must not run.
+  void Load(const Image& image);
 
   // What a crash now is sure to leave.
   raft::Index durable_last_index() const;

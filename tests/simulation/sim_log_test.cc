@@ -104,5 +104,21 @@ TEST_F(SimLogTest, CrashUndoesAReset) {
   EXPECT_EQ(seen, (std::set<uint64_t>{2, 9}));
 }
 
+// What is copied is what a crash could not take away; it goes into another log as it is.
+TEST_F(SimLogTest, ACopyHoldsWhatIsDurable) {
+  Write(Entries(1, {1, 1, 1}));
+  ASSERT_TRUE(log_.TruncatePrefix(raft::Index(1)).ok());
+  log_.SetDeferred(true);
+  Write(Entries(3, {2, 2}));
+  const SimLog::Image image = log_.Copy();
+  EXPECT_EQ(log_.last_index(), raft::Index(4)) << "nothing is taken back in the log itself";
+  EXPECT_EQ(image.last_index(), raft::Index(3));
+  EXPECT_EQ(image.entries.back().term, raft::Term(1));
+  SimLog other(&coverage_, &silent_);
+  other.Load(image);
+  EXPECT_EQ(other.first_index(), raft::Index(2));
+  EXPECT_EQ(other.durable_last_index(), raft::Index(3));
+}
+
 }  // namespace
 }  // namespace raftkv::sim

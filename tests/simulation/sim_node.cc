@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/hex_id.h"
 #include "node/runtime/recovery.h"
+#include "node/runtime/restore.h"
 
 namespace raftkv::sim {
 namespace {
@@ -20,18 +21,24 @@ constexpr Duration kHour = std::chrono::hours(1);
 
 SimNode::HostClock::HostClock(const Scheduler* scheduler, Random& random, int64_t max_drift_ppm)
     : scheduler_(scheduler),
-      offset_(kHour * static_cast<int64_t>(1 + random.Uniform(1000))),
-      parts_per_million_(
-          static_cast<int64_t>(random.Uniform(static_cast<uint64_t>(2 * max_drift_ppm + 1))) -
-          max_drift_ppm) {}
+      local_(kHour * static_cast<int64_t>(1 + random.Uniform(1000))),
+      usual_(static_cast<int64_t>(random.Uniform(static_cast<uint64_t>(2 * max_drift_ppm + 1))) -
+             max_drift_ppm),
+      parts_per_million_(usual_) {}
 
 MonotonicTime SimNode::HostClock::Now() const {
-  const Duration now = scheduler_->now();
-  return MonotonicTime(offset_ + now + now * parts_per_million_ / 1'000'000);
+  const Duration passed = scheduler_->now() - since_;
+  return MonotonicTime(local_ + passed + passed * parts_per_million_ / 1'000'000);
 }
 
 Duration SimNode::HostClock::FromLocal(Duration local) const {
-  return local - local * parts_per_million_ / 1'000'000;
+  return Duration(local.count() * 1'000'000 / (1'000'000 + parts_per_million_));
+}
+
+void SimNode::HostClock::SetSpeed(int64_t parts_per_million) {
+  local_ = Now().time_since_epoch();
+  since_ = scheduler_->now();
+  parts_per_million_ = parts_per_million;
 }
 
 SimNode::SimNode(World* world, size_t host)
@@ -50,11 +57,26 @@ SimNode::~SimNode() = default;
 
 void SimNode::Format() {
   CHECK(!running(), "a disk is not wiped under its process");
-  if (disk_) world_->checker.OnLost(id());
+  // The member whose disk was copied lives on elsewhere.
+  if (disk_ && !disk_->copied()) world_->checker.OnLost(id());
   ++formats_;
   disk_ = std::make_unique<SimDisk>(options_.data_dir, options_.name, &world_->coverage,
                                     &world_->checker, random_);
   disk_->state().SetFlushEvery(world_->flush_every);
+}
+
+void SimNode::FormatAs(const SimDisk::Image& image) {
+  Format();
+  disk_->LoadCopy(image);
+}
+
+void SimNode::KeepCopy() {
+  SimDisk::Image image{.identity = disk_->identity(),
+                       .log = disk_->log().Copy(),
+                       .state = disk_->state().Copy(),
+                       .config_index = raft::Index(machine_->cluster()->config_index()),
+                       .applied = {machine_->applied().term, machine_->applied().index}};
+  kept_copy_ = std::move(image);
 }
 
 // --- The process ---------------------------------------------------------------------------------
@@ -63,14 +85,58 @@ bool SimNode::Boot(runtime::Bootstrap bootstrap) {
   if (running() || disk_->identity().removed() || full_) return false;
   if (disk_->rotten()) return false;
   options_.bootstrap = std::move(bootstrap);
-  const Status opened = Open();
-  if (!opened.ok()) {
-    world_->checker.Fail("recovery: member " + HexId(id().value) +
-                         " does not start: " + opened.ToString());
-    return false;
+  if (!Opened(Open())) return false;
+  if (options_.bootstrap.mode == runtime::Bootstrap::Mode::kRestore && disk_->blank()) {
+    const Status begun = BeginFrom(*world_->begun_from);
+    if (!begun.ok()) {
+      world_->coverage.Hit(Path::restore_interrupted);
+      disk_->log().Crash(random_);
+      disk_->state().Crash();
+      machine_.reset();
+      return false;
+    }
   }
   StartReplica();
   return true;
+}
+
+// Whether the process goes on, and whether that is right.
+bool SimNode::Opened(const Status& opened) {
+  const SimDisk::OldPart old = disk_->old_part();
+  disk_->ForgetOldPart();
+  if (opened.ok()) {
+    if (old == SimDisk::OldPart::kState) world_->coverage.Hit(Path::old_state_replayed);
+    if (old != SimDisk::OldPart::kLog) return true;
+    world_->checker.Fail("recovery: member " + HexId(id().value) +
+                         " starts, though its log lacks what its state has applied");
+    return false;
+  }
+  const bool expected = opened.code() == Code::kCorruption && old != SimDisk::OldPart::kNone;
+  if (expected) {
+    world_->coverage.Hit(old == SimDisk::OldPart::kLog ? Path::old_log_refused
+                                                       : Path::old_state_refused);
+    disk_->Rot();
+    return false;
+  }
+  world_->checker.Fail("recovery: member " + HexId(id().value) +
+                       " does not start: " + opened.ToString());
+  return false;
+}
+
+// As runtime::RestoreSnapshot, after the file is unpacked; a crash may come in between.
+Status SimNode::BeginFrom(const Backup& backup) {
+  const std::string incoming = disk_->snapshots_path() + "/incoming";
+  disk_->checkpoints()[incoming] = backup.contents;
+  const Status crash{Code::kIoError, "the process ends here"};
+  if (random_.Uniform(4) == 0) disk_->log().FailNext(crash);
+  if (random_.Uniform(4) == 0) disk_->state().FailNext(crash);
+  RETURN_IF_ERROR(
+      runtime::FoundCluster(options_, incoming, random_.Next() | 1,
+                            {disk_.get(), &disk_->log(), &disk_->state(), machine_.get()}));
+  disk_->state().Confirm();
+  world_->checker.OnClusterState(id(), *machine_->cluster());
+  world_->coverage.Hit(Path::cluster_restored);
+  return Status::Ok();
 }
 
 // As runtime::OpenStorage.
@@ -219,7 +285,18 @@ void SimNode::ClearFaults() {
   disk_->state().FailNext(Status::Ok());
   disk_delay_ = apply_delay_ = Duration(0);
   full_ = false;
+  SetUsualClockSpeed();
   Resume();
+}
+
+void SimNode::SetUsualClockSpeed() {
+  clock_.SetUsualSpeed();
+  if (running()) ScheduleTick();
+}
+
+void SimNode::SetClockSpeed(int64_t parts_per_million) {
+  clock_.SetSpeed(parts_per_million);
+  if (running()) ScheduleTick();
 }
 
 // --- Events --------------------------------------------------------------------------------------
@@ -265,7 +342,9 @@ void SimNode::AfterEvent(EventKind kind) {
     scheduler.Trace(core->term().value);
     scheduler.Trace(core->committed().value);
     scheduler.Trace(core->last_index().value);
-    if (world_->checker.OnStep(id(), *core, disk_->log())) {
+    if (disk_->copied()) {
+      world_->checker.OnStepOfCopy(id(), *core);
+    } else if (world_->checker.OnStep(id(), *core, disk_->log())) {
       if (core->role() == raft::Role::kLeader) {
         Announce(Moment::leader_elected);
       } else if (core->role() != raft::Role::kFollower) {
@@ -302,9 +381,12 @@ void SimNode::WakeReady() {
   });
 }
 
-// As node.cc: a thread that was held up ticks once.
+// As node.cc: a thread that was held up ticks once. When the clock has changed its speed, a new
+// chain takes the place of the old one.
 void SimNode::ScheduleTick() {
-  Schedule(EventKind::kTick, clock_.FromLocal(options_.tick) + Jitter(200), [this] {
+  const uint64_t chain = ++ticks_from_;
+  Schedule(EventKind::kTick, clock_.FromLocal(options_.tick) + Jitter(200), [this, chain] {
+    if (chain != ticks_from_) return;
     MaintainStreams();
     replica_->OnTick();
     WakeReady();
@@ -422,21 +504,30 @@ void SimNode::StartApply() {
   if (std::exchange(apply_busy_, true)) return;
   Schedule(EventKind::kApplyStart, Jitter(100) + disk_delay_ / 4 + apply_delay_, [this] {
     apply_->RunOnce();
-    for (runtime::ApplyDone& done : std::exchange(applied_, {})) {
-      Post(EventKind::kApplyDone,
-           [this, shared = std::make_shared<runtime::ApplyDone>(std::move(done))] {
-             if (shared->replaced) {
-               world_->coverage.Hit(Path::snapshot_installed);
-               disk_->state().Confirm();
-               Announce(Moment::state_replaced);
-             }
-             replica_->OnApplyDone(std::move(*shared));
-             WakeReady();
-           });
-    }
-    apply_busy_ = false;
-    if (apply_->HasWork()) StartApply();
+    const bool replaces = std::ranges::any_of(
+        applied_, [](const runtime::ApplyDone& done) { return done.replaced.has_value(); });
+    if (!replaces) return FinishApply();
+    // Directories are moved and databases opened; a crash meanwhile leaves the one or the other.
+    Announce(Moment::replacing);
+    Schedule(EventKind::kApplyReplace, DiskTime(20'000) + apply_delay_, [this] { FinishApply(); });
   });
+}
+
+void SimNode::FinishApply() {
+  for (runtime::ApplyDone& done : std::exchange(applied_, {})) {
+    Post(EventKind::kApplyDone,
+         [this, shared = std::make_shared<runtime::ApplyDone>(std::move(done))] {
+           if (shared->replaced) {
+             world_->coverage.Hit(Path::snapshot_installed);
+             disk_->state().Confirm();
+             Announce(Moment::state_replaced);
+           }
+           replica_->OnApplyDone(std::move(*shared));
+           WakeReady();
+         });
+  }
+  apply_busy_ = false;
+  if (apply_->HasWork()) StartApply();
 }
 
 void SimNode::SubmitDescribe(std::string dir, raft::Snapshot snapshot) {

@@ -35,6 +35,7 @@ enum class EventKind : uint8_t {
   kAppendEnd,
   kAppendDone,
   kApplyStart,
+  kApplyReplace,
   kApplyDone,
   kJanitor,
   kSnapshotReceived,
@@ -58,6 +59,11 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   raft::NodeId id() const { return disk_->id(); }
   // A new, empty disk with a new identity; the process must not run.
   void Format();
+  // Likewise, but as a copy of another host's disk.
+  void FormatAs(const SimDisk::Image& image);
+  // Keeps a copy of the disk as it is; what has been kept, if anything.
+  void KeepCopy();
+  const std::optional<SimDisk::Image>& kept_copy() const { return kept_copy_; }
   // How many disks it has had.
   uint64_t formats() const { return formats_; }
 
@@ -79,12 +85,20 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   // Ends the process at the n-th next event of this kind, just before or just after it.
   void CrashAt(EventKind kind, uint64_t n, bool before) { crash_point_ = {kind, n, before}; }
 
+  // --- Its monotonic clock
+
+  // This much faster (or slower) than the simulation from now on.
+  void SetClockSpeed(int64_t parts_per_million);
+  void SetUsualClockSpeed();
+  // By this much, ahead or back.
+  void JumpClock(Duration by) { clock_.Jump(by); }
+
   // --- Its disk's faults
 
   void SlowDisk(Duration until_done) { disk_delay_ = until_done; }
   void SlowApply(Duration each) { apply_delay_ = each; }
   void FailNextSync();
-  // Crash points, faults of the disk and pauses end.
+  // Crash points, faults of the disk and of the clock, and pauses end.
   void ClearFaults();
   void SetFull(bool full) { full_ = full; }
   bool full() const { return full_; }
@@ -147,11 +161,16 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
     MonotonicTime Now() const override;
     // How long the simulation takes until this clock has moved by `local`.
     Duration FromLocal(Duration local) const;
+    void SetSpeed(int64_t parts_per_million);
+    void SetUsualSpeed() { SetSpeed(usual_); }
+    void Jump(Duration by) { local_ += by; }
 
    private:
     const Scheduler* const scheduler_;
-    const Duration offset_;
-    const int64_t parts_per_million_;
+    Duration local_;    // what it showed
+    SimTime since_{0};  // then
+    const int64_t usual_;
+    int64_t parts_per_million_;
   };
   class SilentLogger final : public raft::Logger {
    public:
@@ -174,6 +193,8 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
 
   // sim_node.cc
   Status Open();
+  bool Opened(const Status& opened);
+  Status BeginFrom(const Backup& backup);
   void StartReplica();
   void CountLateReadAnswers();
   void End();
@@ -193,6 +214,7 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   void RunAppend();
   void FinishAppend();
   void StartApply();
+  void FinishApply();
   Duration Jitter(uint64_t max_us) { return std::chrono::microseconds(random_.Uniform(max_us)); }
   Duration DiskTime(uint64_t usual_us);
 
@@ -217,7 +239,9 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   HostClock clock_;
   runtime::Options options_;
   std::unique_ptr<SimDisk> disk_;
+  std::optional<SimDisk::Image> kept_copy_;
   uint64_t formats_ = 0;
+  uint64_t ticks_from_ = 0;  // which chain of ticks is the one of now
   uint64_t incarnation_ = 1;
   bool paused_ = false;
   bool full_ = false;

@@ -53,8 +53,10 @@ void SimState::Crash() {
   unflushed_ = false;
 }
 
-void SimState::Clear() {
-  state_.Install({});
+void SimState::Clear() { Load({}); }
+
+void SimState::Load(const Image& image) {
+  state_.Install(image.contents, image.installing);
   before_replace_.reset();
   unflushed_ = false;
 }

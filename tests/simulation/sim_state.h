@@ -33,6 +33,14 @@ class SimState final : public storage::StateStore {
   void Confirm() { before_replace_.reset(); }
   void Crash();
   void Clear();
+  // What a copy of the files would hold.
+  struct Image {
+    storage::MemoryState::Contents contents;
+    std::optional<raft::EntryId> installing;
+  };
+  Image Copy() const { return {state_.Dump(), state_.installing()}; }
+  // The process must not run.
+  void Load(const Image& image);
   // The next write fails with this, once.
   void FailNext(Status status) { fail_next_ = std::move(status); }
 

@@ -110,7 +110,7 @@ v1::HelloReply SimNode::Judge(const SimNode& dialer, raft::NodeId target) const 
     reply.set_verdict(v1::HelloReply::WRONG_TARGET);
   } else {
     reply.set_verdict(replica_->Admit(dialer.id()));
-    reply.set_voter(replica_->IsVoter());
+    replica_->TellVoters(&reply);
   }
   if (reply.verdict() == v1::HelloReply::REMOVED) {
     const Result<raft::Index> flushed = machine_->FlushedIndex();

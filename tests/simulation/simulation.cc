@@ -27,6 +27,7 @@ struct Plan {
   void BusyClients(Random& random);
   void SlowLinks(Random& random, uint64_t most_append_bytes);
   void ShortLog(Random& random);
+  void Restore(Random& random, FaultOptions fault_options);
 
   uint64_t world_seed = 0;
   size_t first_members = 3;
@@ -36,8 +37,15 @@ struct Plan {
   ClientOptions clients;
   LinkProfile network;
   AmbushOptions ambushes;
+  bool clocks_lie = false;
   std::vector<Fault> faults;
   SimTime faults_end{0};
+  // Of the cluster that is made from a snapshot of the first one, if any is; the faults of `keep`
+  // go on counting there.
+  bool restores = false;
+  uint64_t restored_seed = 0;
+  std::vector<Fault> restored_faults;
+  SimTime restored_faults_end{0};
 };
 
 Plan::Plan(const RunOptions& run) {
@@ -71,8 +79,18 @@ Plan::Plan(const RunOptions& run) {
   } else {
     Swarm(random, &fault_options);
   }
+  clients.leases = !clocks_lie;
   faults = DrawFaults(random, fault_options);
   faults_end = fault_options.end;
+  restored_seed = random.Next();
+  if (restores) Restore(random, fault_options);
+}
+
+void Plan::Restore(Random& random, FaultOptions fault_options) {
+  fault_options.begin = std::chrono::seconds(1);
+  fault_options.end = std::chrono::seconds(15 + random.Uniform(30));
+  restored_faults = DrawFaults(random, fault_options);
+  restored_faults_end = fault_options.end;
 }
 
 // What makes runs unlike each other (swarm testing: Groce et al., ISSTA 2012): each turns some
@@ -91,6 +109,8 @@ void Plan::Swarm(Random& random, FaultOptions* fault_options) {
   }
   if (once_in(4)) SlowLinks(random, 500);
   if (once_in(4)) ShortLog(random);
+  clocks_lie = once_in(6);
+  restores = once_in(4);
   const size_t favourites = random.Uniform(4);
   for (size_t i = 0; i < favourites; ++i) {
     fault_options->favourites.push_back(
@@ -107,6 +127,8 @@ void Plan::Follow(const Profile& profile, Random& random, FaultOptions* fault_op
   if (profile.five) first_members = 5;
   if (profile.slow_links) SlowLinks(random, 1);
   if (profile.short_log) ShortLog(random);
+  clocks_lie = profile.clocks_lie;
+  restores = profile.restored;
   if (profile.busy) {
     BusyClients(random);
     clients.to_leaders_percent = 60 + random.Uniform(40);
@@ -140,11 +162,14 @@ void Plan::ShortLog(Random& random) {
   flush_every = 1 + random.Uniform(4);
 }
 
+// One cluster: the first of a run, or the one that is made from its backup.
 class Simulation {
  public:
-  explicit Simulation(const RunOptions& options);
+  Simulation(const RunOptions& options, const Plan& plan, const Backup* backup);
 
   RunResult Run();
+  // With what clients have seen until now.
+  std::optional<Backup> TakeBackup();
 
  private:
   // Until `end`, a failure, or `done`.
@@ -153,12 +178,16 @@ class Simulation {
   void CompareStatesNowAndThen();
   void Heal();
   linearizability::History Answers() const {
-    return ToAnswers(clients_->history().operations(), world_.checker, world_.scheduler.now());
+    return ToAnswers(clients_->history().operations(), world_.checker, world_.scheduler.now(),
+                     backup_ == nullptr ? kv::ReferenceModel() : backup_->model);
   }
   void CheckAnswers();
 
   const RunOptions options_;
-  const Plan plan_;
+  const Plan& plan_;
+  const Backup* const backup_;  // null: the first cluster
+  const std::vector<Fault>& faults_;
+  const size_t first_fault_;  // its number in RunOptions::keep
   World world_;
   std::unique_ptr<Operator> operator_;
   std::unique_ptr<Clients> clients_;
@@ -167,8 +196,13 @@ class Simulation {
   bool healing_ = false;
 };
 
-Simulation::Simulation(const RunOptions& options)
-    : options_(options), plan_(options), world_(plan_.world_seed, kHosts) {
+Simulation::Simulation(const RunOptions& options, const Plan& plan, const Backup* backup)
+    : options_(options),
+      plan_(plan),
+      backup_(backup),
+      faults_(backup == nullptr ? plan.faults : plan.restored_faults),
+      first_fault_(backup == nullptr ? 0 : plan.faults.size()),
+      world_(backup == nullptr ? plan_.world_seed : plan_.restored_seed, kHosts) {
   world_.options = plan_.options;
   world_.flush_every = plan_.flush_every;
   world_.max_drift_ppm = plan_.max_drift_ppm;
@@ -176,9 +210,17 @@ Simulation::Simulation(const RunOptions& options)
   for (size_t host = 0; host < kHosts; ++host) {
     world_.nodes.push_back(std::make_unique<SimNode>(&world_, host));
   }
-  operator_ = std::make_unique<Operator>(&world_, plan_.first_members);
-  clients_ = std::make_unique<Clients>(&world_, plan_.clients);
-  injector_ = std::make_unique<Injector>(&world_, operator_.get(), clients_.get(), plan_.ambushes);
+  world_.begun_from = backup;
+  operator_ = std::make_unique<Operator>(&world_, backup == nullptr ? plan_.first_members : 1);
+  ClientOptions client_options = plan_.clients;
+  if (backup != nullptr) client_options.value_prefix = "r";
+  clients_ = std::make_unique<Clients>(&world_, client_options);
+  if (backup != nullptr) {
+    world_.checker.BeginWith(backup->model, backup->applied);
+    clients_->history().BeginAt(backup->model.revision());
+  }
+  injector_ = std::make_unique<Injector>(&world_, operator_.get(), clients_.get(), plan_.ambushes,
+                                         plan_.clocks_lie);
   world_.usual_network = plan_.network;
   world_.network.SetProfile(plan_.network);
   liveness_ = std::make_unique<Liveness>(&world_, operator_.get());
@@ -191,9 +233,9 @@ void Simulation::RunUntil(SimTime end, const std::function<bool()>& done) {
 }
 
 void Simulation::InjectFaults() {
-  for (size_t i = 0; i < plan_.faults.size(); ++i) {
-    if (options_.keep && !std::ranges::binary_search(*options_.keep, i)) continue;
-    const Fault& fault = plan_.faults[i];
+  for (size_t i = 0; i < faults_.size(); ++i) {
+    if (options_.keep && !std::ranges::binary_search(*options_.keep, first_fault_ + i)) continue;
+    const Fault& fault = faults_[i];
     world_.scheduler.At(fault.at, [this, &fault] {
       if (!healing_) injector_->Inject(fault);
     });
@@ -252,7 +294,7 @@ RunResult Simulation::Run() {
   clients_->Start();
   InjectFaults();
   CompareStatesNowAndThen();
-  RunUntil(plan_.faults_end);
+  RunUntil(backup_ == nullptr ? plan_.faults_end : plan_.restored_faults_end);
   if (!world_.checker.failed()) Heal();
   if (!world_.checker.failed()) CheckAnswers();
 
@@ -263,7 +305,7 @@ RunResult Simulation::Run() {
   result.events = world_.scheduler.events();
   result.operations = clients_->history().operations().size();
   result.members = plan_.first_members;
-  result.faults = plan_.faults.size();
+  result.faults = faults_.size();
   result.coverage = world_.coverage;
   if (!options_.history_file.empty()) {
     const Status written = linearizability::WriteHistory(Answers(), options_.history_file);
@@ -272,14 +314,49 @@ RunResult Simulation::Run() {
   return result;
 }
 
+std::optional<Backup> Simulation::TakeBackup() {
+  SeededRandom random(plan_.restored_seed);
+  if (!world_.backup) operator_->TakeBackup(random);
+  if (world_.backup) world_.backup->seen = clients_->history().floor();
+  return std::move(world_.backup);
+}
+
+// The run goes on with another cluster.
+void Add(const RunResult& next, RunResult* result) {
+  result->failure = next.failure;
+  result->failed_at = next.failed_at;
+  result->simulated += next.simulated;
+  result->hash = (result->hash ^ next.hash) * 0x9e3779b97f4a7c15;
+  result->events += next.events;
+  result->operations += next.operations;
+  result->faults += next.faults;
+  result->coverage.Add(next.coverage);
+}
+
 }  // namespace
 
 RunResult Run(const RunOptions& options) {
   if (!options.print_events) log::SetLevel(log::Level::kOff);
-  Simulation simulation(options);
-  return simulation.Run();
+  const Plan plan(options);
+  std::optional<Backup> backup;
+  RunResult result;
+  {
+    Simulation first(options, plan, nullptr);
+    result = first.Run();
+    backup = first.TakeBackup();
+  }
+  if (!plan.restores || !backup || !result.failure.empty()) return result;
+  if (backup->seen > backup->model.revision()) result.coverage.Hit(Path::restore_lost_writes);
+  Simulation restored(options, plan, &*backup);
+  Add(restored.Run(), &result);
+  return result;
 }
 
-std::vector<Fault> FaultsOf(const RunOptions& options) { return Plan(options).faults; }
+std::vector<Fault> FaultsOf(const RunOptions& options) {
+  const Plan plan(options);
+  std::vector<Fault> faults = plan.faults;
+  faults.insert(faults.end(), plan.restored_faults.begin(), plan.restored_faults.end());
+  return faults;
+}
 
 }  // namespace raftkv::sim

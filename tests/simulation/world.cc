@@ -18,7 +18,7 @@ SimNode* World::ByAddress(const std::string& address) const {
 
 SimNode* World::ById(raft::NodeId id) const {
   for (const auto& node : nodes) {
-    if (node->id() == id) return node.get();
+    if (node->id() == id && !node->disk().copied()) return node.get();
   }
   return nullptr;
 }

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,15 +22,16 @@ class SimNode;
 
 // X(name): moments at which a fault is likely to find something. Each names the node that it
 // happens at, and comes when the event that it belongs to is over.
-#define RAFTKV_SIM_MOMENTS(X)                                             \
-  X(leader_elected)    /* the new leader */                               \
-  X(campaign)          /* a candidate, before it has asked anybody */     \
-  X(change_sent)       /* a leader has sent a change of the membership */ \
-  X(joint_entered)     /* a node has applied a joint configuration */     \
-  X(joint_left)        /* ... or the departure from one */                \
-  X(transfer_sent)     /* a leader has handed over */                     \
-  X(snapshot_received) /* a node has got all of a snapshot */             \
-  X(state_replaced)    /* its state is in place, its log is not reset */  \
+#define RAFTKV_SIM_MOMENTS(X)                                                            \
+  X(leader_elected)    /* the new leader */                                              \
+  X(campaign)          /* a candidate, before it has asked anybody */                    \
+  X(change_sent)       /* a leader has sent a change of the membership */                \
+  X(joint_entered)     /* a node has applied a joint configuration */                    \
+  X(joint_left)        /* ... or the departure from one */                               \
+  X(transfer_sent)     /* a leader has handed over */                                    \
+  X(snapshot_received) /* a node has got all of a snapshot */                            \
+  X(state_replaced)    /* its state is in place, its log is not reset */                 \
+  X(replacing)         /* a node replaces its state: it may be the old or the new one */ \
   X(log_conflict)      /* a log has cut a suffix */
 
 enum class Moment : uint8_t {
@@ -39,11 +41,19 @@ enum class Moment : uint8_t {
       kCount
 };
 
+// A snapshot that was taken away, and what the checker knows of that moment.
+struct Backup {
+  Checkpoint contents;
+  raft::EntryId applied;
+  kv::ReferenceModel model;
+  uint64_t seen = 0;  // the highest revision that a client had seen at the end of the old cluster
+};
+
 struct World {
   World(uint64_t seed, size_t hosts);
   ~World();
 
-  // Null if nobody has this address, or is this member now.
+  // Null if nobody has this address, or is this member now. Copies of its disk are not the member.
   SimNode* ByAddress(const std::string& address) const;
   SimNode* ById(raft::NodeId id) const;
   // The leader with the highest term among the running; null if there is none.
@@ -60,6 +70,8 @@ struct World {
   LinkProfile usual_network;  // as long as nothing disturbs it
   bool print_events = false;  // to stderr, one a line
   std::vector<std::unique_ptr<SimNode>> nodes;
+  std::optional<Backup> backup;        // the newest
+  const Backup* begun_from = nullptr;  // if this cluster was made from one
   // A process has ended, whatever the reason.
   std::function<void(SimNode&)> on_process_end = [](SimNode&) {};
   std::function<void(Moment, SimNode&)> on_moment = [](Moment, SimNode&) {};
