@@ -59,7 +59,9 @@ uint64_t NewMemberId() {
   return id.value;
 }
 
-Result<File> TakeLock(const std::string& dir) {
+}  // namespace
+
+Result<File> LockDirectory(const std::string& dir) {
   const std::string path = dir + "/LOCK";
   ASSIGN_OR_RETURN(File lock, File::Open(path, O_RDWR | O_CREAT));
   if (::flock(lock.fd(), LOCK_EX | LOCK_NB) != 0) {
@@ -76,6 +78,8 @@ Result<File> TakeLock(const std::string& dir) {
   RETURN_UNEXPECTED_IF_ERROR(lock.WriteAll(std::to_string(::getpid())));
   return lock;
 }
+
+namespace {
 
 class DataDirImpl final : public DataDir {
  public:
@@ -136,19 +140,19 @@ Result<v1::Identity> MakeIdentity(const std::string& dir, const std::string& nam
   return identity;
 }
 
-Result<v1::Identity> ReadIdentity(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path));
-  return DecodeIdentity(path, bytes);
-}
-
 }  // namespace
+
+Result<v1::Identity> ReadIdentity(const std::string& path) {
+  const std::string file = path + "/identity";
+  ASSIGN_OR_RETURN(const std::string bytes, ReadFile(file));
+  return DecodeIdentity(file, bytes);
+}
 
 Result<std::unique_ptr<DataDir>> DataDir::Open(const std::string& path, const std::string& name) {
   RETURN_UNEXPECTED_IF_ERROR(MakeDirs(path));
-  ASSIGN_OR_RETURN(File lock, TakeLock(path));
-  const std::string file = path + "/identity";
+  ASSIGN_OR_RETURN(File lock, LockDirectory(path));
   ASSIGN_OR_RETURN(v1::Identity identity,
-                   Exists(file) ? ReadIdentity(file) : MakeIdentity(path, name));
+                   Exists(path + "/identity") ? ReadIdentity(path) : MakeIdentity(path, name));
   RETURN_UNEXPECTED_IF_ERROR(MakeDirs(path + "/snapshots"));
   return std::make_unique<DataDirImpl>(path, std::move(lock), std::move(identity));
 }
