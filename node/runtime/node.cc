@@ -43,6 +43,9 @@ namespace {
 // The raft loop ticks many times a second; one that did not turn for this long hangs.
 constexpr Duration kLoopHangs = std::chrono::seconds(10);
 constexpr Duration kJanitorPeriod = std::chrono::seconds(1);
+// Less than this and the disk counts as full: entries wait. As little as will do, because deletes
+// have to get through on a full disk.
+constexpr uint64_t kLeastRoom = 1 << 20;
 constexpr Duration kJanitorPeriodNearLimit = std::chrono::milliseconds(100);  // of the disk
 
 // The disk failed: what was acknowledged is on a quorum's disks, what this process would write from
@@ -133,6 +136,7 @@ class NodeImpl final : public Node, private StoragePorts {
   void RunJanitor();
   void CheckDisk();
   void NoteMembers();
+  bool AwaitRoom(const char* what, uint64_t bytes, const std::function<uint64_t()>& unflushed);
   DiskSample LastDiskSample() const;
   // Runs `work` on the raft thread with the replica, or fails `done` if the node is stopping.
   template <typename T, typename Work>
@@ -162,6 +166,7 @@ class NodeImpl final : public Node, private StoragePorts {
   std::thread raft_thread_;
   bool ready_scheduled_ = false;   // raft thread
   raft::NodeId published_leader_;  // raft thread
+  uint64_t published_config_ = 0;  // raft thread
 
   std::atomic<uint64_t> next_request_id_;
   std::mutex queue_mutex_;
@@ -225,7 +230,12 @@ Status NodeImpl::Init() {
                 });
               },
           .fatal = fatal_,
-          .on_batch = [this](size_t, size_t entries) { metrics_.ObserveAppendBatch(entries); }});
+          .on_batch = [this](size_t, size_t entries) { metrics_.ObserveAppendBatch(entries); },
+          .await_room =
+              [this](uint64_t bytes) {
+                return AwaitRoom("log", bytes,
+                                 [this] { return storage_.log->stats().memtable_bytes; });
+              }});
   apply_worker_ = std::make_unique<ApplyWorker>(
       member_id_, storage_.store.get(), storage_.machine.get(), &waiters_, &Clock::System(),
       ApplyWorker::Sink{
@@ -239,7 +249,12 @@ Status NodeImpl::Init() {
           .fatal = fatal_,
           .on_batch = [this](Duration took,
                              size_t entries) { metrics_.ObserveApply(took, entries); },
-          .on_checkpoint = [this](Duration took) { metrics_.ObserveCheckpoint(took); }});
+          .on_checkpoint = [this](Duration took) { metrics_.ObserveCheckpoint(took); },
+          .await_room =
+              [this](uint64_t bytes) {
+                return AwaitRoom("state", bytes,
+                                 [this] { return storage_.store->stats().memtable_bytes; });
+              }});
 
   transport::Options transport_options;
   transport_options.listen_address = options_.peer_listen;
@@ -392,6 +407,11 @@ void NodeImpl::PublishStatus() {
   if (space_.full()) {
     fresh->add_warnings("out of space: writes that grow the store are refused");
   }
+  // Soon, but not on this thread: the janitor notes the members.
+  if (std::exchange(published_config_, fresh->cluster().config_index()) !=
+      fresh->cluster().config_index()) {
+    janitor_wake_.notify_all();
+  }
   serving_ =
       fresh->role() != v1::StatusResponse::BLANK && fresh->role() != v1::StatusResponse::REMOVED;
   const std::map<raft::NodeId, transport::PeerStats> peers = transport_->stats();
@@ -518,6 +538,28 @@ void NodeImpl::CheckDisk() {
   }
   space_.Look({sample.state.disk_bytes, sample.state.memtable_bytes});
   NoteMembers();
+}
+
+// On the append and apply threads. A leader refuses what would fill its disk, but does not know
+// those of the others: whoever has less room takes its time, as if the disk were slow. The
+// alternative is to fail in the middle of a write, which only a restart can put right.
+bool NodeImpl::AwaitRoom(const char* what, uint64_t bytes,
+                         const std::function<uint64_t()>& unflushed) {
+  if (!space_.is_near_limit()) return true;
+  // What is in memory has to go to the disk one day.
+  const auto has_room = [&] {
+    const uint64_t in_memory = unflushed();
+    return space_.HasRoom(kLeastRoom + in_memory + in_memory / 4 + 2 * bytes);
+  };
+  if (has_room()) return true;
+  log::Warning("the disk is full: waiting for space, nothing is lost",
+               {{"for", what}, {"data", options_.data_dir}});
+  while (!has_room()) {
+    if (stopping_) return false;
+    std::this_thread::sleep_for(kJanitorPeriodNearLimit);
+  }
+  log::Info("there is space again", {{"for", what}});
+  return true;
 }
 
 // For the day on which nothing else in the directory can be read.

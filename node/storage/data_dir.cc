@@ -36,18 +36,19 @@ Result<v1::Identity> DecodeIdentity(const std::string& path, std::string_view by
   };
   if (bytes.size() < kHeaderBytes || !bytes.starts_with(kMagic)) return damaged();
   const uint32_t version = GetFixed32(bytes.data() + 8);
-  if (version != kDataFormat) {
+  const std::string_view message = bytes.substr(kHeaderBytes);
+  const bool intact = Crc32c(message) == GetFixed32(bytes.data() + 12);
+  v1::Identity identity;
+  const bool readable = intact &&
+                        identity.ParseFromArray(message.data(), static_cast<int>(message.size())) &&
+                        identity.member_id() != 0;
+  // The message says the format once more: an intact one of this format has a damaged head.
+  if (version != kDataFormat && !(readable && identity.format() == kDataFormat)) {
     return Error(Code::kFailedPrecondition,
                  path + " has format " + std::to_string(version) + ", this program knows format " +
                      std::to_string(kDataFormat) + ". Start the version that wrote it");
   }
-  const std::string_view message = bytes.substr(kHeaderBytes);
-  v1::Identity identity;
-  if (Crc32c(message) != GetFixed32(bytes.data() + 12) ||
-      !identity.ParseFromArray(message.data(), static_cast<int>(message.size())) ||
-      identity.member_id() == 0) {
-    return damaged();
-  }
+  if (!readable || version != kDataFormat) return damaged();
   return identity;
 }
 

@@ -111,6 +111,9 @@ Status FlipIdentity(Bed& bed) {
   while (!bed.Over()) {
     RETURN_IF_ERROR(bed.Progress());
     ASSIGN_OR_RETURN_STATUS(const size_t victim, Follower(bed));
+    // Written in the first moments of a member; with neither of the two it can only say so.
+    RETURN_IF_ERROR(bed.WaitFor("the note of the members",
+                                [&] { return fs::exists(bed.data(victim) / "members"); }));
     bed.Kill(victim);
     const fs::path file = bed.data(victim) / "identity";
     FlipBit(file, bed.Pick(fs::file_size(file)), bed.Pick(8));
@@ -253,7 +256,8 @@ std::vector<Row> DiskRows() {
        .run = TearTail},
       {.name = "flip-log",
        .injected = "a flipped bit in the write-ahead log of a follower",
-       .promised = "it serves nobody, names the file, and is rebuilt from the others without a hand",
+       .promised =
+           "it serves nobody, names the file, and is rebuilt from the others without a hand",
        .run = FlipLog},
       {.name = "flip-table",
        .injected = "a flipped bit in a table file of a follower's state",
@@ -261,7 +265,8 @@ std::vector<Row> DiskRows() {
        .run = FlipTable},
       {.name = "flip-identity",
        .injected = "a flipped bit in the identity file of a follower",
-       .promised = "it serves nobody, names the file, and is rebuilt from the others without a hand",
+       .promised =
+           "it serves nobody, names the file, and is rebuilt from the others without a hand",
        .run = FlipIdentity},
       {.name = "disk-full",
        .injected = "the disks of all nodes filled up to 5 MiB, then freed",
