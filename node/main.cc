@@ -38,33 +38,39 @@ constexpr int kExitUsage = 2;
 // Turns SIGTERM and SIGINT, and the node's own wish to end, into something that main waits for.
 class EndOfProcess {
  public:
+  using Wish = runtime::Node::End;
+
   // Before any thread starts, because threads inherit the mask.
-  EndOfProcess() : removed_(eventfd(0, EFD_CLOEXEC)) {
+  EndOfProcess() : wish_(eventfd(0, EFD_CLOEXEC)) {
     sigemptyset(&set_);
     sigaddset(&set_, SIGTERM);
     sigaddset(&set_, SIGINT);
     CHECK(pthread_sigmask(SIG_BLOCK, &set_, nullptr) == 0);
     signals_ = signalfd(-1, &set_, SFD_CLOEXEC);
-    CHECK(signals_ >= 0 && removed_ >= 0, "no file descriptors left");
+    CHECK(signals_ >= 0 && wish_ >= 0, "no file descriptors left");
     signal(SIGPIPE, SIG_IGN);
   }
   ~EndOfProcess() {
     close(signals_);
-    close(removed_);
+    close(wish_);
   }
   EndOfProcess(const EndOfProcess&) = delete;
   EndOfProcess& operator=(const EndOfProcess&) = delete;
 
-  // Any thread.
-  void Removed() { CHECK(eventfd_write(removed_, 1) == 0); }
+  // The node's. Any thread.
+  void Wishes(Wish wish) { CHECK(eventfd_write(wish_, wish == Wish::kRestart ? 1 : 2) == 0); }
 
-  // Why the process ends. From then on the next signal kills it.
+  // Why the node ends; empty if it is to be started again. Else the next signal kills the process.
   const char* Wait() {
-    std::array<pollfd, 2> events = {pollfd{signals_, POLLIN, 0}, pollfd{removed_, POLLIN, 0}};
+    std::array<pollfd, 2> events = {pollfd{signals_, POLLIN, 0}, pollfd{wish_, POLLIN, 0}};
     while (poll(events.data(), events.size(), -1) < 0) {
     }
     const char* reason = "removed from the cluster";
-    if (events[0].revents != 0) {
+    if (events[0].revents == 0) {
+      eventfd_t wish = 0;
+      CHECK(eventfd_read(wish_, &wish) == 0);
+      if (wish == 1) return "";
+    } else {
       signalfd_siginfo info{};
       CHECK(read(signals_, &info, sizeof(info)) == sizeof(info));
       reason = info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT";
@@ -76,7 +82,7 @@ class EndOfProcess {
  private:
   sigset_t set_;
   int signals_ = -1;
-  const int removed_;
+  const int wish_;
 };
 
 std::map<std::string, std::string> Environment() {
@@ -134,22 +140,20 @@ Status WriteAdminAddress(const std::string& data_dir, const std::string& address
   return Status(Code::kIoError, file.string() + " cannot be written: " + error.message());
 }
 
-Status Run(const NodeConfig& config) {
-  SetUpAllocator();
-  EndOfProcess end;
-  SetUpLogging(config);
+// Until the process is to end (false), or the node to be started again.
+Result<bool> RunNode(const NodeConfig& config, EndOfProcess& end) {
   prometheus::Registry registry;
-  ASSIGN_OR_RETURN_STATUS(const std::unique_ptr<runtime::Node> node,
-                          runtime::Node::Start(config.node, &registry));
-  node->OnRemoved([&end] { end.Removed(); });
+  ASSIGN_OR_RETURN(const std::unique_ptr<runtime::Node> node,
+                   runtime::Node::Start(config.node, &registry));
+  node->OnEnd([&end](EndOfProcess::Wish wish) { end.Wishes(wish); });
   server::ServerOptions server_options = MakeServerOptions(config);
   server_options.open_snapshot = [&node](MonotonicTime deadline, auto done) {
     node->ExportSnapshot(deadline, std::move(done));
   };
-  ASSIGN_OR_RETURN_STATUS(const std::unique_ptr<server::Server> server,
-                          server::Server::Start(server_options, node.get(), &registry));
+  ASSIGN_OR_RETURN(const std::unique_ptr<server::Server> server,
+                   server::Server::Start(server_options, node.get(), &registry));
   const std::string admin = WithPort(config.admin_listen, server->admin_port());
-  RETURN_IF_ERROR(WriteAdminAddress(config.node.data_dir, admin));
+  RETURN_UNEXPECTED_IF_ERROR(WriteAdminAddress(config.node.data_dir, admin));
   log::Info("serving", {{"version", Version()},
                         {"name", config.node.name},
                         {"data", config.node.data_dir},
@@ -157,14 +161,25 @@ Status Run(const NodeConfig& config) {
                         {"peers", config.node.peer_advertise},
                         {"admin", admin}});
 
-  const char* reason = end.Wait();
-  log::Info("stopping",
-            {{"reason", reason}, {"grace_s", config.stop_grace / std::chrono::seconds(1)}});
+  const std::string reason = end.Wait();
+  log::Info("stopping", {{"reason", reason.empty() ? "to start as a new member" : reason},
+                         {"grace_s", config.stop_grace / std::chrono::seconds(1)}});
   // Requests that are under way need the node to finish.
   const MonotonicTime deadline = Clock::System().Now() + config.stop_grace;
   server->Stop(config.stop_grace / 2);
   node->Stop(std::max(deadline - Clock::System().Now(), Duration::zero()));
   log::Info("stopped");
+  return reason.empty();
+}
+
+Status Run(const NodeConfig& config) {
+  SetUpAllocator();
+  EndOfProcess end;
+  SetUpLogging(config);
+  bool again = true;
+  while (again) {
+    ASSIGN_OR_RETURN_STATUS(again, RunNode(config, end));
+  }
   return Status::Ok();
 }
 

@@ -65,7 +65,12 @@ SettingGroup MakeStart(NodeConfig* c) {
        {"start.peers", AddressListValue{&c->node.bootstrap.addresses},
         "static: the peer addresses of all first members, this node's own among them, the same "
         "list in the same order on each. join: peer addresses of members.",
-        "none"}}};
+        "none"},
+       {"start.rebuild_damaged", SwitchValue{&c->node.rebuild_damaged},
+        "A member whose data are damaged moves them aside (DATA_DIR/damaged-...) and lets the "
+        "leader "
+        "replace it by a new member, as soon as there is a leader without it. Else, and with "
+        "start.mode wait or restore, it only says so on its admin address."}}};
 }
 
 SettingGroup MakeRaft(NodeConfig* c) {

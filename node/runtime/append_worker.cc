@@ -54,10 +54,12 @@ void AppendWorker::Commit(std::vector<AppendJob>& jobs, size_t first, size_t las
   writes.reserve(last - first);
   std::vector<raft::Message> responses;
   size_t entries = 0;
+  uint64_t bytes = 0;
   raft::HardState hard_state = log_->hard_state();
   for (size_t i = first; i < last; ++i) {
     raft::StorageAppend& work = jobs[i].work;
     entries += work.entries.size();
+    for (const raft::Entry& entry : work.entries) bytes += entry.data().size();
     // A commit index that moved alone need not be durable. Responses may rest on earlier entries,
     // but those were synced by the job that brought them.
     const bool sync =
@@ -70,6 +72,9 @@ void AppendWorker::Commit(std::vector<AppendJob>& jobs, size_t first, size_t las
     for (raft::Message& response : work.responses) responses.push_back(std::move(response));
   }
   if (!writes.empty()) {
+    // Nothing has been said of these entries yet, so they can wait; a write that fails cannot be
+    // taken back.
+    if (sink_.await_room && !sink_.await_room(bytes)) return;
     FAULT_POINT(save_before);
     const Status status = log_->Append(writes);
     if (!status.ok()) return sink_.fatal(status);

@@ -48,18 +48,19 @@ void ApplyWorker::Count(const std::vector<kv::ApplyResult>& results) {
 }
 
 ApplyDone ApplyWorker::Run(ApplyEntries& job) {
+  ApplyDone done;
+  for (const raft::Entry& entry : job.entries) done.applied_bytes += entry.data().size();
+  if (sink_.await_room && !sink_.await_room(done.applied_bytes)) return {};
   const MonotonicTime start = clock_->Now();
   FAULT_POINT(apply_before);
   Result<std::vector<kv::ApplyResult>> results = machine_->Apply(job.entries);
   FAULT_POINT(apply_after);
-  ApplyDone done;
   if (!results) {
     sink_.fatal(results.error());
-    return done;
+    return {};
   }
   if (sink_.on_batch) sink_.on_batch(clock_->Now() - start, job.entries.size());
   Count(*results);
-  for (const raft::Entry& entry : job.entries) done.applied_bytes += entry.data().size();
   for (kv::ApplyResult& result : *results) {
     if (!result.membership) continue;
     done.memberships.push_back(*result.membership);
@@ -120,6 +121,7 @@ ApplyDone ApplyWorker::Run(MakeCheckpoint& job) {
 
 ApplyDone ApplyWorker::Run(FlushState&) {
   ApplyDone done;
+  if (sink_.await_room && !sink_.await_room(0)) return done;
   FAULT_POINT(flush_before);
   const Status status = store_->Flush();
   FAULT_POINT(flush_after);

@@ -27,7 +27,9 @@
 #include "base/random.h"
 #include "node/kv/commands.h"
 #include "node/runtime/core_logger.h"
+#include "node/runtime/damaged_node.h"
 #include "node/runtime/metrics.h"
+#include "node/runtime/rebuild.h"
 #include "node/runtime/recovery.h"
 #include "node/runtime/replica.h"
 #include "node/runtime/restore.h"
@@ -41,11 +43,15 @@ namespace {
 // The raft loop ticks many times a second; one that did not turn for this long hangs.
 constexpr Duration kLoopHangs = std::chrono::seconds(10);
 constexpr Duration kJanitorPeriod = std::chrono::seconds(1);
+// Less than this and the disk counts as full: entries wait. As little as will do, because deletes
+// have to get through on a full disk.
+constexpr uint64_t kLeastRoom = 1 << 20;
 constexpr Duration kJanitorPeriodNearLimit = std::chrono::milliseconds(100);  // of the disk
 
 // The disk failed: what was acknowledged is on a quorum's disks, what this process would write from
 // now on might not be. Never returns; nothing is flushed but the log line.
-[[noreturn]] void Fatal(const Status& status) {
+[[noreturn]] void Fatal(const std::string& data_dir, const Status& status) {
+  if (status.code() == Code::kCorruption && !data_dir.empty()) MarkSuspect(data_dir, status);
   log::Error(
       "fatal: this node stops",
       {{"error", status.ToString()},
@@ -71,6 +77,8 @@ class NodeImpl final : public Node, private StoragePorts {
   ~NodeImpl() override { Stop(Duration::zero()); }
 
   Status Init();
+  // Init failed because of it.
+  const std::optional<Status>& damage() const { return damage_; }
   void Stop(Duration grace) override;
 
   void Write(v1::Command command, MonotonicTime deadline, WriteCallback done) override;
@@ -94,7 +102,7 @@ class NodeImpl final : public Node, private StoragePorts {
   void ExportSnapshot(MonotonicTime deadline, Callback<SnapshotPieces> done) override;
   void Compact(v1::CompactRequest request, MonotonicTime deadline,
                Callback<v1::CompactResponse> done) override;
-  void OnRemoved(std::function<void()> callback) override;
+  void OnEnd(std::function<void(End)> callback) override;
   uint16_t peer_port() const override { return transport_->port(); }
 
  private:
@@ -127,13 +135,17 @@ class NodeImpl final : public Node, private StoragePorts {
   void DrainQueue();
   void RunJanitor();
   void CheckDisk();
+  void NoteMembers();
+  bool AwaitRoom(const char* what, uint64_t bytes, const std::function<uint64_t()>& unflushed);
   DiskSample LastDiskSample() const;
   // Runs `work` on the raft thread with the replica, or fails `done` if the node is stopping.
   template <typename T, typename Work>
   void OnRaftThread(Callback<T> done, Work work);
   Replica::Env MakeEnv();
 
-  const Options options_;
+  Options options_;  // does not change after Init
+  const FatalFn fatal_ = [this](const Status& status) { Fatal(options_.data_dir, status); };
+  std::optional<Status> damage_;
   NodeMetrics metrics_;
   SeededRandom random_;
   WaiterTable waiters_;
@@ -154,6 +166,7 @@ class NodeImpl final : public Node, private StoragePorts {
   std::thread raft_thread_;
   bool ready_scheduled_ = false;   // raft thread
   raft::NodeId published_leader_;  // raft thread
+  uint64_t published_config_ = 0;  // raft thread
 
   std::atomic<uint64_t> next_request_id_;
   std::mutex queue_mutex_;
@@ -164,13 +177,14 @@ class NodeImpl final : public Node, private StoragePorts {
   mutable std::mutex status_mutex_;
   std::shared_ptr<const v1::StatusResponse> status_ = std::make_shared<v1::StatusResponse>();
   DiskSample disk_sample_;
-  std::function<void()> on_removed_;
+  std::function<void(End)> on_end_;
   bool removed_ = false;
 
   std::mutex janitor_mutex_;
   std::condition_variable janitor_wake_;
   std::vector<std::function<void()>> janitor_jobs_;
   bool janitor_stop_ = false;
+  uint64_t noted_config_index_ = 0;  // janitor
   std::thread janitor_;
 
   std::atomic<MonotonicTime> last_turn_{MonotonicTime{}};
@@ -186,16 +200,20 @@ class NodeImpl final : public Node, private StoragePorts {
 Status NodeImpl::Init() {
   storage::LogOptions log_options;
   log_options.cache_bytes = options_.log_cache_bytes;
-  log_options.on_fatal = [](const Status& status) { Fatal(status); };
+  // The log is read whole at each start anyway.
+  log_options.on_fatal = [](const Status& status) { Fatal("", status); };
   log_options.on_notice = [](std::string_view text) { log::Warning(text); };
   log_options.on_append = [this](Duration write, Duration sync) {
     metrics_.ObserveAppend(write, sync);
   };
   space_.MakeRoom();
-  Result<OpenedStorage> opened = OpenStorage(options_, log_options);
-  if (!opened) return opened.error();
+  Result<OpenedStorage> opened = OpenDirectory(&options_, log_options);
+  if (!opened) {
+    if (opened.error().code() == Code::kCorruption) damage_ = opened.error();
+    return opened.error();
+  }
   storage_ = std::move(*opened);
-  if (options_.bootstrap.mode == Bootstrap::Mode::kRestore &&
+  if (options_.bootstrap.mode == Bootstrap::Mode::kRestore && !options_.replaces &&
       storage_.dir->identity().cluster_id() == 0) {
     RETURN_IF_ERROR(RestoreSnapshot(options_, &storage_));
   }
@@ -211,8 +229,13 @@ Status NodeImpl::Init() {
                   WakeReady();
                 });
               },
-          .fatal = Fatal,
-          .on_batch = [this](size_t, size_t entries) { metrics_.ObserveAppendBatch(entries); }});
+          .fatal = fatal_,
+          .on_batch = [this](size_t, size_t entries) { metrics_.ObserveAppendBatch(entries); },
+          .await_room =
+              [this](uint64_t bytes) {
+                return AwaitRoom("log", bytes,
+                                 [this] { return storage_.log->stats().memtable_bytes; });
+              }});
   apply_worker_ = std::make_unique<ApplyWorker>(
       member_id_, storage_.store.get(), storage_.machine.get(), &waiters_, &Clock::System(),
       ApplyWorker::Sink{
@@ -223,10 +246,15 @@ Status NodeImpl::Init() {
                   WakeReady();
                 });
               },
-          .fatal = Fatal,
+          .fatal = fatal_,
           .on_batch = [this](Duration took,
                              size_t entries) { metrics_.ObserveApply(took, entries); },
-          .on_checkpoint = [this](Duration took) { metrics_.ObserveCheckpoint(took); }});
+          .on_checkpoint = [this](Duration took) { metrics_.ObserveCheckpoint(took); },
+          .await_room =
+              [this](uint64_t bytes) {
+                return AwaitRoom("state", bytes,
+                                 [this] { return storage_.store->stats().memtable_bytes; });
+              }});
 
   transport::Options transport_options;
   transport_options.listen_address = options_.peer_listen;
@@ -262,9 +290,9 @@ Replica::Env NodeImpl::MakeEnv() {
     std::lock_guard lock(status_mutex_);
     removed_ = true;
     // Later, so that what is being answered still goes out.
-    if (on_removed_) asio::post(io_, on_removed_);
+    if (on_end_) asio::post(io_, [end = on_end_] { end(End::kRemoved); });
   };
-  env.fatal = Fatal;
+  env.fatal = fatal_;
   env.next_request_id = [this] { return next_request_id_.fetch_add(1); };
   env.post = [this](std::function<void()> work) {
     asio::post(io_, [this, work = std::move(work)] {
@@ -370,8 +398,19 @@ void NodeImpl::PublishStatus() {
   fresh->set_state_bytes(disk.state.disk_bytes + disk.state.memtable_bytes);
   fresh->set_log_bytes(disk.log.bytes);
   fresh->set_flushed_applied_index(disk.flushed_index);
+  if (options_.replaces && fresh->role() == v1::StatusResponse::BLANK) {
+    fresh->add_warnings("this node takes the place of member " +
+                        HexId(options_.replaces->member_id) +
+                        ", whose data were damaged and are in " + options_.data_dir + "/" +
+                        options_.replaces->moved_to);
+  }
   if (space_.full()) {
     fresh->add_warnings("out of space: writes that grow the store are refused");
+  }
+  // Soon, but not on this thread: the janitor notes the members.
+  if (std::exchange(published_config_, fresh->cluster().config_index()) !=
+      fresh->cluster().config_index()) {
+    janitor_wake_.notify_all();
   }
   serving_ =
       fresh->role() != v1::StatusResponse::BLANK && fresh->role() != v1::StatusResponse::REMOVED;
@@ -498,6 +537,41 @@ void NodeImpl::CheckDisk() {
     disk_sample_ = sample;
   }
   space_.Look({sample.state.disk_bytes, sample.state.memtable_bytes});
+  NoteMembers();
+}
+
+// On the append and apply threads. A leader refuses what would fill its disk, but does not know
+// those of the others: whoever has less room takes its time, as if the disk were slow. The
+// alternative is to fail in the middle of a write, which only a restart can put right.
+bool NodeImpl::AwaitRoom(const char* what, uint64_t bytes,
+                         const std::function<uint64_t()>& unflushed) {
+  if (!space_.is_near_limit()) return true;
+  // What is in memory has to go to the disk one day.
+  const auto has_room = [&] {
+    const uint64_t in_memory = unflushed();
+    return space_.HasRoom(kLeastRoom + in_memory + in_memory / 4 + 2 * bytes);
+  };
+  if (has_room()) return true;
+  log::Warning("the disk is full: waiting for space, nothing is lost",
+               {{"for", what}, {"data", options_.data_dir}});
+  while (!has_room()) {
+    if (stopping_) return false;
+    std::this_thread::sleep_for(kJanitorPeriodNearLimit);
+  }
+  log::Info("there is space again", {{"for", what}});
+  return true;
+}
+
+// For the day on which nothing else in the directory can be read.
+void NodeImpl::NoteMembers() {
+  const std::shared_ptr<const v1::ClusterState> cluster = storage_.machine->cluster();
+  if (cluster->members().empty() || cluster->config_index() == noted_config_index_) return;
+  v1::MemberNote note;
+  note.set_cluster_id(cluster->cluster_id());
+  note.set_member_id(member_id_);
+  note.set_config_index(cluster->config_index());
+  *note.mutable_members() = cluster->members();
+  if (SaveMemberNote(options_.data_dir, note).ok()) noted_config_index_ = cluster->config_index();
 }
 
 // --- Requests
@@ -680,10 +754,10 @@ void NodeImpl::Compact(v1::CompactRequest request, MonotonicTime deadline,
         });
 }
 
-void NodeImpl::OnRemoved(std::function<void()> callback) {
+void NodeImpl::OnEnd(std::function<void(End)> callback) {
   std::lock_guard lock(status_mutex_);
-  on_removed_ = std::move(callback);
-  if (removed_ && on_removed_) asio::post(io_, on_removed_);
+  on_end_ = std::move(callback);
+  if (removed_ && on_end_) asio::post(io_, [end = on_end_] { end(End::kRemoved); });
 }
 
 }  // namespace
@@ -691,6 +765,10 @@ void NodeImpl::OnRemoved(std::function<void()> callback) {
 Result<std::unique_ptr<Node>> Node::Start(const Options& options, prometheus::Registry* registry) {
   auto node = std::make_unique<NodeImpl>(options, registry);
   const Status status = node->Init();
+  if (node->damage()) {
+    node.reset();
+    return StartDamagedNode(options, status);
+  }
   if (!status.ok()) return Error(status);
   return node;
 }

@@ -47,7 +47,8 @@ struct HealthCheck {
 class Node {
  public:
   // Opens the data directory, recovers, listens on the peer port and starts the threads. Errors are
-  // sentences for an operator. `registry` receives the node's metrics and must outlive it.
+  // sentences for an operator. `registry` receives the node's metrics and must outlive it. A
+  // directory whose data are damaged gives a node that only says so (damaged_node.h).
   static Result<std::unique_ptr<Node>> Start(const Options& options,
                                              prometheus::Registry* registry);
   // Hands leadership over if it can, flushes, stops the threads. Waiting callbacks get an answer.
@@ -98,9 +99,13 @@ class Node {
   virtual void Compact(v1::CompactRequest request, MonotonicTime deadline,
                        Callback<v1::CompactResponse> done) = 0;
 
-  // Called once, from a thread of the node, when it must end by itself: removed from the cluster
-  // (exit status 0), or a fatal error of its disk (the process is aborted in that case instead).
-  virtual void OnRemoved(std::function<void()> callback) = 0;
+  // Called once, from a thread of the node, when it must end by itself. (After a fatal error of its
+  // disk the process is aborted instead.)
+  enum class End {
+    kRemoved,  // from the cluster, for good: exit status 0
+    kRestart,  // damaged data were moved aside: Start it again, as a new member
+  };
+  virtual void OnEnd(std::function<void(End)> callback) = 0;
 
   virtual uint16_t peer_port() const = 0;
 };

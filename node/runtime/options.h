@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,14 @@ struct Bootstrap {
   std::string snapshot;  // kRestore: the file
 };
 
+// A member that was given up, because its data are damaged.
+struct Replaced {
+  uint64_t cluster_id = 0;
+  uint64_t member_id = 0;
+  std::vector<std::string> ask;  // peer addresses of members; empty: somebody else cares
+  std::string moved_to;          // where its files are, below the data directory
+};
+
 struct Options {
   std::string name;  // of this member; for people
   std::string data_dir;
@@ -35,6 +44,11 @@ struct Options {
   std::string peer_advertise;    // host:port that other members dial
   std::string client_advertise;  // host:port of the HTTP API, for people; may be empty
   Bootstrap bootstrap;
+  // A member whose data are damaged replaces itself, unless it is to wait for others (kWait,
+  // kRestore).
+  bool rebuild_damaged = true;
+  // Set by OpenDirectory: this blank node takes the place of that member, and does nothing else.
+  std::optional<Replaced> replaces;
 
   Duration tick = std::chrono::milliseconds(100);
   int election_ticks = 10;

@@ -70,7 +70,8 @@ Status Reconcile(storage::LogStorage* log, storage::StateStore* store,
   return installing ? store->FinishInstallation(*installing) : Status::Ok();
 }
 
-Result<OpenedStorage> OpenStorage(const Options& options, const storage::LogOptions& log_options) {
+Result<OpenedStorage> OpenStorage(const Options& options, const storage::LogOptions& log_options,
+                                  bool verify) {
   OpenedStorage opened;
   ASSIGN_OR_RETURN(opened.dir, storage::DataDir::Open(options.data_dir, options.name));
   const v1::Identity& identity = opened.dir->identity();
@@ -92,6 +93,7 @@ Result<OpenedStorage> OpenStorage(const Options& options, const storage::LogOpti
   storage::StateOptions state_options;
   state_options.memtable_bytes = options.state_memtable_bytes;
   state_options.block_cache_bytes = options.state_cache_bytes;
+  state_options.verify = verify;
   ASSIGN_OR_RETURN(opened.store, storage::OpenRocksState(opened.dir->state_path(), state_options));
   ASSIGN_OR_RETURN(opened.machine, kv::StateMachine::Open(opened.store.get()));
   const uint64_t state_cluster = opened.machine->cluster()->cluster_id();

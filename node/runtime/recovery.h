@@ -21,8 +21,11 @@ struct OpenedStorage {
 };
 
 // Opens DIR. Errors name the file and the remedy; nothing is changed by a refusal. A blank node's
-// databases are emptied first: whatever is in them was never acknowledged to anyone.
-Result<OpenedStorage> OpenStorage(const Options& options, const storage::LogOptions& log_options);
+// databases are emptied first: whatever is in them was never acknowledged to anyone. `verify`:
+// reads and checks every block of the state too, which may take a while (the log is checked
+// always).
+Result<OpenedStorage> OpenStorage(const Options& options, const storage::LogOptions& log_options,
+                                  bool verify = false);
 
 // Makes the log fit the state, and finishes an installation that a crash interrupted: if the state
 // is the snapshot that `store` says was being installed, and the log does not continue it, the log

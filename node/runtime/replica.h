@@ -293,7 +293,10 @@ class Replica final : public transport::Handler {
   void JoinAgain(const v1::JoinRequest& request, int next, Callback<v1::JoinResponse> done);
   void OnJoined(const v1::JoinReply& joined);
   void LogBootstrap(const std::string& text);
-  void HandleJoin(const v1::Member& member, bool remain_learner, transport::ReplyFn reply);
+  // Blank, and to take the place of a damaged member.
+  bool replacing() const { return core_ == nullptr && env_.options->replaces.has_value(); }
+  Result<v1::ChangeMembershipRequest> PlanReplacement(const v1::PeerCall& call) const;
+  void HandleJoin(const v1::PeerCall& call, transport::ReplyFn reply);
   void HandleAdopt(const v1::Adopt& adopt, transport::ReplyFn reply);
   void AdoptPeer(raft::NodeId peer);
   void IntroduceSelf();
@@ -412,6 +415,7 @@ class Replica final : public transport::Handler {
   size_t discover_pending_ = 0;
   std::vector<std::string> join_addresses_;
   bool join_remain_learner_ = false;
+  bool joins_by_itself_ = true;  // not because the admin API said so
   size_t next_join_address_ = 0;
   std::string last_bootstrap_log_;
   std::vector<std::pair<MonotonicTime, Callback<v1::JoinResponse>>> join_waiters_;

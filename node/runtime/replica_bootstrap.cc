@@ -10,6 +10,7 @@
 #include "base/hex_id.h"
 #include "base/log.h"
 #include "base/mutations.h"
+#include "node/runtime/rebuild.h"
 #include "node/runtime/replica.h"
 #include "node/storage/codec.h"
 
@@ -63,6 +64,7 @@ raftkv::Status Replica::BecomeMember(uint64_t cluster_id, const v1::ClusterState
     RETURN_IF_ERROR(env_.log->Reset(first, {first.term, raft::kNone, first.index}));
   }
   RETURN_IF_ERROR(env_.data_dir->SetIdentity(identity));
+  if (replacing()) RETURN_IF_ERROR(FinishRebuild(env_.data_dir->path()));
   transport_->SetIdentity({cluster_id, id_, identity.name()});
   StartCore();
   // Also when a member adopted this node while the answer to its own call was lost.
@@ -106,6 +108,12 @@ Result<v1::InitializeResponse> Replica::InitializeNow(const v1::InitializeReques
                                              ": send the request to one of them");
   }
   const uint64_t own_cluster = env_.data_dir->identity().cluster_id();
+  if (replacing()) {
+    return Error(Code::kFailedPrecondition,
+                 "this node is about to take the place of a damaged member of cluster " +
+                     HexId(env_.options->replaces->cluster_id) +
+                     "; to make a new cluster, start with an empty data directory");
+  }
   if (own_cluster != 0) {
     const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
     const bool same = (request.cluster_id() == 0 || request.cluster_id() == own_cluster) &&
@@ -140,6 +148,12 @@ void Replica::BootstrapTick() {
   next_bootstrap_ = now + kBootstrapRetry;
   if (!join_addresses_.empty()) return TryJoin();
   const Bootstrap& bootstrap = env_.options->bootstrap;
+  // Whatever the command line says of blank directories, this one was none.
+  if (replacing()) {
+    join_addresses_ = env_.options->replaces->ask;
+    if (!join_addresses_.empty()) TryJoin();
+    return;
+  }
   switch (bootstrap.mode) {
     case Bootstrap::Mode::kWait:
     case Bootstrap::Mode::kRestore:  // done before the node started
@@ -249,6 +263,7 @@ void Replica::Join(const v1::JoinRequest& request, MonotonicTime deadline,
   }
   join_addresses_.assign(request.peer_addresses().begin(), request.peer_addresses().end());
   join_remain_learner_ = request.remain_learner();
+  joins_by_itself_ = false;
   join_waiters_.emplace_back(deadline, std::move(done));
   next_bootstrap_ = env_.clock->Now();
 }
@@ -293,6 +308,7 @@ void Replica::TryJoin() {
   v1::PeerCall call;
   *call.mutable_join() = Self();
   call.set_remain_learner(join_remain_learner_);
+  if (replacing() && joins_by_itself_) call.set_replaces(env_.options->replaces->member_id);
   bootstrap_call_under_way_ = true;
   transport_->CallAddress(address, std::move(call), [this, address](Result<v1::PeerReply> reply) {
     bootstrap_call_under_way_ = false;
@@ -316,8 +332,49 @@ void Replica::OnJoined(const v1::JoinReply& joined) {
   next_bootstrap_ = env_.clock->Now() + std::chrono::seconds(5);
 }
 
+// At a member: a damaged one, or the new one at its place, asks to be replaced. Nobody else may
+// want the old one back: it says itself that it cannot go on, and the leader does not hear of it.
+Result<v1::ChangeMembershipRequest> Replica::PlanReplacement(const v1::PeerCall& call) const {
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  const uint64_t old = call.replaces();
+  if (!is_leader()) {
+    return Error(Code::kUnavailable, "only the leader replaces a damaged member");
+  }
+  const auto& removed = cluster->removed_ids();
+  if (std::find(removed.begin(), removed.end(), old) != removed.end()) {
+    return Error(Code::kFailedPrecondition,
+                 "member " + HexId(old) +
+                     " was removed from the cluster meanwhile: nothing is left to replace. To add "
+                     "this node as a new member, POST /admin/join");
+  }
+  const auto found = std::ranges::find(cluster->members(), old, &v1::Member::id);
+  if (found == cluster->members().end()) {
+    return Error(Code::kNotFound, HexId(old) + " is not a member");
+  }
+  if (found->peer_address() != call.join().peer_address()) {
+    return Error(Code::kFailedPrecondition,
+                 "member " + HexId(old) + " is at " + found->peer_address() + ", not at " +
+                     call.join().peer_address() + ": this may be a copy of its data");
+  }
+  const raft::CoreStatus status = core_->status();
+  const auto progress = status.progress.find(raft::NodeId(old));
+  if (progress != status.progress.end() && progress->second.recently_active) {
+    return Error(Code::kUnavailable, "member " + HexId(old) + " was heard of a moment ago");
+  }
+  v1::ChangeMembershipRequest request;
+  request.set_expected_config_index(cluster->config_index());
+  request.add_remove(old);
+  v1::Member& learner = *request.add_add_learners();
+  learner = call.join();
+  const auto& voters = cluster->conf().voters();
+  const bool voted = std::find(voters.begin(), voters.end(), old) != voters.end();
+  learner.set_auto_promote(voted || found->auto_promote());
+  return request;
+}
+
 // At a member: somebody wants to join.
-void Replica::HandleJoin(const v1::Member& member, bool remain_learner, transport::ReplyFn reply) {
+void Replica::HandleJoin(const v1::PeerCall& call, transport::ReplyFn reply) {
+  const v1::Member& member = call.join();
   const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
   const auto answer = [this, reply](const v1::ClusterState& state) {
     v1::PeerReply joined;
@@ -329,12 +386,22 @@ void Replica::HandleJoin(const v1::Member& member, bool remain_learner, transpor
     return reply(Refusal({Code::kInvalidArgument, "a joining node has an id and an address"}));
   }
   for (const v1::Member& known : cluster->members()) {
-    if (known.id() == member.id()) return answer(*cluster);  // a repeated call
+    if (known.id() != member.id() || call.check_only()) continue;
+    return answer(*cluster);  // a repeated call
   }
   v1::ChangeMembershipRequest request;
-  v1::Member& learner = *request.add_add_learners();
-  learner = member;
-  learner.set_auto_promote(!remain_learner);
+  if (call.replaces() != 0) {
+    Result<v1::ChangeMembershipRequest> planned = PlanReplacement(call);
+    if (!planned) return reply(Refusal(planned.error()));
+    if (call.check_only()) return answer(*cluster);
+    request = std::move(*planned);
+    log::Warning("a member with damaged data is replaced",
+                 {{"member", log::Hex{call.replaces()}}, {"by", log::Hex{member.id()}}});
+  } else {
+    v1::Member& learner = *request.add_add_learners();
+    learner = member;
+    learner.set_auto_promote(!call.remain_learner());
+  }
   const MonotonicTime deadline = env_.clock->Now() + std::chrono::seconds(5);
   ChangeMembership(std::move(request), deadline,
                    [this, reply, answer](Result<v1::ChangeMembershipResponse> response) {
@@ -352,14 +419,16 @@ void Replica::OnStrangerCall(const v1::Hello& hello, v1::PeerCall call, transpor
     case v1::PeerCall::kWhoAreYou: {
       v1::PeerReply answer;
       v1::IAm& i_am = *answer.mutable_i_am();
-      i_am.set_cluster_id(env_.data_dir->identity().cluster_id());
+      // Whoever takes the place of a member is not free for a new cluster.
+      i_am.set_cluster_id(replacing() ? env_.options->replaces->cluster_id
+                                      : env_.data_dir->identity().cluster_id());
       i_am.set_removed(leaving_);
       *i_am.mutable_member() = Self();
       return reply(std::move(answer));
     }
     case v1::PeerCall::kJoin:
       if (!serving()) return reply(Refusal(NotServing()));
-      return HandleJoin(call.join(), call.remain_learner(), std::move(reply));
+      return HandleJoin(call, std::move(reply));
     case v1::PeerCall::kAdopt:
       return HandleAdopt(call.adopt(), std::move(reply));
     default:
@@ -389,6 +458,10 @@ void Replica::HandleAdopt(const v1::Adopt& adopt, transport::ReplyFn reply) {
   }
   if (adopt.cluster_id() == 0) {
     return reply(Refusal({Code::kInvalidArgument, "a cluster has an id"}));
+  }
+  if (replacing() && adopt.cluster_id() != env_.options->replaces->cluster_id) {
+    return reply(Refusal(
+        {Code::kFailedPrecondition, "this node takes the place of a member of another cluster"}));
   }
   v1::ClusterState seeds;
   *seeds.mutable_members() = adopt.members();

@@ -137,6 +137,12 @@ void SpaceGuard::Look(StateSize state) {
   (void)LookLocked();
 }
 
+bool SpaceGuard::HasRoom(uint64_t bytes) const {
+  if (!is_near_limit()) return true;
+  const std::optional<uint64_t> free = probe_();
+  return !free || *free >= bytes;
+}
+
 bool SpaceGuard::Admit(uint64_t bytes) {
   if (full()) return false;
   const uint64_t cost = kCostPerByte * bytes + kCostPerCommand;

@@ -54,6 +54,9 @@ class SpaceGuard {
   // Whether a command of `bytes` that makes the store grow may be proposed; charges it.
   bool Admit(uint64_t bytes);
 
+  // Whether so much is free right now. Asks the disk only near the limit; cheap otherwise.
+  bool HasRoom(uint64_t bytes) const;
+
   bool full() const { return full_.load(std::memory_order_relaxed); }
   uint64_t free_bytes() const { return free_.load(std::memory_order_relaxed); }
   // Full or close to it: look more often.

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <utility>
 
+#include "node/runtime/rebuild.h"
+
 namespace raftkv::runtime {
 namespace {
 
@@ -53,7 +55,7 @@ Status TestNode::TryBoot() {
   storage::LogOptions log_options;
   log_options.cache_bytes = options_.log_cache_bytes;
   log_options.on_fatal = TestFatal;
-  Result<OpenedStorage> opened = OpenStorage(options_, log_options);
+  Result<OpenedStorage> opened = OpenDirectory(&options_, log_options);
   if (!opened) return opened.error();
   storage_ = std::move(*opened);
   watched_dir_ = std::make_unique<WatchedDataDir>(storage_.dir.get(), &on_set_identity_);

@@ -119,7 +119,7 @@ class TestNode final : public transport::Transport, public StoragePorts {
   void CheckInvariants() const;
 
   TestCluster* const cluster_;
-  const Options options_;
+  Options options_;
   raft::NodeId id_;
   OpenedStorage storage_;
   std::unique_ptr<storage::DataDir> watched_dir_;

@@ -46,6 +46,9 @@ class AppendWorker {
     FatalFn fatal;
     // Number of jobs and entries in one group commit, for metrics. May be empty.
     std::function<void(size_t jobs, size_t entries)> on_batch;
+    // Called before so many bytes are written: comes back when the disk has room for them. False:
+    // it never will in this life of the process, and nothing more is to be done. May be empty.
+    std::function<bool(uint64_t bytes)> await_room;
   };
   AppendWorker(storage::LogStorage* log, Sink sink) : log_(log), sink_(std::move(sink)) {}
 
@@ -114,6 +117,8 @@ class ApplyWorker {
     std::function<void(Duration took, size_t entries)> on_batch;
     // Time to make one checkpoint, for metrics. May be empty.
     std::function<void(Duration took)> on_checkpoint;
+    // As for the append worker.
+    std::function<bool(uint64_t bytes)> await_room;
   };
   // What the commands applied so far did. Any thread.
   struct Counters {

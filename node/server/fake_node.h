@@ -67,7 +67,7 @@ class FakeNode final : public runtime::Node {
                       runtime::Callback<runtime::SnapshotPieces> done) override;
   void Compact(v1::CompactRequest request, MonotonicTime deadline,
                runtime::Callback<v1::CompactResponse> done) override;
-  void OnRemoved(std::function<void()>) override {}
+  void OnEnd(std::function<void(End)>) override {}
   uint16_t peer_port() const override { return 7071; }
 
  private:

@@ -36,18 +36,19 @@ Result<v1::Identity> DecodeIdentity(const std::string& path, std::string_view by
   };
   if (bytes.size() < kHeaderBytes || !bytes.starts_with(kMagic)) return damaged();
   const uint32_t version = GetFixed32(bytes.data() + 8);
-  if (version != kDataFormat) {
+  const std::string_view message = bytes.substr(kHeaderBytes);
+  const bool intact = Crc32c(message) == GetFixed32(bytes.data() + 12);
+  v1::Identity identity;
+  const bool readable = intact &&
+                        identity.ParseFromArray(message.data(), static_cast<int>(message.size())) &&
+                        identity.member_id() != 0;
+  // The message says the format once more: an intact one of this format has a damaged head.
+  if (version != kDataFormat && !(readable && identity.format() == kDataFormat)) {
     return Error(Code::kFailedPrecondition,
                  path + " has format " + std::to_string(version) + ", this program knows format " +
                      std::to_string(kDataFormat) + ". Start the version that wrote it");
   }
-  const std::string_view message = bytes.substr(kHeaderBytes);
-  v1::Identity identity;
-  if (Crc32c(message) != GetFixed32(bytes.data() + 12) ||
-      !identity.ParseFromArray(message.data(), static_cast<int>(message.size())) ||
-      identity.member_id() == 0) {
-    return damaged();
-  }
+  if (!readable || version != kDataFormat) return damaged();
   return identity;
 }
 
@@ -59,7 +60,9 @@ uint64_t NewMemberId() {
   return id.value;
 }
 
-Result<File> TakeLock(const std::string& dir) {
+}  // namespace
+
+Result<File> LockDirectory(const std::string& dir) {
   const std::string path = dir + "/LOCK";
   ASSIGN_OR_RETURN(File lock, File::Open(path, O_RDWR | O_CREAT));
   if (::flock(lock.fd(), LOCK_EX | LOCK_NB) != 0) {
@@ -76,6 +79,8 @@ Result<File> TakeLock(const std::string& dir) {
   RETURN_UNEXPECTED_IF_ERROR(lock.WriteAll(std::to_string(::getpid())));
   return lock;
 }
+
+namespace {
 
 class DataDirImpl final : public DataDir {
  public:
@@ -136,19 +141,19 @@ Result<v1::Identity> MakeIdentity(const std::string& dir, const std::string& nam
   return identity;
 }
 
-Result<v1::Identity> ReadIdentity(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path));
-  return DecodeIdentity(path, bytes);
-}
-
 }  // namespace
+
+Result<v1::Identity> ReadIdentity(const std::string& path) {
+  const std::string file = path + "/identity";
+  ASSIGN_OR_RETURN(const std::string bytes, ReadFile(file));
+  return DecodeIdentity(file, bytes);
+}
 
 Result<std::unique_ptr<DataDir>> DataDir::Open(const std::string& path, const std::string& name) {
   RETURN_UNEXPECTED_IF_ERROR(MakeDirs(path));
-  ASSIGN_OR_RETURN(File lock, TakeLock(path));
-  const std::string file = path + "/identity";
+  ASSIGN_OR_RETURN(File lock, LockDirectory(path));
   ASSIGN_OR_RETURN(v1::Identity identity,
-                   Exists(file) ? ReadIdentity(file) : MakeIdentity(path, name));
+                   Exists(path + "/identity") ? ReadIdentity(path) : MakeIdentity(path, name));
   RETURN_UNEXPECTED_IF_ERROR(MakeDirs(path + "/snapshots"));
   return std::make_unique<DataDirImpl>(path, std::move(lock), std::move(identity));
 }

@@ -7,6 +7,8 @@
 //   DIR/state/      the state database
 //   DIR/snapshots/  checkpoints being sent or received; may be removed while no process runs
 //
+// What node/runtime/rebuild.h keeps there: members, suspect, rebuild, damaged-ID/.
+//
 // Thread-safety: none; used by the thread that starts the node, later by the raft thread.
 #pragma once
 
@@ -14,11 +16,18 @@
 #include <string>
 
 #include "base/status.h"
+#include "node/storage/fs_util.h"
 #include "raftkv/v1/cluster.pb.h"
 
 namespace raftkv::storage {
 
 inline constexpr uint32_t kDataFormat = 1;
+
+// Takes the lock of a directory; it is held until the file is closed. kFailedPrecondition names the
+// process that holds it.
+Result<File> LockDirectory(const std::string& path);
+// Reads DIR/identity. kCorruption or kFailedPrecondition name it and the remedy.
+Result<v1::Identity> ReadIdentity(const std::string& path);
 
 class DataDir {
  public:

@@ -33,7 +33,8 @@ struct LogWrite {
 };
 
 struct LogStats {
-  uint64_t bytes = 0;  // on disk, estimated
+  uint64_t bytes = 0;           // on disk, estimated
+  uint64_t memtable_bytes = 0;  // of the database, to be flushed one day
   uint64_t cached_entries = 0;
   uint64_t cached_bytes = 0;
 };

@@ -447,6 +447,7 @@ void RocksLog::Fatal(const Status& status) const {
 LogStats RocksLog::stats() const {
   LogStats stats;
   stats.bytes = DirBytes(path_);
+  (void)db_->GetIntProperty(rocksdb::DB::Properties::kCurSizeAllMemTables, &stats.memtable_bytes);
   const std::lock_guard lock(mutex_);
   stats.cached_entries = tail_.cached_entries();
   stats.cached_bytes = tail_.cached_bytes();

@@ -81,6 +81,12 @@ class Generation {
     rocksdb::DB* db = nullptr;
     const rocksdb::Status opened = rocksdb::DB::Open(StateDbOptions(options, env.get()), dir, &db);
     if (!opened.ok()) return Error(FromRocksOpen(opened, dir));
+    std::unique_ptr<rocksdb::DB> owned(db);
+    if (options.verify) {
+      RETURN_UNEXPECTED_IF_ERROR(
+          FromRocks(db->VerifyChecksum(), "cannot read the state in " + dir));
+    }
+    (void)owned.release();
     return std::shared_ptr<Generation>(new Generation(dir, std::move(env), db));
   }
   ~Generation() {

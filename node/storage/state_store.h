@@ -101,6 +101,8 @@ struct StateOptions {
   // Two at most are in memory: one being filled, one being flushed.
   uint64_t memtable_bytes = 6 << 20;
   uint64_t block_cache_bytes = 8 << 20;
+  // Read every block when it is opened, and refuse if a checksum does not match.
+  bool verify = false;
 };
 
 // Opens (or makes) the state database under `path`; finishes or undoes an interrupted Replace.

@@ -1,0 +1,52 @@
+// A member whose data are damaged, and how it gets new ones without an operator's hand
+// (docs/design/membership.md, "Damaged members"). In DIR:
+//
+//   members      a MemberNote: who this member is and who the others are; a hint for the day on
+//   which
+//                nothing else can be read
+//   suspect      written before the process ends because it met damage while it ran: the next start
+//                reads every block before it goes on
+//   rebuild      a MemberNote: the member with this id is given up for good. While it is there,
+//   this
+//                directory never runs as that member, and never founds a cluster
+//   damaged-ID/  the files of the member that was given up
+//
+// Thread-safety: one thread at a time for a directory, which holds its lock, except where said.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "node/runtime/options.h"
+#include "node/runtime/recovery.h"
+#include "node/storage/data_dir.h"
+#include "raftkv/v1/cluster.pb.h"
+
+namespace raftkv::runtime {
+
+// Writes DIR/members. Any thread.
+Status SaveMemberNote(const std::string& dir, const v1::MemberNote& note);
+
+// Best effort, from any thread, right before the process ends.
+void MarkSuspect(const std::string& dir, const Status& reason);
+
+// OpenStorage for a directory that may have been, or be, damaged: finishes what a crash
+// interrupted, checks a suspect one, and sets options->replaces. kCorruption: the data are damaged,
+// or cannot be told from damaged ones.
+Result<OpenedStorage> OpenDirectory(Options* options, const storage::LogOptions& log_options);
+
+// The new member has its place: removes DIR/rebuild.
+Status FinishRebuild(const std::string& dir);
+
+// What is left to know of a damaged member; ids are 0 if nothing tells them.
+v1::MemberNote ReadDamagedMember(const Options& options);
+
+// Whom to ask to be replaced; empty if this member must not or cannot be.
+std::vector<std::string> WhomToAsk(const Options& options, const v1::MemberNote& note);
+
+// Gives the member up for good and moves its files aside. A crash at any point leaves either the
+// member as it was, or a directory with DIR/rebuild that OpenDirectory goes on with.
+Status SetAside(const Options& options, v1::MemberNote note);
+
+}  // namespace raftkv::runtime
