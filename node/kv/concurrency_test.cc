@@ -145,7 +145,7 @@ TEST_P(ConcurrencyTest, PointReadsOfSeveralKeysNeverGoBack) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Stores, ConcurrencyTest,
-                         testing::Values(StoreKind::kMemory, StoreKind::kRocks),
+                         testing::Values(StoreKind::kMemory, StoreKind::kBehind, StoreKind::kRocks),
                          testing::PrintToStringParamName());
 
 // Calls back before each point read of a value.

@@ -11,15 +11,25 @@
 namespace raftkv::kv {
 namespace {
 
-// What stands before a key in the ring.
+// What stands before a key in the ring: the header of a live key, in few bytes.
 struct Prefix {
-  RecordHeader header;
-  uint32_t key_bytes = 0;
+  uint64_t main = 0;
+  uint64_t create = 0;
+  uint32_t version = 0;
+  uint16_t sub = 0;
+  uint16_t key_bytes = 0;
 };
 
 // Instead of a size: nothing follows up to the ring's end.
-constexpr uint32_t kPadding = std::numeric_limits<uint32_t>::max();
+constexpr uint16_t kPadding = std::numeric_limits<uint16_t>::max();
 constexpr size_t kMinBytes = 1024;
+
+// Nearly all; others are looked up in the store.
+bool Fits(std::string_view key, const RecordHeader& header) {
+  return header.live() && key.size() < kPadding &&
+         header.version <= std::numeric_limits<uint32_t>::max() &&
+         header.mod.sub <= std::numeric_limits<uint16_t>::max();
+}
 
 }  // namespace
 
@@ -39,9 +49,12 @@ std::optional<RecordHeader> HeaderCache::Find(std::string_view key) const {
 std::optional<RecordHeader> HeaderCache::FindAsWriter(std::string_view key) const {
   const Slot* slot = FindSlot(key);
   if (slot == nullptr) return std::nullopt;
-  RecordHeader header;
-  std::memcpy(&header, &ring_[*slot - 1], sizeof(header));
-  return header;
+  Prefix prefix;
+  std::memcpy(&prefix, &ring_[*slot - 1], sizeof(prefix));
+  return RecordHeader{.kind = RecordKind::kValue,
+                      .mod = {prefix.main, prefix.sub},
+                      .create = prefix.create,
+                      .version = prefix.version};
 }
 
 void HeaderCache::BeginChange() {
@@ -56,7 +69,7 @@ void HeaderCache::EndChange() {
 
 void HeaderCache::Set(std::string_view key, const RecordHeader& header) {
   Slot* slot = FindSlot(key);
-  if (!header.live()) {
+  if (!Fits(key, header)) {
     if (slot != nullptr) *slot = 0;
     return;
   }
@@ -69,7 +82,12 @@ void HeaderCache::Set(std::string_view key, const RecordHeader& header) {
     slot = free != bucket.end() ? &*free : &bucket[end_ % bucket.size()];
     *slot = appended;
   }
-  std::memcpy(&ring_[*slot - 1], &header, sizeof(header));
+  const Prefix prefix{.main = header.mod.main,
+                      .create = header.create,
+                      .version = static_cast<uint32_t>(header.version),
+                      .sub = static_cast<uint16_t>(header.mod.sub),
+                      .key_bytes = static_cast<uint16_t>(key.size())};
+  std::memcpy(&ring_[*slot - 1], &prefix, sizeof(prefix));
 }
 
 void HeaderCache::Clear() {
@@ -89,7 +107,7 @@ HeaderCache::Slot* HeaderCache::FindSlot(std::string_view key) const {
 }
 
 std::string_view HeaderCache::KeyAt(size_t offset) const {
-  uint32_t size = 0;
+  uint16_t size = 0;
   std::memcpy(&size, &ring_[offset + offsetof(Prefix, key_bytes)], sizeof(size));
   return {&ring_[offset + sizeof(Prefix)], size};
 }
@@ -107,7 +125,7 @@ HeaderCache::Slot HeaderCache::Append(std::string_view key) {
   }
   MakeRoom(bytes);
   const size_t offset = end_ % capacity_;
-  const Prefix prefix{.key_bytes = static_cast<uint32_t>(key.size())};
+  const Prefix prefix{.key_bytes = static_cast<uint16_t>(key.size())};
   std::memcpy(&ring_[offset], &prefix, sizeof(prefix));
   std::memcpy(&ring_[offset + sizeof(prefix)], key.data(), key.size());
   end_ += bytes;

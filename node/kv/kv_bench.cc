@@ -97,6 +97,7 @@ class Bench {
                           .payload = commands[index_ % commands.size()]});
     }
     benchmark::DoNotOptimize(machine_->Apply(entries_).value());
+    if (!store_->get()->CatchUp().ok()) std::abort();
   }
 
   void Fill() {

@@ -206,6 +206,7 @@ class Follower {
         std::min(1 + random_.Uniform(habits_.max_slice), history.entries.size() - first);
     const auto results = machine_->Apply(std::span(history.entries).subspan(first, size)).value();
     ASSERT_EQ(results.size(), size);
+    ASSERT_TRUE(machine_.store()->CatchUp().ok());
     for (size_t i = 0; i < size; ++i) {
       SCOPED_TRACE(first + i + 1);
       ExpectSame(*results[i].command, history.results[first + i]);
@@ -324,6 +325,12 @@ void RunModel(StoreKind kind, uint64_t seed, int rounds) {
 TEST(ModelTest, InMemory) {
   for (uint64_t seed = 1; seed <= 40 && !HasFailure(); ++seed) {
     RunModel(StoreKind::kMemory, seed * 1000, 8);
+  }
+}
+
+TEST(ModelTest, GatheringWrites) {
+  for (uint64_t seed = 1; seed <= 20 && !HasFailure(); ++seed) {
+    RunModel(StoreKind::kBehind, seed * 1000, 8);
   }
 }
 

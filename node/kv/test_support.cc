@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "node/storage/memory_state.h"
+#include "node/storage/write_behind.h"
 
 namespace raftkv::kv {
 namespace {
@@ -28,6 +29,26 @@ class MemoryTestStore final : public TestStore {
 
  private:
   storage::MemoryState store_;
+};
+
+// Gathers a little in front of a store in memory, so that most of what is read is partly here and
+// partly there.
+class BehindTestStore final : public TestStore {
+ public:
+  BehindTestStore() { Open(); }
+  storage::StateStore* get() override { return store_.get(); }
+  void Crash() override {
+    const storage::MemoryState::Contents left = memory_.Dump();
+    store_.reset();  // writes what a crash does not
+    memory_.Install(left);
+    Open();
+  }
+
+ private:
+  void Open() { store_ = storage::WriteBehind(&memory_, {.changes = 60, .bytes = 4096}); }
+
+  storage::MemoryState memory_;
+  std::unique_ptr<storage::StateStore> store_;
 };
 
 using FileSizes = std::map<std::filesystem::path, uintmax_t>;
@@ -83,7 +104,7 @@ class RocksTestStore final : public TestStore {
   void Open() {
     auto store = storage::OpenRocksState(Path(), {.memtable_bytes = memtable_bytes_});
     CHECK(store.has_value());
-    store_ = *std::move(store);
+    store_ = storage::WriteBehind(*std::move(store));
   }
 
   const uint64_t memtable_bytes_;
@@ -166,11 +187,20 @@ std::vector<std::string> Keys(const RangeResult& result) {
 }
 
 std::ostream& operator<<(std::ostream& out, StoreKind kind) {
-  return out << (kind == StoreKind::kMemory ? "Memory" : "Rocks");
+  switch (kind) {
+    case StoreKind::kMemory:
+      return out << "Memory";
+    case StoreKind::kBehind:
+      return out << "Behind";
+    case StoreKind::kRocks:
+      return out << "Rocks";
+  }
+  return out;
 }
 
 std::unique_ptr<TestStore> TestStore::New(StoreKind kind, uint64_t memtable_bytes) {
   if (kind == StoreKind::kMemory) return std::make_unique<MemoryTestStore>();
+  if (kind == StoreKind::kBehind) return std::make_unique<BehindTestStore>();
   return std::make_unique<RocksTestStore>(memtable_bytes);
 }
 

@@ -31,7 +31,8 @@ v1::ClusterState InitialState(const std::vector<uint64_t>& ids);
 
 std::vector<std::string> Keys(const RangeResult& result);
 
-enum class StoreKind { kMemory, kRocks };
+// kBehind: gathering writes in front of memory; kRocks: in front of RocksDB, as in a node.
+enum class StoreKind { kMemory, kBehind, kRocks };
 std::ostream& operator<<(std::ostream& out, StoreKind kind);
 
 // A store that can crash: it comes back with what was flushed.

@@ -29,6 +29,10 @@ void ApplyWorker::RunOnce() {
   }
   for (ApplyJob& job : jobs) {
     sink_.done(std::visit([this](auto& body) { return Run(body); }, job));
+    // Everybody who waited has been answered.
+    FAULT_POINT(state_write_before);
+    if (const Status status = store_->CatchUp(); !status.ok()) return sink_.fatal(status);
+    FAULT_POINT(state_write_after);
   }
 }
 

@@ -9,6 +9,8 @@
 
 #include "node/runtime/node.h"
 
+#include <pthread.h>
+
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
@@ -42,6 +44,9 @@ namespace {
 
 // The raft loop ticks many times a second; one that did not turn for this long hangs.
 constexpr Duration kLoopHangs = std::chrono::seconds(10);
+// What is applied and not told the replica.
+constexpr uint64_t kMaxUntoldBytes = 256 << 10;
+constexpr size_t kMaxUntoldJobs = 64;
 constexpr Duration kJanitorPeriod = std::chrono::seconds(1);
 // Less than this and the disk counts as full: entries wait. As little as will do, because deletes
 // have to get through on a full disk.
@@ -132,6 +137,8 @@ class NodeImpl final : public Node, private StoragePorts {
   void PublishStatus();
   void WakeReady();
   void WakeQueue();
+  void TellApplied(ApplyDone done);
+  void TakeApplied();
   void DrainQueue();
   void RunJanitor();
   void CheckDisk();
@@ -173,6 +180,9 @@ class NodeImpl final : public Node, private StoragePorts {
   std::vector<Proposal> proposals_;
   std::vector<Read> reads_;
   bool queue_posted_ = false;
+  std::vector<ApplyDone> applied_;  // not told the replica yet
+  uint64_t applied_bytes_ = 0;      // of the entries in applied_
+  bool applied_posted_ = false;
 
   mutable std::mutex status_mutex_;
   std::shared_ptr<const v1::StatusResponse> status_ = std::make_shared<v1::StatusResponse>();
@@ -239,13 +249,7 @@ Status NodeImpl::Init() {
   apply_worker_ = std::make_unique<ApplyWorker>(
       member_id_, storage_.store.get(), storage_.machine.get(), &waiters_, &Clock::System(),
       ApplyWorker::Sink{
-          .done =
-              [this](ApplyDone done) {
-                asio::post(io_, [this, done = std::move(done)]() mutable {
-                  replica_->OnApplyDone(std::move(done));
-                  WakeReady();
-                });
-              },
+          .done = [this](ApplyDone done) { TellApplied(std::move(done)); },
           .fatal = fatal_,
           .on_batch = [this](Duration took,
                              size_t entries) { metrics_.ObserveApply(took, entries); },
@@ -308,14 +312,20 @@ Replica::Env NodeImpl::MakeEnv() {
 void NodeImpl::StartThreads() {
   append_thread_.Start("raftkv-append", [this] { append_worker_->RunOnce(); });
   apply_thread_.Start("raftkv-apply", [this] { apply_worker_->RunOnce(); });
-  janitor_ = std::thread([this] { RunJanitor(); });
+  janitor_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "raftkv-janitor");
+    RunJanitor();
+  });
   asio::post(io_, [this] {
     replica_->Start(transport_.get());
     PublishStatus();
     WakeReady();
     ScheduleTick();
   });
-  raft_thread_ = std::thread([this] { io_.run(); });
+  raft_thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "raftkv-raft");
+    io_.run();
+  });
 }
 
 void NodeImpl::Stop(Duration grace) {
@@ -439,11 +449,43 @@ void NodeImpl::PublishStatus() {
 void NodeImpl::WakeReady() {
   if (std::exchange(ready_scheduled_, true)) return;
   asio::post(io_, [this] {
+    TakeApplied();
     ready_scheduled_ = false;
     replica_->ProcessReady();
     // People and the ready check should not wait a tick to see a new leader.
     if (std::exchange(published_leader_, replica_->leader()) != replica_->leader()) PublishStatus();
   });
+}
+
+// On the apply thread. The clients have their answers: the raft thread may hear of it at its next
+// turn, unless somebody waits for it.
+void NodeImpl::TellApplied(ApplyDone done) {
+  const bool waits =
+      done.applied_bytes == 0 || !done.memberships.empty() || replica_->awaits_apply();
+  bool post = false;
+  {
+    std::lock_guard lock(queue_mutex_);
+    applied_bytes_ += done.applied_bytes;
+    applied_.push_back(std::move(done));
+    const bool many = applied_bytes_ >= std::min(options_.max_apply_bytes / 4, kMaxUntoldBytes) ||
+                      applied_.size() >= kMaxUntoldJobs;
+    if (waits || many) post = !std::exchange(applied_posted_, true);
+  }
+  if (!post) return;
+  asio::post(io_, [this] { TakeApplied(); });
+}
+
+void NodeImpl::TakeApplied() {
+  std::vector<ApplyDone> applied;
+  {
+    std::lock_guard lock(queue_mutex_);
+    applied.swap(applied_);
+    applied_bytes_ = 0;
+    applied_posted_ = false;
+  }
+  if (applied.empty()) return;
+  for (ApplyDone& done : applied) replica_->OnApplyDone(std::move(done));
+  WakeReady();
 }
 
 void NodeImpl::DrainQueue() {

@@ -8,6 +8,7 @@
 #include "base/hex_id.h"
 #include "base/log.h"
 #include "base/mutations.h"
+#include "node/storage/write_behind.h"
 
 namespace raftkv::runtime {
 namespace {
@@ -94,7 +95,8 @@ Result<OpenedStorage> OpenStorage(const Options& options, const storage::LogOpti
   state_options.memtable_bytes = options.state_memtable_bytes;
   state_options.block_cache_bytes = options.state_cache_bytes;
   state_options.verify = verify;
-  ASSIGN_OR_RETURN(opened.store, storage::OpenRocksState(opened.dir->state_path(), state_options));
+  ASSIGN_OR_RETURN(auto state, storage::OpenRocksState(opened.dir->state_path(), state_options));
+  opened.store = storage::WriteBehind(std::move(state));
   ASSIGN_OR_RETURN(opened.machine, kv::StateMachine::Open(opened.store.get()));
   const uint64_t state_cluster = opened.machine->cluster()->cluster_id();
   if (state_cluster != 0 && state_cluster != identity.cluster_id()) {

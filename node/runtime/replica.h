@@ -162,6 +162,8 @@ class Replica final : public transport::Handler {
   raft::NodeId leader() const { return core_ ? core_->leader() : raft::kNone; }
   const raft::Core* core() const { return core_.get(); }
   const ReplicaCounters& counters() const { return counters_; }
+  // Whether a read waits for an entry to be applied: it should hear of it at once. Any thread.
+  bool awaits_apply() const { return awaits_apply_.load(); }
   SnapshotsUnderWay snapshots_under_way() const {
     return {snapshot_requested_ || !exports_.empty(), snapshot_targets_.size(), installing_};
   }
@@ -357,6 +359,7 @@ class Replica final : public transport::Handler {
   std::vector<PendingRead> next_reads_;                    // wait for the next round
   std::vector<PendingRead> round_reads_;                   // wait for the round under way
   std::multimap<raft::Index, PendingRead> applied_reads_;  // confirmed; wait for the state machine
+  std::atomic<bool> awaits_apply_ = false;                 // there are such
   MonotonicTime lease_until_{};                            // leader only; see LeaseValid
   raft::Term lease_term_;
   // This process started again: until then it grants no vote (see OnMessages).

@@ -92,6 +92,8 @@ bool Replica::WithheldAfterRestart(const raft::Message& message) const {
 }
 
 void Replica::ReleaseReads() {
+  // Before the look at what is applied: whoever applies more after it sees that somebody waits.
+  awaits_apply_ = !applied_reads_.empty();
   if (applied_reads_.empty()) return;
   const raft::Index applied = env_.machine->applied().index;
   while (!applied_reads_.empty() &&
@@ -100,6 +102,7 @@ void Replica::ReleaseReads() {
     applied_reads_.erase(applied_reads_.begin());
     done(raftkv::Status::Ok());
   }
+  awaits_apply_ = !applied_reads_.empty();
 }
 
 void Replica::ExpireReads() {

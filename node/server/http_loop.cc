@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -104,7 +105,10 @@ Status Loop::Start() {
     return Status(Code::kIoError,
                   std::string("cannot make an event loop: ") + std::strerror(errno));
   }
-  thread_ = std::thread([this] { Run(); });
+  thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "raftkv-http");
+    Run();
+  });
   return Status::Ok();
 }
 

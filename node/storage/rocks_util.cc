@@ -70,6 +70,8 @@ rocksdb::DBOptions CommonDbOptions(rocksdb::Env* env) {
   // One thread for flushes, one for compactions: two cores are shared with everybody else.
   options.max_background_jobs = 2;
   options.max_subcompactions = 1;
+  // A table file leaves in pieces: its sync at the end would hold up the log's.
+  options.bytes_per_sync = 512 << 10;
   options.max_open_files = 256;
   options.max_file_opening_threads = 1;
   options.skip_stats_update_on_db_open = true;

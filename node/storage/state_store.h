@@ -75,6 +75,9 @@ class StateStore {
   // kOutOfSpace: nothing was written; works again some seconds after there is space (reads always
   // do). Other errors are for ever.
   virtual Status Write(StateBatch& batch) = 0;
+  // Does what writes have put off, if that is worth it by now: called when nobody waits for the
+  // writer. The errors are those of Write.
+  virtual Status CatchUp() { return Status::Ok(); }
 
   // The value that `key` has on disk, as it would be found after a crash now.
   virtual Result<std::optional<std::string>> FlushedGet(std::string_view key) const = 0;

@@ -154,13 +154,13 @@ void Connection::CloseFrame() {
 }
 
 void Connection::SendFrame(const google::protobuf::MessageLite& message) {
-  CHECK(!frame_open_);
+  if (frame_open_) CloseFrame();
   AppendFrame(message, pending_);
   Flush();
 }
 
 void Connection::SendKeepAlive() {
-  CHECK(!frame_open_);
+  if (frame_open_) CloseFrame();
   EndFrame(pending_, BeginFrame(pending_));
   Flush();
 }

@@ -1,6 +1,7 @@
 #include "node/transport/peer_link.h"
 
 #include <algorithm>
+#include <asio/post.hpp>
 #include <utility>
 
 #include "base/check.h"
@@ -94,6 +95,15 @@ void PeerLink::Flush() {
   if (connection_ != nullptr) connection_->Flush();
 }
 
+// Calls come in crowds: what is forwarded together leaves, and is proposed, together.
+void PeerLink::FlushSoon() {
+  if (std::exchange(flush_posted_, true)) return;
+  asio::post(context_->io, [self = shared_from_this()] {
+    self->flush_posted_ = false;
+    self->Flush();
+  });
+}
+
 void PeerLink::Call(v1::PeerCall call, std::variant<CallDone, Refused> waiter) {
   const char* why = "no connection to the peer";
   calls_.MakeRoom();
@@ -105,11 +115,11 @@ void PeerLink::Call(v1::PeerCall call, std::variant<CallDone, Refused> waiter) {
     if (has_room) AppendField(v1::PeerFrame::kCallsFieldNumber, call, out);
     const size_t added = out.size() - before;
     if (added > 0 && added <= context_->options.max_frame_bytes / 2 && connection_->HasRoom(0)) {
-      connection_->Flush();
+      FlushSoon();
       return ArmCallTimer();
     }
     out.Truncate(before);
-    connection_->Flush();
+    FlushSoon();
     waiter = calls_.TakeBack();
     why = "the queue to the peer is full, or the call too large";
   }

@@ -49,6 +49,7 @@ class PeerLink final : public Connection::User, public std::enable_shared_from_t
   Duration NextWait();
   void LeaveConnection();
   void ArmCallTimer();
+  void FlushSoon();
   void OnPong(uint64_t value);
   // One line for each state: "connected", "unreachable", or a verdict.
   void LogState(const std::string& state, const std::string& reason);
@@ -59,6 +60,7 @@ class PeerLink final : public Connection::User, public std::enable_shared_from_t
   asio::steady_timer redial_timer_;
   asio::steady_timer call_timer_;
   bool call_timer_armed_ = false;
+  bool flush_posted_ = false;
   bool closed_ = false;
   std::shared_ptr<Dial> dial_;
   std::shared_ptr<Connection> connection_;  // set while up

@@ -24,6 +24,8 @@ constexpr Point kPoints[] = {
     {"send_after", Work::kLoad},
     {"apply_before", Work::kLoad},
     {"apply_after", Work::kLoad},
+    {"state_write_before", Work::kLoad},
+    {"state_write_after", Work::kLoad},
     {"flush_before", Work::kLoad},
     {"flush_after", Work::kLoad},
     {"truncate_before", Work::kLoad},

@@ -8,6 +8,7 @@
 #include "base/hex_id.h"
 #include "node/runtime/recovery.h"
 #include "node/runtime/restore.h"
+#include "node/storage/write_behind.h"
 
 namespace raftkv::sim {
 namespace {
@@ -15,6 +16,8 @@ namespace {
 // Thrown where the real process would end; nothing catches it but the loop of events.
 struct ProcessEnds {};
 
+// Little, so that both what is gathered and what was written are often there.
+constexpr storage::WriteBehindOptions kGathered{.changes = 16, .bytes = 4096};
 constexpr Duration kHour = std::chrono::hours(1);
 
 }  // namespace
@@ -71,6 +74,7 @@ void SimNode::FormatAs(const SimDisk::Image& image) {
 }
 
 void SimNode::KeepCopy() {
+  (void)store_->View();  // what is gathered is on the disk then
   SimDisk::Image image{.identity = disk_->identity(),
                        .log = disk_->log().Copy(),
                        .state = disk_->state().Copy(),
@@ -91,8 +95,8 @@ bool SimNode::Boot(runtime::Bootstrap bootstrap) {
     if (!begun.ok()) {
       world_->coverage.Hit(Path::restore_interrupted);
       disk_->log().Crash(random_);
-      disk_->state().Crash();
       machine_.reset();
+      LoseState();
       return false;
     }
   }
@@ -132,7 +136,7 @@ Status SimNode::BeginFrom(const Backup& backup) {
   if (random_.Uniform(4) == 0) disk_->state().FailNext(crash);
   RETURN_IF_ERROR(
       runtime::FoundCluster(options_, incoming, random_.Next() | 1,
-                            {disk_.get(), &disk_->log(), &disk_->state(), machine_.get()}));
+                            {disk_.get(), &disk_->log(), store_.get(), machine_.get()}));
   disk_->state().Confirm();
   world_->checker.OnClusterState(id(), *machine_->cluster());
   world_->coverage.Hit(Path::cluster_restored);
@@ -146,7 +150,8 @@ Status SimNode::Open() {
     disk_->log().Clear();
     disk_->state().Clear();
   }
-  Result<std::unique_ptr<kv::StateMachine>> machine = kv::StateMachine::Open(&disk_->state());
+  store_ = storage::WriteBehind(&disk_->state(), kGathered);
+  Result<std::unique_ptr<kv::StateMachine>> machine = kv::StateMachine::Open(store_.get());
   if (!machine) return machine.error();
   const uint64_t cluster = (*machine)->cluster()->cluster_id();
   if (cluster != 0 && cluster != disk_->identity().cluster_id()) {
@@ -155,7 +160,7 @@ Status SimNode::Open() {
   if ((*machine)->applied().index > disk_->log().last_index()) {
     world_->coverage.Hit(Path::reconciled);
   }
-  RETURN_IF_ERROR(runtime::Reconcile(&disk_->log(), &disk_->state(), **machine, options_.data_dir));
+  RETURN_IF_ERROR(runtime::Reconcile(&disk_->log(), store_.get(), **machine, options_.data_dir));
   machine_ = std::make_unique<ProbedMachine>(
       &disk_->log(), id(), std::move(*machine), &world_->checker, &world_->coverage,
       [this](const v1::ClusterState& state) {
@@ -178,7 +183,7 @@ void SimNode::StartReplica() {
                                   .fatal = fatal,
                                   .on_batch = {}});
   apply_ = std::make_unique<runtime::ApplyWorker>(
-      id().value, &disk_->state(), machine_.get(), waiters_.get(), &clock_,
+      id().value, store_.get(), machine_.get(), waiters_.get(), &clock_,
       runtime::ApplyWorker::Sink{
           .done = [this](runtime::ApplyDone done) { applied_.push_back(std::move(done)); },
           .fatal = fatal,
@@ -191,7 +196,7 @@ void SimNode::StartReplica() {
   env.random = core_random_.get();
   env.data_dir = disk_.get();
   env.log = &disk_->log();
-  env.store = &disk_->state();
+  env.store = store_.get();
   env.machine = machine_.get();
   env.ports = this;
   env.waiters = waiters_.get();
@@ -216,15 +221,22 @@ void SimNode::StartReplica() {
 void SimNode::Crash() {
   if (!running()) return;
   disk_->log().Crash(random_);
-  disk_->state().Crash();
+  LoseState();
   End();
+}
+
+void SimNode::LoseState() {
+  // What was gathered is not written any more.
+  disk_->state().FailNext({Code::kIoError, "the process is gone"});
+  store_.reset();
+  disk_->state().Crash();
 }
 
 void SimNode::Shutdown() {
   if (!running()) return;
   OnRaftThread([](runtime::Replica& replica) { replica.HandOver(); });
   Schedule(EventKind::kTimer, Jitter(1'000'000), [this] {
-    (void)disk_->state().Flush();
+    (void)store_->Flush();
     throw ProcessEnds();
   });
 }
@@ -246,6 +258,7 @@ void SimNode::End() {
   apply_.reset();
   waiters_.reset();
   machine_.reset();
+  store_.reset();
   identity_ = {};
   streams_.clear();
   calls_.clear();

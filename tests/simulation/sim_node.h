@@ -198,6 +198,7 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   void StartReplica();
   void CountLateReadAnswers();
   void End();
+  void LoseState();
   // Runs `work` as an event of this process after `delay`.
   void Schedule(EventKind kind, Duration delay, Work work);
   // Likewise, in the order of the calls: what the raft thread is posted.
@@ -250,6 +251,7 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   std::optional<CrashPoint> crash_point_;
 
   // The process; reset when it ends.
+  std::unique_ptr<storage::StateStore> store_;
   std::unique_ptr<ProbedMachine> machine_;
   std::unique_ptr<runtime::WaiterTable> waiters_;
   std::unique_ptr<runtime::AppendWorker> append_;

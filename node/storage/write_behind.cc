@@ -1,0 +1,179 @@
+#include "node/storage/write_behind.h"
+
+#include <atomic>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "node/storage/pending_changes.h"
+
+namespace raftkv::storage {
+namespace {
+
+// Where the gathered changes become too many even for a writer in a hurry.
+constexpr size_t kUrgent = 4;
+
+class FailedIterator final : public StateIterator {
+ public:
+  explicit FailedIterator(Status status) : status_(std::move(status)) {}
+  void SeekToFirst() override {}
+  void SeekToLast() override {}
+  void Seek(std::string_view) override {}
+  void SeekForPrev(std::string_view) override {}
+  bool Valid() const override { return false; }
+  void Next() override {}
+  void Prev() override {}
+  std::string_view key() const override { return {}; }
+  std::string_view value() const override { return {}; }
+  Status status() const override { return status_; }
+
+ private:
+  const Status status_;
+};
+
+// Instead of a picture without the newest batches.
+class FailedView final : public StateView {
+ public:
+  explicit FailedView(Status status) : status_(std::move(status)) {}
+  Result<std::optional<std::string>> Get(std::string_view) const override { return Error(status_); }
+  std::unique_ptr<StateIterator> NewIterator(std::string_view, std::string_view) const override {
+    return std::make_unique<FailedIterator>(status_);
+  }
+
+ private:
+  const Status status_;
+};
+
+class WriteBehindState final : public StateStore {
+ public:
+  WriteBehindState(StateStore* beneath, std::unique_ptr<StateStore> owned,
+                   const WriteBehindOptions& options)
+      : owned_(std::move(owned)), beneath_(*beneath), options_(options) {}
+  // What was stopped in peace has nothing to replay; after an error the log has it.
+  ~WriteBehindState() override {
+    const std::lock_guard writing(write_mutex_);
+    (void)WritePending();
+  }
+
+  Result<std::optional<std::string>> Get(std::string_view key) const override {
+    if (gathered_.load(std::memory_order_acquire)) {
+      const std::lock_guard lock(mutex_);
+      if (const auto change = pending_.Find(key)) {
+        if (!change->value) return std::nullopt;
+        return std::string(*change->value);
+      }
+    }
+    // Not, or no longer, gathered: what is taken out of there is beneath before.
+    return beneath_.Get(key);
+  }
+
+  std::shared_ptr<const StateView> View() const override {
+    if (gathered_.load(std::memory_order_acquire)) {
+      const std::lock_guard writing(write_mutex_);
+      if (Status status = WritePending(); !status.ok()) {
+        return std::make_shared<FailedView>(std::move(status));
+      }
+    }
+    return beneath_.View();
+  }
+
+  std::unique_ptr<StateBatch> NewBatch() const override { return std::make_unique<PendingBatch>(); }
+
+  Status Write(StateBatch& batch) override {
+    const std::lock_guard writing(write_mutex_);
+    if (IsWorthWriting(kUrgent)) RETURN_IF_ERROR(WritePending());
+    const std::lock_guard lock(mutex_);
+    pending_.Add(static_cast<PendingBatch&>(batch));
+    gathered_.store(pending_.count() > 0, std::memory_order_release);
+    return Status::Ok();
+  }
+
+  Status CatchUp() override {
+    const std::lock_guard writing(write_mutex_);
+    return IsWorthWriting(1) ? WritePending() : Status::Ok();
+  }
+
+  Result<std::optional<std::string>> FlushedGet(std::string_view key) const override {
+    return beneath_.FlushedGet(key);
+  }
+
+  Status Flush() override {
+    RETURN_IF_ERROR(WriteAll());
+    return beneath_.Flush();
+  }
+  Status Checkpoint(const std::string& dir) override {
+    RETURN_IF_ERROR(WriteAll());
+    return beneath_.Checkpoint(dir);
+  }
+  Status Replace(const std::string& dir, raft::EntryId snapshot) override {
+    // Nothing of the old state may hide the new one.
+    RETURN_IF_ERROR(WriteAll());
+    return beneath_.Replace(dir, snapshot);
+  }
+  std::optional<raft::EntryId> installing() const override { return beneath_.installing(); }
+  Status FinishInstallation(raft::EntryId snapshot) override {
+    return beneath_.FinishInstallation(snapshot);
+  }
+
+  StateStats stats() const override {
+    StateStats stats = beneath_.stats();
+    const std::lock_guard lock(mutex_);
+    stats.memtable_bytes += pending_.bytes();
+    return stats;
+  }
+
+ private:
+  // Of what was gathered, so many times the amount at which it is.
+  bool IsWorthWriting(size_t times) const {
+    return pending_.count() >= times * options_.changes ||
+           pending_.bytes() >= times * options_.bytes;
+  }
+
+  Status WriteAll() {
+    const std::lock_guard writing(write_mutex_);
+    return WritePending();
+  }
+
+  // With write_mutex_. After an error everything is still there.
+  Status WritePending() const {
+    if (pending_.count() == 0) return Status::Ok();
+    const std::unique_ptr<StateBatch> batch = beneath_.NewBatch();
+    for (const PendingChanges::Change& change : pending_.Sorted()) {
+      if (change.value) {
+        batch->Put(change.key, *change.value);
+      } else {
+        batch->Delete(change.key);
+      }
+    }
+    RETURN_IF_ERROR(beneath_.Write(*batch));
+    const std::lock_guard lock(mutex_);
+    pending_.Clear();
+    gathered_.store(false, std::memory_order_release);
+    return Status::Ok();
+  }
+
+  const std::unique_ptr<StateStore> owned_;
+  StateStore& beneath_;
+  const WriteBehindOptions options_;
+  // Held by whoever changes pending_ or writes beneath.
+  mutable std::mutex write_mutex_;
+  // Held to look at pending_ (no longer than that takes), and besides write_mutex_ to change it.
+  mutable std::mutex mutex_;
+  mutable PendingChanges pending_;
+  mutable std::atomic<bool> gathered_{false};  // pending_ has changes
+};
+
+}  // namespace
+
+std::unique_ptr<StateStore> WriteBehind(std::unique_ptr<StateStore> beneath,
+                                        const WriteBehindOptions& options) {
+  StateStore* const store = beneath.get();
+  return std::make_unique<WriteBehindState>(store, std::move(beneath), options);
+}
+
+std::unique_ptr<StateStore> WriteBehind(StateStore* beneath, const WriteBehindOptions& options) {
+  return std::make_unique<WriteBehindState>(beneath, nullptr, options);
+}
+
+}  // namespace raftkv::storage

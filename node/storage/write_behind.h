@@ -1,0 +1,33 @@
+// WriteBehind: a StateStore that gathers batches in memory and hands many of them to the store
+// beneath as one, sorted (docs/design/storage.md). An insertion into the store costs a search; in
+// the order of the keys most of it is saved, and so is what each batch costs by itself.
+//
+// Reads see every batch at once: point reads look at what is gathered first; a view has it written
+// before. A crash loses what was gathered, as it loses what the store beneath has not flushed:
+// batches stay whole and in order, so what is left is some earlier batch's state.
+//
+// Thread-safety: as StateStore; View writes, so the store beneath must take writes from any thread,
+// one at a time.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include "node/storage/state_store.h"
+
+namespace raftkv::storage {
+
+struct WriteBehindOptions {
+  // So many changes, or bytes of them, are worth writing: CatchUp does. Write itself waits for them
+  // at four times as much.
+  size_t changes = 2048;
+  size_t bytes = 512 << 10;
+};
+
+std::unique_ptr<StateStore> WriteBehind(std::unique_ptr<StateStore> beneath,
+                                        const WriteBehindOptions& options = {});
+// `beneath` must outlive the result.
+std::unique_ptr<StateStore> WriteBehind(StateStore* beneath,
+                                        const WriteBehindOptions& options = {});
+
+}  // namespace raftkv::storage
