@@ -416,8 +416,7 @@ void Replica::OnRefusedAsRemoved(raft::NodeId by, const v1::HelloReply& reply) {
   const bool told_enough =
       !MUTATION(ask_only_old_voters) && told > static_cast<size_t>(reply.voters_size()) / 2;
   const bool long_enough = now - refused_since_ >= kLeaveAnyway;
-  const bool wait_ends =
-      long_enough && (!knows_who_stays || refused_by_later_ || MUTATION(leave_after_a_while));
+  const bool wait_ends = long_enough && (!knows_who_stays || refused_by_later_);
   if (was_learner || enough || told_enough || wait_ends) BecomeRemoved();
 }
 

@@ -29,7 +29,7 @@ h1 { font-size: 18px; margin: 0 0 6px; }
 .chart { display: grid; grid-template-columns: max-content 1fr; border-top: 1px solid #d5dae1; }
 .names div, .axis span { color: #566070; font-size: 12px; white-space: nowrap; }
 .names div { padding: 4px 12px 0 20px; box-sizing: border-box; border-bottom: 1px solid #eef0f3; }
-.scroll { overflow-x: auto; border-left: 1px solid #d5dae1; }
+.scroll { overflow-x: auto; overflow-y: hidden; border-left: 1px solid #d5dae1; }
 .plot { position: relative; }
 .lane { position: absolute; left: 0; right: 0; border-bottom: 1px solid #eef0f3; }
 .axis span { position: absolute; top: 3px; padding-left: 4px; border-left: 1px solid #c9d0da; }

@@ -60,7 +60,6 @@ constexpr Mutation kMutations[] = {
     {"leave_at_once", "a removed member stops before the others know", "departure"},
     {"refuse_before_durable", "calls a member removed before that is on its disk", "departure"},
     {"no_introduction", "does not learn of members that it missed", "departure"},
-    {"leave_after_a_while", "a removed member stops after 30 s, whoever knows", "departure"},
     {"ask_only_old_voters", "a removed member waits for voters that have gone since"},
     {"introduced_once", "a member that is not heard when it introduces itself does not repeat it"},
     {"no_help_for_candidates", "a candidate is not told that its configuration is over"},

@@ -61,13 +61,13 @@ TEST(Simulation, PastBugsStayFixed) {
     const char* mutation;
     const char* what;
   } runs[] = {
-      {6, "", "read_before_first_commit",
+      {5, "", "read_before_first_commit",
        "a read at the only voter went behind an acknowledged write after a restart"},
-      {9, "departure", "no_introduction",
+      {23, "departure", "no_introduction",
        "a member that missed the addition of others refused them, and never came back"},
-      {60, "departure", "leave_at_once",
+      {275, "departure", "leave_at_once",
        "removed members stopped before those who stay knew, and left them without a majority"},
-      {55, "departure", "refuse_before_durable",
+      {109, "departure", "refuse_before_durable",
        "a member told others that they are removed, and forgot it in a crash"},
   };
   for (const auto& run : runs) {
