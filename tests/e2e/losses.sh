@@ -4,16 +4,17 @@
 
 # --- Processes ------------------------------------------------------------------------------------
 
-# SIGKILL to the process of a pod, which Kubernetes does not see coming; until it has been started again.
+# kill_process POD [NAMESPACE]: SIGKILL to its process, which Kubernetes does not see coming; until it has been started
+# again.
 kill_process() {
-  local node id
-  node=$(k get pod "$1" -o 'jsonpath={.spec.nodeName}')
-  id=$(container_of "$1")
+  local node id ns=${2:-$NS}
+  node=$(kubectl -n "$ns" get pod "$1" -o 'jsonpath={.spec.nodeName}')
+  id=$(container_of "$1" "$ns")
   $KUBE kill-container "${node#node}" "${id#containerd://}"
-  soon 60 other_container_in "$1" "$id" || fail "$1 is not started again"
+  soon 60 other_container_in "$1" "$ns" "$id" || fail "$1 is not started again"
 }
-container_of() { k get pod "$1" -o 'jsonpath={.status.containerStatuses[0].containerID}'; }
-other_container_in() { [ "$(container_of "$1")" != "$2" ]; }
+container_of() { kubectl -n "$2" get pod "$1" -o 'jsonpath={.status.containerStatuses[0].containerID}'; }
+other_container_in() { [ "$(container_of "$1" "$2")" != "$3" ]; }
 other_object() { [ "$(uid "$1" "$2" 2>/dev/null || true)" != "$3" ]; }
 
 # The process of each pod, then each pod itself, without any grace.

@@ -146,7 +146,11 @@ other_takes_over() {
   installed_operators 2
   holder=$(lease_holder)
   from=$(now)
-  k_system delete pod "${holder%_*}" --grace-period=0 --force >/dev/null 2>&1
+  if [ "$own_cluster" = yes ]; then
+    kill_process "${holder%_*}" "$SYSTEM"
+  else
+    k_system delete pod "${holder%_*}" --grace-period=0 --force >/dev/null 2>&1
+  fi
   soon 90 other_holds "$holder" || fail "the Lease stays with '$holder'"
   report "operator killed, until the other one works" "$(since "$from")" 20
   k scale "rkv/$NAME" --replicas=5 >/dev/null
@@ -176,6 +180,7 @@ frozen_one_wakes() {
   kill -CONT $frozen
   soon 30 grep -q 'not done' "$log" || fail "what the frozen operator sent was not refused: $(tail -n 5 "$log")"
   grep 'not done' "$log" | head -n 1 | sed 's/^.*not done/  refused:/'
+  grep -q 'not done.*why="conflict' "$log" || fail "the member did not refuse it"
   soon 30 gone $frozen || fail "the operator that lost its Lease goes on"
   settle 3
   [ "$(status configIndex)" = "$before" ] || fail "a frozen operator changed the membership"
