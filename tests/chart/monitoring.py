@@ -263,7 +263,7 @@ class Lab(queries.Lab):
                 queries.http("GET", f"http://{host}:7070/kv/key{at % 50}", timeout=4)
                 time.sleep(0.005)
 
-        self.clients = [threading.Thread(target=client, args=(number,)) for number in range(4)]
+        self.clients = [threading.Thread(target=client, args=(number,)) for number in range(8)]
         for thread in self.clients:
             thread.start()
 
