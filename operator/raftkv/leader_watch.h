@@ -20,7 +20,7 @@ namespace raftkv::op {
 
 struct LeaderWatchOptions {
   int port = 7072;  // the nodes' admin listener
-  Duration period = std::chrono::seconds(2);
+  Duration period = std::chrono::seconds(3);
   Duration limit = std::chrono::seconds(2);  // to connect and to answer
 };
 

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -87,8 +88,11 @@ std::string HostName() {
 // Unique for each process: a restarted one must not take itself for its predecessor.
 std::string Identity() { return HostName() + "_" + HexId(SystemEntropy() | 1); }
 
-kube::ReflectorOptions Ours(const std::string& ns) {
-  return {.ns = ns, .label_selector = "app.kubernetes.io/name=raftkv"};
+kube::ReflectorOptions Ours(const std::string& ns,
+                            std::function<void(kube::Object&)> transform = nullptr) {
+  return {.ns = ns,
+          .label_selector = "app.kubernetes.io/name=raftkv",
+          .transform = std::move(transform)};
 }
 
 const kube::Json* ReadyCondition(const kube::Object& node) {
@@ -109,6 +113,14 @@ void OnlyReadiness(kube::Object& node) {
   small.Set("/metadata/resourceVersion", std::string(node.resource_version()));
   small.Set("/status/conditions", std::move(conditions));
   node = std::move(small);
+}
+
+// Of pods whose they are, where they run and how they are: each has all of its template, which is
+// most of what an operator with many of them would keep in memory.
+void OnlyState(kube::Object& pod) {
+  pod.Erase("/metadata/managedFields");
+  pod.Erase("/metadata/annotations");
+  pod.Set("/spec", kube::Json{{"nodeName", pod.String("/spec/nodeName")}});
 }
 
 bool ReadinessChanged(const kube::Change& change) {
@@ -170,7 +182,7 @@ class Operator {
     namespace resources = kube::resources;
     return {.clusters = &manager->Watch(kRaftKvs, {.ns = ns}),
             .stateful_sets = &manager->Watch(resources::kStatefulSets, Ours(ns)),
-            .pods = &manager->Watch(resources::kPods, Ours(ns)),
+            .pods = &manager->Watch(resources::kPods, Ours(ns, OnlyState)),
             .claims = &manager->Watch(resources::kClaims, Ours(ns)),
             .services = &manager->Watch(resources::kServices, Ours(ns)),
             .accounts = &manager->Watch(resources::kServiceAccounts, Ours(ns)),

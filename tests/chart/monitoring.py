@@ -109,6 +109,80 @@ def admin(pod, path, body=None, timeout=10):
     return queries.http("POST" if body is not None else "GET", f"http://{address(pod)}:7072{path}", None if body is None else json.dumps(body).encode(), timeout)
 
 
+class Discovery:
+    """Finds targets in place of kubernetes_sd_configs, which Debian's Prometheus is built without.
+
+    Each becomes a file_sd_configs with the labels that Prometheus documents for the roles pod and endpoints; what the
+    operator made of our monitors (selection, relabelling, ports) works on them unchanged.
+    """
+
+    def __init__(self, config, folder):
+        self.jobs = []
+        for number, job in enumerate(config["scrape_configs"]):
+            for found in job.pop("kubernetes_sd_configs"):
+                path = folder / f"targets{number}.json"
+                self.jobs.append((found["role"], set(found.get("namespaces", {}).get("names", [])), path))
+                job.setdefault("file_sd_configs", []).append({"files": [str(path)], "refresh_interval": "1s"})
+        self.look()
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def close(self):
+        self.over.set()
+        self.thread.join()
+
+    def run(self):
+        while not self.over.wait(1):
+            with contextlib.suppress(SystemExit, ValueError):
+                self.look()
+
+    @staticmethod
+    def labels(what, item):
+        out = {}
+        for name, value in item["metadata"].get("labels", {}).items():
+            name = re.sub(r"\W", "_", name)
+            out[f"__meta_kubernetes_{what}_label_{name}"] = value
+            out[f"__meta_kubernetes_{what}_labelpresent_{name}"] = "true"
+        return out
+
+    def pod(self, pod):
+        return {"__meta_kubernetes_namespace": pod["metadata"]["namespace"], "__meta_kubernetes_pod_name": pod["metadata"]["name"],
+                "__meta_kubernetes_pod_phase": pod["status"]["phase"], **self.labels("pod", pod)}
+
+    def pods(self, pods):
+        for pod in pods.values():
+            for container in pod["spec"]["containers"]:
+                for port in container.get("ports", []):
+                    yield f"{pod['status']['podIP']}:{port['containerPort']}", {
+                        **self.pod(pod), "__meta_kubernetes_pod_container_name": container["name"], "__meta_kubernetes_pod_container_port_name": port.get("name", "")}
+
+    def endpoints(self, pods, services, endpoints):
+        for item in endpoints:
+            key = item["metadata"]["namespace"], item["metadata"]["name"]
+            for subset in item.get("subsets") or []:
+                for address in (subset.get("addresses") or []) + (subset.get("notReadyAddresses") or []):
+                    target = address.get("targetRef", {})
+                    pod = pods.get((key[0], target.get("name")))
+                    for port in subset.get("ports", []):
+                        yield f"{address['ip']}:{port['port']}", {
+                            "__meta_kubernetes_namespace": key[0], "__meta_kubernetes_service_name": key[1], **(self.labels("service", services[key]) if key in services else {}),
+                            "__meta_kubernetes_endpoint_port_name": port.get("name", ""), "__meta_kubernetes_endpoint_address_target_kind": target.get("kind", ""),
+                            "__meta_kubernetes_endpoint_address_target_name": target.get("name", ""), **(self.pod(pod) if pod else {})}
+
+    def look(self):
+        kinds = {"Pod": {}, "Service": {}, "Endpoints": {}}
+        for item in json.loads(kubectl("get", "pods,services,endpoints", "-A", "-o", "json"))["items"]:
+            kinds[item["kind"]][item["metadata"]["namespace"], item["metadata"]["name"]] = item
+        pods = {key: pod for key, pod in kinds["Pod"].items() if pod["status"].get("podIP")}
+        for role, namespaces, path in self.jobs:
+            found = self.pods(pods) if role == "pod" else self.endpoints(pods, kinds["Service"], kinds["Endpoints"].values())
+            groups = [{"targets": [address], "labels": labels} for address, labels in found if not namespaces or labels["__meta_kubernetes_namespace"] in namespaces]
+            fresh = path.with_suffix(".new")
+            fresh.write_text(json.dumps(groups))
+            fresh.rename(path)
+
+
 class Lab(queries.Lab):
     """The Prometheus Operator, Prometheus, and clients of the store."""
 
@@ -116,6 +190,8 @@ class Lab(queries.Lab):
         super().__init__(ROOT / "build")
         self.url = ""
         self.clients = []
+        self.discovery = None
+        self.operator_port = 0
 
     def start_prometheus_operator(self):
         module = json.loads(run("go", "mod", "download", "-json", "github.com/prometheus-operator/prometheus-operator@v0.85.0"))
@@ -147,8 +223,11 @@ class Lab(queries.Lab):
         (rules / "prometheus-insight-rulefiles-0").mkdir(parents=True)
         for name, text in json.loads(kubectl("get", "configmap", "prometheus-insight-rulefiles-0", "-n", SYSTEM, "-o", "json"))["data"].items():
             (rules / "prometheus-insight-rulefiles-0" / name).write_text(text)
-        # Of the configuration only where the rules are mounted is changed.
-        (self.folder / "prometheus.yml").write_text(config().replace("/etc/prometheus/rules/", f"{rules}/"))
+        # What the operator's sidecar fills in, where the rules are, and (see Discovery) who finds the targets.
+        text = config().replace("/etc/prometheus/rules/", f"{rules}/").replace("$(SHARD)", "0").replace("$(POD_NAME)", "prometheus-insight-0")
+        parsed = yaml.safe_load(text)
+        self.discovery = Discovery(parsed, self.folder)
+        (self.folder / "prometheus.yml").write_text(yaml.safe_dump(parsed))
         port = queries.free_port()
         self.start("prometheus", shutil.which("prometheus") or sys.exit("prometheus is missing (Debian's package of that name)"), f"--config.file={self.folder / 'prometheus.yml'}",
                    f"--storage.tsdb.path={self.folder / 'tsdb'}", f"--web.listen-address=127.0.0.1:{port}")
@@ -184,7 +263,7 @@ class Lab(queries.Lab):
                 queries.http("GET", f"http://{host}:7070/kv/key{at % 50}", timeout=4)
                 time.sleep(0.005)
 
-        self.clients = [threading.Thread(target=client, args=(number,)) for number in range(4)]
+        self.clients = [threading.Thread(target=client, args=(number,)) for number in range(8)]
         for thread in self.clients:
             thread.start()
 
@@ -192,6 +271,8 @@ class Lab(queries.Lab):
         self.stop_load.set()
         for thread in self.clients:
             thread.join()
+        if self.discovery:
+            self.discovery.close()
         super().close()
 
 
