@@ -42,6 +42,7 @@ SYSTEM, NS, NAME = "raftkv-system", "insight", "store"
 # What cannot be brought about here within minutes; their expressions have promtool tests (alerts_test.yaml).
 NOT_TRIED = {
     "RaftKVTwoLeaders": "a leader that has lost its quorum steps down before a second one is elected",
+    "RaftKVSlowCommits": "a batch of the state goes into memory, where a process that stands still hardly ever does so",
     "RaftKVApplyLags": "members apply faster than this machine can write",
     "RaftKVSnapshotsFail": "takes a member that is cut off again and again while it needs a snapshot",
     "RaftKVExcessiveGrowth": "takes a gigabyte of state and four hours",
@@ -106,7 +107,7 @@ def address(pod):
 
 
 def admin(pod, path, body=None, timeout=10):
-    return queries.http("POST" if body is not None else "GET", f"http://{address(pod)}:7072{path}", None if body is None else json.dumps(body).encode(), timeout)
+    return queries.http("POST" if body is not None else "GET", f"http://{address(pod)}:7072{path}", None if body is None else json.dumps(body).encode(), timeout, "application/json")
 
 
 class Discovery:
@@ -311,7 +312,7 @@ def majority_hangs(_lab):
 
 @contextlib.contextmanager
 def leader_moves(_lab):
-    for _ in range(5):
+    for _ in range(6):
         admin(status()["leader"], "/admin/transfer", {})
         time.sleep(3)
     yield
@@ -447,7 +448,7 @@ FAULTS = [
     (majority_hangs, ["RaftKVMembersDown", "RaftKVInsufficientMembers", "RaftKVNoLeader", "RaftKVQuorumLost", "RaftKVMembersMissing", "RaftKVHttpErrors", "RaftKVManyHttpErrors",
                       "RaftKVFailedProposals", "RaftKVPeersDisconnected"]),
     (leader_moves, ["RaftKVManyLeaderChanges"]),
-    (slow_member, ["RaftKVMemberCommunicationSlow", "RaftKVSlowFsync", "RaftKVVerySlowFsync", "RaftKVSlowCommits", "RaftKVHttpSlow"]),
+    (slow_member, ["RaftKVMemberCommunicationSlow", "RaftKVSlowFsync", "RaftKVVerySlowFsync", "RaftKVHttpSlow"]),
     (lagging_member, ["RaftKVFollowerLags"]),
     (joint_without_majority, ["RaftKVJointTooLong"]),
     (claim_cannot_be_made_again, ["RaftKVMemberWithoutClaim"]),

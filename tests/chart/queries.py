@@ -41,8 +41,8 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def http(method, url, body=None, timeout=5):
-    request = urllib.request.Request(url, data=body, method=method)
+def http(method, url, body=None, timeout=5, kind="application/octet-stream"):
+    request = urllib.request.Request(url, data=body, method=method, headers={"Content-Type": kind} if body is not None else {})
     try:
         with urllib.request.urlopen(request, timeout=timeout) as answer:
             return answer.status, answer.read().decode()
