@@ -143,7 +143,7 @@ class NodeImpl final : public Node, private StoragePorts {
   void RunJanitor();
   void CheckDisk();
   void NoteMembers();
-  bool AwaitRoom(const char* what, uint64_t bytes, const std::function<uint64_t()>& unflushed);
+  bool AwaitRoom(const char* what, uint64_t bytes);
   DiskSample LastDiskSample() const;
   // Runs `work` on the raft thread with the replica, or fails `done` if the node is stopping.
   template <typename T, typename Work>
@@ -241,11 +241,7 @@ Status NodeImpl::Init() {
               },
           .fatal = fatal_,
           .on_batch = [this](size_t, size_t entries) { metrics_.ObserveAppendBatch(entries); },
-          .await_room =
-              [this](uint64_t bytes) {
-                return AwaitRoom("log", bytes,
-                                 [this] { return storage_.log->stats().memtable_bytes; });
-              }});
+          .await_room = [this](uint64_t bytes) { return AwaitRoom("log", bytes); }});
   apply_worker_ = std::make_unique<ApplyWorker>(
       member_id_, storage_.store.get(), storage_.machine.get(), &waiters_, &Clock::System(),
       ApplyWorker::Sink{
@@ -254,11 +250,7 @@ Status NodeImpl::Init() {
           .on_batch = [this](Duration took,
                              size_t entries) { metrics_.ObserveApply(took, entries); },
           .on_checkpoint = [this](Duration took) { metrics_.ObserveCheckpoint(took); },
-          .await_room =
-              [this](uint64_t bytes) {
-                return AwaitRoom("state", bytes,
-                                 [this] { return storage_.store->stats().memtable_bytes; });
-              }});
+          .await_room = [this](uint64_t bytes) { return AwaitRoom("state", bytes); }});
 
   transport::Options transport_options;
   transport_options.listen_address = options_.peer_listen;
@@ -585,12 +577,12 @@ void NodeImpl::CheckDisk() {
 // On the append and apply threads. A leader refuses what would fill its disk, but does not know
 // those of the others: whoever has less room takes its time, as if the disk were slow. The
 // alternative is to fail in the middle of a write, which only a restart can put right.
-bool NodeImpl::AwaitRoom(const char* what, uint64_t bytes,
-                         const std::function<uint64_t()>& unflushed) {
+bool NodeImpl::AwaitRoom(const char* what, uint64_t bytes) {
   if (!space_.is_near_limit()) return true;
-  // What is in memory has to go to the disk one day.
+  // What is in memory has to go to the disk one day, of both databases: they share it.
   const auto has_room = [&] {
-    const uint64_t in_memory = unflushed();
+    const uint64_t in_memory =
+        storage_.log->stats().memtable_bytes + storage_.store->stats().memtable_bytes;
     return space_.HasRoom(kLeastRoom + in_memory + in_memory / 4 + 2 * bytes);
   };
   if (has_room()) return true;
