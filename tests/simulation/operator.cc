@@ -394,6 +394,7 @@ void Operator::TakeBackup(Random& random) {
   // What the checker knows is the newest state, not that of whoever lags behind.
   if (applied.index != world_->checker.last_decided()) return;
   world_->coverage.Hit(Path::backup_taken);
+  node->WriteGathered();
   world_->backup = Backup{.contents = std::make_shared<const storage::MemoryState::Contents>(
                               node->disk().state().Copy().contents),
                           .applied = {applied.term, applied.index},

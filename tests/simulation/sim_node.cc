@@ -73,8 +73,10 @@ void SimNode::FormatAs(const SimDisk::Image& image) {
   disk_->LoadCopy(image);
 }
 
+void SimNode::WriteGathered() { (void)store_->View(); }
+
 void SimNode::KeepCopy() {
-  (void)store_->View();  // what is gathered is on the disk then
+  WriteGathered();
   SimDisk::Image image{.identity = disk_->identity(),
                        .log = disk_->log().Copy(),
                        .state = disk_->state().Copy(),
