@@ -73,7 +73,7 @@ leader_endpoint() {
 leader_service_is_right() {
   local endpoint
   endpoint=$(leader_endpoint)
-  [ -n "$endpoint" ] && [ "$(admin_of "$endpoint" status | python3 -c 'import json, sys; print(json.load(sys.stdin)["role"])')" = LEADER ]
+  [ -n "$endpoint" ] && leads "$endpoint"
 }
 
 # admin_of POD PATH [CURL ARGUMENTS]: the admin API of a member.
@@ -81,7 +81,7 @@ admin_of() {
   local pod=$1 path=$2 ip
   shift 2
   ip=$(k get pod "$pod" -o 'jsonpath={.status.podIP}')
-  "${enter[@]}" curl -s -m 5 "$@" "http://$ip:7072/admin/$path"
+  "${enter[@]}" curl -s -m 2 "$@" "http://$ip:7072/admin/$path"
 }
 
 # --- Volumes --------------------------------------------------------------------------------------
