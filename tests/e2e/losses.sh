@@ -73,7 +73,7 @@ leader_endpoint() {
 leader_service_is_right() {
   local endpoint
   endpoint=$(leader_endpoint)
-  [ -n "$endpoint" ] && [ "$(admin_of "$endpoint" status | python3 -c 'import json, sys; print(json.load(sys.stdin)["role"])')" = LEADER ]
+  [ -n "$endpoint" ] && leads "$endpoint"
 }
 
 # admin_of POD PATH [CURL ARGUMENTS]: the admin API of a member.
@@ -81,7 +81,7 @@ admin_of() {
   local pod=$1 path=$2 ip
   shift 2
   ip=$(k get pod "$pod" -o 'jsonpath={.status.podIP}')
-  "${enter[@]}" curl -s -m 5 "$@" "http://$ip:7072/admin/$path"
+  "${enter[@]}" curl -s -m 2 "$@" "http://$ip:7072/admin/$path"
 }
 
 # --- Volumes --------------------------------------------------------------------------------------
@@ -103,8 +103,26 @@ lost_claim() {
 
 # --- Nodes and the network ------------------------------------------------------------------------
 
+# One member a node again: what was moved stays where it is, and a lost node must not take a quorum with it.
+spread() {
+  local node pod deadline=$((SECONDS + 120))
+  while [ $SECONDS -lt $deadline ]; do
+    # A node with several, and the last of them.
+    read -r node pod < <(k get pods -l "app.kubernetes.io/instance=$NAME" \
+      -o 'jsonpath={range .items[*]}{.spec.nodeName} {.metadata.name}{"\n"}{end}' |
+      awk '{ count[$1]++; last[$1] = $2 } END { for (node in count) if (count[node] > 1) { print node, last[node]; exit } }') ||
+      return 0
+    kubectl cordon "$node" >/dev/null
+    k delete pod "$pod" >/dev/null
+    settle 3
+    kubectl uncordon "$node" >/dev/null
+  done
+  fail "members share a node"
+}
+
 # Sets the caller's `node` to the number of the one that the leader is on; makes another one lead if that is ours.
 leaders_node() {
+  spread
   node=$(k get pod "$(leader)" -o 'jsonpath={.spec.nodeName}')
   if [ "$node" = node1 ]; then
     k delete pod "$(leader)" >/dev/null

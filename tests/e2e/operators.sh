@@ -152,7 +152,7 @@ other_takes_over() {
     k_system delete pod "${holder%_*}" --grace-period=0 --force >/dev/null 2>&1
   fi
   soon 90 other_holds "$holder" || fail "the Lease stays with '$holder'"
-  report "operator killed, until the other one works" "$(since "$from")" 20
+  report "operator killed, until the other one works" "$(since "$from")"
   k scale "rkv/$NAME" --replicas=5 >/dev/null
   settle 5
   k scale "rkv/$NAME" --replicas=3 >/dev/null

@@ -5,7 +5,15 @@
 # --- What scenarios are made of -------------------------------------------------------------------
 
 status() { k get rkv "${2:-$NAME}" -o "jsonpath={.status.$1}"; }
-leader() { status leader; }
+# By the members' own word where they can be asked: the status may be some seconds old.
+leader() {
+  local pod
+  for pod in $(k get pods -l "app.kubernetes.io/instance=$NAME" -o 'jsonpath={.items[*].metadata.name}'); do
+    ! leads "$pod" || { echo "$pod"; return; }
+  done
+  status leader
+}
+leads() { [[ $(admin_of "$1" status) =~ \"role\":\ ?\"LEADER\" ]]; }
 member_of_slot() { status "members[?(@.slot==$1)].memberID"; }
 uid() { k get "$1" "$2" -o 'jsonpath={.metadata.uid}'; }
 
