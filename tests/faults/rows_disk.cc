@@ -188,9 +188,9 @@ void Fill(const fs::path& directory, uint64_t free) {
 
 void Free(const fs::path& directory) { fs::remove(directory / "filler"); }
 
-Status MountAll(Bed& bed) {
+Status MountAll(Bed& bed, uint64_t bytes) {
   for (size_t i = 0; i < bed.size(); ++i) {
-    RETURN_IF_ERROR(bed.sandbox().MountTmpfs(bed.directory(i) / "data", kDiskBytes));
+    RETURN_IF_ERROR(bed.sandbox().MountTmpfs(bed.directory(i) / "data", bytes));
   }
   return Status::Ok();
 }
@@ -286,7 +286,7 @@ std::vector<Row> DiskRows() {
        .run = FillAll,
        .prepare =
            [](BedOptions& options) {
-             options.before = MountAll;
+             options.before = [](Bed& bed) { return MountAll(bed, kDiskBytes); };
              options.space_flags = {"--storage-reserve-bytes", "4MiB", "--limits-min-free-bytes",
                                     "12MiB"};
            },
@@ -295,7 +295,11 @@ std::vector<Row> DiskRows() {
        .injected = "the disk of one node filled to the last byte, without limits or reserve",
        .promised = "it waits or ends with 74; the others go on; it serves when there is space",
        .run = FillOneToTheLastByte,
-       .prepare = [](BedOptions& options) { options.before = MountAll; },
+       .prepare =
+           [](BedOptions& options) {
+             // Room for what the log grows by in all rounds: the disk is full of other things.
+             options.before = [](Bed& bed) { return MountAll(bed, 8 * kDiskBytes); };
+           },
        .isolated = true},
   };
 }

@@ -390,15 +390,16 @@ void Operator::TakeSnapshot(Random& random) {
 void Operator::TakeBackup(Random& random) {
   SimNode* node = AnyRunningMember(random);
   if (node == nullptr || node->disk().copied()) return;
-  const kv::AppliedState applied = node->machine().applied();
+  if (node->disk().blank()) return;
+  node->KeepCopy();
+  const SimDisk::Image& image = *node->kept_copy();
   // What the checker knows is the newest state, not that of whoever lags behind.
-  if (applied.index != world_->checker.last_decided()) return;
+  if (image.applied.index != world_->checker.last_decided()) return;
   world_->coverage.Hit(Path::backup_taken);
-  node->WriteGathered();
-  world_->backup = Backup{.contents = std::make_shared<const storage::MemoryState::Contents>(
-                              node->disk().state().Copy().contents),
-                          .applied = {applied.term, applied.index},
-                          .model = world_->checker.model()};
+  world_->backup = Backup{
+      .contents = std::make_shared<const storage::MemoryState::Contents>(image.state.contents),
+      .applied = image.applied,
+      .model = world_->checker.model()};
 }
 
 void Operator::KeepCopies(Random& random) {

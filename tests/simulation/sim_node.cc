@@ -73,15 +73,20 @@ void SimNode::FormatAs(const SimDisk::Image& image) {
   disk_->LoadCopy(image);
 }
 
-void SimNode::WriteGathered() { (void)store_->View(); }
-
 void SimNode::KeepCopy() {
-  WriteGathered();
+  (void)store_->View();  // writes what is gathered
   SimDisk::Image image{.identity = disk_->identity(),
                        .log = disk_->log().Copy(),
                        .state = disk_->state().Copy(),
-                       .config_index = raft::Index(machine_->cluster()->config_index()),
-                       .applied = {machine_->applied().term, machine_->applied().index}};
+                       .config_index = {},
+                       .applied = {}};
+  // The machine may be ahead of what its store has.
+  storage::MemoryState store;
+  store.Install(image.state.contents);
+  const auto held = kv::StateMachine::Open(&store);
+  CHECK(held.has_value(), "what a node has written can be read");
+  image.config_index = raft::Index((*held)->cluster()->config_index());
+  image.applied = {(*held)->applied().term, (*held)->applied().index};
   kept_copy_ = std::move(image);
 }
 

@@ -61,8 +61,6 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   void Format();
   // Likewise, but as a copy of another host's disk.
   void FormatAs(const SimDisk::Image& image);
-  // What the state has gathered is on the disk, not flushed, afterwards.
-  void WriteGathered();
   // Keeps a copy of the disk as it is; what has been kept, if anything.
   void KeepCopy();
   const std::optional<SimDisk::Image>& kept_copy() const { return kept_copy_; }
