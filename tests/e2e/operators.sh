@@ -102,8 +102,10 @@ live_a_life() {
   step "$name" 3 '{"spec":{"storage":{"size":"2Gi"}}}'
   claim=$(uid pvc "data-$name-1")
   k delete pvc "data-$name-1" --wait=false >/dev/null
-  soon 240 other_object pvc "data-$name-1" "$claim" || fail "the lost claim of $name is not replaced"
+  # It stays as long as its pod does, and goes with the roll.
   step "$name" 3 '{"spec":{"pod":{"labels":{"e2e":"lost-claim"}}}}'
+  soon 240 other_object pvc "data-$name-1" "$claim" || fail "the lost claim of $name is not replaced"
+  settle 3 240 "$name"
   step "$name" 1 '{"spec":{"replicas":1}}'
   check_history $pid "$work/$name"
   patch '{"spec":{"replicas":0}}' "$name"
