@@ -205,7 +205,7 @@ drain() {
 }
 
 hibernate() {
-  local from
+  local from value
   kill -STOP "$load_pid"
   from=$(now)
   k scale "rkv/$NAME" --replicas=0 >/dev/null
@@ -217,7 +217,9 @@ hibernate() {
   settle 3
   report "wake" "$(since "$from")"
   kill -CONT "$load_pid"
-  [ "$(ask "http://$service:7070/kv/hello")" = world ] || fail "the data did not survive"
+  # As a client would: the Service may lead nowhere for a moment yet.
+  value=$(ask --retry 20 --retry-delay 1 --retry-connrefused "http://$service:7070/kv/hello") || true
+  [ "$value" = world ] || fail "what was written is '$value' now"
 }
 
 recreate() {
