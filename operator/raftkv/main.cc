@@ -27,9 +27,6 @@ namespace {
 
 constexpr int kExitFailed = 1;
 constexpr int kExitUsage = 2;
-// How long the leader Service may point to a member that does not lead any more. A call to one node
-// of each RaftKV: 100 of them cost some half percent of a core.
-constexpr Duration kLeaderLook = std::chrono::seconds(5);
 constexpr const char* kInstanceLabel = "app.kubernetes.io/instance";
 
 struct Options {
@@ -164,13 +161,6 @@ class Operator {
                                caches_.policies, caches_.budgets}) {
       controller.Watch(cache, kube::ToController(kRaftKvs));
     }
-    // Members elect without a word to Kubernetes.
-    manager
-        ->Add({.name = "raftkv-leader"},
-              [this, &controller](const kube::Key& key, const std::stop_token&) {
-                return CheckLeader(key, controller);
-              })
-        .Watch(caches_.clusters, kube::ToSelf(), kube::OnlySpecChanges());
     if (caches_.nodes == nullptr) return;
     controller.Watch(
         caches_.nodes, [this](const kube::Object& node) { return OnNode(node); }, ReadinessChanged);
@@ -191,13 +181,6 @@ class Operator {
             .nodes = options.read_nodes
                          ? &manager->Watch(resources::kNodes, {.transform = OnlyReadiness})
                          : nullptr};
-  }
-
-  kube::ApiResult<kube::ReconcileResult> CheckLeader(const kube::Key& key,
-                                                     kube::Controller& controller) {
-    if (caches_.clusters->Get(key) == nullptr) return kube::ReconcileResult{};
-    if (LeaderMoved(caches_, nodes_, key)) controller.queue().Add(key);
-    return kube::ReconcileResult{.requeue_after = kLeaderLook};
   }
 
   // The resources that have a pod there.

@@ -306,14 +306,4 @@ std::optional<Membership> Observer::LookAtMembers(const Seen& seen) {
   return JoinByPods(all, seen.observation.cluster);
 }
 
-bool LeaderMoved(const Caches& caches, NodeApi& nodes, const Key& key) {
-  for (const ObjectPtr& pod : caches.pods->WithLabel("app.kubernetes.io/instance", key.name)) {
-    if (pod->ns() != key.ns || pod->Label(kRoleLabel) != "leader") continue;
-    std::map<int, NodeStatus> answer =
-        nodes.Statuses({{0, std::string(pod->String("/status/podIP"))}});
-    return answer.empty() || answer.begin()->second.report.role != NodeReport::Role::kLeader;
-  }
-  return false;
-}
-
 }  // namespace raftkv::op

@@ -99,8 +99,4 @@ class Observer {
   std::map<kube::Key, Memory> memories_;
 };
 
-// Whether the pod that the leader Service points to says that it does not lead, or says nothing.
-// One call to one node: between looks at all of them.
-bool LeaderMoved(const Caches& caches, NodeApi& nodes, const kube::Key& key);
-
 }  // namespace raftkv::op

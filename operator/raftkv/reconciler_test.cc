@@ -113,20 +113,5 @@ TEST_F(Reconciling, MetricsGoWithTheResource) {
   EXPECT_THAT(Metrics(), Not(HasSubstr("name=\"store\"")));
 }
 
-// An election is no event of Kubernetes.
-TEST_F(Reconciling, ALeaderThatTheServicePointsToIsAskedWhetherItStillLeads) {
-  FillCaches();
-  EXPECT_FALSE(LeaderMoved(caches_, nodes_, {"ns", "store"}));  // nobody is marked
-  Settle();
-  ASSERT_EQ(pods_.Get({"ns", "store-1"})->Label(kRoleLabel), "leader");
-  EXPECT_FALSE(LeaderMoved(caches_, nodes_, {"ns", "store"}));
-  EXPECT_FALSE(LeaderMoved(caches_, nodes_, {"elsewhere", "store"}));
-  NodeStatus& leader = nodes_.nodes["10.0.0.1"];
-  leader.report.role = NodeReport::Role::kFollower;
-  EXPECT_TRUE(LeaderMoved(caches_, nodes_, {"ns", "store"}));
-  nodes_.nodes.erase("10.0.0.1");
-  EXPECT_TRUE(LeaderMoved(caches_, nodes_, {"ns", "store"}));
-}
-
 }  // namespace
 }  // namespace raftkv::op
