@@ -45,7 +45,7 @@ soon() {
   done
 }
 
-claims_are() { [ "$(k get pvc -o name | wc -l)" = "$1" ]; }
+claims_are() { [ "$(k get pvc -l "app.kubernetes.io/instance=$NAME" -o name | wc -l)" = "$1" ]; }
 status_is() { [ "$(status "$1")" = "$2" ]; }
 patch() { k patch rkv "${2:-$NAME}" --type merge -p "$1" >/dev/null; }
 
@@ -211,7 +211,7 @@ hibernate() {
   k scale "rkv/$NAME" --replicas=0 >/dev/null
   soon 60 no_pods_of "$NAME" || fail "pods are left"
   report "hibernate" "$(since "$from")"
-  [ "$(k get pvc -o name | wc -l)" = 3 ] || fail "not every volume stayed"
+  claims_are 3 || fail "not every volume stayed"
   from=$(now)
   k scale "rkv/$NAME" --replicas=3 >/dev/null
   settle 3
