@@ -4,15 +4,15 @@
 
 # --- Processes ------------------------------------------------------------------------------------
 
-# kill_process POD [NAMESPACE]: SIGKILL to its process, which Kubernetes does not see coming; until it has been started
-# again.
+# kill_process POD [NAMESPACE]: SIGKILL to its process, which Kubernetes does not see coming.
 kill_process() {
-  local node id ns=${2:-$NS}
+  local node ns=${2:-$NS}
   node=$(kubectl -n "$ns" get pod "$1" -o 'jsonpath={.spec.nodeName}')
-  id=$(container_of "$1" "$ns")
-  $KUBE kill-container "${node#node}" "${id#containerd://}"
-  soon 60 other_container_in "$1" "$ns" "$id" || fail "$1 is not started again"
+  killed=$(container_of "$1" "$ns")
+  $KUBE kill-container "${node#node}" "${killed#containerd://}"
 }
+# started_again POD: after kill_process, and after the pause that Kubernetes makes.
+started_again() { soon 60 other_container_in "$1" "$NS" "$killed" || fail "$1 is not started again"; }
 container_of() { kubectl -n "$2" get pod "$1" -o 'jsonpath={.status.containerStatuses[0].containerID}'; }
 other_container_in() { [ "$(container_of "$1" "$2")" != "$3" ]; }
 other_object() { [ "$(uid "$1" "$2" 2>/dev/null || true)" != "$3" ]; }
@@ -25,6 +25,7 @@ kill_each() {
     from=$(now)
     if [ "$own_cluster" = yes ]; then
       kill_process "$NAME-$slot"
+      started_again "$NAME-$slot"
       settle 3
       report "kill -9 of the process of $NAME-$slot" "$(since "$from")"
       report "  longest gap of a writer" "$(longest_gap "$from")" 3
@@ -41,15 +42,17 @@ kill_each() {
 }
 
 kill_leader() {
-  local from
+  local from pod
   needs_own_cluster
+  pod=$(leader)
   from=$(now)
-  kill_process "$(leader)"
-  report "leader's process killed: longest gap of a writer" "$(longest_gap "$from")" 3
+  kill_process "$pod"
   soon 60 leader_service_is_right || fail "the leader Service leads to '$(leader_endpoint)', not to $(leader)"
-  report "  until the leader Service is right" "$(since "$from")"
+  report "leader's process killed, until the leader Service is right" "$(since "$from")"
+  started_again "$pod"
   settle 3
   report "  until all take part" "$(since "$from")"
+  report "  longest gap of a writer" "$(longest_gap "$from")" 3
   # An election that Kubernetes hears nothing of.
   from=$(now)
   hand_over
