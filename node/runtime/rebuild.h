@@ -2,13 +2,11 @@
 // (docs/design/membership.md, "Damaged members"). In DIR:
 //
 //   members      a MemberNote: who this member is and who the others are; a hint for the day on
-//   which
-//                nothing else can be read
+//                which nothing else can be read
 //   suspect      written before the process ends because it met damage while it ran: the next start
 //                reads every block before it goes on
 //   rebuild      a MemberNote: the member with this id is given up for good. While it is there,
-//   this
-//                directory never runs as that member, and never founds a cluster
+//                this directory never runs as that member, and never founds a cluster
 //   damaged-ID/  the files of the member that was given up
 //
 // Thread-safety: one thread at a time for a directory, which holds its lock, except where said.
