@@ -288,6 +288,7 @@ Replica::Env NodeImpl::MakeEnv() {
     // Later, so that what is being answered still goes out.
     if (on_end_) asio::post(io_, [end = on_end_] { end(End::kRemoved); });
   };
+  env.finish_rebuild = [this] { return FinishRebuild(options_.data_dir); };
   env.fatal = fatal_;
   env.next_request_id = [this] { return next_request_id_.fetch_add(1); };
   env.post = [this](std::function<void()> work) {

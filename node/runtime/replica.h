@@ -106,6 +106,8 @@ class Replica final : public transport::Handler {
     raft::Logger* logger = nullptr;
     // The cluster removed this member; called once.
     std::function<void()> on_removed;
+    // This blank node, which was to take the place of a damaged member, has become a member.
+    std::function<raftkv::Status()> finish_rebuild;
     // The disk failed in a way that must stop the process. Does not return.
     FatalFn fatal;
     // Unique for the lifetime of the process, and over its restarts in all likelihood.
@@ -260,6 +262,7 @@ class Replica final : public transport::Handler {
   void PassOn(raft::NodeId leader, MembershipCall call);
   void OnChangeReply(raft::NodeId asked, MembershipCall call, Result<v1::PeerReply> reply);
   bool RemovesSelf(const MembershipCall& call) const;
+  bool ChangeUnderWay() const;
   void FinishOwnRemovals();
   void ChangeAsLeader(MembershipCall call);
   void ResolveAddresses(MembershipCall call);
@@ -299,6 +302,8 @@ class Replica final : public transport::Handler {
   bool replacing() const { return core_ == nullptr && env_.options->replaces.has_value(); }
   Result<v1::ChangeMembershipRequest> PlanReplacement(const v1::PeerCall& call) const;
   void HandleJoin(const v1::PeerCall& call, transport::ReplyFn reply);
+  v1::PeerReply JoinAnswer() const;
+  void AgreeToReplace(v1::PeerCall call, transport::ReplyFn reply);
   void HandleAdopt(const v1::Adopt& adopt, transport::ReplyFn reply);
   void AdoptPeer(raft::NodeId peer);
   void IntroduceSelf();

@@ -198,6 +198,12 @@ void Replica::ResolveAddresses(MembershipCall call) {
       });
 }
 
+bool Replica::ChangeUnderWay() const {
+  const bool pending = core_->pending_conf_index() > core_->applied();
+  return env_.machine->cluster()->conf().voters_outgoing_size() > 0 ||
+         (pending && !MUTATION(change_while_one_is_pending));
+}
+
 // Checks the request against the configuration in force and turns it into steps. The state machine
 // checks again when the entry is applied: only that decides.
 Result<raft::ConfChange> Replica::PlanChange(const v1::ChangeMembershipRequest& request) const {
@@ -210,8 +216,7 @@ Result<raft::ConfChange> Replica::PlanChange(const v1::ChangeMembershipRequest& 
                                       std::to_string(request.expected_config_index()) +
                                       "; read /cluster and decide anew");
   }
-  const bool pending = core_->pending_conf_index() > core_->applied();
-  if (!conf.voters_outgoing.empty() || (pending && !MUTATION(change_while_one_is_pending))) {
+  if (ChangeUnderWay()) {
     return Error(Code::kConflict,
                  "another configuration change is under way; wait until it is done, read /cluster "
                  "and decide anew");

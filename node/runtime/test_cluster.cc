@@ -95,6 +95,7 @@ Status TestNode::TryBoot() {
   env.waiters = waiters_.get();
   env.logger = &logger_;
   env.on_removed = [this] { removed_ = true; };
+  env.finish_rebuild = [this] { return FinishRebuild(options_.data_dir); };
   env.fatal = TestFatal;
   env.next_request_id = [this] { return random_->Next(); };
   env.post = [this](std::function<void()> work) { posted_.push_back(std::move(work)); };
