@@ -337,7 +337,7 @@ void Replica::HandleLeaderChange() {
   FinishTransfers();
   helped_.clear();
   // Members that came up while this one was not yet known to them have to know their leader.
-  if (leader == id_) unintroduced_ = connected_;
+  if (leader == id_ && !MUTATION(introduce_once)) unintroduced_ = connected_;
   if (leader == raft::kNone) return;
   // A round that asked the old leader may never be answered.
   if (round_under_way_) round_retry_at_ = env_.clock->Now();

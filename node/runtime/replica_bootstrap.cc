@@ -592,6 +592,7 @@ void Replica::OnPeerUp(raft::NodeId peer) {
   connected_.insert(peer);
   unintroduced_.insert(peer);
   IntroduceSelf();
+  if (MUTATION(introduce_once)) unintroduced_.clear();
 }
 
 // Again and again until it is heard: the call may get lost, and at first this member may itself not

@@ -62,6 +62,9 @@ constexpr Mutation kMutations[] = {
     {"no_introduction", "does not learn of members that it missed", "departure"},
     {"ask_only_old_voters", "a removed member waits for voters that have gone since", "departure"},
     {"no_help_for_candidates", "a candidate is not told that its configuration is over"},
+    {"introduce_once", "a member introduces itself once a stream, heard or not", "departure"},
+    {"agree_unconfirmed", "agrees to replace a damaged member before a majority confirms",
+     "damage"},
     {"unsorted_removed_ids", "a restored cluster does not find all ids that it refuses", "copies"},
     {"start_with_lost_log", "starts although its log lacks what its state has applied", "copies"},
 };
