@@ -78,6 +78,7 @@ std::span<const Profile> Profiles() {
        .ambushes = {{Moment::leader_elected, Moment::joint_left},
                     {Blow::crash_it, Blow::slow_apply}},
        .favourites = {k_copied_disk, k_old_part, k_backup},
+       .busy = true,
        .short_log = true,
        .restored = true},
   };
