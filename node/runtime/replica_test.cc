@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "node/runtime/test_cluster.h"
 
 namespace raftkv::runtime {
@@ -550,6 +552,53 @@ TEST(Replica, VoterThatIsLeftAloneIsToldSoByThoseWhoRefuseTheirVotes) {
   ASSERT_TRUE(cluster.Run(300, [&] { return stays.replica().is_leader(); }));
   auto put = stays.Put("news", "yes");
   EXPECT_TRUE(cluster.Run(50, [&] { return put->has_value() && (*put)->has_value(); }));
+}
+
+// The simulator's: five voters give way to two new ones, who do not know yet that the joint
+// configuration has been left. Members that were only demoted called the others removed, and half
+// a minute later these went; the two still needed their votes.
+TEST(Replica, RemovedMembersWaitForThoseWhoStayHoweverLong) {
+  TestCluster cluster;
+  cluster.StartStatic(5);
+  TestNode& leader = *cluster.Leader();
+  v1::ChangeMembershipRequest change;
+  change.set_force(true);
+  change.add_remove(leader.id().value);
+  std::vector<TestNode*> removed = {&leader};
+  for (const char* name : {"n1", "n2", "n3", "n4", "n5"}) {
+    TestNode& node = cluster.node(name);
+    if (&node == &leader) continue;
+    if (change.demote_size() < 2) {
+      change.add_demote(node.id().value);
+    } else {
+      change.add_remove(node.id().value);
+      removed.push_back(&node);
+    }
+  }
+  for (const char* name : {"n6", "n7"}) {
+    v1::Member& voter = *change.add_add_voters();
+    voter.set_id(cluster.Add(name).id().value);
+    voter.set_name(name);
+    voter.set_peer_address(std::string(name) + ":1");
+  }
+  LeaveWatch watch;
+  cluster.Hold([&](const raft::Message& message) {
+    watch.Look(message);
+    if (!watch.Commits(message)) return false;
+    for (const char* name : {"n6", "n7"}) cluster.Isolate(name);
+    return false;
+  });
+  (void)leader.Change(change);
+  ASSERT_TRUE(
+      cluster.Run(100, [&] { return leader.machine().cluster()->removed_ids_size() == 3; }));
+  cluster.Run(400);
+  for (const TestNode* node : removed) EXPECT_FALSE(node->removed()) << node->options().name;
+  cluster.Hold({});
+  cluster.Heal();
+  EXPECT_TRUE(cluster.Run(300, [&] {
+    return std::ranges::all_of(removed, [](const TestNode* node) { return node->removed(); });
+  }));
+  EXPECT_TRUE(cluster.Run(100, [&] { return cluster.Leader() != nullptr; }));
 }
 
 // The simulator's: of the members that stayed when this one was removed, most were removed
