@@ -186,7 +186,7 @@ ApplyDone ApplyWorker::Run(CollectGarbage&) {
     const Result<bool> more = machine_->CollectGarbage(kGarbageStep);
     if (!more) return more.error();
     done.more_garbage = *more;
-    return Status::Ok();
+    return *more ? Status::Ok() : store_->GiveBackSpace();
   });
   if (!status.ok()) Fail(status);
   return done;
