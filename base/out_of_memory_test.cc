@@ -10,16 +10,16 @@ namespace raftkv {
 namespace {
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+void TakeAll() {
+  EndWhenOutOfMemory();
+  const rlimit limit{64 << 20, 64 << 20};
+  setrlimit(RLIMIT_DATA, &limit);
+  std::vector<std::unique_ptr<char[]>> kept;
+  while (true) kept.push_back(std::make_unique<char[]>(1 << 20));
+}
+
 TEST(OutOfMemoryDeathTest, TheProcessEndsAndSaysSo) {
-  EXPECT_EXIT(
-      {
-        EndWhenOutOfMemory();
-        const rlimit limit{64 << 20, 64 << 20};
-        setrlimit(RLIMIT_DATA, &limit);
-        std::vector<std::unique_ptr<char[]>> kept;
-        while (true) kept.push_back(std::make_unique<char[]>(1 << 20));
-      },
-      testing::ExitedWithCode(kExitOutOfMemory), "out of memory");
+  EXPECT_EXIT(TakeAll(), testing::ExitedWithCode(kExitOutOfMemory), "out of memory");
 }
 #endif
 
