@@ -15,6 +15,13 @@ namespace {
 
 // Housekeeping (log truncation, promotion, retired files) runs every so many ticks.
 constexpr uint64_t kHousekeepingTicks = 5;
+// A leader whose disk is full hands over in its second round of housekeeping, and tries again after
+// so many: a transfer has ended by then.
+constexpr uint64_t kHandOverRounds = 10;
+// The state is flushed that often while the disk lacks space, so that the log can be cut.
+constexpr uint64_t kFlushAfterIfShort = 1 << 20;
+// And of the tail that is kept for slow followers this share stays.
+constexpr uint64_t kKeptShareIfShort = 16;
 // A removed member that not enough others have called removed stops this long after the first did.
 constexpr Duration kLeaveAnyway = std::chrono::seconds(30);
 
@@ -133,6 +140,7 @@ void Replica::OnTick() {
   if (ticks_ % kHousekeepingTicks == 0) {
     PromoteCaughtUpLearners();
     TruncateLog();
+    HandOverWhileFull();
     IntroduceSelf();
     RetireReadySnapshot();
     SampleRevision();
@@ -467,28 +475,35 @@ void Replica::TruncateLog() {
   const raft::Index applied = core_->applied();
   const raft::Index durable =
       MUTATION(truncate_to_unflushed) ? applied : std::min(*flushed, applied);
+  // What is kept for those who lag a little goes before the disk is full; who lags gets a snapshot.
+  const bool is_short = env_.space_is_short && env_.space_is_short();
+  const bool waits = env_.waits_for_space && env_.waits_for_space();
+  const uint64_t share = is_short ? kKeptShareIfShort : 1;
+  const uint64_t keep_bytes = options.log_keep_bytes / share;
+  const uint64_t keep_entries = options.log_keep_entries / share;
   uint64_t durable_bytes = 0;  // applied bytes up to `durable`
   raft::Index keep_from;
   for (const auto& [index, bytes] : applied_sizes_) {
     if (index <= durable) durable_bytes = bytes;
-    if (bytes + options.log_keep_bytes < applied_bytes_total_) keep_from = index;
+    if (bytes + keep_bytes < applied_bytes_total_) keep_from = index;
   }
-  if (applied.value > options.log_keep_entries) {
-    keep_from = std::max(keep_from, applied - options.log_keep_entries);
-  }
+  if (applied.value > keep_entries) keep_from = std::max(keep_from, applied - keep_entries);
+  if (waits) keep_from = applied;
   raft::Index target = std::min(durable, keep_from);
   if (!snapshot_targets_.empty() && replica_log_.ready_snapshot()) {
     target = std::min(target, replica_log_.ready_snapshot()->index);
   }
-  // Single entries are not worth a write.
-  if (target.value >= truncated_to_.value + 100) {
+  // Single entries are not worth a write, unless the disk lacks their space.
+  if (target.value >= truncated_to_.value + (waits ? 1 : 100)) {
     truncated_to_ = target;
     env_.ports->SubmitTruncate(target);
     while (applied_sizes_.size() > 1 && applied_sizes_.front().first < target) {
       applied_sizes_.pop_front();
     }
   }
-  if (!flush_under_way_ && applied_bytes_total_ - durable_bytes > options.flush_after_bytes &&
+  const uint64_t flush_after = is_short ? std::min(kFlushAfterIfShort, options.flush_after_bytes)
+                                        : options.flush_after_bytes;
+  if (!flush_under_way_ && applied_bytes_total_ - durable_bytes > flush_after &&
       durable < applied) {
     flush_under_way_ = true;
     env_.ports->SubmitApply(FlushState{});
@@ -498,6 +513,14 @@ void Replica::TruncateLog() {
     garbage_under_way_ = true;
     env_.ports->SubmitApply(CollectGarbage{});
   }
+}
+
+// A leader that cannot write cannot answer writes either, although the others carry them out. Nor
+// can it be elected again before there is space.
+void Replica::HandOverWhileFull() {
+  const bool waits = env_.waits_for_space && env_.waits_for_space();
+  full_rounds_ = waits ? full_rounds_ + 1 : 0;
+  if (full_rounds_ % kHandOverRounds == 2) HandOver("the disk is full");
 }
 
 void Replica::SampleRevision() {

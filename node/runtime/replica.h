@@ -120,6 +120,10 @@ class Replica final : public transport::Handler {
     // Whether this member's disk has room for a command of so many bytes that makes the store grow;
     // counts it in. Empty: always.
     std::function<bool(uint64_t bytes)> accepts_growth;
+    // Whether so little space is left that the log should be as short as can be; and whether writes
+    // wait for space already. Both empty: never.
+    std::function<bool()> space_is_short;
+    std::function<bool()> waits_for_space;
   };
 
   explicit Replica(Env env);
@@ -156,8 +160,8 @@ class Replica final : public transport::Handler {
   v1::StatusResponse Status() const;
   // After the last event: answers everyone who still waits.
   void AbandonCalls(const raftkv::Status& status);
-  // Before a stop: hands leadership to the most up-to-date voter, if this node leads.
-  void HandOver();
+  // Hands leadership to the most up-to-date voter, if this node leads.
+  void HandOver(const char* why);
 
   bool blank() const { return core_ == nullptr; }
   bool is_leader() const { return core_ && core_->role() == raft::Role::kLeader; }
@@ -197,6 +201,7 @@ class Replica final : public transport::Handler {
   void HandOutAppend(AppendJob job);
   void HandleLeaderChange();
   void TruncateLog();
+  void HandOverWhileFull();
   void SampleRevision();
   void ProposeCompaction();
   void ApplyConfChanges(const ApplyDone& done);
@@ -404,6 +409,7 @@ class Replica final : public transport::Handler {
 
   // Log truncation.
   raft::Index truncated_to_;
+  uint64_t full_rounds_ = 0;  // of housekeeping, with a full disk
   uint64_t applied_bytes_since_flush_ = 0;
   bool flush_under_way_ = false;
   bool garbage_under_way_ = false;

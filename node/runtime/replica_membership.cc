@@ -472,11 +472,11 @@ void Replica::FinishTransfers() {
   });
 }
 
-void Replica::HandOver() {
+void Replica::HandOver(const char* why) {
   if (!is_leader()) return;
   const raft::NodeId to = BestTransferee({});
   if (to == raft::kNone) return;
-  log::Info("handing leadership over before stopping", {{"to", log::Hex{to.value}}});
+  log::Info("handing leadership over", {{"to", log::Hex{to.value}}, {"why", why}});
   StartTransfer(to);
 }
 

@@ -101,6 +101,8 @@ Status TestNode::TryBoot() {
   env.post = [this](std::function<void()> work) { posted_.push_back(std::move(work)); };
   env.wake = [this] { woken_ = true; };
   env.accepts_growth = [this](uint64_t) { return !disk_full_; };
+  env.space_is_short = [this] { return space_short_; };
+  env.waits_for_space = [this] { return waits_for_space_; };
   replica_ = std::make_unique<Replica>(std::move(env));
   replica_->Start(this);
   woken_ = true;

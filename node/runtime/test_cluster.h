@@ -65,6 +65,12 @@ class TestNode final : public transport::Transport, public StoragePorts {
   void LoseReplies(bool lost) { replies_lost_ = lost; }
   // The disk has no room for commands that make the store grow.
   void FillDisk(bool full) { disk_full_ = full; }
+  // The disk lacks space; writes wait for it already.
+  void ShortenSpace(bool is_short, bool waits) {
+    space_short_ = is_short;
+    waits_for_space_ = waits;
+  }
+  const storage::LogStorage& log() const { return *storage_.log; }
 
   // Proposes a put as a client of this node would; the answer lands in the returned slot.
   std::shared_ptr<std::optional<Result<kv::CommandResult>>> Put(
@@ -138,6 +144,8 @@ class TestNode final : public transport::Transport, public StoragePorts {
   bool disk_stalled_ = false;
   bool apply_stalled_ = false;
   bool disk_full_ = false;
+  bool space_short_ = false;
+  bool waits_for_space_ = false;
   bool replies_lost_ = false;
   bool installation_queued_ = false;
 };

@@ -93,5 +93,23 @@ TEST(Writes, HistoryIsCompactedThoughTheLeaderChangesOften) {
   }
 }
 
+// Nobody got an answer to a write from a leader whose disk was full, although the others had room.
+TEST(Writes, ALeaderThatWaitsForSpaceHandsOver) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& full = *cluster.Leader();
+  full.StallDisk(true);
+  full.ShortenSpace(true, true);
+  EXPECT_TRUE(
+      cluster.Run(60, [&] { return cluster.Leader() != nullptr && cluster.Leader() != &full; }));
+  auto put = cluster.Leader()->Put("k", "v");
+  cluster.Run(5);
+  EXPECT_TRUE(put->has_value() && (*put)->has_value());
+  full.StallDisk(false);
+  full.ShortenSpace(false, false);
+  cluster.Run(10);
+  EXPECT_EQ(ValueAt(full, "k"), "v");
+}
+
 }  // namespace
 }  // namespace raftkv::runtime

@@ -335,7 +335,7 @@ void SimNode::LoseState() {
 
 void SimNode::Shutdown() {
   if (!running()) return;
-  OnRaftThread([](runtime::Replica& replica) { replica.HandOver(); });
+  OnRaftThread([](runtime::Replica& replica) { replica.HandOver("this node stops"); });
   Schedule(EventKind::kTimer, Jitter(1'000'000), [this] {
     (void)store_->Flush();
     throw ProcessEnds();
