@@ -3,6 +3,7 @@
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
+#include <map>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -94,7 +95,7 @@ class DamagedNode final : public Node, private transport::Handler {
   void AskAfter(Duration pause);
   void Ask();
   void OnAnswer(const std::string& address, const Result<v1::PeerReply>& reply);
-  void WaitsFor(const std::string& what);
+  void WaitsFor(const std::string& address, const std::string& reason);
 
   const Options options_;
   v1::MemberNote note_;                 // does not change any more
@@ -109,6 +110,8 @@ class DamagedNode final : public Node, private transport::Handler {
   std::unique_ptr<transport::Transport> transport_;
   std::thread thread_;
   size_t next_ = 0;  // io thread
+
+  std::map<std::string, std::string> told_;  // what each of ask_ said last; io thread
 
   mutable std::mutex mutex_;
   std::string waits_for_;
@@ -208,15 +211,15 @@ void DamagedNode::Ask() {
 
 void DamagedNode::OnAnswer(const std::string& address, const Result<v1::PeerReply>& reply) {
   if (!reply || reply->code() != 0 || !reply->has_join()) {
-    WaitsFor(address + ": " + (reply ? reply->message() : reply.error().message()));
+    WaitsFor(address, reply ? reply->message() : reply.error().message());
     return AskAfter(kAskEvery);
   }
   if (reply->join().cluster_id() != note_.cluster_id()) {
-    WaitsFor(address + " belongs to another cluster");
+    WaitsFor(address, "it belongs to another cluster");
     return AskAfter(kAskEvery);
   }
   if (const Status moved = SetAside(options_, note_); !moved.ok()) {
-    WaitsFor(moved.message());
+    WaitsFor(address, moved.message());
     return AskAfter(kAskEvery);
   }
   std::lock_guard lock(mutex_);
@@ -224,10 +227,14 @@ void DamagedNode::OnAnswer(const std::string& address, const Result<v1::PeerRepl
   if (on_end_) on_end_(End::kRestart);
 }
 
-void DamagedNode::WaitsFor(const std::string& what) {
+// Logged when a member's answer changes: they are asked in turn for as long as it takes.
+void DamagedNode::WaitsFor(const std::string& address, const std::string& reason) {
+  const std::string what = address + ": " + reason;
+  if (std::exchange(told_[address], reason) != reason) {
+    log::Info("waiting to be replaced", {{"reason", what}});
+  }
   std::lock_guard lock(mutex_);
-  if (std::exchange(waits_for_, what) == what) return;
-  log::Info("waiting to be replaced", {{"reason", what}});
+  waits_for_ = what;
 }
 
 }  // namespace
