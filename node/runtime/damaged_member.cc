@@ -64,12 +64,13 @@ void DamagedMember::Ask() {
 
 void DamagedMember::OnAnswer(const std::string& address, const Result<v1::PeerReply>& reply) {
   if (!reply || reply->code() != 0 || !reply->has_join()) {
-    return env_.on_waiting(address + ": " + (reply ? reply->message() : reply.error().message()));
+    return env_.on_waiting(address, reply ? reply->message() : reply.error().message());
   }
   if (reply->join().cluster_id() != note_.cluster_id()) {
-    return env_.on_waiting(address + " belongs to another cluster");
+    return env_.on_waiting(address, "it belongs to another cluster");
   }
-  if (const Status moved = env_.set_aside(); !moved.ok()) return env_.on_waiting(moved.message());
+  if (const Status moved = env_.set_aside(); !moved.ok())
+    return env_.on_waiting(address, moved.message());
   set_aside_ = true;
   env_.on_set_aside();
 }

@@ -28,8 +28,8 @@ class DamagedMember final : public transport::Handler {
     std::function<Status()> set_aside;
     // That is done: the node is to be started again. Called once.
     std::function<void()> on_set_aside;
-    // Why it is not replaced yet.
-    std::function<void(const std::string& reason)> on_waiting;
+    // Why it is not replaced yet, as the member at this address says.
+    std::function<void(const std::string& address, const std::string& reason)> on_waiting;
   };
 
   // `note` is what is known of it (ReadDamagedMember).

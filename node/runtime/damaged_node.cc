@@ -3,6 +3,7 @@
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
+#include <map>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -29,7 +30,8 @@ class DamagedNode final : public Node {
                  .clock = &Clock::System(),
                  .set_aside = [this] { return SetAside(options_, NoteWithReason()); },
                  .on_set_aside = [this] { Ends(); },
-                 .on_waiting = [this](const std::string& what) { WaitsFor(what); }}),
+                 .on_waiting = [this](const std::string& address,
+                                      const std::string& reason) { WaitsFor(address, reason); }}),
         reason_(damage.message()),
         refusal_(Code::kUnavailable, "the data of this member are damaged (" + damage.message() +
                                          "): it serves nobody; ask another member") {}
@@ -83,7 +85,7 @@ class DamagedNode final : public Node {
   v1::MemberNote NoteWithReason() const;
   void Tick();
   void Ends();
-  void WaitsFor(const std::string& what);
+  void WaitsFor(const std::string& address, const std::string& reason);
 
   const Options options_;
   DamagedMember member_;  // io thread; its note: any
@@ -97,6 +99,8 @@ class DamagedNode final : public Node {
   asio::steady_timer timer_{io_};
   std::unique_ptr<transport::Transport> transport_;
   std::thread thread_;
+
+  std::map<std::string, std::string> told_;  // what each member said last; io thread
 
   mutable std::mutex mutex_;
   std::string waits_for_;
@@ -172,10 +176,14 @@ void DamagedNode::Ends() {
   if (on_end_) on_end_(End::kRestart);
 }
 
-void DamagedNode::WaitsFor(const std::string& what) {
+// Logged when a member's answer changes: they are asked in turn for as long as it takes.
+void DamagedNode::WaitsFor(const std::string& address, const std::string& reason) {
+  const std::string what = address + ": " + reason;
+  if (std::exchange(told_[address], reason) != reason) {
+    log::Info("waiting to be replaced", {{"reason", what}});
+  }
   std::lock_guard lock(mutex_);
-  if (std::exchange(waits_for_, what) == what) return;
-  log::Info("waiting to be replaced", {{"reason", what}});
+  waits_for_ = what;
 }
 
 }  // namespace

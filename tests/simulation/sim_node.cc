@@ -248,7 +248,9 @@ void SimNode::StartDamaged() {
   env.clock = &clock_;
   env.set_aside = [this] { return SetAside(); };
   env.on_set_aside = [this] { starts_again_ = true; };
-  env.on_waiting = [this](const std::string&) { world_->coverage.Hit(Path::replacement_refused); };
+  env.on_waiting = [this](const std::string&, const std::string&) {
+    world_->coverage.Hit(Path::replacement_refused);
+  };
   damaged_ = std::make_unique<runtime::DamagedMember>(
       runtime::DamagedMemberFrom(disk_->readable_identity(), disk_->members()), std::move(env));
   if (!damaged_->asks()) world_->coverage.Hit(Path::damage_only_told);
