@@ -76,6 +76,9 @@ class TestNode final : public transport::Transport, public StoragePorts {
 
   // Does what is runnable here; false if there was nothing.
   bool Work();
+  // When something that was put off is due.
+  std::optional<MonotonicTime> next_due() const;
+  void PostDue();
   // Parts of it.
   void RunPosted();
   void WorkAppend() { append_->RunOnce(); }
@@ -131,6 +134,7 @@ class TestNode final : public transport::Transport, public StoragePorts {
   std::unique_ptr<SeededRandom> random_;
   SilentLogger logger_;
   std::deque<std::function<void()>> posted_;
+  std::multimap<MonotonicTime, std::function<void()>> delayed_;
   transport::LocalIdentity identity_;
   std::map<raft::NodeId, std::string> peers_;
   bool woken_ = false;
@@ -171,6 +175,7 @@ class TestCluster {
   bool DeliverOne();
   // Delivers and works until nothing moves.
   void Settle();
+  bool AdvanceToNextDue();
   // Time passes, one tick after the other, each settled; stops early when `until` holds.
   bool Run(int ticks, const std::function<bool()>& until = [] { return false; });
 
