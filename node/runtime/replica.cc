@@ -74,6 +74,7 @@ void Replica::StartCore() {
                                {"applied", config.applied.value},
                                {"last", core_->last_index().value},
                                {"members", cluster->members_size()}});
+  for (const std::string& warning : AddressWarnings()) log::Warning(warning);
   // The only voter need not wait for a leader that cannot exist.
   if (IsOnlyVoter()) {
     (void)core_->StartCampaign();

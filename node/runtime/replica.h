@@ -316,6 +316,7 @@ class Replica final : public transport::Handler {
   raftkv::Status BecomeMember(uint64_t cluster_id, const v1::ClusterState* initial,
                               const v1::ClusterState& seeds);
   v1::Member Self() const;
+  std::vector<std::string> AddressWarnings() const;
   Result<v1::InitializeResponse> InitializeNow(const v1::InitializeRequest& request);
 
   Env env_;
@@ -434,7 +435,8 @@ class Replica final : public transport::Handler {
   bool join_remain_learner_ = false;
   bool joins_by_itself_ = true;  // not because the admin API said so
   size_t next_join_address_ = 0;
-  std::string last_bootstrap_log_;
+  std::string last_bootstrap_log_;                    // why this node is still blank
+  std::optional<MonotonicTime> others_have_cluster_;  // nodes of the static list, since when
   std::vector<std::pair<MonotonicTime, Callback<v1::JoinResponse>>> join_waiters_;
   std::set<raft::NodeId> adopting_;
   std::set<raft::NodeId> connected_;     // our streams that are up

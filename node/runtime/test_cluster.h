@@ -55,6 +55,7 @@ class TestNode final : public transport::Transport, public StoragePorts {
   Replica& replica() { return *replica_; }
   kv::StateMachine& machine() { return *storage_.machine; }
   const Options& options() const { return options_; }
+  Options& options() { return options_; }  // for the next start
   raft::NodeId id() const { return id_; }
   bool removed() const { return removed_; }
   // The disk does not answer: appends stay queued until it does again.
