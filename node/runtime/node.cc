@@ -303,6 +303,14 @@ Replica::Env NodeImpl::MakeEnv() {
       WakeReady();
     });
   };
+  env.post_after = [this](Duration delay, std::function<void()> work) {
+    auto timer = std::make_shared<asio::steady_timer>(io_, delay);
+    timer->async_wait([this, timer, work = std::move(work)](const asio::error_code& error) {
+      if (error) return;
+      work();
+      WakeReady();
+    });
+  };
   env.wake = [this] { WakeReady(); };
   env.accepts_growth = [this](uint64_t bytes) { return space_.Admit(bytes); };
   env.space_is_short = [this] { return room_->is_short(); };

@@ -81,6 +81,7 @@ void Replica::StartCore() {
                                {"applied", config.applied.value},
                                {"last", core_->last_index().value},
                                {"members", cluster->members_size()}});
+  for (const std::string& warning : AddressWarnings()) log::Warning(warning);
   // The only voter need not wait for a leader that cannot exist.
   if (IsOnlyVoter()) {
     (void)core_->StartCampaign();
@@ -150,7 +151,8 @@ void Replica::OnTick() {
 
 void Replica::ProcessReady() {
   if (core_ == nullptr || removed_) return;
-  ProposeForwarded();
+  MeasureCommits();
+  ProposeWaiting();
   if (!round_under_way_ && !next_reads_.empty()) StartReadRound();
   while (core_->HasReady()) {
     raft::Ready ready = core_->TakeReady();
@@ -160,6 +162,8 @@ void Replica::ProcessReady() {
     if (!round_under_way_ && !next_reads_.empty()) StartReadRound();
   }
   MeasureCommits();
+  SendToPeers(notices_.TakeDue(env_.clock->Now()));
+  if (const auto due = notices_.next_due()) WakeAt(*due);
   ReleaseReads();
 }
 
@@ -177,11 +181,7 @@ void Replica::SendMessages(std::vector<raft::Message> messages) {
       out.push_back(std::move(message));
     }
   }
-  if (!out.empty()) {
-    FAULT_POINT(send_before);
-    transport_->Send(std::move(out));
-    FAULT_POINT(send_after);
-  }
+  SendToPeers(notices_.Filter(std::move(out), env_.clock->Now()));
   for (raft::Message& message : local) {
     if (auto* append = std::get_if<raft::StorageAppend>(&message.body)) {
       SubmitAppend(std::move(*append));
@@ -249,11 +249,23 @@ void Replica::Deliver(std::vector<raft::Message> responses) {
       out.push_back(std::move(response));
     }
   }
-  if (!out.empty()) {
-    FAULT_POINT(send_before);
-    transport_->Send(std::move(out));
-    FAULT_POINT(send_after);
-  }
+  SendToPeers(std::move(out));
+}
+
+void Replica::SendToPeers(std::vector<raft::Message> messages) {
+  if (messages.empty()) return;
+  FAULT_POINT(send_before);
+  transport_->Send(std::move(messages));
+  FAULT_POINT(send_after);
+}
+
+// ProcessReady looks again at what was put off until then.
+void Replica::WakeAt(MonotonicTime at) {
+  if (wake_at_ && *wake_at_ <= at) return;
+  wake_at_ = at;
+  env_.post_after(at - env_.clock->Now(), [this, at] {
+    if (wake_at_ == at) wake_at_.reset();
+  });
 }
 
 void Replica::OnApplyDone(ApplyDone done) {
@@ -342,10 +354,12 @@ void Replica::HandleLeaderChange() {
   last_leader_ = leader;
   last_term_ = core_->term();
   lease_until_ = MonotonicTime{};
+  notices_.Clear();
   FinishTransfers();
   helped_.clear();
   // Members that came up while this one was not yet known to them have to know their leader.
   if (leader == id_ && !MUTATION(introduce_once)) unintroduced_ = connected_;
+  if (leader != id_) ReturnWaiting();
   if (leader == raft::kNone) return;
   // A round that asked the old leader may never be answered.
   if (round_under_way_) round_retry_at_ = env_.clock->Now();

@@ -32,6 +32,7 @@
 #include "base/random.h"
 #include "node/kv/state_machine.h"
 #include "node/raft/core.h"
+#include "node/runtime/commit_notices.h"
 #include "node/runtime/latency_counts.h"
 #include "node/runtime/node.h"
 #include "node/runtime/options.h"
@@ -114,6 +115,8 @@ class Replica final : public transport::Handler {
     std::function<uint64_t()> next_request_id;
     // Runs a function on the raft thread, soon; from any thread.
     std::function<void(std::function<void()>)> post;
+    // Likewise, after so long.
+    std::function<void(Duration, std::function<void()>)> post_after;
     // Something changed that needs ProcessReady() soon. Called by callbacks that come in from the
     // side (calls, replies), not by the On*() events themselves.
     std::function<void()> wake;
@@ -195,6 +198,8 @@ class Replica final : public transport::Handler {
   bool IsOnlyVoter() const;
   void PublishPeers();
   void SendMessages(std::vector<raft::Message> messages);
+  void SendToPeers(std::vector<raft::Message> messages);
+  void WakeAt(MonotonicTime at);
   void Deliver(std::vector<raft::Message> responses);
   void SubmitAppend(raft::StorageAppend work);
   bool NothingToWrite(const raft::StorageAppend& work) const;
@@ -219,11 +224,18 @@ class Replica final : public transport::Handler {
     raft::EntryId id;
     uint64_t request_id;
   };
-  void ProposeNow(std::vector<Proposal> proposals);
+  struct WaitingProposal {
+    Proposal proposal;          // of another member: the command alone
+    raft::NodeId from;          // another member, or none
+    transport::ReplyFn refuse;  // another member's: tells it that this was not proposed
+  };
   void ForwardNow(std::vector<Proposal> proposals);
   void OnForwardRefused(Proposal proposal, const v1::PeerReply& reply);
   bool HasRoomFor(std::string_view forwarded_command) const;
-  void ProposeForwarded();
+  void AddWaiting(WaitingProposal waiting);
+  void ProposeWaiting();
+  void ProposeBatch();
+  void ReturnWaiting();
   void FlushParked();
   void ExpireParked();
   void NoteProposed(size_t entries);
@@ -231,10 +243,7 @@ class Replica final : public transport::Handler {
   void Track(raft::EntryId id, uint64_t request_id);
   std::vector<TrackedProposal> TakeTracked(raft::Index up_to);
   void ResolveOverwritten();
-  struct ForwardedCommand {
-    Buffer command;
-    transport::ReplyFn refuse;
-  };
+  void Refuse(const WaitingProposal& waiting, const raftkv::Status& status);
   bool FailWaiter(uint64_t request_id, const raftkv::Status& status);
 
   // replica_reads.cc
@@ -317,6 +326,7 @@ class Replica final : public transport::Handler {
   raftkv::Status BecomeMember(uint64_t cluster_id, const v1::ClusterState* initial,
                               const v1::ClusterState& seeds);
   v1::Member Self() const;
+  std::vector<std::string> AddressWarnings() const;
   Result<v1::InitializeResponse> InitializeNow(const v1::InitializeRequest& request);
 
   Env env_;
@@ -342,9 +352,14 @@ class Replica final : public transport::Handler {
   raft::HardState hard_state_;     // the newest that the core handed out
   bool commit_unwritten_ = false;  // its commit index goes with the next append
 
+  // Messages.
+  CommitNotices notices_;
+  std::optional<MonotonicTime> wake_at_;  // ProcessReady will be called then
+
   // Writes.
-  std::deque<Proposal> parked_;              // wait for a leader
-  std::vector<ForwardedCommand> forwarded_;  // by other members, for the next Ready
+  std::deque<Proposal> parked_;          // wait for a leader
+  std::deque<WaitingProposal> waiting_;  // for this leader's next batch
+  uint64_t waiting_bytes_ = 0;
   // Proposed by this node as leader, not yet applied. In the order of proposing; the indexes are
   // not in order if leadership was lost and won back, and others' entries took their places
   // meanwhile.
@@ -431,7 +446,8 @@ class Replica final : public transport::Handler {
   bool join_remain_learner_ = false;
   bool joins_by_itself_ = true;  // not because the admin API said so
   size_t next_join_address_ = 0;
-  std::string last_bootstrap_log_;
+  std::string last_bootstrap_log_;                    // why this node is still blank
+  std::optional<MonotonicTime> others_have_cluster_;  // nodes of the static list, since when
   std::vector<std::pair<MonotonicTime, Callback<v1::JoinResponse>>> join_waiters_;
   std::set<raft::NodeId> adopting_;
   std::set<raft::NodeId> connected_;     // our streams that are up

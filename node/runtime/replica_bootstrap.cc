@@ -16,6 +16,8 @@
 namespace raftkv::runtime {
 namespace {
 
+// Nodes of a list that find a cluster at another one may just be about to be adopted by it.
+constexpr Duration kAdoptionTakes = std::chrono::seconds(5);
 constexpr Duration kBootstrapRetry = std::chrono::milliseconds(300);
 constexpr Duration kHelpEvery = std::chrono::seconds(1);  // each candidate
 // A majority has to confirm the leader who agrees to a replacement; less than the caller waits.
@@ -203,12 +205,9 @@ void Replica::LogBootstrap(const std::string& text) {
 
 // The first of the list asks the others who they are. Only if all of them answer and are blank does
 // it make a cluster of them: a list that meets an existing cluster is a wiped disk, not a new one.
+// Every node of the list asks the others who they are; the first of the list initializes.
 void Replica::DiscoverStaticPeers() {
   const std::vector<std::string>& addresses = env_.options->bootstrap.addresses;
-  if (addresses.front() != env_.options->peer_advertise) {
-    return LogBootstrap("the first of the list, " + addresses.front() +
-                        ", initializes the cluster when all listed nodes are up");
-  }
   discovered_.clear();
   discover_pending_ = addresses.size() - 1;
   if (discover_pending_ == 0) return OnAllDiscovered();
@@ -231,13 +230,22 @@ void Replica::DiscoverStaticPeers() {
 
 void Replica::OnAllDiscovered() {
   const std::vector<std::string>& addresses = env_.options->bootstrap.addresses;
+  const bool first = addresses.front() == env_.options->peer_advertise;
   v1::InitializeRequest request;
   *request.add_members() = Self();
+  std::string silent;
   for (const std::string& address : addresses) {
     if (address == env_.options->peer_advertise) continue;
     const auto it = discovered_.find(address);
-    if (it == discovered_.end()) return LogBootstrap(address + " does not answer yet");
+    if (it == discovered_.end()) {
+      silent = address;
+      continue;
+    }
     if (it->second.cluster_id() != 0) {
+      // A new cluster adopts its nodes within a moment.
+      const MonotonicTime now = env_.clock->Now();
+      if (!others_have_cluster_) others_have_cluster_ = now;
+      if (now - *others_have_cluster_ < kAdoptionTakes) return;
       return LogBootstrap(
           address + " belongs to cluster " + HexId(it->second.cluster_id()) +
           " already, while this data directory is empty. If its disk was lost: remove the old "
@@ -246,6 +254,12 @@ void Replica::OnAllDiscovered() {
     v1::Member member = it->second.member();
     member.set_peer_address(address);
     *request.add_members() = member;
+  }
+  others_have_cluster_.reset();
+  if (!silent.empty()) return LogBootstrap(silent + " does not answer yet");
+  if (!first) {
+    return LogBootstrap("the first of the list, " + addresses.front() +
+                        ", initializes the cluster when all listed nodes are up");
   }
   const Result<v1::InitializeResponse> done = InitializeNow(request);
   if (!done) LogBootstrap(done.error().message());

@@ -502,7 +502,8 @@ void Replica::OnCall(raft::NodeId from, v1::PeerCall call, transport::ReplyFn re
                     &full);
         return reply(std::move(full));
       }
-      forwarded_.push_back({Buffer(std::move(*call.mutable_command())), std::move(reply)});
+      AddWaiting(
+          {Proposal{0, Buffer(std::move(*call.mutable_command())), {}}, from, std::move(reply)});
       return;
     case v1::PeerCall::kChangeMembership:
       if (!is_leader()) break;

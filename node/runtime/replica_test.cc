@@ -647,6 +647,44 @@ TEST(Replica, WipedDirectoryIsANewNodeAndIsRefused) {
   EXPECT_EQ(cluster.Leader()->machine().cluster()->conf().voters_size(), 3);
 }
 
+// It waited for the first of the list to initialize a cluster that had been there for long.
+TEST(Replica, WipedNodeOfAListSaysWhatToDo) {
+  for (const std::string name : {"n1", "n3"}) {
+    TestCluster cluster;
+    cluster.StartStatic(3);
+    TestNode& node = cluster.node(name);
+    node.Crash();
+    std::filesystem::remove_all(node.options().data_dir);
+    node.Boot();
+    cluster.Run(100);
+    const v1::StatusResponse status = node.replica().Status();
+    EXPECT_EQ(status.role(), v1::StatusResponse::BLANK);
+    ASSERT_EQ(status.warnings_size(), 1) << name;
+    EXPECT_NE(status.warnings(0).find("--start-mode join"), std::string::npos)
+        << status.warnings(0);
+  }
+}
+
+// A node that had moved said nothing, and the others went on dialing where it had been.
+TEST(Replica, MovedNodeSaysThatTheListHasItsOldAddress) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& node = Follower(cluster);
+  EXPECT_EQ(node.replica().Status().warnings_size(), 0);
+  node.Crash();
+  node.options().client_advertise = "elsewhere:7070";
+  node.Boot();
+  cluster.Run(5);
+  EXPECT_EQ(node.replica().Status().warnings_size(), 0) << "no client address is listed";
+  node.Crash();
+  node.options().peer_advertise = "elsewhere:1";
+  node.Boot();
+  cluster.Run(5);
+  const v1::StatusResponse status = node.replica().Status();
+  ASSERT_EQ(status.warnings_size(), 1);
+  EXPECT_NE(status.warnings(0).find("elsewhere:1"), std::string::npos) << status.warnings(0);
+}
+
 TEST(Replica, ElectionsStayCalmWhileTheLeadersDiskStalls) {
   TestCluster cluster;
   cluster.StartStatic(3);

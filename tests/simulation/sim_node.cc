@@ -231,6 +231,13 @@ void SimNode::StartReplica() {
       WakeReady();
     });
   };
+  env.post_after = [this](Duration delay, Work work) {
+    Schedule(EventKind::kTimer, clock_.FromLocal(delay) + Jitter(200),
+             [this, work = std::move(work)] {
+               work();
+               WakeReady();
+             });
+  };
   env.wake = [this] { WakeReady(); };
   replica_ = std::make_unique<runtime::Replica>(std::move(env));
   replica_->Start(this);
