@@ -76,7 +76,9 @@ TEST(StartTest, ABlankNodeServesNobodyUntilItIsInitialized) {
   ASSERT_TRUE(WaitUntil([&] { return cluster[0].Admin("GET", "/livez").status == 200; }))
       << cluster.Logs();
   EXPECT_FALSE(cluster[0].IsReady());
-  EXPECT_EQ(cluster[0].Client("PUT", "/kv/a", "1").status, 503);
+  const HttpReply refused = cluster[0].Client("PUT", "/kv/a", "1");
+  EXPECT_EQ(refused.status, 503);
+  EXPECT_NE(refused.body.find("urn:raftkv:problem:unavailable"), std::string::npos) << refused.body;
   EXPECT_EQ(cluster[0].Status()->role(), v1::StatusResponse::BLANK);
   EXPECT_EQ(cluster[0].Admin("POST", "/admin/initialize", "{}").status, 200);
   ASSERT_TRUE(Cluster::WaitReady(cluster[0])) << cluster.Logs();
