@@ -1,6 +1,7 @@
 #include "node/server/executor.h"
 
 #include <exception>
+#include <system_error>
 
 #include "base/log.h"
 
@@ -23,7 +24,15 @@ bool Executor::Submit(std::function<void()> task) {
   if (stopping_ || queue_.size() >= max_queue_) return false;
   queue_.push_back(std::move(task));
   if (idle_ < queue_.size() && threads_.size() < max_threads_) {
-    threads_.emplace_back([this] { Run(); });
+    try {
+      threads_.emplace_back([this] { Run(); });
+    } catch (const std::system_error&) {
+      // The process gets no more of them: those that are there do it, if there are any.
+      if (threads_.empty()) {
+        queue_.pop_back();
+        return false;
+      }
+    }
   }
   wake_.notify_one();
   return true;

@@ -93,13 +93,14 @@ class EpollServer final : public HttpServer {
     SharedCounters& counters = context_.counters;
     counters.accepted.fetch_add(1, std::memory_order_relaxed);
     uint64_t open = counters.connections.fetch_add(1, std::memory_order_relaxed);
-    if (open >= context_.limits.max_connections + kRefusalsAtOnce) {
+    const uint64_t most = context_.limits.max_connections;
+    if (open >= most + std::min(most, kRefusalsAtOnce)) {
       counters.connections.fetch_sub(1, std::memory_order_relaxed);
       counters.refused.fetch_add(1, std::memory_order_relaxed);
       close(fd);
       return;
     }
-    bool refuse = open >= context_.limits.max_connections;
+    bool refuse = open >= most;
     Loop* loop = loops_[next_++ % loops_.size()].get();
     if (loop == loops_.front().get()) return loop->Adopt(fd, std::move(remote), refuse);
     auto socket = std::make_shared<Socket>(fd);

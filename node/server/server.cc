@@ -2,8 +2,10 @@
 
 #include <prometheus/registry.h>
 
+#include <algorithm>
 #include <thread>
 
+#include "base/proc.h"
 #include "node/server/admin_api.h"
 #include "node/server/cluster.h"
 #include "node/server/health.h"
@@ -27,6 +29,14 @@ bool TimeoutIsValid(const ExchangePtr& exchange) {
   Status valid = CheckTimeout(exchange->request());
   if (!valid.ok()) RespondError(exchange, valid);
   return valid.ok();
+}
+
+// Of the files that the process may open clients get a quarter, and all beyond this many: without
+// one for its databases a node ends.
+constexpr uint64_t kFilesForOthers = 1024;
+
+size_t ConnectionsWithin(size_t wanted, uint64_t max_files) {
+  return std::min<uint64_t>(wanted, max_files - std::min(max_files / 4 * 3, kFilesForOthers));
 }
 
 class ServerImpl final : public Server {
@@ -60,6 +70,9 @@ class ServerImpl final : public Server {
     admin_metrics_.SetServer(admin_server_.get());
     limits = options.limits;
     limits.max_body_bytes = MaxBody(options);
+    if (const Result<ProcessStats> process = ReadProcessStats()) {
+      limits.max_connections = ConnectionsWithin(limits.max_connections, process->max_fds);
+    }
     auto client = HttpServer::Start(
         options.client_listen, limits, [this](const ExchangePtr& e) { HandleClient(e); },
         &client_metrics_);

@@ -2,11 +2,14 @@
 
 namespace raftkv::transport {
 
+// Not by the first task: a process that gets no more threads by then would end in the middle of
+// its work, a leader that is to send a snapshot first.
+FileThread::FileThread(asio::io_context& io) : io_(io), thread_([this] { Loop(); }) {}
+
 void FileThread::Run(Task work, Task then) {
   std::lock_guard lock(mutex_);
   if (stopping_) return;
   tasks_.emplace_back(std::move(work), std::move(then));
-  if (!thread_.joinable()) thread_ = std::thread([this] { Loop(); });
   wake_.notify_one();
 }
 

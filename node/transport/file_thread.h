@@ -1,5 +1,5 @@
 // FileThread: where snapshot files are read and written, one task after another, so that a slow
-// disk never holds up the io thread. Started by the first task.
+// disk never holds up the io thread.
 //
 // Thread-safety: Run and Stop on the io thread.
 #pragma once
@@ -19,7 +19,7 @@ class FileThread {
  public:
   using Task = std::function<void()>;
 
-  explicit FileThread(asio::io_context& io) : io_(io) {}
+  explicit FileThread(asio::io_context& io);
   ~FileThread() { Stop(); }
 
   // Runs `work` on the thread, then `then` on the io thread (unless stopped in between). The number
@@ -36,7 +36,7 @@ class FileThread {
   std::condition_variable wake_;
   std::deque<std::pair<Task, Task>> tasks_;
   bool stopping_ = false;
-  std::thread thread_;
+  std::thread thread_;  // last: it uses the others
 };
 
 }  // namespace raftkv::transport

@@ -235,7 +235,7 @@ Status NoMemory(Bed& bed) {
   std::atomic<bool> stop = false;
   std::vector<std::thread> writers;
   const std::string value(size_t{1000} << 10, 'v');
-  for (size_t t = 0; t < 8; ++t) {
+  for (size_t t = 0; t < 3; ++t) {
     writers.emplace_back([&] {
       // Conditions that never hold: nothing is changed that the history does not know of.
       while (!stop) {
@@ -359,7 +359,7 @@ std::vector<Row> ResourceRows() {
            }},
       {.name = "no-memory",
        .injected =
-           "a node gets at most 4 MiB more memory than it has (RLIMIT_DATA), while 8 clients "
+           "a node gets at most 4 MiB more memory than it has (RLIMIT_DATA), while 3 clients "
            "send it values of 1 MB",
        .promised = "it goes on or ends with 71; nothing acknowledged is lost, it starts again when "
                    "it gets memory",
