@@ -101,6 +101,12 @@ bool Facts::Blank(int index) const {
          report->cluster == 0 && !InConfig(report->member) && !Removed(report->member);
 }
 
+bool Facts::Stranger(int index) const {
+  const MemberId occupant = Occupant(index);
+  return config() != nullptr && slot(index).report && !Blank(index) && !InConfig(occupant) &&
+         !Removed(occupant);
+}
+
 bool Facts::NodeLostForLong(int index) const {
   const std::optional<PodView>& pod = slot(index).pod;
   return pod && pod->node_lost_since_s != 0 &&

@@ -73,6 +73,8 @@ class Facts {
   MemberId LearnerIn(int slot) const;  // 0: none
   // A blank node that answers and is in no configuration.
   bool Blank(int slot) const;
+  // A node answers that is not blank and that the cluster neither has nor removed.
+  bool Stranger(int slot) const;
   // Its node has been lost for longer than spec.replacement.after.
   bool NodeLostForLong(int slot) const;
   bool SilentForLong(int slot, int64_t seconds) const;

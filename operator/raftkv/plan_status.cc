@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "base/hex_id.h"
 #include "operator/raftkv/plan_rules.h"
 
 namespace raftkv::op {
@@ -176,6 +177,9 @@ std::string Complaints(const Facts& facts) {
     } else if (view.report && view.report->cluster != 0 &&
                view.report->cluster != facts.seen.cluster) {
       add(pod + " holds data of another cluster.");
+    } else if (facts.Stranger(slot)) {
+      add(pod + " holds member " + HexId(facts.Occupant(slot)) +
+          ", which this cluster does not know.");
     } else if (facts.MemberIn(slot) && facts.Blank(slot)) {
       add(pod + " is blank where a member was.");
     }

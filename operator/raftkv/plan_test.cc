@@ -482,6 +482,73 @@ TEST(Learner, ThatIsSilentIsKeptIfReplacementIsOffOrItsPodIsYoung) {
   EXPECT_EQ(Do(given), "Nothing");
 }
 
+// Seed 46355 of the model run, when it could: a node that took itself for a member whose addition
+// was never committed. It was waited for without a word.
+TEST(Stranger, DataThatNobodyKnowsInASlotThatIsToBeFilledIsRefused) {
+  Given given = Given::Cluster(3);
+  given.spec.replicas = 4;
+  given.objects.min_available = 3;
+  given.StatefulSet(4);
+  given.Node(3, Role::kLearner, 0xB3);
+  given.Claim(3).member = 0xB3;
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ClaimOfUnknownMember");
+  EXPECT_EQ(Condition(plan, "Degraded").message,
+            "claim data-db-3 holds member 00000000000000b3, which this cluster does not know: if "
+            "its data is not wanted any more, delete the claim and its pod");
+  EXPECT_THAT(EventReasons(plan), Contains("ClaimOfUnknownMember"));
+  given.Wrote(plan);
+  EXPECT_THAT(EventReasons(MakePlan(given)), IsEmpty()) << "said once";
+
+  given.slots[3].report->cluster = 0xC2;
+  plan = MakePlan(given);
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ClaimOfAnotherCluster");
+  EXPECT_EQ(Condition(plan, "Degraded").message,
+            "claim data-db-3 holds data of another cluster (00000000000000c2): if it is not wanted "
+            "any more, delete the claim and its pod");
+
+  given.slots[3].report->role = Role::kDamaged;
+  EXPECT_EQ(ReasonOf(MakePlan(given), "Degraded"), "+ClaimOfAnotherCluster");
+  given.slots[3].report->cluster = kCluster;
+  EXPECT_EQ(ReasonOf(MakePlan(given), "Degraded"), "+ClaimOfUnknownMember");
+
+  given.slots[3].report->member = 0;
+  given.slots[3].report->cluster = 0;
+  given.Claim(3).member = 0;
+  EXPECT_EQ(Condition(MakePlan(given), "Degraded").message,
+            "claim data-db-3 holds data that cannot be read: if it is not wanted any more, delete "
+            "the claim and its pod");
+
+  given.Blanked(3, 0xB4);
+  EXPECT_EQ(Do(given), "MarkClaim slot=3 member=00000000000000b4") << "as told";
+}
+
+// Where a member is known by its slot alone, it is not for the operator to say what goes.
+TEST(Stranger, DataThatNobodyKnowsInAMembersSlotIsReported) {
+  Given given = Given::Cluster(3);
+  given.Silent(2, 60);
+  given.Node(2, Role::kFollower, 0xB2);
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+MembersDown");
+  EXPECT_EQ(Condition(plan, "Degraded").message,
+            "Pod db-2 holds member 00000000000000b2, which this cluster does not know.");
+}
+
+// A learner that has just been added and has not got the log yet.
+TEST(Stranger, AMemberThatJoinsIsNone) {
+  Given given = Given::Cluster(3);
+  given.spec.replicas = 4;
+  given.objects.min_available = 3;
+  given.StatefulSet(4);
+  given.Learner(3);
+  given.slots[3].report->role = Role::kJoining;
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(plan.status.operation.step, "CatchUp");
+  EXPECT_EQ(ReasonOf(plan, "Progressing"), "+Scale");
+}
+
 TEST(Learner, AVoterThatIsSilentIsKept) {
   Given given = Given::Cluster(3);
   given.Silent(2, 3600);
