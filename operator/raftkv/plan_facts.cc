@@ -211,6 +211,12 @@ Loss Facts::LossOf(MemberId member) const {
   return volume_lost || NodeLostForLong(index) || useless ? Loss::kUnreachable : Loss::kNone;
 }
 
+bool Facts::ClaimGoes(MemberId member) const {
+  const int index = SlotOf(member);
+  const SlotView& view = slot(index);
+  return view.pod && view.claim && view.claim->deleting && Occupant(index) == member;
+}
+
 bool Facts::HaveQuorum(const std::set<MemberId>& voters) const {
   const auto live = std::ranges::count_if(voters, [&](MemberId voter) { return Active(voter); });
   return !voters.empty() && live >= Quorum(voters.size());
@@ -219,6 +225,12 @@ bool Facts::HaveQuorum(const std::set<MemberId>& voters) const {
 bool Facts::SafeChange(const std::set<MemberId>& voters) const {
   if (config() == nullptr || config()->joint()) return false;
   return HaveQuorum(config()->voters) && HaveQuorum(voters);
+}
+
+bool Facts::SafeWithout(MemberId voter) const {
+  std::set<MemberId> rest = config()->voters;
+  rest.erase(voter);
+  return SafeChange(rest);
 }
 
 MemberView Facts::View(int index) const {

@@ -93,11 +93,14 @@ class Facts {
   bool TakesPart(MemberId member) const;
   uint64_t Lag(MemberId member) const;
   Loss LossOf(MemberId member) const;
+  // Somebody deletes its claim while its pod uses it: the data stay as long as the pod does.
+  bool ClaimGoes(MemberId member) const;
 
   // Live voters are a quorum of `voters`.
   bool HaveQuorum(const std::set<MemberId>& voters) const;
   // From the voters in force to `voters` and no quorum is missing before or after.
   bool SafeChange(const std::set<MemberId>& voters) const;
+  bool SafeWithout(MemberId voter) const;
 
   MemberView View(int slot) const;  // of the occupant: name and address
   // Another pod than that of `slot` is going or coming: one at a time (P6).

@@ -70,6 +70,9 @@ std::optional<Decision> CleanSlot(const Facts& facts, int slot, const Operation&
     }
   }
   if (HoldsGoingClaim(view) && (!view.pod->deleting || facts.NodeLostForLong(slot))) {
+    if (facts.Removed(facts.Occupant(slot)) && !facts.Ended(slot)) {
+      return Wait(At(operation, "WaitForLeaving"));
+    }
     if (facts.AnotherPodMoves(slot)) return Wait(At(operation, "WaitForPod"));
     return Do(DeletePod{slot, view.pod->uid, "its claim goes", facts.NodeLostForLong(slot)},
               At(operation, "DeletePod"));
@@ -81,7 +84,7 @@ std::optional<Decision> CleanSlot(const Facts& facts, int slot, const Operation&
 std::optional<Decision> NoteClaim(const Facts& facts, MemberId member, const Operation& operation) {
   const int slot = facts.SlotOf(member);
   const std::optional<ClaimView>& claim = facts.slot(slot).claim;
-  if (!claim || claim->deleting || claim->member != 0) return std::nullopt;
+  if (!claim || claim->member != 0) return std::nullopt;
   return Do(MarkClaim{slot, claim->uid, member}, At(operation, "MarkClaim"));
 }
 
@@ -114,7 +117,8 @@ std::optional<Decision> BringIn(const Facts& facts, const std::vector<int>& slot
   ChangeMembership dead = change();
   for (const MemberId learner : config.learners) {
     const bool here = std::ranges::find(slots, facts.SlotOf(learner)) != slots.end();
-    if (here && facts.LossOf(learner) != Loss::kNone) dead.remove.push_back(learner);
+    const bool lost = facts.LossOf(learner) != Loss::kNone || facts.ClaimGoes(learner);
+    if (here && lost) dead.remove.push_back(learner);
   }
   if (!dead.remove.empty()) return Do(std::move(dead), At(operation, "RemoveLostLearner"));
 

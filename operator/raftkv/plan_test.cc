@@ -484,6 +484,56 @@ TEST(Learner, ThatIsSilentIsKeptIfReplacementIsOffOrItsPodIsYoung) {
 
 // Seed 46355 of the model run, when it could: a node that took itself for a member whose addition
 // was never committed. It was waited for without a word.
+// Seed 12114 of the model run: the claim of a member that runs was deleted, and nothing was said or
+// done until its pod, and its data, went.
+TEST(Replace, AMemberWhoseClaimIsDeletedGoesInOrderBeforeItsData) {
+  Given given = Given::Cluster(3);
+  given.Claim(0).deleting = true;
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "TransferLeadership from=00000000000000a0 to=00000000000000a2");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ClaimGoes");
+  EXPECT_EQ(Condition(plan, "Degraded").message,
+            "The claim of pod db-0 is being deleted, and its data goes with the pod. The member is "
+            "replaced.");
+  EXPECT_THAT(EventReasons(plan), Contains("ClaimGoes"));
+  given.Wrote(plan);
+  given.Leader(2);
+  given.slots[0].report->role = Role::kFollower;
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a0");
+  given.Remove(Id(0));
+  given.objects.min_available = 2;
+  given.slots[0].report->role = Role::kRemoved;
+  EXPECT_EQ(Do(given), "Nothing") << "a removed member ends by itself before its pod goes";
+  given.Silent(0, 1);
+  given.Pod(0).finished = true;
+  EXPECT_EQ(Do(given), "DeletePod slot=0 uid=pod-uid-0");
+}
+
+TEST(Replace, AClaimThatGoesWaitsForOthersWithoutHoldingThemUp) {
+  Given given = Given::Cluster(1);
+  given.Claim(0).deleting = true;
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(
+      Condition(plan, "Degraded").message,
+      "The claim of pod db-0 is being deleted, and its data goes with the pod. The others are "
+      "not enough to go on without it: bring them back, or scale up.");
+  given.spec.replicas = 3;
+  given.objects.min_available = 2;
+  EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=3");
+
+  Given two = Given::Cluster(3);
+  two.Claim(1).deleting = true;
+  two.Blanked(2, 0xB2);
+  EXPECT_EQ(Do(two), "MarkClaim slot=2 member=00000000000000b2") << "data that is gone goes first";
+
+  Given off = Given::Cluster(3);
+  off.spec.replacement_enabled = false;
+  off.Claim(1).deleting = true;
+  EXPECT_EQ(Do(off), "Nothing");
+  EXPECT_EQ(ReasonOf(MakePlan(off), "Degraded"), "+ClaimGoes");
+}
+
 TEST(Stranger, DataThatNobodyKnowsInASlotThatIsToBeFilledIsRefused) {
   Given given = Given::Cluster(3);
   given.spec.replicas = 4;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "operator/raftkv/test_cluster.h"
 
@@ -87,6 +88,25 @@ TEST_F(Reconciling, DoesNothingBeforeTheIntentIsWritten) {
   api_.before = nullptr;
   EXPECT_TRUE(Reconcile());
   EXPECT_GT(api_.CountCalls("APPLY statefulsets/store"), before);
+}
+
+// Two operators: what one is about to do is not what the other has written since.
+TEST_F(Reconciling, WhoVotesIsChangedOnlyIfTheIntentOnTheServerIsItsOwn) {
+  Settle();
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"metadata", {{"generation", 2}}}, {"spec", {{"replicas", 2}}}});
+  bool overwritten = false;
+  api_.before = [&](const std::string& call) -> kube::ApiResult<void> {
+    if (call != "GET raftkvs/store" || std::exchange(overwritten, true)) return {};
+    api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+               {{"status", {{"operation", {{"target", 1}}}}}});
+    return {};
+  };
+  for (int i = 0; i < 10 && !overwritten; ++i) EXPECT_TRUE(Reconcile());
+  ASSERT_TRUE(overwritten) << "no live look";
+  EXPECT_TRUE(nodes_.membership.remove.empty());
+  EXPECT_TRUE(Reconcile());
+  EXPECT_EQ(nodes_.membership.remove, std::vector<MemberId>{0xc3}) << "with its own intent again";
 }
 
 TEST_F(Reconciling, ASpecThatCannotBeUnderstoodIsLeftAlone) {
