@@ -87,6 +87,14 @@ bool Facts::MemberIn(int index) const {
                              [&](const auto& entry) { return SlotOf(entry.first) == index; });
 }
 
+// By the slots of members, because a slot that gives no answer now may have a claim without a note.
+bool Facts::AliveIn(int index) const {
+  if (config() == nullptr) return false;
+  return std::ranges::any_of(config()->members, [&](const auto& entry) {
+    return SlotOf(entry.first) == index && (Active(entry.first) || TakesPart(entry.first));
+  });
+}
+
 MemberId Facts::LearnerIn(int index) const {
   if (config() == nullptr) return 0;
   for (const MemberId learner : config()->learners) {

@@ -71,6 +71,8 @@ class Facts {
   bool VoterIn(int slot) const;
   bool MemberIn(int slot) const;
   MemberId LearnerIn(int slot) const;  // 0: none
+  // A member that is there takes part, or the leader hears of it.
+  bool AliveIn(int slot) const;
   // A blank node that answers and is in no configuration.
   bool Blank(int slot) const;
   // A node answers that is not blank and that the cluster neither has nor removed.

@@ -313,6 +313,18 @@ TEST(Roll, DeadOutdatedPodsGoFirst) {
   EXPECT_EQ(Do(given), "DeletePod slot=1 uid=pod-uid-1");
 }
 
+// Seed 68749 of the model run: a follower that was heard of, did not answer just then, and whose
+// claim had not been noted yet, was taken for a dead one, while another member was down.
+TEST(Roll, WhoIsHeardOfIsNotDeadThoughItDoesNotAnswer) {
+  Given given = Given::Cluster(3);
+  given.objects.update_revision = "rev-2";
+  given.Silent(1, 60);
+  given.Pod(1).revision = "rev-2";
+  given.slots[2].report.reset();
+  given.Claim(2).member = 0;
+  EXPECT_EQ(Do(given), "Nothing");
+}
+
 TEST(Roll, NotWhenAnotherMemberIsDown) {
   Given given = Given::Cluster(3);
   given.objects.update_revision = "rev-2";
