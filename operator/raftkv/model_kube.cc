@@ -599,11 +599,15 @@ std::string World::ActOn(const DeleteClaim& a, const Kube&) {
   const auto volume = volumes_.find(a.uid);
   const bool teardown = kube.resource && kube.resource->deleting;
   if (raft() != nullptr && volume != volumes_.end() && !teardown) {
-    for (const Conf* conf : {&raft()->Committed(), &raft()->Latest()}) {
-      if (conf->names.contains(volume->second.id)) Fail("P3: the claim of a member is deleted");
+    // What is proposed and not committed is not in force, and no answer shows it: whom it adds is a
+    // learner without data, who votes by it must not be touched.
+    const Conf& conf = raft()->Committed();
+    const Conf& next = raft()->Latest();
+    const MemberId id = volume->second.id;
+    if (conf.names.contains(id) || next.voters.contains(id) || next.outgoing.contains(id)) {
+      Fail("P3: the claim of a member is deleted");
     }
-    // One that is proposed and not committed is not in force, and no answer shows it.
-    if (raft()->Committed().joint()) Fail("P3: a claim is deleted in a joint state");
+    if (conf.joint()) Fail("P3: a claim is deleted in a joint state");
   }
   claim->second.deleting = true;
   return "";

@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <iostream>
 #include <sstream>
@@ -17,6 +18,7 @@
 #include "operator/raftkv/model_kube.h"
 #include "operator/raftkv/plan.h"
 #include "operator/raftkv/plan_facts.h"
+#include "operator/raftkv/plan_rules.h"
 
 namespace raftkv::op::model {
 namespace {
@@ -82,6 +84,7 @@ class Operator {
     if (!cache_.resource) return false;
     const Observation seen = Observe(faults);
     last_ = MakePlan(seen);
+    CheckEvents(seen);
     const bool differs = last_.status != cache_.resource->status;
     if (differs) {
       if (Crash(faults)) return true;
@@ -121,6 +124,25 @@ class Operator {
     world_->Note(name_ + " crashes");
     silent_.clear();
     return true;
+  }
+
+  // An event for every step, and for every refusal when it is new.
+  void CheckEvents(const Observation& seen) {
+    const auto recorded = [&](const std::string& reason) {
+      return std::ranges::any_of(last_.events,
+                                 [&](const PlannedEvent& e) { return e.reason == reason; });
+    };
+    const std::optional<PlannedEvent> step = EventOf(seen.name, last_.action);
+    if (step.has_value() == std::holds_alternative<Nothing>(last_.action)) {
+      world_->Fail("a step has no event: " + ToString(last_.action));
+    }
+    if (step && !recorded(step->reason)) world_->Fail("not recorded: " + ToString(last_.action));
+    for (const PlannedCondition& c : last_.status.conditions) {
+      const auto said = seen.reasons.find(c.type);
+      const bool is_new = said == seen.reasons.end() || said->second != c.reason;
+      const bool bad = c.status && (c.type == "Degraded" || c.type == "QuorumLost");
+      if (bad && is_new && !recorded(c.reason)) world_->Fail("nobody is told: " + c.reason);
+    }
   }
 
   bool TakesAway(const Action& action) const {

@@ -6,9 +6,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
+#include <set>
 #include <string>
+#include <utility>
 
 #include "operator/raftkv/plan_facts.h"
+#include "operator/raftkv/plan_rules.h"
 
 namespace raftkv::op {
 namespace {
@@ -39,6 +44,31 @@ TEST_P(AtRest, NothingIsDoneAndNothingChanges) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, AtRest, ::testing::Range(1, 10));
+
+// --- Events
+// -------------------------------------------------------------------------------------------
+
+template <size_t... I>
+std::vector<Action> OneOfEach(std::index_sequence<I...>) {
+  return {Action(std::variant_alternative_t<I, Action>{})...};
+}
+
+// A new kind of action without an event of its own, or without a row in the documentation, fails
+// here.
+TEST(Events, EveryStepHasOneOfItsOwnThatIsDocumented) {
+  std::ifstream file(RAFTKV_EVENTS);
+  const std::string documented{std::istreambuf_iterator<char>(file), {}};
+  ASSERT_NE(documented.find("| Event | Meaning |"), std::string::npos) << RAFTKV_EVENTS;
+  std::set<std::string> reasons;
+  for (const Action& action : OneOfEach(std::make_index_sequence<std::variant_size_v<Action>>())) {
+    const auto event = EventOf("db", action);
+    ASSERT_EQ(event.has_value(), !std::holds_alternative<Nothing>(action)) << ToString(action);
+    if (!event) continue;
+    EXPECT_TRUE(reasons.insert(event->reason).second) << event->reason;
+    EXPECT_FALSE(event->note.empty());
+    EXPECT_NE(documented.find(event->reason), std::string::npos) << event->reason;
+  }
+}
 
 // --- Bootstrap
 // --------------------------------------------------------------------------------------
