@@ -221,8 +221,10 @@ class Operator {
     if (!pod.node.empty() && world_->broken_images.contains(pod.image))
       view.waiting = "ImagePullBackOff";
     const auto machine = cache_.machines.find(pod.node);
-    if (!pod.node.empty() && machine == cache_.machines.end())
+    if (!pod.node.empty() && machine == cache_.machines.end()) {
       view.node_lost_since_s = pod.created_s;
+      view.node_gone = true;
+    }
     if (machine != cache_.machines.end() && !machine->second.up) {
       view.node_lost_since_s = machine->second.down_since_s;
     }

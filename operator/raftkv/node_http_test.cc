@@ -22,7 +22,10 @@ const std::string kOk = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 // Answers each request, whatever it is, with the same bytes, piece by piece.
 class RawServer {
  public:
-  RawServer() { Accept(); }
+  RawServer() {
+    Accept();
+    thread_ = std::thread([this] { io_.run(); });
+  }
   ~RawServer() {
     io_.stop();
     thread_.join();
@@ -64,7 +67,7 @@ class RawServer {
 
   asio::io_context io_;
   tcp::acceptor acceptor_{io_, tcp::endpoint(asio::ip::address_v4::loopback(), 0)};
-  std::thread thread_{[this] { io_.run(); }};
+  std::thread thread_;
 };
 
 Result<NodeAnswer> Send(NodeHttp& http, NodeRequest request) {

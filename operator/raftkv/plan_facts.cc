@@ -253,7 +253,9 @@ bool Facts::AnotherPodMoves(int index) const {
   for (int other = 0; other < seen.objects.stateful_set_replicas; ++other) {
     if (other == index) continue;
     const std::optional<PodView>& pod = slot(other).pod;
-    if (!pod || (pod->deleting && pod->node_lost_since_s == 0)) return true;
+    // One that is deleted on a lost node may stay for long.
+    const bool stuck = pod && pod->node_lost_since_s != 0 && !pod->node_gone;
+    if (!pod || (pod->deleting && !stuck)) return true;
   }
   return false;
 }

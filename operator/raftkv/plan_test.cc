@@ -343,6 +343,20 @@ TEST(Roll, DeadOutdatedPodsGoFirst) {
   EXPECT_EQ(Do(given), "DeletePod slot=1 uid=pod-uid-1");
 }
 
+// Seed 177775 of the model run: a pod that was deleted on a machine that is gone is on its way
+// back.
+TEST(Roll, WaitsForAPodOfANodeThatIsGoneButNotOfOneThatIsSilent) {
+  Given given = Given::Cluster(5);
+  given.objects.update_revision = "rev-2";
+  given.NodeLost(1, 60);
+  given.Pod(1).deleting = true;
+  given.Silent(2, 60);
+  given.Pod(2).waiting = "ImagePullBackOff";
+  EXPECT_EQ(Do(given), "DeletePod slot=2 uid=pod-uid-2");
+  given.Pod(1).node_gone = true;
+  EXPECT_EQ(Do(given), "Nothing");
+}
+
 // Seed 68749 of the model run: a follower that was heard of, did not answer just then, and whose
 // claim had not been noted yet, was taken for a dead one, while another member was down.
 TEST(Roll, WhoIsHeardOfIsNotDeadThoughItDoesNotAnswer) {

@@ -118,6 +118,16 @@ TEST_F(Reconciling, ASpecThatCannotBeUnderstoodIsLeftAlone) {
   EXPECT_THAT(Metrics(), HasSubstr("InvalidSpec"));
 }
 
+TEST_F(Reconciling, ASpecThatCannotBeUnderstoodDoesNotHoldUpADeletion) {
+  Settle();
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"metadata", {{"deletionTimestamp", "2026-01-01T00:00:00Z"}}},
+              {"spec", {{"storage", {{"size", "much"}}}}}});
+  Settle();
+  EXPECT_FALSE(api_.Get(kRaftKvs, {"ns", "store"})->HasFinalizer(kFinalizer));
+  EXPECT_TRUE(Exists(resources::kClaims, "data-store-0")) << "in doubt data is kept";
+}
+
 TEST_F(Reconciling, AHigherEpochIsExceeded) {
   configuration_.epoch = 9;
   ASSERT_TRUE(Reconcile());
