@@ -440,7 +440,7 @@ bool World::QuorumWithout(const std::set<int>& slots) const {
 
 bool World::StopsEarly(const Directory& directory) const {
   return directory.cluster != 0 && !directory.tombstone && !directory.damaged && !directory.hangs &&
-         raft()->Latest().removed.contains(directory.id);
+         raft()->Committed().removed.contains(directory.id);
 }
 
 std::string World::ActOn(const ApplyStatefulSet& a, const Kube& cache) {

@@ -152,7 +152,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
                             if (self->done_ == nullptr) return;
                             if (error) return self->Fail(error.message());
                             SystemError ignored;
-                            self->socket_.set_option(tcp::no_delay(true), ignored);
+                            (void)self->socket_.set_option(tcp::no_delay(true), ignored);
                             self->SetDeadline(self->end_);
                             self->Write();
                           });
