@@ -144,7 +144,12 @@ TEST_F(ManagerTest, ReconcilesWhenElectedAndReleasesTheLeaseAtTheEnd) {
   for (const char* part :
        {"leader_election_master_status{name=\"op\"} 1", "process_resident_memory_bytes",
         "workqueue_depth{controller=\"maps\",name=\"maps\"}",
-        "controller_runtime_active_workers{controller=\"maps\"} 1"}) {
+        "controller_runtime_active_workers{controller=\"maps\"} 1",
+        "controller_runtime_reconcile_total{", "controller_runtime_reconcile_errors_total{",
+        "controller_runtime_reconcile_time_seconds_bucket{",
+        "controller_runtime_reconcile_panics_total{", "workqueue_adds_total{",
+        "workqueue_queue_duration_seconds_bucket{", "workqueue_work_duration_seconds_bucket{",
+        "workqueue_retries_total{"}) {
     EXPECT_NE(metrics.find(part), std::string::npos) << part;
   }
   manager_->Stop();

@@ -7,18 +7,16 @@
 
 #include <cstdint>
 #include <memory>
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/status.h"
+#include "operator/kube/json.h"
 #include "operator/kube/resource.h"
 
 namespace raftkv::kube {
-
-using Json = nlohmann::json;
 
 struct OwnerReference {
   std::string api_version;

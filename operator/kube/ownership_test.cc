@@ -44,6 +44,12 @@ TEST_F(OwnershipTest, AppliesWithAControllerReference) {
   EXPECT_EQ(reference["apiVersion"], "raftkv.dev/v1alpha1");
 }
 
+TEST_F(OwnershipTest, RefusesAnOwnerInAnotherNamespace) {
+  Object service = Service();
+  service.Set("/metadata/namespace", "elsewhere");
+  EXPECT_DEATH(SetController(service, owner_), "in one namespace");
+}
+
 TEST_F(OwnershipTest, ASecondApplyWritesNoNewVersion) {
   auto first = ApplyOwned(api_, resources::kServices, Service(), owner_);
   auto second = ApplyOwned(api_, resources::kServices, Service(), owner_);

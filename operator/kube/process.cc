@@ -32,8 +32,10 @@ void PrepareProcess() {
 Status RunUntilSignal(Manager& manager) {
   std::thread stopper([&manager] {
     const sigset_t signals = StopSignals();
-    int number = 0;
-    sigwait(&signals, &number);
+    constexpr timespec kPause{.tv_sec = 60};
+    // What lists and reconciles leave in holes of the heap goes back to the kernel meanwhile: a few
+    // milliseconds a minute.
+    while (sigtimedwait(&signals, nullptr, &kPause) < 0) malloc_trim(0);
     manager.Stop();
   });
   Status ended = manager.Run();

@@ -229,6 +229,20 @@ TEST_F(RestClientTest, WritesCarryManagerAndPreconditions) {
   EXPECT_EQ(last().headers["content-type"], "application/json-patch+json");
 }
 
+// The server would take each of these for a claim of ours.
+TEST_F(RestClientTest, RefusesToApplyWhatWasRead) {
+  Start(AnswerPod);
+  for (const char* field :
+       {"/metadata/resourceVersion", "/metadata/uid", "/metadata/managedFields"}) {
+    Object pod(resources::kPods, kA);
+    pod.Set(field, "5");
+    auto applied = client_->Apply(resources::kPods, pod);
+    ASSERT_FALSE(applied) << field;
+    EXPECT_NE(applied.error().message.find(field), std::string::npos);
+  }
+  EXPECT_EQ(calls_, 0);
+}
+
 TEST_F(RestClientTest, RefusesUnconditionalWrites) {
   Start(AnswerPod);
   Object pod(resources::kPods, kA);

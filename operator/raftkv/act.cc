@@ -49,7 +49,7 @@ Key ClaimKey(const Seen& seen, int slot) {
 }  // namespace
 
 Status Actor::Carry(const Seen& seen, const Action& action) {
-  if (IsDestructive(action)) RETURN_IF_ERROR(CheckUnchanged(seen));
+  if (NeedsLiveLook(action)) RETURN_IF_ERROR(CheckUnchanged(seen));
   return std::visit([&](const auto& one) { return Do(seen, one); }, action);
 }
 

@@ -49,6 +49,21 @@ TEST_F(Act, SilenceIsRememberedAndForgotten) {
   EXPECT_EQ(Look().observation.slots.at(2).silent_since_s, first.slots.at(2).silent_since_s);
 }
 
+// Else members of a node that is NotReady for a moment would be replaced.
+TEST_F(Act, AWallClockThatIsSetMakesNoSilenceLong) {
+  nodes_.nodes.erase("10.0.0.2");
+  nodes_.nodes.erase("10.0.0.1");  // the leader
+  Look();
+  timing_.JumpWall(std::chrono::hours(48));
+  timing_.Advance(std::chrono::seconds(7));
+  Observation later = Look().observation;
+  EXPECT_EQ(later.now_s - later.slots.at(2).silent_since_s, 7);
+  EXPECT_EQ(later.now_s - later.leaderless_since_s, 7);
+  timing_.JumpWall(-std::chrono::hours(96));
+  later = Look().observation;
+  EXPECT_EQ(later.now_s - later.slots.at(2).silent_since_s, 7);
+}
+
 TEST_F(Act, ObjectsAreAppliedOnceAndNoMore) {
   ASSERT_TRUE(actor_.Carry(Look(), ApplyObjects{}).ok());
   Seen seen = Look();

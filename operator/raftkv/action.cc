@@ -70,9 +70,12 @@ std::string ToString(const Action& action) {
       action);
 }
 
-bool IsDestructive(const Action& action) {
-  if (const auto* change = std::get_if<ChangeMembership>(&action)) return !change->remove.empty();
+bool NeedsLiveLook(const Action& action) {
+  if (const auto* change = std::get_if<ChangeMembership>(&action)) {
+    return !change->promote.empty() || !change->remove.empty();
+  }
   if (const auto* note = std::get_if<MarkClaim>(&action)) return note->member == 0;
+  if (std::holds_alternative<Initialize>(action)) return true;
   return std::holds_alternative<DeletePod>(action) || std::holds_alternative<DeleteClaim>(action) ||
          std::holds_alternative<RemoveFinalizer>(action);
 }

@@ -82,7 +82,8 @@ using Action =
 
 // One line for logs: "ChangeMembership add=1a2b promote= remove=".
 std::string ToString(const Action& action);
-// Takes something away that cannot be had back: the actor reads live before it.
-bool IsDestructive(const Action& action);
+// Takes something away that cannot be had back, or says who votes: before it, everything is read
+// live and planned once more.
+bool NeedsLiveLook(const Action& action);
 
 }  // namespace raftkv::op

@@ -2,11 +2,11 @@
 //
 // A change of the leader is no event of Kubernetes, and a cluster at rest is looked at every 30 s
 // only; its leader Service would point to a follower for that long. So every leader is asked
-// GET /admin/status on a connection that stays open, every `period`; one that says it is no leader,
-// or does not answer within `limit`, is reported once. One thread for all clusters, nothing of it
-// goes to the API server.
+// GET /admin/status every `period`; one that says it is no leader, or does not answer within
+// `limit`, is reported once. Nothing of it goes to the API server.
 //
-// Thread-safety: any thread. `lost` is called on the watch's own thread and must not block.
+// Thread-safety: any thread. `lost` is called on the thread of NodeHttp, must not block and must
+// not call the watch.
 #pragma once
 
 #include <functional>
@@ -15,11 +15,11 @@
 
 #include "base/clock.h"
 #include "operator/kube/object.h"
+#include "operator/raftkv/node_http.h"
 
 namespace raftkv::op {
 
 struct LeaderWatchOptions {
-  int port = 7072;  // the nodes' admin listener
   Duration period = std::chrono::seconds(3);
   Duration limit = std::chrono::seconds(2);  // to connect and to answer
 };
@@ -28,8 +28,9 @@ class LeaderWatch {
  public:
   using Lost = std::function<void(const kube::Key&)>;
 
-  explicit LeaderWatch(Lost lost, LeaderWatchOptions options = {});
-  ~LeaderWatch();  // ends its thread
+  // `http` must outlive it.
+  LeaderWatch(NodeHttp* http, Lost lost, LeaderWatchOptions options = {});
+  ~LeaderWatch();  // nothing is reported any more
   LeaderWatch(const LeaderWatch&) = delete;
   LeaderWatch& operator=(const LeaderWatch&) = delete;
 
@@ -38,8 +39,8 @@ class LeaderWatch {
   void Set(const kube::Key& key, const std::string& host);
 
  private:
-  struct Loop;
-  std::unique_ptr<Loop> loop_;
+  struct State;
+  const std::shared_ptr<State> state_;
 };
 
 }  // namespace raftkv::op

@@ -52,12 +52,12 @@ class LeaderWatchTest : public ::testing::Test {
  protected:
   LeaderWatchTest()
       : watch_(std::make_unique<LeaderWatch>(
+            &http_,
             [this](const kube::Key& key) {
               last_ = key;
               ++lost_;
             },
-            LeaderWatchOptions{
-                .port = node_.port, .period = milliseconds(10), .limit = milliseconds(300)})) {}
+            LeaderWatchOptions{.period = milliseconds(10), .limit = milliseconds(300)})) {}
 
   static void Until(const std::function<bool()>& condition) {
     while (!condition()) std::this_thread::sleep_for(milliseconds(1));
@@ -65,6 +65,7 @@ class LeaderWatchTest : public ::testing::Test {
 
   const kube::Key key_{"prod", "store"};
   FakeNode node_;
+  NodeHttp http_{{.port = node_.port}};
   std::atomic<int> lost_ = 0;
   kube::Key last_;
   std::unique_ptr<LeaderWatch> watch_;

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -92,19 +93,19 @@ kube::ReflectorOptions Ours(const std::string& ns,
           .transform = std::move(transform)};
 }
 
-const kube::Json* ReadyCondition(const kube::Object& node) {
-  const kube::Json& conditions = node.At("/status/conditions");
-  if (!conditions.is_array()) return nullptr;
-  auto found = std::ranges::find_if(conditions, [](const kube::Json& condition) {
-    return condition.is_object() && condition.value("type", kube::Json()) == "Ready";
+// The entries of a list of objects whose `field` is `value`.
+kube::Json Entries(const kube::Json& list, const char* field, std::string_view value) {
+  kube::Json out = kube::Json::array();
+  if (!list.is_array()) return out;
+  std::ranges::copy_if(list, std::back_inserter(out), [&](const kube::Json& entry) {
+    return entry.is_object() && entry.value(field, kube::Json()) == value;
   });
-  return found == conditions.end() ? nullptr : &*found;
+  return out;
 }
 
 // Of nodes only whether they are ready is of interest; they have much more to tell.
 void OnlyReadiness(kube::Object& node) {
-  kube::Json conditions = kube::Json::array();
-  if (const kube::Json* ready = ReadyCondition(node)) conditions.push_back(*ready);
+  kube::Json conditions = Entries(node.At("/status/conditions"), "type", "Ready");
   kube::Object small(kube::resources::kNodes, {"", std::string(node.name())});
   small.Set("/metadata/uid", std::string(node.uid()));
   small.Set("/metadata/resourceVersion", std::string(node.resource_version()));
@@ -112,19 +113,31 @@ void OnlyReadiness(kube::Object& node) {
   node = std::move(small);
 }
 
-// Of pods whose they are, where they run and how they are: each has all of its template, which is
-// most of what an operator with many of them would keep in memory.
+// Of pods whose they are, where they run and what ViewPod looks at: all of their template and
+// status would be most of what an operator with many of them keeps in memory.
 void OnlyState(kube::Object& pod) {
+  kube::Json status = {{"phase", pod.String("/status/phase")},
+                       {"podIP", pod.String("/status/podIP")}};
+  status["conditions"] = Entries(pod.At("/status/conditions"), "type", "Ready");
+  for (kube::Json& scheduled : Entries(pod.At("/status/conditions"), "type", "PodScheduled")) {
+    status["conditions"].push_back(std::move(scheduled));
+  }
+  for (const kube::Json& container :
+       Entries(pod.At("/status/containerStatuses"), "name", kContainer)) {
+    status["containerStatuses"].push_back({{"name", kContainer},
+                                           {"restartCount", container.value("restartCount", 0)},
+                                           {"state", container.value("state", kube::Json())}});
+  }
   pod.Erase("/metadata/managedFields");
   pod.Erase("/metadata/annotations");
   pod.Set("/spec", kube::Json{{"nodeName", pod.String("/spec/nodeName")}});
+  pod.Set("/status", std::move(status));
 }
 
 bool ReadinessChanged(const kube::Change& change) {
   if (change.before == nullptr || change.after == nullptr) return true;
-  auto status = [](const kube::Object& node) {
-    const kube::Json* ready = ReadyCondition(node);
-    return ready == nullptr ? kube::Json() : ready->value("status", kube::Json());
+  auto status = [](const kube::Object& node) -> std::string_view {
+    return node.String("/status/conditions/0/status");  // the one that OnlyReadiness leaves
   };
   return status(*change.before) != status(*change.after);
 }
@@ -153,7 +166,7 @@ class Operator {
                        return reconciler_.Reconcile(key, std::move(stop));
                      });
     leaders_ = std::make_unique<LeaderWatch>(
-        [&controller](const kube::Key& key) { controller.queue().Add(key); });
+        &http_, [&controller](const kube::Key& key) { controller.queue().Add(key); });
     controller.Watch(caches_.clusters, kube::ToSelf(), kube::OnlySpecChanges());
     controller.Watch(caches_.pods, kube::ToLabel(kInstanceLabel));
     controller.Watch(caches_.claims, kube::ToLabel(kInstanceLabel));
@@ -195,7 +208,8 @@ class Operator {
   }
 
   ClusterMetrics metrics_;
-  NodeClient nodes_;
+  NodeHttp http_;
+  NodeClient nodes_{&http_};
   const Caches caches_;
   Reconciler reconciler_;
   std::unique_ptr<LeaderWatch> leaders_;

@@ -327,6 +327,13 @@ void World::Evict(int slot, bool with_claim) {
   Note("fault: pod " + std::to_string(slot) + (with_claim ? " and its claim" : "") + " deleted");
 }
 
+void World::LetClaimGo(int slot) {
+  const auto claim = kube.claims.find(slot);
+  if (claim == kube.claims.end()) return;
+  claim->second.deleting = true;
+  Note("fault: the claim of slot " + std::to_string(slot) + " deleted");
+}
+
 void World::LoseVolume(int slot) {
   const auto claim = kube.claims.find(slot);
   if (claim == kube.claims.end() || !claim->second.bound) return;
@@ -393,8 +400,7 @@ std::string World::WriteStatus(uint64_t version, const PlannedStatus& status) {
   return "";
 }
 
-std::string World::Act(const Action& action, const Kube& cache, const Operation& intent) {
-  intent_ = intent;
+std::string World::Act(const Action& action, const Kube& cache) {
   return std::visit([&](const auto& one) { return ActOn(one, cache); }, action);
 }
 
@@ -432,6 +438,11 @@ bool World::QuorumWithout(const std::set<int>& slots) const {
   return Raft::Quorum(conf.voters, live) && Raft::Quorum(conf.outgoing, live);
 }
 
+bool World::StopsEarly(const Directory& directory) const {
+  return directory.cluster != 0 && !directory.tombstone && !directory.damaged && !directory.hangs &&
+         raft()->Committed().removed.contains(directory.id);
+}
+
 std::string World::ActOn(const ApplyStatefulSet& a, const Kube& cache) {
   if (!kube.resource || kube.resource->uid != cache.resource->uid) return "owner is gone";
   if (kube.sts && kube.sts->owner != kube.resource->uid) return "belongs to somebody else";
@@ -446,11 +457,10 @@ std::string World::ActOn(const ApplyStatefulSet& a, const Kube& cache) {
     for (const auto& [slot, pod] : kube.pods) {
       const Directory* directory = DirectoryOf(slot);
       if (slot < a.replicas || directory == nullptr || raft() == nullptr) continue;
-      if (raft()->Latest().names.contains(directory->id))
+      // Whoever is being added, which no member may have applied yet, is a learner without data.
+      if (raft()->Committed().names.contains(directory->id))
         Fail("P2: the pod of a member is scaled away");
-      if (PodLives(slot) && directory->cluster != 0 && !directory->tombstone &&
-          !directory->damaged && !directory->hangs &&
-          raft()->Latest().removed.contains(directory->id)) {
+      if (PodLives(slot) && StopsEarly(*directory)) {
         Fail("a removed member is stopped before it has ended");
       }
     }
@@ -515,15 +525,16 @@ void World::CheckVotersChange(const ChangeMembership& change) {
   if (!Raft::Quorum(conf.voters, live) || !Raft::Quorum(next, live)) {
     Fail("P2: a change without a quorum of both halves");
   }
+  const Operation& intent = kube.resource->status.operation;
   const int size = static_cast<int>(next.size());
   // Where nobody stays, the leader goes after the others have come.
   std::set<MemberId> staying = conf.voters;
   for (const MemberId id : change.remove) staying.erase(id);
-  const bool leader_last = staying == std::set{raft()->leader()} && size == intent_.target + 1 &&
-                           !change.promote.empty();
-  if (intent_.type != Operation::Type::kReplace && size != intent_.target && !leader_last) {
+  const bool leader_last =
+      staying == std::set{raft()->leader()} && size == intent.target + 1 && !change.promote.empty();
+  if (intent.type != Operation::Type::kReplace && size != intent.target && !leader_last) {
     Fail("P4: a change to " + std::to_string(size) + " voters instead of " +
-         std::to_string(intent_.target));
+         std::to_string(intent.target));
   }
   for (const MemberId id : change.remove) {
     if (raft()->leader() == id && conf.voters.size() > 1) Fail("P5: the leader is removed");
@@ -557,12 +568,16 @@ std::string World::ActOn(const DeletePod& a, const Kube&) {
       Fail("P5: the leader's pod is deleted");
     }
   }
+  if (raft() != nullptr && directory != nullptr && PodLives(a.slot) && !teardown &&
+      StopsEarly(*directory)) {
+    Fail("a removed member is stopped before it has ended");
+  }
   for (const auto& [slot, uid] : deleted_on_purpose_) {
     const auto other = kube.pods.find(slot);
     bool stuck = false;  // until its machine is back, or its pod is collected
     if (other != kube.pods.end() && !other->second.node.empty()) {
       const auto machine = kube.machines.find(other->second.node);
-      stuck = machine == kube.machines.end() || !machine->second.up;
+      stuck = machine != kube.machines.end() && !machine->second.up;
     }
     if (slot != a.slot && kube.sts && slot < kube.sts->replicas && !teardown && !stuck) {
       Fail("P6: two pods are deleted at a time");
@@ -584,8 +599,14 @@ std::string World::ActOn(const DeleteClaim& a, const Kube&) {
   const auto volume = volumes_.find(a.uid);
   const bool teardown = kube.resource && kube.resource->deleting;
   if (raft() != nullptr && volume != volumes_.end() && !teardown) {
-    const Conf& conf = raft()->Latest();
-    if (conf.names.contains(volume->second.id)) Fail("P3: the claim of a member is deleted");
+    // What is proposed and not committed is not in force, and no answer shows it: whom it adds is a
+    // learner without data, who votes by it must not be touched.
+    const Conf& conf = raft()->Committed();
+    const Conf& next = raft()->Latest();
+    const MemberId id = volume->second.id;
+    if (conf.names.contains(id) || next.voters.contains(id) || next.outgoing.contains(id)) {
+      Fail("P3: the claim of a member is deleted");
+    }
     if (conf.joint()) Fail("P3: a claim is deleted in a joint state");
   }
   claim->second.deleting = true;

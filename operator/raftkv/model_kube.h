@@ -89,14 +89,14 @@ class World {
   // As observe.h makes it, from the answers.
   std::optional<Membership> AskMembership(const std::map<int, NodeReport>& reports) const;
 
-  // What an operator does, and the intent that it wrote before (another one may have written
-  // since); an empty string: done, else why it was refused. Each checks P1 to P6.
+  // What an operator does; an empty string: done, else why it was refused. Each checks P1 to P6.
   std::string WriteStatus(uint64_t version, const PlannedStatus& status);
-  std::string Act(const Action& action, const Kube& cache, const Operation& intent);
+  std::string Act(const Action& action, const Kube& cache);
 
   // Faults and wishes.
   void CreateResource();
   void Evict(int slot, bool with_claim);
+  void LetClaimGo(int slot);  // deleted under its pod
   void LoseVolume(int slot);
   void Damage(int slot);
   void Hang(int slot);  // if a learner is there
@@ -154,11 +154,12 @@ class World {
   void CheckVotersChange(const ChangeMembership& change);
   // P2: the live voters but those in `slots` are a quorum of each half.
   bool QuorumWithout(const std::set<int>& slots) const;
+  // A removed member that still votes, and would not if its process were stopped now.
+  bool StopsEarly(const Directory& directory) const;
 
   std::map<std::string, Directory> volumes_;  // by the claim's UID
   std::map<ClusterId, Raft> rafts_;
   std::map<int, std::string> deleted_on_purpose_;  // pod UIDs, until the slot has a new pod
-  Operation intent_;                               // of who acts
   uint64_t next_ = 1;
   std::string failure_;
   std::vector<std::string> history_;

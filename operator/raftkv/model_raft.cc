@@ -48,7 +48,7 @@ const Conf& Raft::Appended(uint64_t match) const {
 const Conf& Raft::Applied(uint64_t match) const { return Appended(std::min(match, commit_)); }
 
 bool Raft::KnownIn(const Directory& directory, MemberId id) const {
-  return Appended(directory.match).names.contains(id);
+  return Applied(directory.match).names.contains(id);
 }
 
 Directory* Raft::Candidate(const std::vector<Directory*>& live) const {

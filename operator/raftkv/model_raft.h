@@ -53,8 +53,12 @@ class Raft {
   std::string Transfer(MemberId from, MemberId to, const std::vector<Directory*>& live);
 
   const Conf& Latest() const { return confs_.back(); }
+  // In force, and not to be lost any more.
+  const Conf& Committed() const { return Appended(commit_); }
   // What a member knows that has the log up to `match`.
   const Conf& Applied(uint64_t match) const;
+  // Members take in whom a configuration names that they have applied, never one that could be
+  // lost.
   bool KnownIn(const Directory& directory, MemberId id) const;
   static bool Quorum(const std::set<MemberId>& voters, const std::set<MemberId>& live);
 

@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <iostream>
 #include <sstream>
@@ -17,6 +18,7 @@
 #include "operator/raftkv/model_kube.h"
 #include "operator/raftkv/plan.h"
 #include "operator/raftkv/plan_facts.h"
+#include "operator/raftkv/plan_rules.h"
 
 namespace raftkv::op::model {
 namespace {
@@ -82,6 +84,7 @@ class Operator {
     if (!cache_.resource) return false;
     const Observation seen = Observe(faults);
     last_ = MakePlan(seen);
+    CheckEvents(seen);
     const bool differs = last_.status != cache_.resource->status;
     if (differs) {
       if (Crash(faults)) return true;
@@ -93,18 +96,20 @@ class Operator {
       if (Crash(faults)) return true;
     }
     if (std::holds_alternative<Nothing>(last_.action)) return differs;
-    // What takes something away is planned once more on live reads.
+    // What takes something away or changes who votes is planned once more on live reads, and done
+    // only if its intent is what was written last.
     if (TakesAway(last_.action)) {
       Watch(true);
       if (!cache_.resource) return true;
       const Plan again = MakePlan(Observe(faults));
       if (ToString(again.action) != ToString(last_.action)) return true;
+      if (again.status.operation != cache_.resource->status.operation) return true;
     }
     const Operation& operation = last_.status.operation;
     const std::string line = name_ + " " + ToString(last_.action) + " [" + operation.step +
                              " target=" + std::to_string(operation.target) + "]";
     const size_t at = world_->history().size();
-    const std::string refused = world_->Act(last_.action, cache_, operation);
+    const std::string refused = world_->Act(last_.action, cache_);
     world_->Note(line + (refused.empty() ? "" : ": refused, " + refused) +
                  (world_->history().size() > at ? " (did the above)" : ""));
     Crash(faults);
@@ -121,9 +126,28 @@ class Operator {
     return true;
   }
 
+  // An event for every step, and for every refusal when it is new.
+  void CheckEvents(const Observation& seen) {
+    const auto recorded = [&](const std::string& reason) {
+      return std::ranges::any_of(last_.events,
+                                 [&](const PlannedEvent& e) { return e.reason == reason; });
+    };
+    const std::optional<PlannedEvent> step = EventOf(seen.name, last_.action);
+    if (step.has_value() == std::holds_alternative<Nothing>(last_.action)) {
+      world_->Fail("a step has no event: " + ToString(last_.action));
+    }
+    if (step && !recorded(step->reason)) world_->Fail("not recorded: " + ToString(last_.action));
+    for (const PlannedCondition& c : last_.status.conditions) {
+      const auto said = seen.reasons.find(c.type);
+      const bool is_new = said == seen.reasons.end() || said->second != c.reason;
+      const bool bad = c.status && (c.type == "Degraded" || c.type == "QuorumLost");
+      if (bad && is_new && !recorded(c.reason)) world_->Fail("nobody is told: " + c.reason);
+    }
+  }
+
   bool TakesAway(const Action& action) const {
     const auto* apply = std::get_if<ApplyStatefulSet>(&action);
-    return IsDestructive(action) ||
+    return NeedsLiveLook(action) ||
            (apply != nullptr && cache_.sts && apply->replicas < cache_.sts->replicas);
   }
 
@@ -197,8 +221,10 @@ class Operator {
     if (!pod.node.empty() && world_->broken_images.contains(pod.image))
       view.waiting = "ImagePullBackOff";
     const auto machine = cache_.machines.find(pod.node);
-    if (!pod.node.empty() && machine == cache_.machines.end())
+    if (!pod.node.empty() && machine == cache_.machines.end()) {
       view.node_lost_since_s = pod.created_s;
+      view.node_gone = true;
+    }
     if (machine != cache_.machines.end() && !machine->second.up) {
       view.node_lost_since_s = machine->second.down_since_s;
     }
@@ -361,10 +387,12 @@ class History {
     auto machine = world_.kube.machines.begin();
     std::advance(machine, Uniform(world_.kube.machines.size()));
     const std::string name = machine->first;
-    switch (Uniform(10)) {
+    switch (Uniform(11)) {
       case 0:
       case 1:
         return world_.Evict(slot, false);
+      case 9:
+        return Bearable({slot}) ? world_.LetClaimGo(slot) : void();
       case 2:
         return Bearable({slot}) ? world_.Evict(slot, true) : void();
       case 3:
@@ -434,7 +462,12 @@ class History {
   // The refusals name claims that somebody has to delete.
   void Obey() {
     for (const PlannedCondition& c : active_->last().status.conditions) {
-      if (c.type != "Degraded" || !c.status || !c.reason.starts_with("ClaimOf")) continue;
+      if (c.type != "Degraded" || !c.status) continue;
+      const int replicas = world_.kube.resource->spec.replicas;
+      if (c.reason == "ClaimGoes" && replicas < 3) {
+        EditSpec("3 replicas, as told", [](Resource* r) { r->spec.replicas = 3; });
+      }
+      if (!c.reason.starts_with("ClaimOf")) continue;
       for (auto& [slot, claim] : world_.kube.claims) {
         if (c.message.find(" data-" + PodName("db", slot) + " ") == std::string::npos) continue;
         world_.Note("somebody deletes the claim of slot " + std::to_string(slot) + " as told");
@@ -464,6 +497,7 @@ class History {
         return "member " + std::to_string(slot);
     }
     for (const auto& [slot, claim] : kube.claims) {
+      if (slot < wanted && claim.deleting) return "a claim goes";
       if (slot < wanted && claim.bytes < resource.spec.storage_bytes) return "size of a claim";
       const bool ours = claim.member == 0 || conf.removed.contains(claim.member);
       if (slot >= wanted && resource.spec.on_scale_down == Retention::kDelete && ours)

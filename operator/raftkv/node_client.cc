@@ -1,12 +1,10 @@
 #include "operator/raftkv/node_client.h"
 
-#include <httplib.h>
-
 #include <algorithm>
 #include <array>
-#include <mutex>
+#include <future>
+#include <memory>
 #include <nlohmann/json.hpp>
-#include <thread>
 #include <utility>
 
 #include "base/hex_id.h"
@@ -141,13 +139,6 @@ Code CodeOf(int http_status) {
   }
 }
 
-void Limit(httplib::Client& client, Duration connect, Duration answer) {
-  client.set_connection_timeout(std::chrono::duration_cast<std::chrono::milliseconds>(connect));
-  client.set_read_timeout(std::chrono::duration_cast<std::chrono::milliseconds>(answer));
-  client.set_write_timeout(std::chrono::duration_cast<std::chrono::milliseconds>(answer));
-  client.set_tcp_nodelay(true);
-}
-
 }  // namespace
 
 Result<NodeStatus> ParseNodeStatus(std::string_view text) {
@@ -214,42 +205,39 @@ std::optional<Membership> JoinMemberships(const std::vector<NodeStatus>& nodes, 
 }
 
 std::map<int, NodeStatus> NodeClient::Statuses(const std::map<int, std::string>& hosts) {
-  std::map<int, NodeStatus> out;
-  std::mutex mutex;
-  std::vector<std::jthread> threads;
-  threads.reserve(hosts.size());
+  std::map<int, std::future<Result<NodeAnswer>>> asked;
   for (const auto& [slot, host] : hosts) {
-    threads.emplace_back([&, at = slot, ip = host] {
-      httplib::Client client(ip, options_.port);
-      Limit(client, options_.connect_timeout, options_.status_timeout);
-      auto answer = client.Get("/admin/status");
-      if (!answer || answer->status != 200) return;
-      auto status = ParseNodeStatus(answer->body);
-      if (!status) {
-        log::Warning("a node answers what is not its status", {{"host", ip}});
-        return;
-      }
-      std::lock_guard lock(mutex);
-      out[at] = std::move(*status);
-    });
+    asked[slot] = Ask({.host = host, .path = "/admin/status", .limit = options_.status_timeout});
   }
-  threads.clear();
+  std::map<int, NodeStatus> out;
+  for (auto& [slot, future] : asked) {
+    auto answer = future.get();
+    if (!answer || answer->status != 200) continue;
+    if (auto status = ParseNodeStatus(answer->body)) {
+      out[slot] = *std::move(status);
+    } else {
+      log::Warning("a node answers what is not its status", {{"host", hosts.at(slot)}});
+    }
+  }
   return out;
 }
 
+std::future<Result<NodeAnswer>> NodeClient::Ask(NodeRequest request) {
+  request.connect_limit = options_.connect_timeout;
+  auto promise = std::make_shared<std::promise<Result<NodeAnswer>>>();
+  http_->Send(std::move(request),
+              [promise](Result<NodeAnswer> answer) { promise->set_value(std::move(answer)); });
+  return promise->get_future();
+}
+
 Status NodeClient::Post(const std::string& host, const std::string& path, const std::string& body) {
-  httplib::Client client(host, options_.port);
-  Limit(client, options_.connect_timeout, options_.change_timeout);
-  auto answer = client.Post(path, body, "application/json");
-  if (!answer) {
-    bool not_sent = answer.error() == httplib::Error::Connection;
-    return {not_sent ? Code::kUnavailable : Code::kUnknownOutcome,
-            "POST " + path + " to " + host + ": " + httplib::to_string(answer.error())};
-  }
+  const std::string what = "POST " + path + " to " + host + ": ";
+  auto answer =
+      Ask({.host = host, .path = path, .body = body, .limit = options_.change_timeout}).get();
+  if (!answer) return {answer.error().code(), what + std::string(answer.error().message())};
   if (answer->status == 200) return Status::Ok();
   std::string detail = Text(Json::parse(answer->body, nullptr, false), "detail");
-  return {CodeOf(answer->status), "POST " + path + " to " + host + ": " +
-                                      (detail.empty() ? answer->body.substr(0, 200) : detail)};
+  return {CodeOf(answer->status), what + (detail.empty() ? answer->body.substr(0, 200) : detail)};
 }
 
 Status NodeClient::SendInitialize(const std::string& host, const Initialize& action) {

@@ -1,13 +1,14 @@
 // NodeClient: the admin API of a node (docs/api.md), as the operator uses it.
 //
-// HTTP/1.1 with JSON to a pod's IP. Every call is bounded: 1 s to connect, 2 s for a status, and as
-// long as the calls themselves may take on the node. No call is repeated here: the reconciler looks
-// again instead.
+// JSON to a pod's IP, over NodeHttp. Every call is bounded: 1 s to connect, 2 s for a status, and
+// as long as the calls themselves may take on the node. No call is repeated here: the reconciler
+// looks again instead.
 //
 // Thread-safety: every method from any thread; calls block.
 #pragma once
 
 #include <cstdint>
+#include <future>
 #include <map>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@
 
 #include "base/status.h"
 #include "operator/raftkv/action.h"
+#include "operator/raftkv/node_http.h"
 #include "operator/raftkv/observation.h"
 
 namespace raftkv::op {
@@ -51,7 +53,6 @@ class NodeApi {
 };
 
 struct NodeClientOptions {
-  int port = 7072;
   Duration connect_timeout = std::chrono::seconds(1);
   Duration status_timeout = std::chrono::seconds(2);
   Duration change_timeout = std::chrono::seconds(15);
@@ -59,7 +60,9 @@ struct NodeClientOptions {
 
 class NodeClient final : public NodeApi {
  public:
-  explicit NodeClient(NodeClientOptions options = {}) : options_(options) {}
+  // `http` must outlive it.
+  explicit NodeClient(NodeHttp* http, NodeClientOptions options = {})
+      : http_(http), options_(options) {}
 
   std::map<int, NodeStatus> Statuses(const std::map<int, std::string>& hosts) override;
   Status SendInitialize(const std::string& host, const Initialize& action) override;
@@ -68,8 +71,10 @@ class NodeClient final : public NodeApi {
   Status SendTransfer(const std::string& host, const TransferLeadership& action) override;
 
  private:
+  std::future<Result<NodeAnswer>> Ask(NodeRequest request);
   Status Post(const std::string& host, const std::string& path, const std::string& body);
 
+  NodeHttp* const http_;
   const NodeClientOptions options_;
 };
 

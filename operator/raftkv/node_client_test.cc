@@ -157,7 +157,8 @@ class NodeServer {
 
 TEST(NodeClient, AsksAllAndLeavesOutWhoIsSilent) {
   NodeServer server;
-  NodeClient client({.port = server.port});
+  NodeHttp http({.port = server.port});
+  NodeClient client(&http);
   // Nothing listens at this address of the loopback network.
   auto statuses = client.Statuses({{0, "127.0.0.1"}, {1, "127.0.0.9"}});
   ASSERT_EQ(statuses.size(), 1U);
@@ -166,7 +167,8 @@ TEST(NodeClient, AsksAllAndLeavesOutWhoIsSilent) {
 
 TEST(NodeClient, SendsWhatWasPlanned) {
   NodeServer server;
-  NodeClient client({.port = server.port});
+  NodeHttp http({.port = server.port});
+  NodeClient client(&http);
   MemberView member{.id = 0xd4, .name = "store-3", .peer_address = "p:1"};
   Json as_json = {{"id", "00000000000000d4"},
                   {"name", "store-3"},
@@ -202,7 +204,8 @@ TEST(NodeClient, SendsWhatWasPlanned) {
 
 TEST(NodeClient, ErrorsTellWhetherItMayHaveHappened) {
   NodeServer server;
-  NodeClient client({.port = server.port});
+  NodeHttp http({.port = server.port});
+  NodeClient client(&http);
   for (auto [answer, code] : {std::pair(409, Code::kConflict), std::pair(503, Code::kUnavailable),
                               std::pair(504, Code::kUnknownOutcome)}) {
     server.answer = answer;

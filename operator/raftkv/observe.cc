@@ -140,7 +140,10 @@ Result<Seen> Observer::LookIn(const Caches& caches, const ObjectPtr& resource, u
   out.generation = resource->generation();
   out.deleting = resource->deleting();
   out.finalizer = resource->HasFinalizer(kFinalizer);
-  ASSIGN_OR_RETURN(out.spec, ReadSpec(*resource));
+  auto spec = ReadSpec(*resource);
+  // A deletion waits for nobody to mend the spec; the defaults keep the claims.
+  if (!spec && !out.deleting) return std::unexpected(spec.error());
+  if (spec) out.spec = *spec;
   out.cluster = ReadCluster(*resource);
   out.operation = ReadOperation(*resource);
   out.reasons = ReadReasons(*resource);
@@ -229,6 +232,7 @@ void Observer::LookAtPods(const Caches& caches, Seen& seen) {
       node = claim->Annotation("volume.kubernetes.io/selected-node").value_or("");
     }
     view.node_lost_since_s = NodeLostSince(node, view.uid, missing);
+    view.node_gone = missing.contains(view.uid);
     std::string ip(pod->String("/status/podIP"));
     if (!ip.empty() && !view.finished) seen.hosts[slot] = std::move(ip);
     if (pod->Label(kRoleLabel) == "leader") {
@@ -245,12 +249,18 @@ int64_t Observer::NodeLostSince(const std::string& node, const std::string& pod_
   if (caches_.nodes == nullptr || node.empty()) return 0;
   ObjectPtr object = caches_.nodes->Get({"", node});
   if (object == nullptr) {
-    return missing.try_emplace(pod_uid, timing_->WallMicros() / kMicros).first->second;
+    return WallSeconds(missing.try_emplace(pod_uid, timing_->Now()).first->second);
   }
   missing.erase(pod_uid);
   const Json* ready = Entry(object->At("/status/conditions"), "type", "Ready");
   if (ready == nullptr || ready->value("status", Json()) == "True") return 0;
   return std::max<int64_t>(1, SecondsOf(Object(*ready).String("/lastTransitionTime")));
+}
+
+int64_t Observer::WallSeconds(MonotonicTime since) const {
+  const auto elapsed =
+      std::chrono::duration_cast<std::chrono::microseconds>(timing_->Now() - since);
+  return std::max<int64_t>(1, (timing_->WallMicros() - elapsed.count()) / kMicros);
 }
 
 std::map<int, NodeStatus> Observer::Ask(const std::map<int, std::string>& hosts) const {
@@ -277,7 +287,7 @@ std::map<int, NodeStatus> Observer::Ask(const std::map<int, std::string>& hosts)
 void Observer::LookAtNodes(Seen& seen) {
   Memory& memory = MemoryOf(seen.resource->key());
   std::map<int, NodeStatus> statuses = Ask(seen.hosts);
-  std::map<int, int64_t> silent;
+  std::map<int, MonotonicTime> silent;
   std::vector<NodeStatus> all;
   for (auto& [slot, view] : seen.observation.slots) {
     if (auto status = statuses.find(slot); status != statuses.end()) {
@@ -286,18 +296,18 @@ void Observer::LookAtNodes(Seen& seen) {
       continue;
     }
     auto known = memory.silent_since.find(slot);
-    silent[slot] = known == memory.silent_since.end() ? seen.observation.now_s : known->second;
-    view.silent_since_s = silent[slot];
+    silent[slot] = known == memory.silent_since.end() ? timing_->Now() : known->second;
+    view.silent_since_s = WallSeconds(silent[slot]);
   }
   memory.silent_since = std::move(silent);
   Observation& out = seen.observation;
   out.membership = JoinByPods(all, out.cluster);
   if (!out.membership || out.membership->leader != 0) {
-    memory.leaderless_since = 0;
-  } else if (memory.leaderless_since == 0) {
-    memory.leaderless_since = out.now_s;
+    memory.leaderless_since.reset();
+  } else {
+    if (!memory.leaderless_since) memory.leaderless_since = timing_->Now();
+    out.leaderless_since_s = WallSeconds(*memory.leaderless_since);
   }
-  out.leaderless_since_s = memory.leaderless_since;
 }
 
 std::optional<Membership> Observer::LookAtMembers(const Seen& seen) {

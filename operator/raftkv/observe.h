@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "operator/kube/api.h"
@@ -50,7 +51,8 @@ class Observer {
         settings_(std::move(settings)),
         timing_(timing) {}
 
-  // kInvalidArgument if the spec cannot be understood. `epoch` is this operator's.
+  // kInvalidArgument if the spec cannot be understood, unless the resource is being deleted.
+  // `epoch` is this operator's.
   Result<Seen> Look(const kube::ObjectPtr& resource, uint64_t epoch) {
     return LookIn(caches_, resource, epoch);
   }
@@ -69,7 +71,7 @@ class Observer {
   void Forget(const kube::Key& key);
 
  private:
-  using Since = std::map<std::string, int64_t>;  // UID -> wall clock
+  using Since = std::map<std::string, MonotonicTime>;  // by UID
 
   Result<Seen> LookIn(const Caches& caches, const kube::ObjectPtr& resource, uint64_t epoch);
   void LookAtObjects(const Caches& caches, Seen& seen);
@@ -78,6 +80,8 @@ class Observer {
   void LookAtNodes(Seen& seen);
   std::map<int, NodeStatus> Ask(const std::map<int, std::string>& hosts) const;
   int64_t NodeLostSince(const std::string& node, const std::string& pod_uid, Since& missing) const;
+  // By the wall clock of now, in seconds: a clock that is set makes nothing longer or shorter.
+  int64_t WallSeconds(MonotonicTime since) const;
 
   kube::Api* const api_;
   const Caches caches_;
@@ -88,9 +92,9 @@ class Observer {
   // What no object tells: since when there has been no answer. Forgotten with the process, which
   // makes a new operator wait longer, never less.
   struct Memory {
-    std::map<int, int64_t> silent_since;  // slot -> wall clock
-    Since missing_nodes;                  // pod UID -> since its node has no object
-    int64_t leaderless_since = 0;         // wall clock; 0: there is a leader, or no answer
+    std::map<int, MonotonicTime> silent_since;  // by slot
+    Since missing_nodes;                        // by the pod's UID: since its node has no object
+    std::optional<MonotonicTime> leaderless_since;  // nullopt: there is a leader, or no answer
     std::string foreign;
     MonotonicTime foreign_until;
   };

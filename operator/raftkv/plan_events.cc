@@ -12,49 +12,6 @@ struct Overloaded : Ts... {
   using Ts::operator()...;
 };
 
-// Reason and note of an action; an empty reason: none worth an event.
-std::pair<std::string, std::string> Describe(const Facts& facts, const Decision& decision) {
-  const std::string& name = facts.seen.name;
-  const auto pod = [&](int slot) { return "pod " + PodName(name, slot); };
-  const auto claim = [&](int slot) { return "claim data-" + PodName(name, slot); };
-  const std::string what = ToString(decision.action);
-  using Pair = std::pair<std::string, std::string>;
-  return std::visit(
-      Overloaded{
-          [](const Nothing&) { return Pair{}; },
-          [](const AddFinalizer&) { return Pair{}; },
-          [](const RemoveFinalizer&) { return Pair{"Deleted", "nothing is left to be done here"}; },
-          [](const ApplyObjects&) {
-            return Pair{"ObjectsApplied",
-                        "Services, ServiceAccount and NetworkPolicies are as the spec asks"};
-          },
-          [](const ApplyStatefulSet& a) {
-            return Pair{"StatefulSetApplied",
-                        "pod template of the spec, " + std::to_string(a.replicas) + " replicas"};
-          },
-          [](const ApplyDisruptionBudget& a) {
-            return Pair{"DisruptionBudgetApplied",
-                        a.min_available < 0 ? "no budget"
-                                            : "minAvailable " + std::to_string(a.min_available)};
-          },
-          [](const MarkLeader& a) {
-            return Pair{"LeaderMarked", "the leader Service points to " + a.pod};
-          },
-          [&](const MarkClaim& a) { return Pair{"ClaimMarked", claim(a.slot) + ": " + what}; },
-          [&](const Initialize& a) {
-            return Pair{"Initialized", pod(a.slot) + " makes the cluster: " + what};
-          },
-          [&](const ChangeMembership&) { return Pair{"MembershipChanged", what}; },
-          [&](const TransferLeadership&) { return Pair{"LeadershipTransferred", what}; },
-          [&](const DeletePod& a) { return Pair{"PodDeleted", pod(a.slot) + ": " + a.why}; },
-          [&](const DeleteClaim& a) { return Pair{"ClaimDeleted", claim(a.slot) + ": " + a.why}; },
-          [&](const ResizeClaim& a) {
-            return Pair{"ClaimResized", claim(a.slot) + ": " + std::to_string(a.bytes) + " bytes"};
-          },
-      },
-      decision.action);
-}
-
 }  // namespace
 
 std::string OperationName(Operation::Type type) {
@@ -81,13 +38,60 @@ std::string OperationName(Operation::Type type) {
   return "None";
 }
 
+std::optional<PlannedEvent> EventOf(const std::string& name, const Action& action) {
+  const auto pod = [&](int slot) { return "pod " + PodName(name, slot); };
+  const auto claim = [&](int slot) { return "claim data-" + PodName(name, slot); };
+  const std::string what = ToString(action);
+  using Pair = std::pair<std::string, std::string>;
+  auto [reason, note] = std::visit(
+      Overloaded{
+          [](const Nothing&) { return Pair{}; },
+          [](const AddFinalizer&) {
+            return Pair{"FinalizerAdded", "its deletion waits for the operator from now on"};
+          },
+          [](const RemoveFinalizer&) { return Pair{"Deleted", "nothing is left to be done here"}; },
+          [](const ApplyObjects&) {
+            return Pair{"ObjectsApplied",
+                        "Services, ServiceAccount and NetworkPolicies are as the spec asks"};
+          },
+          [](const ApplyStatefulSet& a) {
+            return Pair{"StatefulSetApplied",
+                        "pod template of the spec, " + std::to_string(a.replicas) + " replicas"};
+          },
+          [](const ApplyDisruptionBudget& a) {
+            return Pair{"DisruptionBudgetApplied",
+                        a.min_available < 0 ? "no budget"
+                                            : "minAvailable " + std::to_string(a.min_available)};
+          },
+          [](const MarkLeader& a) {
+            return Pair{"LeaderMarked",
+                        "the leader Service points to " + (a.pod.empty() ? "no pod" : a.pod)};
+          },
+          [&](const MarkClaim& a) { return Pair{"ClaimMarked", claim(a.slot) + ": " + what}; },
+          [&](const Initialize& a) {
+            return Pair{"Initialized", pod(a.slot) + " makes the cluster: " + what};
+          },
+          [&](const ChangeMembership&) { return Pair{"MembershipChanged", what}; },
+          [&](const TransferLeadership&) { return Pair{"LeadershipTransferred", what}; },
+          [&](const DeletePod& a) { return Pair{"PodDeleted", pod(a.slot) + ": " + a.why}; },
+          [&](const DeleteClaim& a) { return Pair{"ClaimDeleted", claim(a.slot) + ": " + a.why}; },
+          [&](const ResizeClaim& a) {
+            return Pair{"ClaimResized", claim(a.slot) + ": " + std::to_string(a.bytes) + " bytes"};
+          },
+      },
+      action);
+  if (reason.empty()) return std::nullopt;
+  return PlannedEvent{.warning = false, .reason = reason, .action = "", .note = note};
+}
+
 std::vector<PlannedEvent> MakeEvents(const Facts& facts, const Decision& decision,
                                      const PlannedStatus& status) {
   std::vector<PlannedEvent> events;
   const Operation& before = facts.seen.operation;
   const std::string name = OperationName(status.operation.type);
-  if (auto [reason, note] = Describe(facts, decision); !reason.empty()) {
-    events.push_back({false, reason, name == "None" ? "Maintain" : name, note});
+  if (auto step = EventOf(facts.seen.name, decision.action)) {
+    step->action = name == "None" ? "Maintain" : name;
+    events.push_back(*std::move(step));
   }
   if (before.type != Operation::Type::kNone && before.type != status.operation.type &&
       !facts.spec.paused) {

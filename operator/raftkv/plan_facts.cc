@@ -87,6 +87,14 @@ bool Facts::MemberIn(int index) const {
                              [&](const auto& entry) { return SlotOf(entry.first) == index; });
 }
 
+// By the slots of members, because a slot that gives no answer now may have a claim without a note.
+bool Facts::AliveIn(int index) const {
+  if (config() == nullptr) return false;
+  return std::ranges::any_of(config()->members, [&](const auto& entry) {
+    return SlotOf(entry.first) == index && (Active(entry.first) || TakesPart(entry.first));
+  });
+}
+
 MemberId Facts::LearnerIn(int index) const {
   if (config() == nullptr) return 0;
   for (const MemberId learner : config()->learners) {
@@ -99,6 +107,12 @@ bool Facts::Blank(int index) const {
   const std::optional<NodeReport>& report = slot(index).report;
   return report && report->role == NodeReport::Role::kBlank && report->member != 0 &&
          report->cluster == 0 && !InConfig(report->member) && !Removed(report->member);
+}
+
+bool Facts::Stranger(int index) const {
+  const MemberId occupant = Occupant(index);
+  return config() != nullptr && slot(index).report && !Blank(index) && !InConfig(occupant) &&
+         !Removed(occupant);
 }
 
 bool Facts::NodeLostForLong(int index) const {
@@ -205,6 +219,12 @@ Loss Facts::LossOf(MemberId member) const {
   return volume_lost || NodeLostForLong(index) || useless ? Loss::kUnreachable : Loss::kNone;
 }
 
+bool Facts::ClaimGoes(MemberId member) const {
+  const int index = SlotOf(member);
+  const SlotView& view = slot(index);
+  return view.pod && view.claim && view.claim->deleting && Occupant(index) == member;
+}
+
 bool Facts::HaveQuorum(const std::set<MemberId>& voters) const {
   const auto live = std::ranges::count_if(voters, [&](MemberId voter) { return Active(voter); });
   return !voters.empty() && live >= Quorum(voters.size());
@@ -213,6 +233,12 @@ bool Facts::HaveQuorum(const std::set<MemberId>& voters) const {
 bool Facts::SafeChange(const std::set<MemberId>& voters) const {
   if (config() == nullptr || config()->joint()) return false;
   return HaveQuorum(config()->voters) && HaveQuorum(voters);
+}
+
+bool Facts::SafeWithout(MemberId voter) const {
+  std::set<MemberId> rest = config()->voters;
+  rest.erase(voter);
+  return SafeChange(rest);
 }
 
 MemberView Facts::View(int index) const {
@@ -227,7 +253,9 @@ bool Facts::AnotherPodMoves(int index) const {
   for (int other = 0; other < seen.objects.stateful_set_replicas; ++other) {
     if (other == index) continue;
     const std::optional<PodView>& pod = slot(other).pod;
-    if (!pod || (pod->deleting && pod->node_lost_since_s == 0)) return true;
+    // One that is deleted on a lost node may stay for long.
+    const bool stuck = pod && pod->node_lost_since_s != 0 && !pod->node_gone;
+    if (!pod || (pod->deleting && !stuck)) return true;
   }
   return false;
 }

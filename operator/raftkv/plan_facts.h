@@ -71,8 +71,12 @@ class Facts {
   bool VoterIn(int slot) const;
   bool MemberIn(int slot) const;
   MemberId LearnerIn(int slot) const;  // 0: none
+  // A member that is there takes part, or the leader hears of it.
+  bool AliveIn(int slot) const;
   // A blank node that answers and is in no configuration.
   bool Blank(int slot) const;
+  // A node answers that is not blank and that the cluster neither has nor removed.
+  bool Stranger(int slot) const;
   // Its node has been lost for longer than spec.replacement.after.
   bool NodeLostForLong(int slot) const;
   bool SilentForLong(int slot, int64_t seconds) const;
@@ -91,11 +95,14 @@ class Facts {
   bool TakesPart(MemberId member) const;
   uint64_t Lag(MemberId member) const;
   Loss LossOf(MemberId member) const;
+  // Somebody deletes its claim while its pod uses it: the data stay as long as the pod does.
+  bool ClaimGoes(MemberId member) const;
 
   // Live voters are a quorum of `voters`.
   bool HaveQuorum(const std::set<MemberId>& voters) const;
   // From the voters in force to `voters` and no quorum is missing before or after.
   bool SafeChange(const std::set<MemberId>& voters) const;
+  bool SafeWithout(MemberId voter) const;
 
   MemberView View(int slot) const;  // of the occupant: name and address
   // Another pod than that of `slot` is going or coming: one at a time (P6).

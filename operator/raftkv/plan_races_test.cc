@@ -256,7 +256,7 @@ TEST(Races, R10_WhatIsDeletedIsNamedByItsUidAndItsNote) {
   ASSERT_NE(action, nullptr);
   EXPECT_EQ(action->uid, "claim-uid-3");
   EXPECT_EQ(action->member, Id(3));
-  EXPECT_TRUE(IsDestructive(plan.action));
+  EXPECT_TRUE(NeedsLiveLook(plan.action));
 }
 
 TEST(Races, R11_EachClaimIsComparedWithTheSpec) {

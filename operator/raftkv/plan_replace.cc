@@ -3,10 +3,12 @@
 // Where the slot is empty already (data gone), the successor comes in as a learner and one joint
 // change puts it in the old one's place. Where the old data is still there (damaged, or out of
 // reach with its node), the member is removed first: its claim may go only when it belongs to no
-// member (P3), and a voter that does not answer is no loss to the quorum.
+// member (P3), and a voter that does not answer is no loss to the quorum. So it is with a member
+// whose claim somebody deletes under its running pod: it goes in order, before its data does.
 
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "operator/raftkv/plan_rules.h"
 
@@ -27,9 +29,7 @@ std::optional<Decision> TakeOut(const Facts& facts, MemberId member) {
   const int slot = facts.SlotOf(member);
   Operation operation = Replacing(facts, slot, member, "Remove");
   if (auto note = NoteClaim(facts, member, operation)) return note;
-  std::set<MemberId> rest = config.voters;
-  rest.erase(member);
-  if (!facts.SafeChange(rest)) {
+  if (!facts.SafeWithout(member)) {
     return Blocked(
         operation, "WouldLoseQuorum",
         "a member is lost, and the others are not enough to go on without it: bring one back");
@@ -59,13 +59,16 @@ std::optional<Decision> PlanReplace(const Facts& facts) {
   std::vector<MemberId> lost;
   for (const MemberId voter : facts.config()->voters) {
     const int slot = facts.SlotOf(voter);
-    if (slot < 0 || slot >= facts.target() || facts.LossOf(voter) == Loss::kNone) continue;
-    lost.push_back(voter);
+    if (slot < 0 || slot >= facts.target()) continue;
+    // Where the others are not enough yet, a scale-up or a repair has to come first.
+    const bool goes = facts.ClaimGoes(voter) && facts.SafeWithout(voter);
+    if (facts.LossOf(voter) != Loss::kNone || goes) lost.push_back(voter);
   }
-  // The one that was begun is finished first.
+  // Who is still there goes last; the one that was begun is finished first.
   std::ranges::stable_sort(lost, {}, [&](MemberId voter) {
     const int slot = facts.SlotOf(voter);
-    return std::pair(!(replacing && slot == running.slot), slot);
+    const bool begun = replacing && slot == running.slot;
+    return std::tuple(facts.LossOf(voter) == Loss::kNone, !begun, slot);
   });
 
   std::optional<Decision> first;
@@ -77,7 +80,9 @@ std::optional<Decision> PlanReplace(const Facts& facts) {
     std::optional<Decision> next = ReplaceOne(facts, voter);
     // One that waits does not hold up the repair of another, as long as that is the members' own
     // affair.
-    if (!first || (next && std::holds_alternative<ChangeMembership>(next->action))) first = next;
+    const bool touches_no_pod = next && (std::holds_alternative<ChangeMembership>(next->action) ||
+                                         std::holds_alternative<MarkClaim>(next->action));
+    if (!first || touches_no_pod) first = next;
   }
   return first;
 }

@@ -17,12 +17,6 @@ Operation Rolling(const Facts& facts, int slot, std::string step) {
   return operation;
 }
 
-// Its process takes no part, and nobody hears of it.
-bool Dead(const Facts& facts, int slot) {
-  const MemberId member = facts.Occupant(slot);
-  return !facts.Active(member) && !facts.TakesPart(member);
-}
-
 bool Settled(const Facts& facts, MemberId voter) {
   const int slot = facts.SlotOf(voter);
   if (slot < 0) return facts.Active(voter);
@@ -34,7 +28,7 @@ Decision Delete(const Facts& facts, int slot) {
   const SlotView& view = facts.slot(slot);
   const bool data_stays = view.claim && !view.claim->deleting && !view.claim->lost;
   const bool replaceable = facts.spec.replacement_enabled && facts.config()->voters.size() > 2;
-  if (!data_stays && facts.IsVoter(facts.Occupant(slot)) && !replaceable) {
+  if (!data_stays && facts.VoterIn(slot) && !replaceable) {
     return Blocked(
         Rolling(facts, slot, "DeletePod"), "ClaimGoes",
         "the claim of pod " + PodName(facts.seen.name, slot) +
@@ -59,7 +53,7 @@ std::optional<Decision> PlanStuckPods(const Facts& facts) {
   for (int slot = 0; slot < facts.seen.objects.stateful_set_replicas; ++slot) {
     const SlotView& view = facts.slot(slot);
     if (!view.pod || view.pod->deleting || view.report || facts.AnotherPodMoves(slot)) continue;
-    if (facts.Active(facts.Occupant(slot))) continue;
+    if (facts.AliveIn(slot)) continue;
     const PodView& pod = *view.pod;
     // The StatefulSet makes a claim only together with a pod.
     const bool no_claim = !view.claim && facts.seen.now_s - pod.created_s > kClaimLagSeconds;
@@ -94,7 +88,7 @@ std::optional<Decision> PlanRoll(const Facts& facts) {
     if (!pod || pod->deleting) return Wait(Rolling(facts, slot, "WaitForPod"));
   }
   for (const int slot : outdated) {
-    if (Dead(facts, slot)) return Delete(facts, slot);
+    if (!facts.AliveIn(slot)) return Delete(facts, slot);
   }
   for (const MemberId voter : facts.config()->voters) {
     if (!Settled(facts, voter)) return Wait(Rolling(facts, current, "WaitForMember"));

@@ -89,6 +89,8 @@ PlannedStatus MakeStatus(const Facts& facts, const Decision& decision);
 // The nodes and the quorum are as the spec wants them.
 bool Healthy(const Facts& facts);
 // plan_events.cc
+// Of a step that was taken, without its `action`; nullopt: Nothing is none.
+std::optional<PlannedEvent> EventOf(const std::string& name, const Action& action);
 std::vector<PlannedEvent> MakeEvents(const Facts& facts, const Decision& decision,
                                      const PlannedStatus& status);
 std::string OperationName(Operation::Type type);

@@ -21,6 +21,27 @@ bool HoldsGoingClaim(const SlotView& view) {
   return view.pod && view.claim && view.claim->deleting && !view.pod->node.empty();
 }
 
+// Data in a slot that is to be filled, of which the cluster knows nothing: whether it is wanted
+// only people can tell.
+std::optional<Decision> StrangerIn(const Facts& facts, int slot, const Operation& operation) {
+  if (!facts.Stranger(slot)) return std::nullopt;
+  const NodeReport& report = *facts.slot(slot).report;
+  const std::string claim = "claim data-" + PodName(facts.seen.name, slot) + " holds ";
+  const char* what_to_do = " not wanted any more, delete the claim and its pod";
+  if (report.cluster != 0 && report.cluster != facts.seen.cluster) {
+    return Blocked(
+        operation, "ClaimOfAnotherCluster",
+        claim + "data of another cluster (" + HexId(report.cluster) + "): if it is" + what_to_do);
+  }
+  const MemberId member = facts.Occupant(slot);
+  return Blocked(operation, "ClaimOfUnknownMember",
+                 claim +
+                     (member == 0 ? std::string("data that cannot be read: if it is")
+                                  : "member " + HexId(member) +
+                                        ", which this cluster does not know: if its data is") +
+                     what_to_do);
+}
+
 }  // namespace
 
 std::optional<Decision> CleanSlot(const Facts& facts, int slot, const Operation& operation) {
@@ -49,6 +70,9 @@ std::optional<Decision> CleanSlot(const Facts& facts, int slot, const Operation&
     }
   }
   if (HoldsGoingClaim(view) && (!view.pod->deleting || facts.NodeLostForLong(slot))) {
+    if (facts.Removed(facts.Occupant(slot)) && !facts.Ended(slot)) {
+      return Wait(At(operation, "WaitForLeaving"));
+    }
     if (facts.AnotherPodMoves(slot)) return Wait(At(operation, "WaitForPod"));
     return Do(DeletePod{slot, view.pod->uid, "its claim goes", facts.NodeLostForLong(slot)},
               At(operation, "DeletePod"));
@@ -60,7 +84,7 @@ std::optional<Decision> CleanSlot(const Facts& facts, int slot, const Operation&
 std::optional<Decision> NoteClaim(const Facts& facts, MemberId member, const Operation& operation) {
   const int slot = facts.SlotOf(member);
   const std::optional<ClaimView>& claim = facts.slot(slot).claim;
-  if (!claim || claim->deleting || claim->member != 0) return std::nullopt;
+  if (!claim || claim->member != 0) return std::nullopt;
   return Do(MarkClaim{slot, claim->uid, member}, At(operation, "MarkClaim"));
 }
 
@@ -93,7 +117,8 @@ std::optional<Decision> BringIn(const Facts& facts, const std::vector<int>& slot
   ChangeMembership dead = change();
   for (const MemberId learner : config.learners) {
     const bool here = std::ranges::find(slots, facts.SlotOf(learner)) != slots.end();
-    if (here && facts.LossOf(learner) != Loss::kNone) dead.remove.push_back(learner);
+    const bool lost = facts.LossOf(learner) != Loss::kNone || facts.ClaimGoes(learner);
+    if (here && lost) dead.remove.push_back(learner);
   }
   if (!dead.remove.empty()) return Do(std::move(dead), At(operation, "RemoveLostLearner"));
 
@@ -112,6 +137,8 @@ std::optional<Decision> BringIn(const Facts& facts, const std::vector<int>& slot
     if (std::optional<Decision> clean = CleanSlot(facts, slot, operation)) {
       if (!std::holds_alternative<Nothing>(clean->action)) return clean;
       node_missing = clean;
+    } else if (auto stranger = StrangerIn(facts, slot, operation)) {
+      return stranger;
     } else if (facts.Blank(slot) && facts.slot(slot).claim) {
       const ClaimView& claim = *facts.slot(slot).claim;
       const MemberView member = facts.View(slot);

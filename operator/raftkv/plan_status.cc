@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "base/hex_id.h"
 #include "operator/raftkv/plan_rules.h"
 
 namespace raftkv::op {
@@ -176,6 +177,9 @@ std::string Complaints(const Facts& facts) {
     } else if (view.report && view.report->cluster != 0 &&
                view.report->cluster != facts.seen.cluster) {
       add(pod + " holds data of another cluster.");
+    } else if (facts.Stranger(slot)) {
+      add(pod + " holds member " + HexId(facts.Occupant(slot)) +
+          ", which this cluster does not know.");
     } else if (facts.MemberIn(slot) && facts.Blank(slot)) {
       add(pod + " is blank where a member was.");
     }
@@ -211,12 +215,32 @@ std::optional<PlannedCondition> LateLearner(const Facts& facts, const Operation&
   return late;
 }
 
+// A voter whose claim somebody deletes while it runs; nullopt: there is none.
+std::optional<PlannedCondition> GoingClaim(const Facts& facts) {
+  if (facts.config() == nullptr) return std::nullopt;
+  for (const MemberId voter : facts.config()->voters) {
+    if (!facts.ClaimGoes(voter)) continue;
+    std::string message = "The claim of pod " + PodName(facts.seen.name, facts.SlotOf(voter)) +
+                          " is being deleted, and its data goes with the pod.";
+    if (!facts.spec.replacement_enabled) {
+      message += " spec.replacement.enabled is false.";
+    } else if (facts.SafeWithout(voter)) {
+      message += " The member is replaced.";
+    } else {
+      message += " The others are not enough to go on without it: bring them back, or scale up.";
+    }
+    return PlannedCondition{"Degraded", true, "ClaimGoes", message};
+  }
+  return std::nullopt;
+}
+
 PlannedCondition Degraded(const Facts& facts, const Decision& decision, const Operation& operation,
                           const PlannedCondition& quorum_lost) {
   const char* type = "Degraded";
   if (!decision.blocked.empty()) return {type, true, decision.blocked, decision.blocked_message};
   if (quorum_lost.status) return {type, true, "QuorumLost", quorum_lost.message};
   if (auto late = LateLearner(facts, operation)) return *std::move(late);
+  if (auto going = GoingClaim(facts)) return *std::move(going);
   if (facts.seen.cluster == 0 || Asleep(facts) || Healthy(facts)) {
     return {type, false, "AsExpected", "Nothing is known to be wrong."};
   }

@@ -6,9 +6,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
+#include <set>
 #include <string>
+#include <utility>
 
 #include "operator/raftkv/plan_facts.h"
+#include "operator/raftkv/plan_rules.h"
 
 namespace raftkv::op {
 namespace {
@@ -39,6 +44,31 @@ TEST_P(AtRest, NothingIsDoneAndNothingChanges) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, AtRest, ::testing::Range(1, 10));
+
+// --- Events
+// -------------------------------------------------------------------------------------------
+
+template <size_t... I>
+std::vector<Action> OneOfEach(std::index_sequence<I...>) {
+  return {Action(std::variant_alternative_t<I, Action>{})...};
+}
+
+// A new kind of action without an event of its own, or without a row in the documentation, fails
+// here.
+TEST(Events, EveryStepHasOneOfItsOwnThatIsDocumented) {
+  std::ifstream file(RAFTKV_EVENTS);
+  const std::string documented{std::istreambuf_iterator<char>(file), {}};
+  ASSERT_NE(documented.find("| Event | Meaning |"), std::string::npos) << RAFTKV_EVENTS;
+  std::set<std::string> reasons;
+  for (const Action& action : OneOfEach(std::make_index_sequence<std::variant_size_v<Action>>())) {
+    const auto event = EventOf("db", action);
+    ASSERT_EQ(event.has_value(), !std::holds_alternative<Nothing>(action)) << ToString(action);
+    if (!event) continue;
+    EXPECT_TRUE(reasons.insert(event->reason).second) << event->reason;
+    EXPECT_FALSE(event->note.empty());
+    EXPECT_NE(documented.find(event->reason), std::string::npos) << event->reason;
+  }
+}
 
 // --- Bootstrap
 // --------------------------------------------------------------------------------------
@@ -313,6 +343,32 @@ TEST(Roll, DeadOutdatedPodsGoFirst) {
   EXPECT_EQ(Do(given), "DeletePod slot=1 uid=pod-uid-1");
 }
 
+// Seed 177775 of the model run: a pod that was deleted on a machine that is gone is on its way
+// back.
+TEST(Roll, WaitsForAPodOfANodeThatIsGoneButNotOfOneThatIsSilent) {
+  Given given = Given::Cluster(5);
+  given.objects.update_revision = "rev-2";
+  given.NodeLost(1, 60);
+  given.Pod(1).deleting = true;
+  given.Silent(2, 60);
+  given.Pod(2).waiting = "ImagePullBackOff";
+  EXPECT_EQ(Do(given), "DeletePod slot=2 uid=pod-uid-2");
+  given.Pod(1).node_gone = true;
+  EXPECT_EQ(Do(given), "Nothing");
+}
+
+// Seed 68749 of the model run: a follower that was heard of, did not answer just then, and whose
+// claim had not been noted yet, was taken for a dead one, while another member was down.
+TEST(Roll, WhoIsHeardOfIsNotDeadThoughItDoesNotAnswer) {
+  Given given = Given::Cluster(3);
+  given.objects.update_revision = "rev-2";
+  given.Silent(1, 60);
+  given.Pod(1).revision = "rev-2";
+  given.slots[2].report.reset();
+  given.Claim(2).member = 0;
+  EXPECT_EQ(Do(given), "Nothing");
+}
+
 TEST(Roll, NotWhenAnotherMemberIsDown) {
   Given given = Given::Cluster(3);
   given.objects.update_revision = "rev-2";
@@ -480,6 +536,123 @@ TEST(Learner, ThatIsSilentIsKeptIfReplacementIsOffOrItsPodIsYoung) {
   EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a2");
   given.spec.replacement_enabled = false;
   EXPECT_EQ(Do(given), "Nothing");
+}
+
+// Seed 46355 of the model run, when it could: a node that took itself for a member whose addition
+// was never committed. It was waited for without a word.
+// Seed 12114 of the model run: the claim of a member that runs was deleted, and nothing was said or
+// done until its pod, and its data, went.
+TEST(Replace, AMemberWhoseClaimIsDeletedGoesInOrderBeforeItsData) {
+  Given given = Given::Cluster(3);
+  given.Claim(0).deleting = true;
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "TransferLeadership from=00000000000000a0 to=00000000000000a2");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ClaimGoes");
+  EXPECT_EQ(Condition(plan, "Degraded").message,
+            "The claim of pod db-0 is being deleted, and its data goes with the pod. The member is "
+            "replaced.");
+  EXPECT_THAT(EventReasons(plan), Contains("ClaimGoes"));
+  given.Wrote(plan);
+  given.Leader(2);
+  given.slots[0].report->role = Role::kFollower;
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a0");
+  given.Remove(Id(0));
+  given.objects.min_available = 2;
+  given.slots[0].report->role = Role::kRemoved;
+  EXPECT_EQ(Do(given), "Nothing") << "a removed member ends by itself before its pod goes";
+  given.Silent(0, 1);
+  given.Pod(0).finished = true;
+  EXPECT_EQ(Do(given), "DeletePod slot=0 uid=pod-uid-0");
+}
+
+TEST(Replace, AClaimThatGoesWaitsForOthersWithoutHoldingThemUp) {
+  Given given = Given::Cluster(1);
+  given.Claim(0).deleting = true;
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(
+      Condition(plan, "Degraded").message,
+      "The claim of pod db-0 is being deleted, and its data goes with the pod. The others are "
+      "not enough to go on without it: bring them back, or scale up.");
+  given.spec.replicas = 3;
+  given.objects.min_available = 2;
+  EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=3");
+
+  Given two = Given::Cluster(3);
+  two.Claim(1).deleting = true;
+  two.Blanked(2, 0xB2);
+  EXPECT_EQ(Do(two), "MarkClaim slot=2 member=00000000000000b2") << "data that is gone goes first";
+
+  Given off = Given::Cluster(3);
+  off.spec.replacement_enabled = false;
+  off.Claim(1).deleting = true;
+  EXPECT_EQ(Do(off), "Nothing");
+  EXPECT_EQ(ReasonOf(MakePlan(off), "Degraded"), "+ClaimGoes");
+}
+
+TEST(Stranger, DataThatNobodyKnowsInASlotThatIsToBeFilledIsRefused) {
+  Given given = Given::Cluster(3);
+  given.spec.replicas = 4;
+  given.objects.min_available = 3;
+  given.StatefulSet(4);
+  given.Node(3, Role::kLearner, 0xB3);
+  given.Claim(3).member = 0xB3;
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ClaimOfUnknownMember");
+  EXPECT_EQ(Condition(plan, "Degraded").message,
+            "claim data-db-3 holds member 00000000000000b3, which this cluster does not know: if "
+            "its data is not wanted any more, delete the claim and its pod");
+  EXPECT_THAT(EventReasons(plan), Contains("ClaimOfUnknownMember"));
+  given.Wrote(plan);
+  EXPECT_THAT(EventReasons(MakePlan(given)), IsEmpty()) << "said once";
+
+  given.slots[3].report->cluster = 0xC2;
+  plan = MakePlan(given);
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ClaimOfAnotherCluster");
+  EXPECT_EQ(Condition(plan, "Degraded").message,
+            "claim data-db-3 holds data of another cluster (00000000000000c2): if it is not wanted "
+            "any more, delete the claim and its pod");
+
+  given.slots[3].report->role = Role::kDamaged;
+  EXPECT_EQ(ReasonOf(MakePlan(given), "Degraded"), "+ClaimOfAnotherCluster");
+  given.slots[3].report->cluster = kCluster;
+  EXPECT_EQ(ReasonOf(MakePlan(given), "Degraded"), "+ClaimOfUnknownMember");
+
+  given.slots[3].report->member = 0;
+  given.slots[3].report->cluster = 0;
+  given.Claim(3).member = 0;
+  EXPECT_EQ(Condition(MakePlan(given), "Degraded").message,
+            "claim data-db-3 holds data that cannot be read: if it is not wanted any more, delete "
+            "the claim and its pod");
+
+  given.Blanked(3, 0xB4);
+  EXPECT_EQ(Do(given), "MarkClaim slot=3 member=00000000000000b4") << "as told";
+}
+
+// Where a member is known by its slot alone, it is not for the operator to say what goes.
+TEST(Stranger, DataThatNobodyKnowsInAMembersSlotIsReported) {
+  Given given = Given::Cluster(3);
+  given.Silent(2, 60);
+  given.Node(2, Role::kFollower, 0xB2);
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+MembersDown");
+  EXPECT_EQ(Condition(plan, "Degraded").message,
+            "Pod db-2 holds member 00000000000000b2, which this cluster does not know.");
+}
+
+// A learner that has just been added and has not got the log yet.
+TEST(Stranger, AMemberThatJoinsIsNone) {
+  Given given = Given::Cluster(3);
+  given.spec.replicas = 4;
+  given.objects.min_available = 3;
+  given.StatefulSet(4);
+  given.Learner(3);
+  given.slots[3].report->role = Role::kJoining;
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(plan.status.operation.step, "CatchUp");
+  EXPECT_EQ(ReasonOf(plan, "Progressing"), "+Scale");
 }
 
 TEST(Learner, AVoterThatIsSilentIsKept) {

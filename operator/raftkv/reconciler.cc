@@ -125,13 +125,16 @@ Result<Seen> Reconciler::Confirm(const Seen& seen, const Plan& plan) {
   const auto* set = std::get_if<ApplyStatefulSet>(&plan.action);
   bool shrinks = set != nullptr && seen.observation.objects.stateful_set &&
                  set->replicas < seen.observation.objects.stateful_set_replicas;
-  if (!shrinks && !IsDestructive(plan.action)) return seen;
+  if (!shrinks && !NeedsLiveLook(plan.action)) return seen;
   Key key = seen.resource->key();
   auto live = observer_.LookLive(key, seen.observation.epoch);
   if (live && live->resource->uid() == seen.resource->uid()) {
-    std::string again = ToString(MakePlan(live->observation).action);
-    if (again == ToString(plan.action)) return live;
-    log::Info("a live look plans otherwise", {{"raftkv", key.ToString()}, {"action", again}});
+    const Plan again = MakePlan(live->observation);
+    // Another operator may have written its own intent since.
+    bool ours = again.status.operation == live->observation.operation;
+    if (ours && ToString(again.action) == ToString(plan.action)) return live;
+    log::Info("a live look plans otherwise",
+              {{"raftkv", key.ToString()}, {"action", ToString(again.action)}});
   }
   return Error(Code::kConflict, "not confirmed by a live look");
 }

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "operator/raftkv/test_cluster.h"
 
@@ -89,6 +90,25 @@ TEST_F(Reconciling, DoesNothingBeforeTheIntentIsWritten) {
   EXPECT_GT(api_.CountCalls("APPLY statefulsets/store"), before);
 }
 
+// Two operators: what one is about to do is not what the other has written since.
+TEST_F(Reconciling, WhoVotesIsChangedOnlyIfTheIntentOnTheServerIsItsOwn) {
+  Settle();
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"metadata", {{"generation", 2}}}, {"spec", {{"replicas", 2}}}});
+  bool overwritten = false;
+  api_.before = [&](const std::string& call) -> kube::ApiResult<void> {
+    if (call != "GET raftkvs/store" || std::exchange(overwritten, true)) return {};
+    api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+               {{"status", {{"operation", {{"target", 1}}}}}});
+    return {};
+  };
+  for (int i = 0; i < 10 && !overwritten; ++i) EXPECT_TRUE(Reconcile());
+  ASSERT_TRUE(overwritten) << "no live look";
+  EXPECT_TRUE(nodes_.membership.remove.empty());
+  EXPECT_TRUE(Reconcile());
+  EXPECT_EQ(nodes_.membership.remove, std::vector<MemberId>{0xc3}) << "with its own intent again";
+}
+
 TEST_F(Reconciling, ASpecThatCannotBeUnderstoodIsLeftAlone) {
   api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
              {{"spec", {{"storage", {{"size", "much"}}}}}});
@@ -96,6 +116,16 @@ TEST_F(Reconciling, ASpecThatCannotBeUnderstoodIsLeftAlone) {
   EXPECT_TRUE(Reconcile());
   EXPECT_EQ(Writes(), before);
   EXPECT_THAT(Metrics(), HasSubstr("InvalidSpec"));
+}
+
+TEST_F(Reconciling, ASpecThatCannotBeUnderstoodDoesNotHoldUpADeletion) {
+  Settle();
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"metadata", {{"deletionTimestamp", "2026-01-01T00:00:00Z"}}},
+              {"spec", {{"storage", {{"size", "much"}}}}}});
+  Settle();
+  EXPECT_FALSE(api_.Get(kRaftKvs, {"ns", "store"})->HasFinalizer(kFinalizer));
+  EXPECT_TRUE(Exists(resources::kClaims, "data-store-0")) << "in doubt data is kept";
 }
 
 TEST_F(Reconciling, AHigherEpochIsExceeded) {

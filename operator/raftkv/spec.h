@@ -27,6 +27,7 @@ struct ClusterSpec {
   bool disruption_budget = true;                             // spec.disruptionBudget.enabled
   bool paused = false;                                       // spec.paused
   Duration progress_deadline = std::chrono::minutes(10);     // spec.progressDeadlineSeconds
+  friend bool operator==(const ClusterSpec&, const ClusterSpec&) = default;
 };
 
 }  // namespace raftkv::op

@@ -11,7 +11,7 @@
 
 #include "operator/kube/ownership.h"
 #include "operator/kube/test_api.h"
-#include "operator/kube/timing.h"
+#include "operator/kube/test_timing.h"
 #include "operator/raftkv/act.h"
 #include "operator/raftkv/resource.h"
 
@@ -134,7 +134,8 @@ class ThreeMembers : public ::testing::Test {
                  .accounts = &accounts_,
                  .policies = &policies_,
                  .budgets = &budgets_};
-  Observer observer_{&api_, caches_, &nodes_, settings_, &kube::Timing::System()};
+  kube::FakeTiming timing_{kube::FakeTiming::Mode::kJump};
+  Observer observer_{&api_, caches_, &nodes_, settings_, &timing_};
   Actor actor_{&api_, &nodes_, &observer_, caches_, settings_};
   Object resource_;
   Object set_;
