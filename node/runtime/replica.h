@@ -311,7 +311,8 @@ class Replica final : public transport::Handler {
   void TryJoin();
   void JoinAgain(const v1::JoinRequest& request, int next, Callback<v1::JoinResponse> done);
   void OnJoined(const v1::JoinReply& joined);
-  void LogBootstrap(const std::string& text);
+  // Once of each address that is asked to join, until its answer changes.
+  void LogBootstrap(const std::string& text, const std::string& asked = "");
   // Blank, and to take the place of a damaged member.
   bool replacing() const { return core_ == nullptr && env_.options->replaces.has_value(); }
   Result<v1::ChangeMembershipRequest> PlanReplacement(const v1::PeerCall& call) const;
@@ -446,8 +447,9 @@ class Replica final : public transport::Handler {
   bool join_remain_learner_ = false;
   bool joins_by_itself_ = true;  // not because the admin API said so
   size_t next_join_address_ = 0;
-  std::string last_bootstrap_log_;                    // why this node is still blank
-  std::optional<MonotonicTime> others_have_cluster_;  // nodes of the static list, since when
+  std::string last_bootstrap_log_;                     // why this node is still blank
+  std::map<std::string, std::string> bootstrap_told_;  // what was logged of whom
+  std::optional<MonotonicTime> others_have_cluster_;   // nodes of the static list, since when
   std::vector<std::pair<MonotonicTime, Callback<v1::JoinResponse>>> join_waiters_;
   std::set<raft::NodeId> adopting_;
   std::set<raft::NodeId> connected_;     // our streams that are up

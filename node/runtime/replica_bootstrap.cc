@@ -197,9 +197,9 @@ void Replica::AnswerJoins(const Result<v1::JoinResponse>& answer) {
   for (auto& [deadline, done] : std::exchange(join_waiters_, {})) done(answer);
 }
 
-void Replica::LogBootstrap(const std::string& text) {
-  if (text == last_bootstrap_log_) return;
+void Replica::LogBootstrap(const std::string& text, const std::string& asked) {
   last_bootstrap_log_ = text;
+  if (std::exchange(bootstrap_told_[asked], text) == text) return;
   log::Info("waiting to become a member", {{"reason", text}});
 }
 
@@ -328,7 +328,8 @@ void Replica::TryJoin() {
   transport_->CallAddress(address, std::move(call), [this, address](Result<v1::PeerReply> reply) {
     bootstrap_call_under_way_ = false;
     if (!reply || reply->code() != 0 || !reply->has_join()) {
-      return LogBootstrap(address + ": " + (reply ? reply->message() : reply.error().message()));
+      return LogBootstrap(address + ": " + (reply ? reply->message() : reply.error().message()),
+                          address);
     }
     OnJoined(reply->join());
     env_.wake();

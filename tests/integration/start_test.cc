@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <thread>
 
 #include "base/hex_id.h"
 #include "tests/integration/cluster.h"
@@ -68,6 +69,22 @@ TEST(StartTest, ANodeJoinsByAddressAndRestartsWithTheSameCommandLine) {
   EXPECT_TRUE(HasValue(cluster[1], "a", "1"));
   EXPECT_EQ(cluster[1].Status()->member_id(), id);
   EXPECT_EQ(VotersSeenBy(cluster[0]), 2u);
+}
+
+// It asks them in turn, three times a second, for as long as it takes.
+TEST(StartTest, ANodeThatCannotJoinSaysOnceOfEachAddressWhy) {
+  Cluster cluster(1);
+  cluster[0].Start({"--start-mode", "join", "--start-peers", "127.0.0.1:1,127.0.0.1:2"});
+  const auto said = [&](const std::string& text) {
+    const std::string log = cluster[0].Log();
+    size_t count = 0;
+    for (size_t at = log.find(text); at != log.npos; at = log.find(text, at + 1)) ++count;
+    return count;
+  };
+  const std::string waits = "waiting to become a member";
+  ASSERT_TRUE(WaitUntil([&] { return said(waits) >= 2; })) << cluster.Logs();
+  std::this_thread::sleep_for(std::chrono::seconds(2));
+  EXPECT_EQ(said(waits), 2u) << cluster.Logs();
 }
 
 TEST(StartTest, ABlankNodeServesNobodyUntilItIsInitialized) {
