@@ -34,7 +34,7 @@ carried out (no connection, or status 503 or 429); it is never sent again after 
 
 Exit status:
   0  done
-  1  something unexpected: a bug, damaged data, an unreadable file
+  1  something unexpected: a bug, damaged data, an unreadable file, a server that is no node
   2  wrong usage, or a request that can never succeed
   3  the key or member does not exist
   4  a condition does not hold, nothing was changed; or the revision is compacted
@@ -150,6 +150,7 @@ int Run(const std::vector<std::string>& args, std::istream& in, std::ostream& ou
   app.require_subcommand(1);
   app.fallthrough();
   app.footer(kFooter);
+  app.set_version_flag("--version", std::string(Version()), "Print the version and exit");
   AddGlobalOptions(app, session);
   AddKeyCommands(app, session);
   AddClusterCommands(app, session);

@@ -81,6 +81,8 @@ TEST(ExitStatusTest, HelpAndVersion) {
   EXPECT_EQ(RunArgs({"--help"}).status, 0);
   EXPECT_THAT(RunArgs({"--help"}).out, HasSubstr("Exit status:"));
   EXPECT_EQ(RunArgs({"version"}).out, std::string(Version()) + "\n");
+  EXPECT_EQ(RunArgs({"--version"}).out, std::string(Version()) + "\n");
+  EXPECT_EQ(RunArgs({"--version"}).status, 0);
 }
 
 // What bash offers when the cursor is behind the last of `words`.

@@ -31,8 +31,6 @@ std::string Lower(std::string text) {
 
 Code CodeOfStatus(int status) {
   switch (status) {
-    case 404:
-      return Code::kNotFound;
     case 409:
     case 412:
       return Code::kConflict;
@@ -44,6 +42,8 @@ Code CodeOfStatus(int status) {
       return Code::kUnknownOutcome;
     case 507:
       return Code::kOutOfSpace;
+    case 404:  // a node says of what
+      return Code::kInternal;
     default:
       return status >= 400 && status < 500 ? Code::kInvalidArgument : Code::kInternal;
   }
@@ -145,6 +145,7 @@ Status ProblemOf(const Answer& answer) {
     if (detail.empty()) detail = text("title");
     if (!detail.empty()) message = detail;
   }
+  if (answer.status == 404 && code == Code::kInternal) message += ": is it a raftkv node?";
   return Status(code, message + " (" + answer.endpoint.ToString() + ")");
 }
 

@@ -191,7 +191,10 @@ TEST(HttpTest, ProblemsBecomeStatuses) {
     return ProblemOf(Answer{.status = status, .headers = {}, .body = body, .endpoint = {"h", 1}});
   };
   EXPECT_EQ(problem(400, "no JSON").code(), Code::kInvalidArgument);
-  EXPECT_EQ(problem(404, "").code(), Code::kNotFound);
+  // A server that is no node does not know whether there is such a key.
+  EXPECT_EQ(problem(404, "").code(), Code::kInternal);
+  EXPECT_EQ(problem(404, "<html>").message(), "status 404: is it a raftkv node? (h:1)");
+  EXPECT_EQ(problem(404, R"({"code":"not found","detail":"x"})").message(), "x (h:1)");
   EXPECT_EQ(problem(409, "[]").code(), Code::kConflict);
   EXPECT_EQ(problem(503, "{}").code(), Code::kUnavailable);
   EXPECT_EQ(problem(507, "{}").code(), Code::kOutOfSpace);

@@ -65,6 +65,7 @@ void AddReadOptions(CLI::App* command, client::ReadOptions* read) {
 }
 
 Result<std::string> KeyOf(const KeyArgs& args) {
+  if (args.key.empty()) return Error(Code::kInvalidArgument, "the key is empty");
   if (!args.key_is_base64) return args.key;
   auto key = Base64Decode(args.key);
   if (!key) return Error(Code::kInvalidArgument, "the key is not base64");

@@ -82,6 +82,15 @@ TEST_F(KeysTest, BinaryKeys) {
   EXPECT_EQ(Keys({"get", "--key-base64", "?"}).status, 2);
 }
 
+TEST_F(KeysTest, EmptyKeysAreRefused) {
+  for (const char* command : {"put", "get", "del"}) {
+    Outcome outcome = Keys({command, ""});
+    EXPECT_EQ(outcome.status, 2) << command;
+    EXPECT_EQ(outcome.err, "raftkvctl: the key is empty\n");
+  }
+  EXPECT_TRUE(node_.requests().empty());
+}
+
 TEST_F(KeysTest, ConditionsExcludeEachOther) {
   EXPECT_EQ(Keys({"put", "k", "v", "--if-absent", "--if-revision", "3"}).status, 2);
   EXPECT_EQ(Keys({"put", "k", "v", "--if-absent", "--if-present"}).status, 2);

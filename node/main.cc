@@ -22,6 +22,7 @@
 #include "base/check.h"
 #include "base/host_port.h"
 #include "base/log.h"
+#include "base/out_of_memory.h"
 #include "base/version.h"
 #include "node/config/config.h"
 #include "node/runtime/node.h"
@@ -173,6 +174,7 @@ Result<bool> RunNode(const NodeConfig& config, EndOfProcess& end) {
 }
 
 Status Run(const NodeConfig& config) {
+  EndWhenOutOfMemory();
   SetUpAllocator();
   EndOfProcess end;
   SetUpLogging(config);

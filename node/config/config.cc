@@ -14,8 +14,8 @@
 namespace raftkv {
 namespace {
 
-// How far from a known name a hint may be.
-constexpr size_t kHintEdits = 4;
+// How far from a known name a hint may be: a name of few letters resembles everything.
+size_t HintEdits(const std::string& name) { return std::min<size_t>(4, name.size() / 3); }
 
 std::unexpected<Status> Invalid(const std::string& message) {
   return Error(Code::kInvalidArgument, message);
@@ -103,7 +103,7 @@ Status ApplyMap(const Settings& settings, const std::string& file, const YAML::N
     if (!is_section) {
       return Status(Code::kInvalidArgument,
                     where + " is not a setting" +
-                        DidYouMean(Nearest(path, settings.Names(PathOf), kHintEdits)));
+                        DidYouMean(Nearest(path, settings.Names(PathOf), HintEdits(path))));
     }
     if (!entry.second.IsMap()) {
       return Status(Code::kInvalidArgument, where + ": expected a map of settings");
@@ -176,7 +176,7 @@ std::string NearestFlag(const std::string& name, const Settings& settings) {
   for (const SeedDialect& dialect : SeedDialects()) {
     for (const SeedFlag& flag : dialect.flags) names.push_back(flag.name);
   }
-  const std::string nearest = Nearest(name, names, kHintEdits);
+  const std::string nearest = Nearest(name, names, HintEdits(name));
   return nearest.empty() ? "" : "--" + nearest;
 }
 

@@ -105,6 +105,7 @@ TEST_F(ConfigTest, GoFlagSyntax) {
 TEST_F(ConfigTest, UnknownNamesComeWithAHint) {
   EXPECT_NE(Refusal({"--raft-tik", "1s"}).find("did you mean --raft-tick?"), std::string::npos);
   EXPECT_NE(Refusal({"--bootstap"}).find("did you mean --bootstrap?"), std::string::npos);
+  EXPECT_EQ(Refusal({"--bogus"}).find("did you mean"), std::string::npos);
   EXPECT_NE(Refusal(ParseFile("raft:\n  tik: 1s\n"))
                 .find(":2: raft.tik is not a setting; did you "
                       "mean raft.tick?"),

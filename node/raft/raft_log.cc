@@ -154,7 +154,7 @@ void RaftLog::CommitTo(Index index) {
 bool RaftLog::MaybeCommit(EntryId at) {
   // Term 0 is never a leader's, but it is what an unknown term looks like.
   if (!at.term || at.index <= committed_) return false;
-  if (!MUTATION(commit_former_term_by_count) && !Matches(at)) return false;
+  if (!Matches(at)) return false;
   CommitTo(at.index);
   return true;
 }

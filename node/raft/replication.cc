@@ -215,7 +215,11 @@ void Core::Impl::HandleAcceptance(Leader& leader, Index index, NodeId from, Prog
 
 // --- Commit and apply ----------------------------------------------------------------------------
 
-bool Core::Impl::MaybeCommit() { return log_.MaybeCommit({term_, tracker_.Committed()}); }
+bool Core::Impl::MaybeCommit() {
+  const Index index = tracker_.Committed();
+  return log_.MaybeCommit(
+      {MUTATION(commit_former_term_by_count) ? log_.TermOrZero(index) : term_, index});
+}
 
 bool Core::Impl::CommittedInCurrentTerm() const {
   return log_.TermOrZero(log_.committed()) == term_;

@@ -11,6 +11,9 @@ namespace {
 // How many dead versions one garbage collection step removes: short enough that no commit waits
 // noticeably behind it.
 constexpr size_t kGarbageStep = 2000;
+// Entries are applied together until they have so many bytes: a little disk is enough for one step,
+// and no client waits for many others' large values.
+constexpr uint64_t kApplyBytes = 512 << 10;
 
 }  // namespace
 
@@ -31,9 +34,34 @@ void ApplyWorker::RunOnce() {
     sink_.done(std::visit([this](auto& body) { return Run(body); }, job));
     // Everybody who waited has been answered.
     FAULT_POINT(state_write_before);
-    if (const Status status = store_->CatchUp(); !status.ok()) return sink_.fatal(status);
+    if (const Status status = WithRoom([this] { return store_->CatchUp(); }); !status.ok()) {
+      return Fail(status);
+    }
     FAULT_POINT(state_write_after);
   }
+}
+
+bool ApplyWorker::AwaitRoom(uint64_t bytes, bool failed) {
+  return !sink_.await_room || sink_.await_room(bytes, failed, [this] { Tidy(); });
+}
+
+Status ApplyWorker::WithRoom(const std::function<Status()>& work) {
+  Status status = work();
+  while (status.code() == Code::kOutOfSpace && sink_.await_room) {
+    if (!AwaitRoom(0, /*failed=*/true)) return {Code::kUnavailable, "this node is stopping"};
+    status = work();
+  }
+  return status;
+}
+
+void ApplyWorker::Fail(const Status& status) {
+  if (status.code() != Code::kUnavailable) sink_.fatal(status);
+}
+
+void ApplyWorker::Tidy() {
+  if (!sink_.has_room_for_flush()) return;
+  const Status status = store_->Flush();
+  if (!status.ok() && status.code() != Code::kOutOfSpace) sink_.fatal(status);
 }
 
 void ApplyWorker::Count(const std::vector<kv::ApplyResult>& results) {
@@ -54,26 +82,42 @@ void ApplyWorker::Count(const std::vector<kv::ApplyResult>& results) {
 ApplyDone ApplyWorker::Run(ApplyEntries& job) {
   ApplyDone done;
   for (const raft::Entry& entry : job.entries) done.applied_bytes += entry.data().size();
-  if (sink_.await_room && !sink_.await_room(done.applied_bytes)) return {};
+  std::span<const raft::Entry> left = job.entries;
+  while (!left.empty()) {
+    size_t count = 0;
+    uint64_t bytes = 0;
+    while (count < left.size() && bytes < kApplyBytes) bytes += left[count++].data().size();
+    if (!AwaitRoom(bytes, /*failed=*/false)) return {};
+    if (!Apply(left.first(count), &done)) return {};
+    left = left.subspan(count);
+  }
+  done.responses = std::move(job.responses);
+  return done;
+}
+
+bool ApplyWorker::Apply(std::span<const raft::Entry> entries, ApplyDone* done) {
   const MonotonicTime start = clock_->Now();
   FAULT_POINT(apply_before);
-  Result<std::vector<kv::ApplyResult>> results = machine_->Apply(job.entries);
+  Result<std::vector<kv::ApplyResult>> results = std::vector<kv::ApplyResult>();
+  const Status status = WithRoom([&] {
+    results = machine_->Apply(entries);
+    return results ? Status::Ok() : results.error();
+  });
   FAULT_POINT(apply_after);
-  if (!results) {
-    sink_.fatal(results.error());
-    return {};
+  if (!status.ok()) {
+    Fail(status);
+    return false;
   }
-  if (sink_.on_batch) sink_.on_batch(clock_->Now() - start, job.entries.size());
+  if (sink_.on_batch) sink_.on_batch(clock_->Now() - start, entries.size());
   Count(*results);
   for (kv::ApplyResult& result : *results) {
     if (!result.membership) continue;
-    done.memberships.push_back(*result.membership);
-    if (result.accepted_change) done.accepted_changes.push_back(result.accepted_change);
+    done->memberships.push_back(*result.membership);
+    if (result.accepted_change) done->accepted_changes.push_back(result.accepted_change);
   }
   // Applied by now, and durable on a quorum: the clients may know.
   waiters_->Complete(member_id_, *results);
-  done.responses = std::move(job.responses);
-  return done;
+  return true;
 }
 
 ApplyDone ApplyWorker::Run(ReplaceState& job) {
@@ -125,11 +169,11 @@ ApplyDone ApplyWorker::Run(MakeCheckpoint& job) {
 
 ApplyDone ApplyWorker::Run(FlushState&) {
   ApplyDone done;
-  if (sink_.await_room && !sink_.await_room(0)) return done;
+  if (!AwaitRoom(0, /*failed=*/false)) return done;
   FAULT_POINT(flush_before);
-  const Status status = store_->Flush();
+  const Status status = WithRoom([this] { return store_->Flush(); });
   FAULT_POINT(flush_after);
-  if (!status.ok()) sink_.fatal(status);
+  if (!status.ok()) Fail(status);
   done.flushed = true;
   return done;
 }
@@ -138,12 +182,13 @@ ApplyDone ApplyWorker::Run(CollectGarbage&) {
   ApplyDone done;
   done.garbage_collected = true;
   done.compact_revision = machine_->applied().compact_revision;
-  const Result<bool> more = machine_->CollectGarbage(kGarbageStep);
-  if (!more) {
-    sink_.fatal(more.error());
-    return done;
-  }
-  done.more_garbage = *more;
+  const Status status = WithRoom([&] {
+    const Result<bool> more = machine_->CollectGarbage(kGarbageStep);
+    if (!more) return more.error();
+    done.more_garbage = *more;
+    return *more ? Status::Ok() : store_->GiveBackSpace();
+  });
+  if (!status.ok()) Fail(status);
   return done;
 }
 

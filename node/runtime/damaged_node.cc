@@ -3,6 +3,7 @@
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
+#include <map>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "base/hex_id.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "node/runtime/damaged_member.h"
 #include "node/runtime/rebuild.h"
 #include "node/storage/data_dir.h"
 #include "node/storage/memory_state.h"
@@ -19,18 +21,20 @@
 namespace raftkv::runtime {
 namespace {
 
-constexpr Duration kAskEvery = std::chrono::seconds(1);
-
-class DamagedNode final : public Node, private transport::Handler {
+class DamagedNode final : public Node {
  public:
   DamagedNode(const Options& options, const Status& damage)
       : options_(options),
-        note_(ReadDamagedMember(options)),
-        ask_(WhomToAsk(options, note_)),
+        member_(ReadDamagedMember(options),
+                {.options = &options_,
+                 .clock = &Clock::System(),
+                 .set_aside = [this] { return SetAside(options_, NoteWithReason()); },
+                 .on_set_aside = [this] { Ends(); },
+                 .on_waiting = [this](const std::string& address,
+                                      const std::string& reason) { WaitsFor(address, reason); }}),
+        reason_(damage.message()),
         refusal_(Code::kUnavailable, "the data of this member are damaged (" + damage.message() +
-                                         "): it serves nobody; ask another member") {
-    note_.set_reason(damage.message());
-  }
+                                         "): it serves nobody; ask another member") {}
   ~DamagedNode() override { Stop(Duration::zero()); }
 
   Status Init();
@@ -77,28 +81,15 @@ class DamagedNode final : public Node, private transport::Handler {
   uint16_t peer_port() const override { return transport_ ? transport_->port() : 0; }
 
  private:
-  // transport::Handler: nobody's messages are for this node.
-  void OnMessages(std::vector<raft::Message>) override {}
-  void OnCall(raft::NodeId, v1::PeerCall, transport::ReplyFn) override {}
-  void OnStrangerCall(const v1::Hello& hello, v1::PeerCall call, transport::ReplyFn reply) override;
-  v1::HelloReply::Verdict Admit(raft::NodeId) override { return v1::HelloReply::BUSY; }
-  void TellVoters(v1::HelloReply*) const override {}
-  void OnPeerUp(raft::NodeId) override {}
-  void OnPeerDown(raft::NodeId) override {}
-  void OnPeerVerdict(raft::NodeId, const v1::HelloReply&) override {}
-  void OnSnapshotReceived(raft::Message, std::string) override {}
-  void OnSnapshotSent(raft::NodeId, bool) override {}
-
   v1::StatusResponse MakeStatus() const;
-  v1::Member Self() const;
-  void AskAfter(Duration pause);
-  void Ask();
-  void OnAnswer(const std::string& address, const Result<v1::PeerReply>& reply);
-  void WaitsFor(const std::string& what);
+  v1::MemberNote NoteWithReason() const;
+  void Tick();
+  void Ends();
+  void WaitsFor(const std::string& address, const std::string& reason);
 
   const Options options_;
-  v1::MemberNote note_;                 // does not change any more
-  const std::vector<std::string> ask_;  // empty: it waits for others to care
+  DamagedMember member_;  // io thread; its note: any
+  const std::string reason_;
   const Status refusal_;
   storage::File lock_;
   storage::MemoryState store_;
@@ -108,7 +99,8 @@ class DamagedNode final : public Node, private transport::Handler {
   asio::steady_timer timer_{io_};
   std::unique_ptr<transport::Transport> transport_;
   std::thread thread_;
-  size_t next_ = 0;  // io thread
+
+  std::map<std::string, std::string> told_;  // what each member said last; io thread
 
   mutable std::mutex mutex_;
   std::string waits_for_;
@@ -120,17 +112,17 @@ Status DamagedNode::Init() {
   ASSIGN_OR_RETURN_STATUS(lock_, storage::LockDirectory(options_.data_dir));
   ASSIGN_OR_RETURN_STATUS(machine_, kv::StateMachine::Open(&store_));
   log::Error("the data of this member are damaged: it neither votes nor serves",
-             {{"error", note_.reason()},
-              {"member", log::Hex{note_.member_id()}},
-              {"remedy", ask_.empty() ? "replace the member (docs/operations.md)"
-                                      : "none needed: it asks the leader to be replaced"}});
-  if (ask_.empty()) return Status::Ok();
+             {{"error", reason_},
+              {"member", log::Hex{member_.note().member_id()}},
+              {"remedy", member_.asks() ? "none needed: it asks the leader to be replaced"
+                                        : "replace the member (docs/operations.md)"}});
+  if (!member_.asks()) return Status::Ok();
   transport::Options transport_options;
   transport_options.listen_address = options_.peer_listen;
-  transport_ = transport::MakeTransport(io_, transport_options, this);
-  transport_->SetIdentity({note_.cluster_id(), raft::NodeId(note_.member_id()), options_.name});
+  transport_ = transport::MakeTransport(io_, transport_options, &member_);
+  member_.Start(transport_.get());
   RETURN_IF_ERROR(transport_->Start());
-  AskAfter(Duration::zero());
+  Tick();
   thread_ = std::thread([this] { io_.run(); });
   return Status::Ok();
 }
@@ -154,80 +146,44 @@ void DamagedNode::OnEnd(std::function<void(End)> callback) {
 v1::StatusResponse DamagedNode::MakeStatus() const {
   v1::StatusResponse status;
   status.set_version(std::string(Version()));
-  status.set_member_id(note_.member_id());
+  status.set_member_id(member_.note().member_id());
   status.set_name(options_.name);
-  status.set_cluster_id(note_.cluster_id());
+  status.set_cluster_id(member_.note().cluster_id());
   status.set_role(v1::StatusResponse::DAMAGED);
-  status.add_warnings(note_.reason());
+  status.add_warnings(reason_);
   std::lock_guard lock(mutex_);
   if (!waits_for_.empty()) status.add_warnings("not replaced yet: " + waits_for_);
   return status;
 }
 
-v1::Member DamagedNode::Self() const {
-  v1::Member self;
-  self.set_id(note_.member_id());
-  self.set_name(options_.name);
-  self.set_peer_address(options_.peer_advertise);
-  self.set_client_address(options_.client_advertise);
-  return self;
+v1::MemberNote DamagedNode::NoteWithReason() const {
+  v1::MemberNote note = member_.note();
+  note.set_reason(reason_);
+  return note;
 }
 
-// A new cluster must not be made of this node, and nobody may take it for blank.
-void DamagedNode::OnStrangerCall(const v1::Hello&, v1::PeerCall call, transport::ReplyFn reply) {
-  v1::PeerReply answer;
-  if (call.has_who_are_you()) {
-    answer.mutable_i_am()->set_cluster_id(note_.cluster_id());
-    *answer.mutable_i_am()->mutable_member() = Self();
-  } else {
-    answer.set_code(static_cast<uint32_t>(Code::kUnavailable));
-    answer.set_message("the data of this member are damaged");
-  }
-  reply(std::move(answer));
-}
-
-void DamagedNode::AskAfter(Duration pause) {
-  timer_.expires_after(pause);
+void DamagedNode::Tick() {
+  member_.OnTick();
+  timer_.expires_after(options_.tick);
   timer_.async_wait([this](const asio::error_code& error) {
-    if (!error) Ask();
+    if (!error) Tick();
   });
 }
 
-// Only when a leader has said that it would do it are the data moved: while more members are
-// damaged than the cluster can spare, there is no leader, and everything stays where it is.
-void DamagedNode::Ask() {
-  const std::string address = ask_[next_++ % ask_.size()];
-  v1::PeerCall call;
-  *call.mutable_join() = Self();
-  call.set_replaces(note_.member_id());
-  call.set_check_only(true);
-  transport_->CallAddress(address, std::move(call), [this, address](Result<v1::PeerReply> reply) {
-    OnAnswer(address, reply);
-  });
-}
-
-void DamagedNode::OnAnswer(const std::string& address, const Result<v1::PeerReply>& reply) {
-  if (!reply || reply->code() != 0 || !reply->has_join()) {
-    WaitsFor(address + ": " + (reply ? reply->message() : reply.error().message()));
-    return AskAfter(kAskEvery);
-  }
-  if (reply->join().cluster_id() != note_.cluster_id()) {
-    WaitsFor(address + " belongs to another cluster");
-    return AskAfter(kAskEvery);
-  }
-  if (const Status moved = SetAside(options_, note_); !moved.ok()) {
-    WaitsFor(moved.message());
-    return AskAfter(kAskEvery);
-  }
+void DamagedNode::Ends() {
   std::lock_guard lock(mutex_);
   set_aside_ = true;
   if (on_end_) on_end_(End::kRestart);
 }
 
-void DamagedNode::WaitsFor(const std::string& what) {
+// Logged when a member's answer changes: they are asked in turn for as long as it takes.
+void DamagedNode::WaitsFor(const std::string& address, const std::string& reason) {
+  const std::string what = address + ": " + reason;
+  if (std::exchange(told_[address], reason) != reason) {
+    log::Info("waiting to be replaced", {{"reason", what}});
+  }
   std::lock_guard lock(mutex_);
-  if (std::exchange(waits_for_, what) == what) return;
-  log::Info("waiting to be replaced", {{"reason", what}});
+  waits_for_ = what;
 }
 
 }  // namespace

@@ -35,6 +35,7 @@
 #include "node/runtime/recovery.h"
 #include "node/runtime/replica.h"
 #include "node/runtime/restore.h"
+#include "node/runtime/room.h"
 #include "node/runtime/space_guard.h"
 #include "node/runtime/worker_thread.h"
 #include "node/storage/snapshot_files.h"
@@ -48,9 +49,6 @@ constexpr Duration kLoopHangs = std::chrono::seconds(10);
 constexpr uint64_t kMaxUntoldBytes = 256 << 10;
 constexpr size_t kMaxUntoldJobs = 64;
 constexpr Duration kJanitorPeriod = std::chrono::seconds(1);
-// Less than this and the disk counts as full: entries wait. As little as will do, because deletes
-// have to get through on a full disk.
-constexpr uint64_t kLeastRoom = 1 << 20;
 constexpr Duration kJanitorPeriodNearLimit = std::chrono::milliseconds(100);  // of the disk
 
 // The disk failed: what was acknowledged is on a quorum's disks, what this process would write from
@@ -143,7 +141,6 @@ class NodeImpl final : public Node, private StoragePorts {
   void RunJanitor();
   void CheckDisk();
   void NoteMembers();
-  bool AwaitRoom(const char* what, uint64_t bytes);
   DiskSample LastDiskSample() const;
   // Runs `work` on the raft thread with the replica, or fails `done` if the node is stopping.
   template <typename T, typename Work>
@@ -158,6 +155,7 @@ class NodeImpl final : public Node, private StoragePorts {
   WaiterTable waiters_;
   SpaceGuard space_;
   OpenedStorage storage_;
+  std::optional<Room> room_;
   uint64_t member_id_ = 0;  // storage_.dir belongs to the raft thread, and this never changes
   CoreLogger core_logger_;
 
@@ -229,6 +227,7 @@ Status NodeImpl::Init() {
   }
   member_id_ = storage_.dir->identity().member_id();
 
+  room_.emplace(&space_, storage_.log.get(), storage_.store.get());
   append_worker_ = std::make_unique<AppendWorker>(
       storage_.log.get(),
       AppendWorker::Sink{
@@ -241,7 +240,10 @@ Status NodeImpl::Init() {
               },
           .fatal = fatal_,
           .on_batch = [this](size_t, size_t entries) { metrics_.ObserveAppendBatch(entries); },
-          .await_room = [this](uint64_t bytes) { return AwaitRoom("log", bytes); }});
+          .await_room =
+              [this](uint64_t bytes, bool failed, const std::function<void()>& tidy) {
+                return room_->Await(Room::For::kLog, bytes, failed, tidy);
+              }});
   apply_worker_ = std::make_unique<ApplyWorker>(
       member_id_, storage_.store.get(), storage_.machine.get(), &waiters_, &Clock::System(),
       ApplyWorker::Sink{
@@ -250,7 +252,11 @@ Status NodeImpl::Init() {
           .on_batch = [this](Duration took,
                              size_t entries) { metrics_.ObserveApply(took, entries); },
           .on_checkpoint = [this](Duration took) { metrics_.ObserveCheckpoint(took); },
-          .await_room = [this](uint64_t bytes) { return AwaitRoom("state", bytes); }});
+          .await_room =
+              [this](uint64_t bytes, bool failed, const std::function<void()>& tidy) {
+                return room_->Await(Room::For::kState, bytes, failed, tidy);
+              },
+          .has_room_for_flush = [this] { return room_->HasRoomForFlush(); }});
 
   transport::Options transport_options;
   transport_options.listen_address = options_.peer_listen;
@@ -288,6 +294,7 @@ Replica::Env NodeImpl::MakeEnv() {
     // Later, so that what is being answered still goes out.
     if (on_end_) asio::post(io_, [end = on_end_] { end(End::kRemoved); });
   };
+  env.finish_rebuild = [this] { return FinishRebuild(options_.data_dir); };
   env.fatal = fatal_;
   env.next_request_id = [this] { return next_request_id_.fetch_add(1); };
   env.post = [this](std::function<void()> work) {
@@ -296,8 +303,18 @@ Replica::Env NodeImpl::MakeEnv() {
       WakeReady();
     });
   };
+  env.post_after = [this](Duration delay, std::function<void()> work) {
+    auto timer = std::make_shared<asio::steady_timer>(io_, delay);
+    timer->async_wait([this, timer, work = std::move(work)](const asio::error_code& error) {
+      if (error) return;
+      work();
+      WakeReady();
+    });
+  };
   env.wake = [this] { WakeReady(); };
   env.accepts_growth = [this](uint64_t bytes) { return space_.Admit(bytes); };
+  env.space_is_short = [this] { return room_->is_short(); };
+  env.waits_for_space = [this] { return room_->is_full(); };
   return env;
 }
 
@@ -326,7 +343,7 @@ void NodeImpl::Stop(Duration grace) {
   if (raft_thread_.joinable()) {
     if (grace > Duration::zero()) {
       asio::post(io_, [this] {
-        replica_->HandOver();
+        replica_->HandOver("this node stops");
         WakeReady();
       });
       const MonotonicTime half = Clock::System().Now() + grace / 2;
@@ -346,6 +363,7 @@ void NodeImpl::Stop(Duration grace) {
     raft_thread_.join();
   }
   stopping_ = true;
+  if (room_) room_->Close();
   append_thread_.Stop();
   if (grace > Duration::zero() && apply_worker_ && Clock::System().Now() < deadline) {
     apply_worker_->Submit(FlushState{});
@@ -572,28 +590,6 @@ void NodeImpl::CheckDisk() {
   }
   space_.Look({sample.state.disk_bytes, sample.state.memtable_bytes});
   NoteMembers();
-}
-
-// On the append and apply threads. A leader refuses what would fill its disk, but does not know
-// those of the others: whoever has less room takes its time, as if the disk were slow. The
-// alternative is to fail in the middle of a write, which only a restart can put right.
-bool NodeImpl::AwaitRoom(const char* what, uint64_t bytes) {
-  if (!space_.is_near_limit()) return true;
-  // What is in memory has to go to the disk one day, of both databases: they share it.
-  const auto has_room = [&] {
-    const uint64_t in_memory =
-        storage_.log->stats().memtable_bytes + storage_.store->stats().memtable_bytes;
-    return space_.HasRoom(kLeastRoom + in_memory + in_memory / 4 + 2 * bytes);
-  };
-  if (has_room()) return true;
-  log::Warning("the disk is full: waiting for space, nothing is lost",
-               {{"for", what}, {"data", options_.data_dir}});
-  while (!has_room()) {
-    if (stopping_) return false;
-    std::this_thread::sleep_for(kJanitorPeriodNearLimit);
-  }
-  log::Info("there is space again", {{"for", what}});
-  return true;
 }
 
 // For the day on which nothing else in the directory can be read.

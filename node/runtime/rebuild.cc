@@ -111,11 +111,15 @@ Result<OpenedStorage> OpenDirectory(Options* options, const storage::LogOptions&
     RETURN_UNEXPECTED_IF_ERROR(FinishRebuild(dir));
     return opened;
   }
-  options->replaces = Replaced{.cluster_id = pending->cluster_id(),
-                               .member_id = pending->member_id(),
-                               .ask = WhomToAsk(*options, *pending),
-                               .moved_to = pending->moved_to()};
+  options->replaces = PlaceOf(*options, *pending);
   return opened;
+}
+
+Replaced PlaceOf(const Options& options, const v1::MemberNote& given_up) {
+  return {.cluster_id = given_up.cluster_id(),
+          .member_id = given_up.member_id(),
+          .ask = WhomToAsk(options, given_up),
+          .moved_to = given_up.moved_to()};
 }
 
 Status FinishRebuild(const std::string& dir) {
@@ -124,9 +128,15 @@ Status FinishRebuild(const std::string& dir) {
 }
 
 v1::MemberNote ReadDamagedMember(const Options& options) {
-  v1::MemberNote note;
-  if (Result<v1::MemberNote> saved = ReadNote(MembersFile(options.data_dir))) note = *saved;
   const Result<v1::Identity> identity = storage::ReadIdentity(options.data_dir);
+  const Result<v1::MemberNote> saved = ReadNote(MembersFile(options.data_dir));
+  return DamagedMemberFrom(identity ? std::optional(*identity) : std::nullopt,
+                           saved ? std::optional(*saved) : std::nullopt);
+}
+
+v1::MemberNote DamagedMemberFrom(const std::optional<v1::Identity>& identity,
+                                 const std::optional<v1::MemberNote>& saved) {
+  v1::MemberNote note = saved.value_or(v1::MemberNote());
   if (!identity) return note;
   if (identity->member_id() != note.member_id()) {
     note.Clear();

@@ -12,6 +12,7 @@
 // Thread-safety: one thread at a time for a directory, which holds its lock, except where said.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,11 +35,17 @@ void MarkSuspect(const std::string& dir, const Status& reason);
 // or cannot be told from damaged ones.
 Result<OpenedStorage> OpenDirectory(Options* options, const storage::LogOptions& log_options);
 
+// The place that a blank node with this DIR/rebuild is to take.
+Replaced PlaceOf(const Options& options, const v1::MemberNote& given_up);
+
 // The new member has its place: removes DIR/rebuild.
 Status FinishRebuild(const std::string& dir);
 
 // What is left to know of a damaged member; ids are 0 if nothing tells them.
 v1::MemberNote ReadDamagedMember(const Options& options);
+// The same from what could be read: the identity, DIR/members.
+v1::MemberNote DamagedMemberFrom(const std::optional<v1::Identity>& identity,
+                                 const std::optional<v1::MemberNote>& saved);
 
 // Whom to ask to be replaced; empty if this member must not or cannot be.
 std::vector<std::string> WhomToAsk(const Options& options, const v1::MemberNote& note);

@@ -112,6 +112,57 @@ TEST_F(RebuildTest, LeaderRefusesToReplaceAMemberThatIsAlive) {
   EXPECT_TRUE(IsVoter(*cluster_.Leader(), node.id()));
 }
 
+v1::PeerCall AskToBeReplaced(const TestNode& node) {
+  v1::PeerCall call;
+  call.mutable_join()->set_id(node.id().value);
+  call.mutable_join()->set_name(node.options().name);
+  call.mutable_join()->set_peer_address(node.options().peer_advertise);
+  call.set_replaces(node.id().value);
+  call.set_check_only(true);
+  return call;
+}
+
+// The leader looks once in an election timeout whether it hears a majority, and right after a look
+// it has heard of nobody. Each of two members that were damaged then was told that it is replaced,
+// and moved its data; with them the majority was gone.
+TEST_F(RebuildTest, MajorityThatIsDamagedBetweenTwoLooksOfTheLeaderIsNotGivenUp) {
+  TestNode& leader = *cluster_.Leader();
+  std::vector<v1::PeerCall> calls;
+  for (const char* name : {"n1", "n2", "n3"}) {
+    TestNode& node = cluster_.node(name);
+    if (&node == &leader) continue;
+    calls.push_back(AskToBeReplaced(node));
+    node.Crash();
+  }
+  size_t answers = 0;
+  size_t agreed = 0;
+  for (int tick = 0; tick < 60; ++tick) {
+    for (const v1::PeerCall& call : calls) {
+      leader.replica().OnStrangerCall({}, call, [&](const v1::PeerReply& reply) {
+        ++answers;
+        agreed += reply.code() == 0 ? 1 : 0;
+      });
+    }
+    cluster_.Run(1);
+  }
+  EXPECT_GT(answers, 0u);
+  EXPECT_EQ(agreed, 0u);
+}
+
+TEST_F(RebuildTest, LeaderAgreesToReplaceAMemberThatIsSilentWhenAMajorityAnswers) {
+  TestNode& node = Follower();
+  const v1::PeerCall call = AskToBeReplaced(node);
+  node.Crash();
+  std::vector<uint32_t> codes;
+  for (int tick = 0; tick < 30; ++tick) {
+    cluster_.Leader()->replica().OnStrangerCall(
+        {}, call, [&](const v1::PeerReply& reply) { codes.push_back(reply.code()); });
+    cluster_.Run(1);
+  }
+  ASSERT_FALSE(codes.empty());
+  EXPECT_EQ(codes.back(), 0u);
+}
+
 // Nobody leads, so nobody is replaced; above all no new cluster comes into being under the old
 // addresses, as a list of blank nodes would make one.
 TEST_F(RebuildTest, MajorityThatIsDamagedAtOnceIsNotRebuilt) {

@@ -15,6 +15,13 @@ namespace {
 
 // Housekeeping (log truncation, promotion, retired files) runs every so many ticks.
 constexpr uint64_t kHousekeepingTicks = 5;
+// A leader whose disk is full hands over in its second round of housekeeping, and tries again after
+// so many: a transfer has ended by then.
+constexpr uint64_t kHandOverRounds = 10;
+// The state is flushed that often while the disk lacks space, so that the log can be cut.
+constexpr uint64_t kFlushAfterIfShort = 1 << 20;
+// And of the tail that is kept for slow followers this share stays.
+constexpr uint64_t kKeptShareIfShort = 16;
 // A removed member that not enough others have called removed stops this long after the first did.
 constexpr Duration kLeaveAnyway = std::chrono::seconds(30);
 
@@ -74,6 +81,7 @@ void Replica::StartCore() {
                                {"applied", config.applied.value},
                                {"last", core_->last_index().value},
                                {"members", cluster->members_size()}});
+  for (const std::string& warning : AddressWarnings()) log::Warning(warning);
   // The only voter need not wait for a leader that cannot exist.
   if (IsOnlyVoter()) {
     (void)core_->StartCampaign();
@@ -133,6 +141,7 @@ void Replica::OnTick() {
   if (ticks_ % kHousekeepingTicks == 0) {
     PromoteCaughtUpLearners();
     TruncateLog();
+    HandOverWhileFull();
     IntroduceSelf();
     RetireReadySnapshot();
     SampleRevision();
@@ -142,7 +151,8 @@ void Replica::OnTick() {
 
 void Replica::ProcessReady() {
   if (core_ == nullptr || removed_) return;
-  ProposeForwarded();
+  MeasureCommits();
+  ProposeWaiting();
   if (!round_under_way_ && !next_reads_.empty()) StartReadRound();
   while (core_->HasReady()) {
     raft::Ready ready = core_->TakeReady();
@@ -152,6 +162,8 @@ void Replica::ProcessReady() {
     if (!round_under_way_ && !next_reads_.empty()) StartReadRound();
   }
   MeasureCommits();
+  SendToPeers(notices_.TakeDue(env_.clock->Now()));
+  if (const auto due = notices_.next_due()) WakeAt(*due);
   ReleaseReads();
 }
 
@@ -169,11 +181,7 @@ void Replica::SendMessages(std::vector<raft::Message> messages) {
       out.push_back(std::move(message));
     }
   }
-  if (!out.empty()) {
-    FAULT_POINT(send_before);
-    transport_->Send(std::move(out));
-    FAULT_POINT(send_after);
-  }
+  SendToPeers(notices_.Filter(std::move(out), env_.clock->Now()));
   for (raft::Message& message : local) {
     if (auto* append = std::get_if<raft::StorageAppend>(&message.body)) {
       SubmitAppend(std::move(*append));
@@ -241,11 +249,23 @@ void Replica::Deliver(std::vector<raft::Message> responses) {
       out.push_back(std::move(response));
     }
   }
-  if (!out.empty()) {
-    FAULT_POINT(send_before);
-    transport_->Send(std::move(out));
-    FAULT_POINT(send_after);
-  }
+  SendToPeers(std::move(out));
+}
+
+void Replica::SendToPeers(std::vector<raft::Message> messages) {
+  if (messages.empty()) return;
+  FAULT_POINT(send_before);
+  transport_->Send(std::move(messages));
+  FAULT_POINT(send_after);
+}
+
+// ProcessReady looks again at what was put off until then.
+void Replica::WakeAt(MonotonicTime at) {
+  if (wake_at_ && *wake_at_ <= at) return;
+  wake_at_ = at;
+  env_.post_after(at - env_.clock->Now(), [this, at] {
+    if (wake_at_ == at) wake_at_.reset();
+  });
 }
 
 void Replica::OnApplyDone(ApplyDone done) {
@@ -334,10 +354,12 @@ void Replica::HandleLeaderChange() {
   last_leader_ = leader;
   last_term_ = core_->term();
   lease_until_ = MonotonicTime{};
+  notices_.Clear();
   FinishTransfers();
   helped_.clear();
   // Members that came up while this one was not yet known to them have to know their leader.
-  if (leader == id_) unintroduced_ = connected_;
+  if (leader == id_ && !MUTATION(introduce_once)) unintroduced_ = connected_;
+  if (leader != id_) ReturnWaiting();
   if (leader == raft::kNone) return;
   // A round that asked the old leader may never be answered.
   if (round_under_way_) round_retry_at_ = env_.clock->Now();
@@ -467,28 +489,35 @@ void Replica::TruncateLog() {
   const raft::Index applied = core_->applied();
   const raft::Index durable =
       MUTATION(truncate_to_unflushed) ? applied : std::min(*flushed, applied);
+  // What is kept for those who lag a little goes before the disk is full; who lags gets a snapshot.
+  const bool is_short = env_.space_is_short && env_.space_is_short();
+  const bool waits = env_.waits_for_space && env_.waits_for_space();
+  const uint64_t share = is_short ? kKeptShareIfShort : 1;
+  const uint64_t keep_bytes = options.log_keep_bytes / share;
+  const uint64_t keep_entries = options.log_keep_entries / share;
   uint64_t durable_bytes = 0;  // applied bytes up to `durable`
   raft::Index keep_from;
   for (const auto& [index, bytes] : applied_sizes_) {
     if (index <= durable) durable_bytes = bytes;
-    if (bytes + options.log_keep_bytes < applied_bytes_total_) keep_from = index;
+    if (bytes + keep_bytes < applied_bytes_total_) keep_from = index;
   }
-  if (applied.value > options.log_keep_entries) {
-    keep_from = std::max(keep_from, applied - options.log_keep_entries);
-  }
+  if (applied.value > keep_entries) keep_from = std::max(keep_from, applied - keep_entries);
+  if (waits) keep_from = applied;
   raft::Index target = std::min(durable, keep_from);
   if (!snapshot_targets_.empty() && replica_log_.ready_snapshot()) {
     target = std::min(target, replica_log_.ready_snapshot()->index);
   }
-  // Single entries are not worth a write.
-  if (target.value >= truncated_to_.value + 100) {
+  // Single entries are not worth a write, unless the disk lacks their space.
+  if (target.value >= truncated_to_.value + (waits ? 1 : 100)) {
     truncated_to_ = target;
     env_.ports->SubmitTruncate(target);
     while (applied_sizes_.size() > 1 && applied_sizes_.front().first < target) {
       applied_sizes_.pop_front();
     }
   }
-  if (!flush_under_way_ && applied_bytes_total_ - durable_bytes > options.flush_after_bytes &&
+  const uint64_t flush_after = is_short ? std::min(kFlushAfterIfShort, options.flush_after_bytes)
+                                        : options.flush_after_bytes;
+  if (!flush_under_way_ && applied_bytes_total_ - durable_bytes > flush_after &&
       durable < applied) {
     flush_under_way_ = true;
     env_.ports->SubmitApply(FlushState{});
@@ -498,6 +527,14 @@ void Replica::TruncateLog() {
     garbage_under_way_ = true;
     env_.ports->SubmitApply(CollectGarbage{});
   }
+}
+
+// A leader that cannot write cannot answer writes either, although the others carry them out. Nor
+// can it be elected again before there is space.
+void Replica::HandOverWhileFull() {
+  const bool waits = env_.waits_for_space && env_.waits_for_space();
+  full_rounds_ = waits ? full_rounds_ + 1 : 0;
+  if (full_rounds_ % kHandOverRounds == 2) HandOver("the disk is full");
 }
 
 void Replica::SampleRevision() {

@@ -32,6 +32,7 @@
 #include "base/random.h"
 #include "node/kv/state_machine.h"
 #include "node/raft/core.h"
+#include "node/runtime/commit_notices.h"
 #include "node/runtime/latency_counts.h"
 #include "node/runtime/node.h"
 #include "node/runtime/options.h"
@@ -106,18 +107,26 @@ class Replica final : public transport::Handler {
     raft::Logger* logger = nullptr;
     // The cluster removed this member; called once.
     std::function<void()> on_removed;
+    // This blank node, which was to take the place of a damaged member, has become a member.
+    std::function<raftkv::Status()> finish_rebuild;
     // The disk failed in a way that must stop the process. Does not return.
     FatalFn fatal;
     // Unique for the lifetime of the process, and over its restarts in all likelihood.
     std::function<uint64_t()> next_request_id;
     // Runs a function on the raft thread, soon; from any thread.
     std::function<void(std::function<void()>)> post;
+    // Likewise, after so long.
+    std::function<void(Duration, std::function<void()>)> post_after;
     // Something changed that needs ProcessReady() soon. Called by callbacks that come in from the
     // side (calls, replies), not by the On*() events themselves.
     std::function<void()> wake;
     // Whether this member's disk has room for a command of so many bytes that makes the store grow;
     // counts it in. Empty: always.
     std::function<bool(uint64_t bytes)> accepts_growth;
+    // Whether so little space is left that the log should be as short as can be; and whether writes
+    // wait for space already. Both empty: never.
+    std::function<bool()> space_is_short;
+    std::function<bool()> waits_for_space;
   };
 
   explicit Replica(Env env);
@@ -154,8 +163,8 @@ class Replica final : public transport::Handler {
   v1::StatusResponse Status() const;
   // After the last event: answers everyone who still waits.
   void AbandonCalls(const raftkv::Status& status);
-  // Before a stop: hands leadership to the most up-to-date voter, if this node leads.
-  void HandOver();
+  // Hands leadership to the most up-to-date voter, if this node leads.
+  void HandOver(const char* why);
 
   bool blank() const { return core_ == nullptr; }
   bool is_leader() const { return core_ && core_->role() == raft::Role::kLeader; }
@@ -189,12 +198,15 @@ class Replica final : public transport::Handler {
   bool IsOnlyVoter() const;
   void PublishPeers();
   void SendMessages(std::vector<raft::Message> messages);
+  void SendToPeers(std::vector<raft::Message> messages);
+  void WakeAt(MonotonicTime at);
   void Deliver(std::vector<raft::Message> responses);
   void SubmitAppend(raft::StorageAppend work);
   bool NothingToWrite(const raft::StorageAppend& work) const;
   void HandOutAppend(AppendJob job);
   void HandleLeaderChange();
   void TruncateLog();
+  void HandOverWhileFull();
   void SampleRevision();
   void ProposeCompaction();
   void ApplyConfChanges(const ApplyDone& done);
@@ -212,11 +224,18 @@ class Replica final : public transport::Handler {
     raft::EntryId id;
     uint64_t request_id;
   };
-  void ProposeNow(std::vector<Proposal> proposals);
+  struct WaitingProposal {
+    Proposal proposal;          // of another member: the command alone
+    raft::NodeId from;          // another member, or none
+    transport::ReplyFn refuse;  // another member's: tells it that this was not proposed
+  };
   void ForwardNow(std::vector<Proposal> proposals);
   void OnForwardRefused(Proposal proposal, const v1::PeerReply& reply);
   bool HasRoomFor(std::string_view forwarded_command) const;
-  void ProposeForwarded();
+  void AddWaiting(WaitingProposal waiting);
+  void ProposeWaiting();
+  void ProposeBatch();
+  void ReturnWaiting();
   void FlushParked();
   void ExpireParked();
   void NoteProposed(size_t entries);
@@ -224,10 +243,7 @@ class Replica final : public transport::Handler {
   void Track(raft::EntryId id, uint64_t request_id);
   std::vector<TrackedProposal> TakeTracked(raft::Index up_to);
   void ResolveOverwritten();
-  struct ForwardedCommand {
-    Buffer command;
-    transport::ReplyFn refuse;
-  };
+  void Refuse(const WaitingProposal& waiting, const raftkv::Status& status);
   bool FailWaiter(uint64_t request_id, const raftkv::Status& status);
 
   // replica_reads.cc
@@ -260,6 +276,7 @@ class Replica final : public transport::Handler {
   void PassOn(raft::NodeId leader, MembershipCall call);
   void OnChangeReply(raft::NodeId asked, MembershipCall call, Result<v1::PeerReply> reply);
   bool RemovesSelf(const MembershipCall& call) const;
+  bool ChangeUnderWay() const;
   void FinishOwnRemovals();
   void ChangeAsLeader(MembershipCall call);
   void ResolveAddresses(MembershipCall call);
@@ -299,6 +316,8 @@ class Replica final : public transport::Handler {
   bool replacing() const { return core_ == nullptr && env_.options->replaces.has_value(); }
   Result<v1::ChangeMembershipRequest> PlanReplacement(const v1::PeerCall& call) const;
   void HandleJoin(const v1::PeerCall& call, transport::ReplyFn reply);
+  v1::PeerReply JoinAnswer() const;
+  void AgreeToReplace(v1::PeerCall call, transport::ReplyFn reply);
   void HandleAdopt(const v1::Adopt& adopt, transport::ReplyFn reply);
   void AdoptPeer(raft::NodeId peer);
   void IntroduceSelf();
@@ -307,6 +326,7 @@ class Replica final : public transport::Handler {
   raftkv::Status BecomeMember(uint64_t cluster_id, const v1::ClusterState* initial,
                               const v1::ClusterState& seeds);
   v1::Member Self() const;
+  std::vector<std::string> AddressWarnings() const;
   Result<v1::InitializeResponse> InitializeNow(const v1::InitializeRequest& request);
 
   Env env_;
@@ -332,9 +352,14 @@ class Replica final : public transport::Handler {
   raft::HardState hard_state_;     // the newest that the core handed out
   bool commit_unwritten_ = false;  // its commit index goes with the next append
 
+  // Messages.
+  CommitNotices notices_;
+  std::optional<MonotonicTime> wake_at_;  // ProcessReady will be called then
+
   // Writes.
-  std::deque<Proposal> parked_;              // wait for a leader
-  std::vector<ForwardedCommand> forwarded_;  // by other members, for the next Ready
+  std::deque<Proposal> parked_;          // wait for a leader
+  std::deque<WaitingProposal> waiting_;  // for this leader's next batch
+  uint64_t waiting_bytes_ = 0;
   // Proposed by this node as leader, not yet applied. In the order of proposing; the indexes are
   // not in order if leadership was lost and won back, and others' entries took their places
   // meanwhile.
@@ -399,6 +424,7 @@ class Replica final : public transport::Handler {
 
   // Log truncation.
   raft::Index truncated_to_;
+  uint64_t full_rounds_ = 0;  // of housekeeping, with a full disk
   uint64_t applied_bytes_since_flush_ = 0;
   bool flush_under_way_ = false;
   bool garbage_under_way_ = false;
@@ -420,7 +446,8 @@ class Replica final : public transport::Handler {
   bool join_remain_learner_ = false;
   bool joins_by_itself_ = true;  // not because the admin API said so
   size_t next_join_address_ = 0;
-  std::string last_bootstrap_log_;
+  std::string last_bootstrap_log_;                    // why this node is still blank
+  std::optional<MonotonicTime> others_have_cluster_;  // nodes of the static list, since when
   std::vector<std::pair<MonotonicTime, Callback<v1::JoinResponse>>> join_waiters_;
   std::set<raft::NodeId> adopting_;
   std::set<raft::NodeId> connected_;     // our streams that are up

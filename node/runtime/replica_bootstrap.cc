@@ -10,15 +10,18 @@
 #include "base/hex_id.h"
 #include "base/log.h"
 #include "base/mutations.h"
-#include "node/runtime/rebuild.h"
 #include "node/runtime/replica.h"
 #include "node/storage/codec.h"
 
 namespace raftkv::runtime {
 namespace {
 
+// Nodes of a list that find a cluster at another one may just be about to be adopted by it.
+constexpr Duration kAdoptionTakes = std::chrono::seconds(5);
 constexpr Duration kBootstrapRetry = std::chrono::milliseconds(300);
 constexpr Duration kHelpEvery = std::chrono::seconds(1);  // each candidate
+// A majority has to confirm the leader who agrees to a replacement; less than the caller waits.
+constexpr Duration kConfirmWithin = std::chrono::seconds(3);
 
 v1::PeerReply Refusal(const raftkv::Status& status) {
   v1::PeerReply reply;
@@ -64,7 +67,7 @@ raftkv::Status Replica::BecomeMember(uint64_t cluster_id, const v1::ClusterState
     RETURN_IF_ERROR(env_.log->Reset(first, {first.term, raft::kNone, first.index}));
   }
   RETURN_IF_ERROR(env_.data_dir->SetIdentity(identity));
-  if (replacing()) RETURN_IF_ERROR(FinishRebuild(env_.data_dir->path()));
+  if (replacing()) RETURN_IF_ERROR(env_.finish_rebuild());
   transport_->SetIdentity({cluster_id, id_, identity.name()});
   StartCore();
   // Also when a member adopted this node while the answer to its own call was lost.
@@ -202,12 +205,9 @@ void Replica::LogBootstrap(const std::string& text) {
 
 // The first of the list asks the others who they are. Only if all of them answer and are blank does
 // it make a cluster of them: a list that meets an existing cluster is a wiped disk, not a new one.
+// Every node of the list asks the others who they are; the first of the list initializes.
 void Replica::DiscoverStaticPeers() {
   const std::vector<std::string>& addresses = env_.options->bootstrap.addresses;
-  if (addresses.front() != env_.options->peer_advertise) {
-    return LogBootstrap("the first of the list, " + addresses.front() +
-                        ", initializes the cluster when all listed nodes are up");
-  }
   discovered_.clear();
   discover_pending_ = addresses.size() - 1;
   if (discover_pending_ == 0) return OnAllDiscovered();
@@ -230,13 +230,22 @@ void Replica::DiscoverStaticPeers() {
 
 void Replica::OnAllDiscovered() {
   const std::vector<std::string>& addresses = env_.options->bootstrap.addresses;
+  const bool first = addresses.front() == env_.options->peer_advertise;
   v1::InitializeRequest request;
   *request.add_members() = Self();
+  std::string silent;
   for (const std::string& address : addresses) {
     if (address == env_.options->peer_advertise) continue;
     const auto it = discovered_.find(address);
-    if (it == discovered_.end()) return LogBootstrap(address + " does not answer yet");
+    if (it == discovered_.end()) {
+      silent = address;
+      continue;
+    }
     if (it->second.cluster_id() != 0) {
+      // A new cluster adopts its nodes within a moment.
+      const MonotonicTime now = env_.clock->Now();
+      if (!others_have_cluster_) others_have_cluster_ = now;
+      if (now - *others_have_cluster_ < kAdoptionTakes) return;
       return LogBootstrap(
           address + " belongs to cluster " + HexId(it->second.cluster_id()) +
           " already, while this data directory is empty. If its disk was lost: remove the old "
@@ -245,6 +254,12 @@ void Replica::OnAllDiscovered() {
     v1::Member member = it->second.member();
     member.set_peer_address(address);
     *request.add_members() = member;
+  }
+  others_have_cluster_.reset();
+  if (!silent.empty()) return LogBootstrap(silent + " does not answer yet");
+  if (!first) {
+    return LogBootstrap("the first of the list, " + addresses.front() +
+                        ", initializes the cluster when all listed nodes are up");
   }
   const Result<v1::InitializeResponse> done = InitializeNow(request);
   if (!done) LogBootstrap(done.error().message());
@@ -372,28 +387,50 @@ Result<v1::ChangeMembershipRequest> Replica::PlanReplacement(const v1::PeerCall&
   return request;
 }
 
+// At a member: a damaged one asks whether it would be replaced, before its data are moved. The
+// answer has to rest on a majority that is alive at this moment: a leader that has not heard of the
+// others since its last look at them does not know yet that they are damaged too. No damaged member
+// takes part in a round that begins after it asked; so whoever is the last of a majority to ask
+// finds none left that confirms, and the data of all of them stay where they are.
+void Replica::AgreeToReplace(v1::PeerCall call, transport::ReplyFn reply) {
+  const auto refusal = [this](const v1::PeerCall& asked) -> raftkv::Status {
+    const Result<v1::ChangeMembershipRequest> planned = PlanReplacement(asked);
+    if (!planned) return planned.error();
+    // Who has no say in the configuration to come cannot answer for it.
+    if (ChangeUnderWay()) return {Code::kUnavailable, "another change is under way"};
+    return raftkv::Status::Ok();
+  };
+  if (const raftkv::Status refused = refusal(call); !refused.ok()) return reply(Refusal(refused));
+  if (MUTATION(agree_unconfirmed)) return reply(JoinAnswer());
+  Read(Consistency::kLinearizable, env_.clock->Now() + kConfirmWithin,
+       [this, refusal, call = std::move(call), reply](const raftkv::Status& confirmed) {
+         if (!confirmed.ok()) return reply(Refusal(confirmed));
+         const raftkv::Status refused = refusal(call);
+         reply(refused.ok() ? JoinAnswer() : Refusal(refused));
+       });
+}
+
+v1::PeerReply Replica::JoinAnswer() const {
+  v1::PeerReply joined;
+  joined.mutable_join()->set_cluster_id(env_.data_dir->identity().cluster_id());
+  *joined.mutable_join()->mutable_members() = env_.machine->cluster()->members();
+  return joined;
+}
+
 // At a member: somebody wants to join.
 void Replica::HandleJoin(const v1::PeerCall& call, transport::ReplyFn reply) {
   const v1::Member& member = call.join();
-  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
-  const auto answer = [this, reply](const v1::ClusterState& state) {
-    v1::PeerReply joined;
-    joined.mutable_join()->set_cluster_id(env_.data_dir->identity().cluster_id());
-    *joined.mutable_join()->mutable_members() = state.members();
-    reply(std::move(joined));
-  };
   if (member.id() == 0 || member.peer_address().empty()) {
     return reply(Refusal({Code::kInvalidArgument, "a joining node has an id and an address"}));
   }
-  for (const v1::Member& known : cluster->members()) {
-    if (known.id() != member.id() || call.check_only()) continue;
-    return answer(*cluster);  // a repeated call
+  if (call.check_only()) return AgreeToReplace(call, std::move(reply));
+  for (const v1::Member& known : env_.machine->cluster()->members()) {
+    if (known.id() == member.id()) return reply(JoinAnswer());  // a repeated call
   }
   v1::ChangeMembershipRequest request;
   if (call.replaces() != 0) {
     Result<v1::ChangeMembershipRequest> planned = PlanReplacement(call);
     if (!planned) return reply(Refusal(planned.error()));
-    if (call.check_only()) return answer(*cluster);
     request = std::move(*planned);
     log::Warning("a member with damaged data is replaced",
                  {{"member", log::Hex{call.replaces()}}, {"by", log::Hex{member.id()}}});
@@ -404,9 +441,8 @@ void Replica::HandleJoin(const v1::PeerCall& call, transport::ReplyFn reply) {
   }
   const MonotonicTime deadline = env_.clock->Now() + std::chrono::seconds(5);
   ChangeMembership(std::move(request), deadline,
-                   [this, reply, answer](Result<v1::ChangeMembershipResponse> response) {
-                     if (!response) return reply(Refusal(response.error()));
-                     answer(*env_.machine->cluster());
+                   [this, reply](Result<v1::ChangeMembershipResponse> response) {
+                     reply(response ? JoinAnswer() : Refusal(response.error()));
                    });
 }
 
@@ -570,6 +606,7 @@ void Replica::OnPeerUp(raft::NodeId peer) {
   connected_.insert(peer);
   unintroduced_.insert(peer);
   IntroduceSelf();
+  if (MUTATION(introduce_once)) unintroduced_.clear();
 }
 
 // Again and again until it is heard: the call may get lost, and at first this member may itself not

@@ -198,6 +198,12 @@ void Replica::ResolveAddresses(MembershipCall call) {
       });
 }
 
+bool Replica::ChangeUnderWay() const {
+  const bool pending = core_->pending_conf_index() > core_->applied();
+  return env_.machine->cluster()->conf().voters_outgoing_size() > 0 ||
+         (pending && !MUTATION(change_while_one_is_pending));
+}
+
 // Checks the request against the configuration in force and turns it into steps. The state machine
 // checks again when the entry is applied: only that decides.
 Result<raft::ConfChange> Replica::PlanChange(const v1::ChangeMembershipRequest& request) const {
@@ -210,8 +216,7 @@ Result<raft::ConfChange> Replica::PlanChange(const v1::ChangeMembershipRequest& 
                                       std::to_string(request.expected_config_index()) +
                                       "; read /cluster and decide anew");
   }
-  const bool pending = core_->pending_conf_index() > core_->applied();
-  if (!conf.voters_outgoing.empty() || (pending && !MUTATION(change_while_one_is_pending))) {
+  if (ChangeUnderWay()) {
     return Error(Code::kConflict,
                  "another configuration change is under way; wait until it is done, read /cluster "
                  "and decide anew");
@@ -467,11 +472,11 @@ void Replica::FinishTransfers() {
   });
 }
 
-void Replica::HandOver() {
+void Replica::HandOver(const char* why) {
   if (!is_leader()) return;
   const raft::NodeId to = BestTransferee({});
   if (to == raft::kNone) return;
-  log::Info("handing leadership over before stopping", {{"to", log::Hex{to.value}}});
+  log::Info("handing leadership over", {{"to", log::Hex{to.value}}, {"why", why}});
   StartTransfer(to);
 }
 
@@ -497,7 +502,8 @@ void Replica::OnCall(raft::NodeId from, v1::PeerCall call, transport::ReplyFn re
                     &full);
         return reply(std::move(full));
       }
-      forwarded_.push_back({Buffer(std::move(*call.mutable_command())), std::move(reply)});
+      AddWaiting(
+          {Proposal{0, Buffer(std::move(*call.mutable_command())), {}}, from, std::move(reply)});
       return;
     case v1::PeerCall::kChangeMembership:
       if (!is_leader()) break;

@@ -24,6 +24,24 @@ v1::StatusResponse::Role RoleOf(const raft::Core& core, const v1::ClusterState& 
 
 }  // namespace
 
+// Where the member list sends others, if that is not where this node is.
+std::vector<std::string> Replica::AddressWarnings() const {
+  const v1::Member self = Self();
+  std::vector<std::string> warnings;
+  const auto compare = [&](const char* kind, const std::string& listed, const std::string& own) {
+    if (listed.empty() || own.empty() || listed == own) return;
+    warnings.push_back("the member list has " + listed + " as the " + kind +
+                       " address of this node, which advertises " + own +
+                       ": others do not find it there; POST /admin/membership with `update`");
+  };
+  for (const v1::Member& member : env_.machine->cluster()->members()) {
+    if (member.id() != id_.value) continue;
+    compare("peer", member.peer_address(), self.peer_address());
+    compare("client", member.client_address(), self.client_address());
+  }
+  return warnings;
+}
+
 v1::StatusResponse Replica::Status() const {
   v1::StatusResponse status;
   const v1::Identity& identity = env_.data_dir->identity();
@@ -33,6 +51,9 @@ v1::StatusResponse Replica::Status() const {
   status.set_cluster_id(identity.cluster_id());
   if (core_ == nullptr) {
     status.set_role(leaving_ ? v1::StatusResponse::REMOVED : v1::StatusResponse::BLANK);
+    if (!leaving_ && !last_bootstrap_log_.empty()) {
+      status.add_warnings("waiting to become a member: " + last_bootstrap_log_);
+    }
     return status;
   }
   const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
@@ -48,6 +69,7 @@ v1::StatusResponse Replica::Status() const {
   status.set_first_index(env_.log->first_index().value);
   status.set_last_index(core_->last_index().value);
   *status.mutable_cluster() = *cluster;
+  for (std::string& warning : AddressWarnings()) status.add_warnings(std::move(warning));
   if (!is_leader()) return status;
   const std::map<raft::NodeId, transport::PeerStats> streams = transport_->stats();
   for (const auto& [id, progress] : core_->status().progress) {

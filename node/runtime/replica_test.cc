@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "node/runtime/test_cluster.h"
 
 namespace raftkv::runtime {
@@ -477,6 +479,161 @@ TEST(Replica, LearnerWhoseSeedsAreGoneIsReached) {
   EXPECT_TRUE(cluster.Run(100, [&] { return ValueAt(joiner, "news") == "yes"; }));
 }
 
+// The entry that leaves a joint configuration, once it is in an append message; and what messages
+// say of it.
+class LeaveWatch {
+ public:
+  void Look(const raft::Message& message) {
+    const auto* append = std::get_if<raft::AppendEntries>(&message.body);
+    if (append == nullptr) return;
+    for (const raft::Entry& entry : append->entries) {
+      if (!entry.IsConfChange() || entry.index <= last_change_) continue;
+      last_change_ = entry.index;
+      if (++changes_ == 2) leave_ = entry.index;
+    }
+  }
+  bool seen() const { return leave_ > raft::Index(0); }
+  bool Commits(const raft::Message& message) const {
+    const auto* append = std::get_if<raft::AppendEntries>(&message.body);
+    const auto* heartbeat = std::get_if<raft::Heartbeat>(&message.body);
+    return seen() && ((append != nullptr && append->commit >= leave_) ||
+                      (heartbeat != nullptr && heartbeat->commit >= leave_));
+  }
+  bool HasMore(const raft::Message& message) const {
+    const auto* append = std::get_if<raft::AppendEntries>(&message.body);
+    return seen() && append != nullptr && !append->entries.empty() &&
+           append->entries.back().index > leave_;
+  }
+
+ private:
+  size_t changes_ = 0;
+  raft::Index last_change_{0};
+  raft::Index leave_{0};
+};
+
+// The simulator's: two of three voters go, and the leader among them dies when the joint
+// configuration has been left. The one that stays does not know that, needs a vote of one of them,
+// and their logs are longer by entries that nobody can commit any more: no leader ever again.
+TEST(Replica, VoterThatIsLeftAloneIsToldSoByThoseWhoRefuseTheirVotes) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& leader = *cluster.Leader();
+  TestNode& stays = Follower(cluster);
+  TestNode* third = nullptr;
+  for (const char* name : {"n1", "n2", "n3"}) {
+    TestNode& node = cluster.node(name);
+    if (&node != &leader && &node != &stays) third = &node;
+  }
+  TestNode& other = *third;
+  v1::ChangeMembershipRequest change;
+  for (TestNode* node : {&leader, &other}) change.add_remove(node->id().value);
+  // The leader does not hand over to somebody whom it has not heard of.
+  cluster.Isolate(stays.options().name);
+  cluster.Run(25);
+  (void)leader.Change(change);
+  LeaveWatch watch;
+  cluster.Hold([&](const raft::Message& message) {
+    if (message.to != stays.id()) return false;
+    const bool seen = watch.seen();
+    watch.Look(message);
+    if (!seen && watch.seen()) stays.StallDisk(true);
+    return watch.Commits(message) || watch.HasMore(message);
+  });
+  cluster.Heal();
+  ASSERT_TRUE(cluster.Run(100, [&] { return watch.seen(); }));
+  for (int i = 0; i < 3; ++i) (void)leader.Put("lost", "yes");
+  cluster.Settle();
+  leader.StallApply(true);
+  stays.StallDisk(false);
+  ASSERT_TRUE(cluster.Run(50, [&] { return other.machine().cluster()->members_size() == 1; }));
+  ASSERT_EQ(stays.machine().cluster()->conf().voters_outgoing_size(), 3);
+  leader.Crash();
+  cluster.Release();
+  ASSERT_TRUE(cluster.Run(300, [&] { return stays.replica().is_leader(); }));
+  auto put = stays.Put("news", "yes");
+  EXPECT_TRUE(cluster.Run(50, [&] { return put->has_value() && (*put)->has_value(); }));
+}
+
+// The simulator's: five voters give way to two new ones, who do not know yet that the joint
+// configuration has been left. Members that were only demoted called the others removed, and half
+// a minute later these went; the two still needed their votes.
+TEST(Replica, RemovedMembersWaitForThoseWhoStayHoweverLong) {
+  TestCluster cluster;
+  cluster.StartStatic(5);
+  TestNode& leader = *cluster.Leader();
+  v1::ChangeMembershipRequest change;
+  change.set_force(true);
+  change.add_remove(leader.id().value);
+  std::vector<TestNode*> removed = {&leader};
+  for (const char* name : {"n1", "n2", "n3", "n4", "n5"}) {
+    TestNode& node = cluster.node(name);
+    if (&node == &leader) continue;
+    if (change.demote_size() < 2) {
+      change.add_demote(node.id().value);
+    } else {
+      change.add_remove(node.id().value);
+      removed.push_back(&node);
+    }
+  }
+  for (const char* name : {"n6", "n7"}) {
+    v1::Member& voter = *change.add_add_voters();
+    voter.set_id(cluster.Add(name).id().value);
+    voter.set_name(name);
+    voter.set_peer_address(std::string(name) + ":1");
+  }
+  LeaveWatch watch;
+  cluster.Hold([&](const raft::Message& message) {
+    watch.Look(message);
+    if (!watch.Commits(message)) return false;
+    for (const char* name : {"n6", "n7"}) cluster.Isolate(name);
+    return false;
+  });
+  (void)leader.Change(change);
+  ASSERT_TRUE(
+      cluster.Run(100, [&] { return leader.machine().cluster()->removed_ids_size() == 3; }));
+  cluster.Run(400);
+  for (const TestNode* node : removed) EXPECT_FALSE(node->removed()) << node->options().name;
+  cluster.Hold({});
+  cluster.Heal();
+  EXPECT_TRUE(cluster.Run(300, [&] {
+    return std::ranges::all_of(removed, [](const TestNode* node) { return node->removed(); });
+  }));
+  EXPECT_TRUE(cluster.Run(100, [&] { return cluster.Leader() != nullptr; }));
+}
+
+// The simulator's: of the members that stayed when this one was removed, most were removed
+// themselves before they could tell it so. It waited for a majority of them, for ever.
+TEST(Replica, RemovedMemberDoesNotWaitForThoseWhoWereRemovedAfterIt) {
+  TestCluster cluster;
+  cluster.StartStatic(5);
+  TestNode& leader = *cluster.Leader();
+  std::vector<TestNode*> others;
+  for (const char* name : {"n1", "n2", "n3", "n4", "n5"}) {
+    if (&cluster.node(name) != &leader) others.push_back(&cluster.node(name));
+  }
+  TestNode& away = *others[0];
+  v1::ChangeMembershipRequest change;
+  for (TestNode* node : {&away, others[1]}) change.add_remove(node->id().value);
+  // It knows the joint configuration, not that it has been left.
+  LeaveWatch watch;
+  cluster.Hold([&](const raft::Message& message) {
+    watch.Look(message);
+    if (watch.Commits(message)) cluster.Isolate(away.options().name);
+    return false;
+  });
+  auto changed = leader.Change(change);
+  ASSERT_TRUE(cluster.Run(100, [&] { return changed->has_value() && others[1]->removed(); }));
+  ASSERT_EQ(away.machine().cluster()->conf().voters_outgoing_size(), 5);
+  v1::ChangeMembershipRequest again;
+  for (TestNode* node : {others[2], others[3]}) again.add_remove(node->id().value);
+  auto alone = leader.Change(again);
+  ASSERT_TRUE(cluster.Run(
+      100, [&] { return alone->has_value() && others[2]->removed() && others[3]->removed(); }));
+  for (size_t i = 1; i < others.size(); ++i) others[i]->Crash();
+  cluster.Heal();
+  EXPECT_TRUE(cluster.Run(600, [&] { return away.removed(); }));
+}
+
 TEST(Replica, WipedDirectoryIsANewNodeAndIsRefused) {
   TestCluster cluster;
   cluster.StartStatic(3);
@@ -488,6 +645,44 @@ TEST(Replica, WipedDirectoryIsANewNodeAndIsRefused) {
   EXPECT_TRUE(cluster.node("n1").replica().blank());
   ASSERT_NE(cluster.Leader(), nullptr);
   EXPECT_EQ(cluster.Leader()->machine().cluster()->conf().voters_size(), 3);
+}
+
+// It waited for the first of the list to initialize a cluster that had been there for long.
+TEST(Replica, WipedNodeOfAListSaysWhatToDo) {
+  for (const std::string name : {"n1", "n3"}) {
+    TestCluster cluster;
+    cluster.StartStatic(3);
+    TestNode& node = cluster.node(name);
+    node.Crash();
+    std::filesystem::remove_all(node.options().data_dir);
+    node.Boot();
+    cluster.Run(100);
+    const v1::StatusResponse status = node.replica().Status();
+    EXPECT_EQ(status.role(), v1::StatusResponse::BLANK);
+    ASSERT_EQ(status.warnings_size(), 1) << name;
+    EXPECT_NE(status.warnings(0).find("--start-mode join"), std::string::npos)
+        << status.warnings(0);
+  }
+}
+
+// A node that had moved said nothing, and the others went on dialing where it had been.
+TEST(Replica, MovedNodeSaysThatTheListHasItsOldAddress) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& node = Follower(cluster);
+  EXPECT_EQ(node.replica().Status().warnings_size(), 0);
+  node.Crash();
+  node.options().client_advertise = "elsewhere:7070";
+  node.Boot();
+  cluster.Run(5);
+  EXPECT_EQ(node.replica().Status().warnings_size(), 0) << "no client address is listed";
+  node.Crash();
+  node.options().peer_advertise = "elsewhere:1";
+  node.Boot();
+  cluster.Run(5);
+  const v1::StatusResponse status = node.replica().Status();
+  ASSERT_EQ(status.warnings_size(), 1);
+  EXPECT_NE(status.warnings(0).find("elsewhere:1"), std::string::npos) << status.warnings(0);
 }
 
 TEST(Replica, ElectionsStayCalmWhileTheLeadersDiskStalls) {

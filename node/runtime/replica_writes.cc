@@ -19,6 +19,12 @@ const char kNoLeader[] =
     "no leader: a majority of the members does not answer; the request was not carried out, repeat "
     "it later";
 
+const char kTooMuchProposed[] = "too much is proposed and not yet committed; repeat later";
+
+// A batch waits this long for the end of the one before it. Several rounds of a fast disk, and
+// little beside one of a slow network.
+constexpr Duration kLongestBatching = std::chrono::milliseconds(1);
+
 }  // namespace
 
 bool Replica::FailWaiter(uint64_t request_id, const raftkv::Status& status) {
@@ -37,7 +43,9 @@ void Replica::Propose(std::vector<Proposal> proposals) {
   counters_.proposals.fetch_add(proposals.size(), std::memory_order_relaxed);
   const raft::NodeId leader = core_->leader();
   if (leader == id_ && core_->transferee() == raft::kNone) {
-    ProposeNow(std::move(proposals));
+    for (Proposal& proposal : proposals) {
+      AddWaiting({std::move(proposal), raft::kNone, nullptr});
+    }
   } else if (leader != raft::kNone && leader != id_) {
     ForwardNow(std::move(proposals));
   } else {
@@ -49,22 +57,82 @@ void Replica::Propose(std::vector<Proposal> proposals) {
   }
 }
 
-void Replica::ProposeNow(std::vector<Proposal> proposals) {
-  std::vector<Buffer> batch;
-  batch.reserve(proposals.size());
-  for (const Proposal& proposal : proposals) batch.push_back(proposal.command);
-  if (core_->Propose(std::move(batch))) {
-    NoteProposed(proposals.size());
-    raft::Index index = core_->last_index() - (proposals.size() - 1);
-    for (const Proposal& proposal : proposals) {
-      Track({core_->term(), index}, proposal.request_id);
-      ++index;
+void Replica::AddWaiting(WaitingProposal waiting) {
+  // As the core refuses it when it is proposed and not committed.
+  if (waiting_bytes_ >= env_.options->max_uncommitted_bytes) {
+    return Refuse(waiting, {Code::kResourceExhausted, kTooMuchProposed});
+  }
+  waiting_bytes_ += waiting.proposal.command.size();
+  waiting_.push_back(std::move(waiting));
+}
+
+// What comes in while a batch is on its way to a quorum leaves as one batch after it: that saves
+// messages and fsyncs, and its appends tell the followers of the commit, too. On a slow network or
+// disk a round takes long, and the next batch does not wait for its end.
+void Replica::ProposeWaiting() {
+  if (waiting_.empty()) return;
+  if (!is_leader() || core_->transferee() != raft::kNone) return ReturnWaiting();
+  while (!waiting_.empty()) {
+    if (!proposed_.empty() && waiting_bytes_ < env_.options->max_append_bytes) {
+      const MonotonicTime latest = proposed_.back().at + kLongestBatching;
+      if (env_.clock->Now() < latest) return WakeAt(latest);
+    }
+    ProposeBatch();
+  }
+}
+
+void Replica::ProposeBatch() {
+  std::vector<WaitingProposal> batch;
+  std::vector<Buffer> commands;
+  for (uint64_t bytes = 0; !waiting_.empty() && bytes < env_.options->max_append_bytes;) {
+    bytes += waiting_.front().proposal.command.size();
+    commands.push_back(waiting_.front().proposal.command);
+    batch.push_back(std::move(waiting_.front()));
+    waiting_.pop_front();
+    waiting_bytes_ -= commands.back().size();
+  }
+  if (!core_->Propose(std::move(commands))) {
+    for (const WaitingProposal& waiting : batch) {
+      Refuse(waiting, {Code::kResourceExhausted, kTooMuchProposed});
     }
     return;
   }
-  const raftkv::Status full(Code::kResourceExhausted,
-                            "too much is proposed and not yet committed; repeat later");
-  for (const Proposal& proposal : proposals) FailWaiter(proposal.request_id, full);
+  NoteProposed(batch.size());
+  raft::Index index = core_->last_index() - (batch.size() - 1);
+  for (const WaitingProposal& waiting : batch) {
+    if (waiting.from == raft::kNone) {
+      Track({core_->term(), index}, waiting.proposal.request_id);
+    } else {
+      notices_.Await(waiting.from, index);
+    }
+    ++index;
+  }
+}
+
+void Replica::Refuse(const WaitingProposal& waiting, const raftkv::Status& status) {
+  if (waiting.from == raft::kNone) {
+    FailWaiter(waiting.proposal.request_id, status);
+    return;
+  }
+  v1::PeerReply refusal;
+  refusal.set_code(static_cast<uint32_t>(status.code()));
+  refusal.set_message(status.message());
+  waiting.refuse(refusal);
+}
+
+// This member does not lead any more: its own proposals look for the next leader, and so do the
+// members whose commands these were.
+void Replica::ReturnWaiting() {
+  std::vector<Proposal> own;
+  waiting_bytes_ = 0;
+  for (WaitingProposal& waiting : std::exchange(waiting_, {})) {
+    if (waiting.from != raft::kNone) {
+      Refuse(waiting, raftkv::Status(Code::kUnavailable, "this member does not lead"));
+    } else {
+      own.push_back(std::move(waiting.proposal));
+    }
+  }
+  if (!own.empty()) Propose(std::move(own));
 }
 
 void Replica::ForwardNow(std::vector<Proposal> proposals) {
@@ -98,24 +166,6 @@ void Replica::OnForwardRefused(Proposal proposal, const v1::PeerReply& reply) {
 bool Replica::HasRoomFor(std::string_view forwarded_command) const {
   return !is_leader() || !env_.accepts_growth || env_.accepts_growth(forwarded_command.size()) ||
          !GrowsSerialized(forwarded_command);
-}
-
-// Commands that other members forwarded since the last Ready, as one batch.
-void Replica::ProposeForwarded() {
-  if (forwarded_.empty()) return;
-  std::vector<ForwardedCommand> batch = std::exchange(forwarded_, {});
-  v1::PeerReply refusal;
-  refusal.set_code(static_cast<uint32_t>(Code::kUnavailable));
-  refusal.set_message("this member does not lead");
-  if (is_leader() && core_->transferee() == raft::kNone) {
-    std::vector<Buffer> commands;
-    commands.reserve(batch.size());
-    for (ForwardedCommand& forwarded : batch) commands.push_back(forwarded.command);
-    if (core_->Propose(std::move(commands))) return NoteProposed(batch.size());
-    refusal.set_code(static_cast<uint32_t>(Code::kResourceExhausted));
-    refusal.set_message("too much is proposed and not yet committed; repeat later");
-  }
-  for (ForwardedCommand& forwarded : batch) forwarded.refuse(refusal);
 }
 
 void Replica::FlushParked() {

@@ -105,6 +105,7 @@ bool SpaceGuard::LookLocked() {
   if (!free) return false;
   last_look_ = now;
   free_ = *free;
+  scarce_ = *free < ReleaseBelow();
   // What the reserve has given back is not there to be filled again.
   const uint64_t usable = Minus(*free, Minus(limits_.reserve_bytes, ReserveHeld()));
   KeepReserve(usable);

@@ -60,6 +60,8 @@ class SpaceGuard {
   bool full() const { return full_.load(std::memory_order_relaxed); }
   // Full, or so close to it that a write was refused in the last half minute because of its size.
   bool refuses() const;
+  // So little is free that the reserve is given back: whatever can be spared should go.
+  bool scarce() const { return scarce_.load(std::memory_order_relaxed); }
   uint64_t free_bytes() const { return free_.load(std::memory_order_relaxed); }
   // Full or close to it: look more often.
   bool is_near_limit() const { return near_limit_.load(std::memory_order_relaxed); }
@@ -84,6 +86,7 @@ class SpaceGuard {
   const Probe probe_;
 
   std::atomic<bool> full_{false};
+  std::atomic<bool> scarce_{false};
   std::atomic<bool> near_limit_{false};
   std::atomic<uint64_t> free_{0};
   std::atomic<uint64_t> budget_{UINT64_MAX};  // what may be charged until the next look

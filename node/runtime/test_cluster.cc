@@ -95,11 +95,17 @@ Status TestNode::TryBoot() {
   env.waiters = waiters_.get();
   env.logger = &logger_;
   env.on_removed = [this] { removed_ = true; };
+  env.finish_rebuild = [this] { return FinishRebuild(options_.data_dir); };
   env.fatal = TestFatal;
   env.next_request_id = [this] { return random_->Next(); };
   env.post = [this](std::function<void()> work) { posted_.push_back(std::move(work)); };
+  env.post_after = [this](Duration delay, std::function<void()> work) {
+    delayed_.emplace(cluster_->clock_.Now() + delay, std::move(work));
+  };
   env.wake = [this] { woken_ = true; };
   env.accepts_growth = [this](uint64_t) { return !disk_full_; };
+  env.space_is_short = [this] { return space_short_; };
+  env.waits_for_space = [this] { return waits_for_space_; };
   replica_ = std::make_unique<Replica>(std::move(env));
   replica_->Start(this);
   woken_ = true;
@@ -115,6 +121,7 @@ void TestNode::Crash() {
   apply_.reset();
   waiters_.reset();
   posted_.clear();
+  delayed_.clear();
   storage_ = {};
   peers_.clear();
   disk_stalled_ = false;
@@ -184,6 +191,17 @@ void TestNode::RunPosted() {
     work();
     woken_ = true;
   }
+}
+
+std::optional<MonotonicTime> TestNode::next_due() const {
+  if (!running() || delayed_.empty()) return std::nullopt;
+  return delayed_.begin()->first;
+}
+
+void TestNode::PostDue() {
+  const auto end = delayed_.upper_bound(cluster_->clock_.Now());
+  for (auto it = delayed_.begin(); it != end; ++it) posted_.push_back(std::move(it->second));
+  delayed_.erase(delayed_.begin(), end);
 }
 
 bool TestNode::Work() {
@@ -441,9 +459,24 @@ void TestCluster::Settle() {
       DeliverOne();
       worked = true;
     }
-    if (!worked) return;
+    if (!worked && !AdvanceToNextDue()) return;
   }
   CHECK(false, "the cluster does not come to rest");
+}
+
+// What was put off for less than a tick comes before the next tick.
+bool TestCluster::AdvanceToNextDue() {
+  std::optional<MonotonicTime> next;
+  for (const auto& [name, node] : nodes_) {
+    const std::optional<MonotonicTime> due = node->next_due();
+    if (due && (!next || *due < *next)) next = due;
+  }
+  if (!next) return false;
+  if (*next > clock_.Now()) clock_.Advance(*next - clock_.Now());
+  for (auto& [name, node] : nodes_) {
+    if (node->running()) node->PostDue();
+  }
+  return true;
 }
 
 bool TestCluster::Run(int ticks, const std::function<bool()>& until) {

@@ -55,6 +55,7 @@ class TestNode final : public transport::Transport, public StoragePorts {
   Replica& replica() { return *replica_; }
   kv::StateMachine& machine() { return *storage_.machine; }
   const Options& options() const { return options_; }
+  Options& options() { return options_; }  // for the next start
   raft::NodeId id() const { return id_; }
   bool removed() const { return removed_; }
   // The disk does not answer: appends stay queued until it does again.
@@ -65,6 +66,12 @@ class TestNode final : public transport::Transport, public StoragePorts {
   void LoseReplies(bool lost) { replies_lost_ = lost; }
   // The disk has no room for commands that make the store grow.
   void FillDisk(bool full) { disk_full_ = full; }
+  // The disk lacks space; writes wait for it already.
+  void ShortenSpace(bool is_short, bool waits) {
+    space_short_ = is_short;
+    waits_for_space_ = waits;
+  }
+  const storage::LogStorage& log() const { return *storage_.log; }
 
   // Proposes a put as a client of this node would; the answer lands in the returned slot.
   std::shared_ptr<std::optional<Result<kv::CommandResult>>> Put(
@@ -76,6 +83,9 @@ class TestNode final : public transport::Transport, public StoragePorts {
 
   // Does what is runnable here; false if there was nothing.
   bool Work();
+  // When something that was put off is due.
+  std::optional<MonotonicTime> next_due() const;
+  void PostDue();
   // Parts of it.
   void RunPosted();
   void WorkAppend() { append_->RunOnce(); }
@@ -131,6 +141,7 @@ class TestNode final : public transport::Transport, public StoragePorts {
   std::unique_ptr<SeededRandom> random_;
   SilentLogger logger_;
   std::deque<std::function<void()>> posted_;
+  std::multimap<MonotonicTime, std::function<void()>> delayed_;
   transport::LocalIdentity identity_;
   std::map<raft::NodeId, std::string> peers_;
   bool woken_ = false;
@@ -138,6 +149,8 @@ class TestNode final : public transport::Transport, public StoragePorts {
   bool disk_stalled_ = false;
   bool apply_stalled_ = false;
   bool disk_full_ = false;
+  bool space_short_ = false;
+  bool waits_for_space_ = false;
   bool replies_lost_ = false;
   bool installation_queued_ = false;
 };
@@ -171,6 +184,7 @@ class TestCluster {
   bool DeliverOne();
   // Delivers and works until nothing moves.
   void Settle();
+  bool AdvanceToNextDue();
   // Time passes, one tick after the other, each settled; stops early when `until` holds.
   bool Run(int ticks, const std::function<bool()>& until = [] { return false; });
 

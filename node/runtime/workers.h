@@ -14,6 +14,7 @@
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -46,9 +47,10 @@ class AppendWorker {
     FatalFn fatal;
     // Number of jobs and entries in one group commit, for metrics. May be empty.
     std::function<void(size_t jobs, size_t entries)> on_batch;
-    // Called before so many bytes are written: comes back when the disk has room for them. False:
-    // it never will in this life of the process, and nothing more is to be done. May be empty.
-    std::function<bool(uint64_t bytes)> await_room;
+    // Comes back when the disk has room for `bytes`, as Room::Await. False: it never will in this
+    // life of the process, and nothing more is to be done. Empty: there is always room, and a full
+    // disk is as fatal as a broken one.
+    std::function<bool(uint64_t bytes, bool failed, const std::function<void()>& tidy)> await_room;
   };
   AppendWorker(storage::LogStorage* log, Sink sink) : log_(log), sink_(std::move(sink)) {}
 
@@ -59,10 +61,17 @@ class AppendWorker {
   void RunOnce();
 
  private:
-  void Commit(std::vector<AppendJob>& jobs, size_t first, size_t last);
+  // False: it was not done, nor is the rest to be.
+  bool Commit(std::vector<AppendJob>& jobs, size_t first, size_t last);
+  // Writes as soon as there is room for `bytes`. False as above.
+  bool WriteWithRoom(uint64_t bytes, const std::function<Status()>& write);
+  Status Truncate();
+  // While the disk is full: drops entries at once.
+  void Tidy();
 
   storage::LogStorage* const log_;
   const Sink sink_;
+  bool holds_garbage_ = true;  // entries were dropped whose space the log may still take
   std::atomic<bool> has_work_ = false;
   std::mutex mutex_;
   std::vector<AppendJob> queue_;
@@ -118,7 +127,9 @@ class ApplyWorker {
     // Time to make one checkpoint, for metrics. May be empty.
     std::function<void(Duration took)> on_checkpoint;
     // As for the append worker.
-    std::function<bool(uint64_t bytes)> await_room;
+    std::function<bool(uint64_t bytes, bool failed, const std::function<void()>& tidy)> await_room;
+    // Whether the state could be flushed now. Empty together with await_room.
+    std::function<bool()> has_room_for_flush;
   };
   // What the commands applied so far did. Any thread.
   struct Counters {
@@ -143,7 +154,17 @@ class ApplyWorker {
 
  private:
   void Count(const std::vector<kv::ApplyResult>& results);
+  // As Sink::await_room; also true where there is none.
+  bool AwaitRoom(uint64_t bytes, bool failed);
+  // Calls `work` until a full disk is not what it fails of. kUnavailable: the node stops first.
+  Status WithRoom(const std::function<Status()>& work);
+  // Does not return for an error in `status`, except that the node stops.
+  void Fail(const Status& status);
+  // While the disk is full: a flushed state lets the log become shorter.
+  void Tidy();
   ApplyDone Run(ApplyEntries& job);
+  // False: nothing more is to be done.
+  bool Apply(std::span<const raft::Entry> entries, ApplyDone* done);
   ApplyDone Run(ReplaceState& job);
   ApplyDone Run(FinishInstallation& job);
   ApplyDone Run(MakeCheckpoint& job);

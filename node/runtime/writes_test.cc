@@ -93,5 +93,78 @@ TEST(Writes, HistoryIsCompactedThoughTheLeaderChangesOften) {
   }
 }
 
+// Nobody got an answer to a write from a leader whose disk was full, although the others had room.
+TEST(Writes, ALeaderThatWaitsForSpaceHandsOver) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& full = *cluster.Leader();
+  full.StallDisk(true);
+  full.ShortenSpace(true, true);
+  EXPECT_TRUE(
+      cluster.Run(60, [&] { return cluster.Leader() != nullptr && cluster.Leader() != &full; }));
+  auto put = cluster.Leader()->Put("k", "v");
+  cluster.Run(5);
+  EXPECT_TRUE(put->has_value() && (*put)->has_value());
+  full.StallDisk(false);
+  full.ShortenSpace(false, false);
+  cluster.Run(10);
+  EXPECT_EQ(ValueAt(full, "k"), "v");
+}
+
+// A put that the leader has seen, but not all of its consequences.
+auto PutAndLook(TestNode& node, const std::string& key) {
+  auto put = node.Put(key, "v", seconds(60));
+  node.Work();
+  return put;
+}
+
+TEST(Writes, WhatComesInDuringARoundIsProposedAfterIt) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& leader = *cluster.Leader();
+  const raft::Core& core = *leader.replica().core();
+  const raft::Index before = core.last_index();
+  auto first = PutAndLook(leader, "a");
+  auto second = PutAndLook(leader, "b");
+  auto third = PutAndLook(leader, "c");
+  EXPECT_EQ(core.last_index(), before.Next()) << "the round of the first is under way";
+  EXPECT_EQ(core.committed(), before);
+
+  cluster.Settle();
+  EXPECT_EQ(core.committed().value, before.value + 3);
+  EXPECT_TRUE(first->has_value() && second->has_value() && third->has_value());
+}
+
+TEST(Writes, ASlowRoundDoesNotHoldTheNextBatchUp) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& leader = *cluster.Leader();
+  const raft::Core& core = *leader.replica().core();
+  cluster.Isolate(leader.options().name);
+  const raft::Index before = core.last_index();
+  (void)PutAndLook(leader, "a");
+  (void)PutAndLook(leader, "b");
+  ASSERT_EQ(core.last_index(), before.Next());
+  cluster.Settle();  // what was put off for less than a tick happens
+  EXPECT_EQ(core.last_index().value, before.value + 2);
+  EXPECT_EQ(core.committed(), before);
+}
+
+TEST(Writes, WhoWaitsForABatchGoesToTheNextLeader) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& old = *cluster.Leader();
+  TestNode& other = cluster.node(old.options().name == "n1" ? "n2" : "n1");
+  auto first = PutAndLook(old, "a");
+  auto second = PutAndLook(old, "b");
+  auto moved = Transfer(cluster, other);
+  ASSERT_TRUE(moved->has_value() && (*moved)->has_value());
+  ASSERT_EQ(cluster.Leader(), &other);
+  ASSERT_TRUE(cluster.Run(5, [&] { return first->has_value() && second->has_value(); }));
+  EXPECT_TRUE((*first)->has_value());
+  EXPECT_TRUE((*second)->has_value()) << "it was in nobody's log yet";
+  EXPECT_EQ(ValueAt(other, "b"), "v");
+}
+
 }  // namespace
 }  // namespace raftkv::runtime

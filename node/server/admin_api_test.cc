@@ -140,6 +140,7 @@ TEST_F(AdminApiTest, OtherMethodsAre405WithAllow) {
 
 TEST_F(AdminApiTest, KeysAreNotServedHere) {
   EXPECT_EQ(Admin("GET", "/kv/a").status, 404);
+  EXPECT_NE(Admin("GET", "/kv/a").body.find("no-such-resource"), std::string::npos);
   EXPECT_EQ(Admin("GET", "/admin").status, 404);
 }
 
@@ -167,6 +168,9 @@ TEST_F(AdminApiTest, ReadyzMakesARealRead) {
   node_.SetHealth({{"disk_space", Status(Code::kOutOfSpace, "full")}});
   EXPECT_EQ(Admin("GET", "/readyz?exclude=read_index").status, 503);
   EXPECT_EQ(Admin("GET", "/readyz?exclude=read_index,disk_space").status, 200);
+  EXPECT_NE(Admin("GET", "/readyz?verbose&exclude=read_idnex,read_index")
+                .body.find("[!]read_idnex excluded: there is no such check\n"),
+            std::string::npos);
   EXPECT_EQ(Admin("GET", "/readyz?excl=x").status, 400);
 }
 

@@ -43,9 +43,9 @@ void AddMember(Service* service, const ExchangePtr& exchange, const std::string&
   command.mutable_invite()->set_name(id);
   command.mutable_invite()->set_peer_address(*address);
   auto done = [exchange](Result<kv::CommandResult> result) {
-    if (!result) return RespondError(exchange, result.error());
-    if (!result->status.ok()) return RespondError(exchange, result->status);
-    exchange->Respond(HttpResponse{.status = 204});
+    const Status status = result ? result->status : result.error();
+    exchange->Respond(status.ok() ? HttpResponse{.status = 204}
+                                  : Problem(status, Audience::kAdmin));
   };
   service->Write(exchange, std::move(command), std::move(done));
 }

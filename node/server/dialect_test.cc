@@ -34,6 +34,14 @@ TEST_F(RaftexampleTest, PostInvitesAMember) {
   EXPECT_EQ(node_.calls().back(), "invite 4 127.0.0.1:42379");
 }
 
+// As the admin API says it: 412 is for conditions of a request.
+TEST_F(RaftexampleTest, PostOfAMemberThatIsThereIsAConflict) {
+  node_.FailWrites(Status(Code::kConflict, "member 1 has this name"));
+  TestResponse response = Client("POST", "/4", "http://127.0.0.1:42379");
+  EXPECT_EQ(response.status, 409);
+  EXPECT_EQ(Detail(response), "member 1 has this name");
+}
+
 TEST_F(RaftexampleTest, PostRefusesWhatIsNoMember) {
   for (const char* path : {"/four", "/0", "/-1", "/4x"}) {
     EXPECT_EQ(Client("POST", path, "http://127.0.0.1:42379").status, 400) << path;

@@ -182,6 +182,10 @@ void FakeNode::ReadBarrier(runtime::Consistency consistency, MonotonicTime,
 
 const kv::StateMachine& FakeNode::state() const {
   std::unique_lock lock(mutex_);
+  if (state_passes_ > 0) {
+    --state_passes_;
+    return *const_cast<kv::TestMachine&>(machine_);
+  }
   ++state_readers_;
   state_wake_.notify_all();
   state_wake_.wait(lock, [this] { return !state_held_; });
@@ -192,6 +196,11 @@ const kv::StateMachine& FakeNode::state() const {
 void FakeNode::HoldState() {
   std::lock_guard lock(mutex_);
   state_held_ = true;
+}
+
+void FakeNode::LetStateReadersThrough(size_t let_through) {
+  std::lock_guard lock(mutex_);
+  state_passes_ = let_through;
 }
 
 void FakeNode::ReleaseState() {

@@ -33,8 +33,10 @@ class FakeNode final : public runtime::Node {
   void Release();
   // Waits until `count` calls are held.
   void AwaitHeld(size_t count);
-  // While held, state() does not return; whoever waits in it is counted.
+  // While held, state() does not return, but for the next `let_through` calls; whoever waits in it
+  // is counted.
   void HoldState();
+  void LetStateReadersThrough(size_t let_through);
   void ReleaseState();
   void AwaitStateReaders(size_t count);
   void SetStatus(const v1::StatusResponse& status);
@@ -94,6 +96,7 @@ class FakeNode final : public runtime::Node {
   size_t writes_ = 0;
   mutable std::condition_variable state_wake_;
   bool state_held_ = false;
+  mutable size_t state_passes_ = 0;
   mutable size_t state_readers_ = 0;
   std::thread thread_;
 };

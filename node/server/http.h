@@ -125,7 +125,8 @@ class HttpObserver {
 struct HttpStats {
   uint64_t connections = 0;  // open now
   uint64_t accepted = 0;
-  uint64_t refused = 0;  // over max_connections
+  uint64_t refused = 0;         // over max_connections
+  uint64_t buffered_bytes = 0;  // of bodies and unsent answers
 };
 
 // A listener with its event loops.

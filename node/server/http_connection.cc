@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cerrno>
 #include <exception>
+#include <utility>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -92,7 +93,8 @@ void Connection::Close() {
   if (state_ == State::kClosed) return;
   if (state_ == State::kInFlight || state_ == State::kStream) ReleaseRequest();
   state_ = State::kClosed;
-  counters().buffered_bytes.fetch_sub(reserved_ + out_accounted_, std::memory_order_relaxed);
+  ReleaseBody();
+  counters().buffered_bytes.fetch_sub(out_accounted_, std::memory_order_relaxed);
   counters().connections.fetch_sub(1, std::memory_order_relaxed);
   loop_->Closed(id_);
 }
@@ -143,7 +145,7 @@ void Connection::Advance() {
 
 size_t Connection::ReceiveSize() const {
   if (state_ == State::kHead) return kHeadRead;
-  // Never past the body: in_ must not grow beyond what was reserved for it.
+  // Never past the body: in_ must not grow beyond the room that PrepareBody made for it.
   return std::min(Loop::kScratchBytes, head_bytes_ + head_->content_length - in_.size());
 }
 
@@ -155,6 +157,7 @@ bool Connection::Receive() {
     in_.append(loop_->scratch(), static_cast<size_t>(count));
     // A short read has emptied the socket, unless the end of the stream follows.
     readable_ = half_closed_ || static_cast<size_t>(count) == size;
+    if (state_ == State::kBody) AccountBody(static_cast<size_t>(count));
     return true;
   }
   if (count < 0 && errno == EINTR) return true;
@@ -201,12 +204,8 @@ bool Connection::PrepareBody() {
   size_t total = head_bytes_ + head_->content_length;
   state_ = State::kBody;
   if (in_.size() >= total) return true;
-  reserved_ = head_->content_length;
-  if (counters().buffered_bytes.fetch_add(reserved_) + reserved_ > limits().max_buffered_bytes) {
-    Fail({503, "Too many large requests at once; come back later."});
-    return false;
-  }
   if (in_.capacity() < total) {
+    // No memory yet, only addresses: pages come with the bytes.
     in_.reserve(total);
     // The bytes that the head's views refer to have moved.
     head_ = *ParseHead(std::string_view(in_).substr(0, head_bytes_), limits());
@@ -216,6 +215,20 @@ bool Connection::PrepareBody() {
     out_.append("HTTP/1.1 100 Continue\r\n\r\n");
   }
   return false;
+}
+
+// What has come counts, not what was declared: who declares much and sends nothing takes nothing.
+void Connection::AccountBody(size_t received) {
+  body_accounted_ += received;
+  const size_t all =
+      counters().buffered_bytes.fetch_add(received, std::memory_order_relaxed) + received;
+  if (all > limits().max_buffered_bytes) {
+    Fail({503, "Too many large requests at once; come back later."});
+  }
+}
+
+void Connection::ReleaseBody() {
+  counters().buffered_bytes.fetch_sub(std::exchange(body_accounted_, 0), std::memory_order_relaxed);
 }
 
 void Connection::Dispatch() {
@@ -261,8 +274,7 @@ void Connection::ReleaseRequest() { counters().in_flight.fetch_sub(1, std::memor
 
 void Connection::FinishRequest(int status) {
   ReleaseRequest();
-  counters().buffered_bytes.fetch_sub(reserved_, std::memory_order_relaxed);
-  reserved_ = 0;
+  ReleaseBody();
   if (HttpObserver* observer = loop_->context().observer) {
     observer->OnResponse(loop_->index(), current_.route, status,
                          Clock::System().Now() - current_.start, true);
@@ -351,6 +363,8 @@ void Connection::Fail(const HeadError& error) {
   }
   state_ = State::kFinish;
   SetDeadline(limits().write_timeout);
+  in_ = {};
+  ReleaseBody();
   AppendResponse(response, false);
 }
 

@@ -83,7 +83,8 @@ class EpollServer final : public HttpServer {
     const SharedCounters& counters = context_.counters;
     return {.connections = counters.connections.load(std::memory_order_relaxed),
             .accepted = counters.accepted.load(std::memory_order_relaxed),
-            .refused = counters.refused.load(std::memory_order_relaxed)};
+            .refused = counters.refused.load(std::memory_order_relaxed),
+            .buffered_bytes = counters.buffered_bytes.load(std::memory_order_relaxed)};
   }
 
  private:

@@ -386,13 +386,38 @@ TEST(HttpServer, BodiesAreLimitedAllTogether) {
   TestClient first(server.port());
   first.Send("PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 800\r\nExpect: 100-continue\r\n\r\n");
   EXPECT_EQ(first.Receive().status, 100);
+  first.Send(std::string(700, 'b'));
+  while (server.server().stats().buffered_bytes < 700) std::this_thread::yield();
   TestClient second(server.port());
-  second.Send("PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 800\r\n\r\n");
+  second.Send("PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 800\r\nExpect: 100-continue\r\n\r\n");
+  EXPECT_EQ(second.Receive().status, 100);
+  second.Send(std::string(400, 'b'));
   EXPECT_EQ(second.Receive().status, 503);
-  first.Send(std::string(800, 'b'));
+  first.Send(std::string(100, 'b'));
   EXPECT_EQ(first.Receive().status, 200);
   TestClient third(server.port());
   EXPECT_EQ(third.Ask(Request("PUT", "/a", std::string(800, 'b'))).status, 200);
+  EXPECT_EQ(server.server().stats().buffered_bytes, 0u);
+}
+
+// The whole Content-Length used to be set aside: clients that declared much and sent nothing kept
+// the others from sending for http.body_timeout.
+TEST(HttpServer, BodiesThatDoNotComeTakeNothingFromOthers) {
+  Limits limits;
+  limits.max_buffered_bytes = 1'000;
+  EchoServer server(limits);
+  std::vector<TestClient> lazy;
+  for (int i = 0; i < 5; ++i) {
+    lazy.emplace_back(server.port());
+    lazy.back().Send(
+        "PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 900\r\nExpect: 100-continue\r\n\r\n");
+    EXPECT_EQ(lazy.back().Receive().status, 100);
+  }
+  TestClient client(server.port());
+  client.Send("PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 800\r\nExpect: 100-continue\r\n\r\n");
+  EXPECT_EQ(client.Receive().status, 100);
+  client.Send(std::string(800, 'b'));
+  EXPECT_EQ(client.Receive().status, 200);
 }
 
 TEST(HttpServer, ThousandIdleConnectionsDoNotDisturb) {

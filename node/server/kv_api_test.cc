@@ -211,7 +211,10 @@ TEST_F(KvApiTest, OtherMethodsAre405WithAllow) {
 
 TEST_F(KvApiTest, UnknownPathsAre404) {
   for (const char* path : {"/", "/kvs", "/kvs/a", "/admin/status", "/metrics", "/cluster/"}) {
-    EXPECT_EQ(Client("GET", path).status, 404) << path;
+    TestResponse response = Client("GET", path);
+    EXPECT_EQ(response.status, 404) << path;
+    // Not to be taken for a key that does not exist.
+    EXPECT_NE(response.body.find("urn:raftkv:problem:no-such-resource"), std::string::npos) << path;
   }
   EXPECT_EQ(Client("OPTIONS", "*").status, 404);
 }

@@ -33,6 +33,7 @@ constexpr Mapping kMappings[] = {
 constexpr ProblemType kTypes[] = {
     {"invalid-argument", 400, Code::kInvalidArgument, "The request cannot succeed as it is"},
     {"not-found", 404, Code::kNotFound, "Not found"},
+    {"no-such-resource", 404, Code::kInvalidArgument, "No such resource"},
     {"method-not-allowed", 405, Code::kInvalidArgument, "Method not allowed"},
     {"request-timeout", 408, Code::kInvalidArgument, "The request came too slowly"},
     {"conflict", 409, Code::kConflict, "The state is not what the request expects"},
@@ -165,6 +166,10 @@ HttpResponse Problem(int status, std::string_view detail) {
 }
 
 std::span<const ProblemType> ProblemTypes() { return kTypes; }
+
+HttpResponse NoSuchResource(std::string_view detail) {
+  return Document(TypeOf(404, Code::kInvalidArgument), detail);
+}
 
 HttpResponse MethodNotAllowed(std::string_view allow) {
   HttpResponse response =

@@ -39,6 +39,8 @@ HttpResponse Problem(const Status& error, Audience audience);
 // For refusals that the status alone names.
 HttpResponse Problem(int status, std::string_view detail);
 
+// 404 of a path that means nothing here, which is something else than a key that does not exist.
+HttpResponse NoSuchResource(std::string_view detail);
 // 405 with Allow, e.g. "GET, HEAD".
 HttpResponse MethodNotAllowed(std::string_view allow);
 

@@ -91,14 +91,14 @@ class ServerImpl final : public Server {
     if (path == "/txn" && dialect_ == Dialect::kNative) return HandleTxn(&service_, exchange);
     if (path == "/cluster") return HandleCluster(service_, admin_port_, exchange);
     if (path == "*") {
-      return exchange->Respond(Problem(404, "There is nothing to be said of the server as such."));
+      return exchange->Respond(
+          NoSuchResource("There is nothing to be said of the server as such."));
     }
     switch (dialect_) {
       case Dialect::kNative:
         return exchange->Respond(
-            Problem(404,
-                    "There is no such resource; keys are at /kv/KEY, transactions "
-                    "at /txn, members at /cluster."));
+            NoSuchResource("There is no such resource; keys are at /kv/KEY, transactions "
+                           "at /txn, members at /cluster."));
       case Dialect::kRaftexample:
         return HandleRaftexample(&service_, exchange);
       case Dialect::kShaj13:
@@ -114,9 +114,9 @@ class ServerImpl final : public Server {
     if (path == "/metrics") return HandleMetrics(&service_, sources_, exchange);
     if (path == "/admin/snapshot/file" && open_snapshot_) return HandleSnapshotFile(exchange);
     if (admin_.Handle(exchange)) return;
-    exchange->Respond(Problem(404,
-                              "There is no such resource; this is the admin listener: /admin/..., "
-                              "/livez, /readyz, /metrics."));
+    exchange->Respond(
+        NoSuchResource("There is no such resource; this is the admin listener: /admin/..., "
+                       "/livez, /readyz, /metrics."));
   }
 
   void HandleSnapshotFile(const ExchangePtr& exchange) {

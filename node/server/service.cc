@@ -42,9 +42,11 @@ void Service::Barrier(const ExchangePtr& exchange, runtime::Consistency consiste
 }
 
 void Service::RunBlocking(const ExchangePtr& exchange, std::function<void()> work) {
-  if (executor_.Submit(std::move(work))) return;
+  if (TryBlocking(std::move(work))) return;
   exchange->Respond(Problem(429, "Too many large requests wait already; nothing was done."));
 }
+
+bool Service::TryBlocking(std::function<void()> work) { return executor_.Submit(std::move(work)); }
 
 void Service::RunObserving(const ExchangePtr& exchange, std::function<void()> work) {
   if (observing_.Submit(std::move(work))) return;

@@ -45,6 +45,8 @@ class Service {
 
   // Runs `work` on a worker thread, where it may block. If too much waits: answers 429.
   void RunBlocking(const ExchangePtr& exchange, std::function<void()> work);
+  // The same for what is done already and must not be answered so. False if too much waits.
+  [[nodiscard]] bool TryBlocking(std::function<void()> work);
   // The same for what watches the node: on a thread that no client's request keeps busy.
   void RunObserving(const ExchangePtr& exchange, std::function<void()> work);
 

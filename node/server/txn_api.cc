@@ -15,6 +15,9 @@ using v1::TxnResponse;
 
 // Of values that are read, but for the last of them: as in a page of a listing.
 constexpr size_t kMaxAnswerBytes = 4 << 20;
+// Of these as many are read on the event loop, where other clients wait meanwhile; the others on a
+// worker thread, as listings are.
+constexpr size_t kMaxBytesOnLoop = 64 << 10;
 
 bool Touches(const TxnRequest::Op& op, std::string_view key) {
   if (op.has_put()) return op.put().key() == key;
@@ -109,18 +112,30 @@ std::optional<TxnRequest> ReadRequest(const ExchangePtr& exchange) {
   return std::nullopt;
 }
 
-// Reads at the transaction's own revision: no later write shows there.
-Status ReadKeys(const kv::StateMachine& state, const std::vector<std::string>& keys,
-                TxnResponse* response) {
+// What a transaction reads, as far as it has been read.
+struct Reading {
+  std::vector<std::string> keys;
+  TxnResponse response;
   size_t bytes = 0;
-  for (const std::string& key : keys) {
-    TxnResponse::Item* item = response->add_gets();
-    item->set_key(key);
-    if (bytes >= kMaxAnswerBytes) {
-      item->set_omitted(true);
-      continue;
-    }
-    const auto found = state.Get(key, response->revision());
+
+  bool complete() const { return static_cast<size_t>(response.gets_size()) == keys.size(); }
+  TxnResponse::Item* Next() {
+    TxnResponse::Item* item = response.add_gets();
+    item->set_key(keys[static_cast<size_t>(response.gets_size()) - 1]);
+    return item;
+  }
+  // The transaction is done, whatever can still be read.
+  void OmitTheRest() {
+    while (!complete()) Next()->set_omitted(true);
+  }
+};
+
+// Goes on until there are `max_bytes`. Reads at the transaction's own revision: no later write
+// shows there.
+Status ReadKeys(const kv::StateMachine& state, size_t max_bytes, Reading* reading) {
+  while (!reading->complete() && reading->bytes < max_bytes) {
+    TxnResponse::Item* item = reading->Next();
+    const auto found = state.Get(item->key(), reading->response.revision());
     if (!found && found.error().code() == Code::kConflict) {
       item->set_omitted(true);
       continue;
@@ -129,7 +144,7 @@ Status ReadKeys(const kv::StateMachine& state, const std::vector<std::string>& k
     item->set_found(found->has_value());
     if (!*found) continue;
     item->set_value((*found)->value);
-    bytes += (*found)->value.size();
+    reading->bytes += (*found)->value.size();
     item->set_create_revision((*found)->create_revision);
     item->set_mod_revision((*found)->mod_revision);
     item->set_version((*found)->version);
@@ -150,6 +165,16 @@ void AnswerTxn(const ExchangePtr& exchange, const TxnResponse& response) {
   exchange->Respond(std::move(answer));
 }
 
+void ReadTheRest(const Service& service, const ExchangePtr& exchange, Reading* reading,
+                 MonotonicTime deadline) {
+  if (Clock::System().Now() < deadline) {
+    const Status read = ReadKeys(service.node().state(), kMaxAnswerBytes, reading);
+    if (!read.ok()) return RespondError(exchange, read);
+  }
+  reading->OmitTheRest();
+  AnswerTxn(exchange, reading->response);
+}
+
 // The keys that each list reads.
 struct Reads {
   std::vector<std::string> success;
@@ -157,15 +182,21 @@ struct Reads {
 };
 
 void Finish(Service* service, const ExchangePtr& exchange, const Reads& reads,
-            const kv::CommandResult& result) {
-  TxnResponse response;
-  response.set_succeeded(result.succeeded);
-  response.set_revision(result.revision);
-  response.set_deleted(result.deleted);
-  const std::vector<std::string>& keys = result.succeeded ? reads.success : reads.failure;
-  const Status read = ReadKeys(service->node().state(), keys, &response);
+            MonotonicTime deadline, const kv::CommandResult& result) {
+  auto reading = std::make_shared<Reading>();
+  reading->keys = result.succeeded ? reads.success : reads.failure;
+  reading->response.set_succeeded(result.succeeded);
+  reading->response.set_revision(result.revision);
+  reading->response.set_deleted(result.deleted);
+  const Status read = ReadKeys(service->node().state(), kMaxBytesOnLoop, reading.get());
   if (!read.ok()) return RespondError(exchange, read);
-  AnswerTxn(exchange, response);
+  if (reading->complete()) return AnswerTxn(exchange, reading->response);
+  auto rest = [service, exchange, reading, deadline] {
+    ReadTheRest(*service, exchange, reading.get(), deadline);
+  };
+  if (service->TryBlocking(rest)) return;
+  reading->OmitTheRest();
+  AnswerTxn(exchange, reading->response);
 }
 
 }  // namespace
@@ -184,10 +215,12 @@ void HandleTxn(Service* service, const ExchangePtr& exchange) {
   txn->mutable_compare()->Swap(request->mutable_compare());
   TakeChanges(request->mutable_success(), txn->mutable_success());
   TakeChanges(request->mutable_failure(), txn->mutable_failure());
-  auto done = [service, exchange, reads = std::move(reads)](Result<kv::CommandResult> result) {
+  auto done = [service, exchange, reads = std::move(reads),
+               deadline =
+                   service->Deadline(exchange->request())](Result<kv::CommandResult> result) {
     if (!result) return RespondError(exchange, result.error());
     if (!result->status.ok()) return RespondError(exchange, result->status);
-    Finish(service, exchange, reads, *result);
+    Finish(service, exchange, reads, deadline, *result);
   };
   service->Write(exchange, std::move(command), std::move(done));
 }

@@ -1,5 +1,7 @@
 #include "node/server/txn_api.h"
 
+#include <thread>
+
 #include "node/server/api_fixture.h"
 
 namespace raftkv::server {
@@ -8,6 +10,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::string_view kJson = "Content-Type: application/json\r\n";
+constexpr std::string_view kProtobuf = "Content-Type: application/protobuf\r\n";
 
 class TxnApiTest : public ApiTest {
  protected:
@@ -83,6 +86,58 @@ TEST_F(TxnApiTest, AnswersThatWouldBeTooLargeLeaveValuesOut) {
       TxnToJson(response),
       "{\"succeeded\":false,\"revision\":0,\"deleted\":0,\"gets\":[{\"key\":\"k\",\"omitted\":"
       "true}]}\n");
+}
+
+// 128 times the key "k".
+std::string ReadsOfLargeValues() {
+  v1::TxnRequest request;
+  request.add_success()->mutable_put()->set_key("done");
+  for (int i = 0; i < 127; ++i) request.add_success()->mutable_get()->set_key("k");
+  return request.SerializeAsString();
+}
+
+size_t Omitted(const TestResponse& response) {
+  EXPECT_EQ(response.status, 200) << response.body;
+  const Json answer = Json::parse(response.body);
+  size_t omitted = 0;
+  for (const Json& get : answer["gets"]) omitted += get.contains("omitted");
+  return omitted;
+}
+
+TEST_F(TxnApiTest, LargeReadsDoNotHoldUpOtherClients) {
+  Client("PUT", "/kv/k", std::string(1000, 'v'));
+  node_.HoldState();
+  node_.LetStateReadersThrough(1);  // the event loop, which reads a little
+  TestClient client(server_->client_port());
+  client.Send(Request("POST", "/txn", ReadsOfLargeValues(), kProtobuf));
+  node_.AwaitStateReaders(1);
+  EXPECT_EQ(Client("PUT", "/kv/meanwhile", "x").status, 201);
+  node_.ReleaseState();
+  EXPECT_EQ(Omitted(client.Receive()), 0u);
+}
+
+// Its writes are done: 503 or 429 would say that they are not.
+TEST_F(TxnApiTest, ReadsThatHaveToWaitTooLongAreOmitted) {
+  Client("PUT", "/kv/k", std::string(1000, 'v'));
+  node_.HoldState();
+  std::vector<TestClient> listings;
+  for (int i = 0; i < 4; ++i) {
+    listings.emplace_back(server_->client_port());
+    listings.back().Send(Request("GET", "/kv/?count_only=true"));
+  }
+  node_.AwaitStateReaders(4);  // all worker threads
+  node_.LetStateReadersThrough(1);
+  const size_t before = node_.writes();
+  TestClient client(server_->client_port());
+  client.Send(Request("POST", "/txn", ReadsOfLargeValues(),
+                      std::string(kProtobuf) + "Raftkv-Timeout-Ms: 1\r\n"));
+  while (node_.writes() == before) std::this_thread::yield();
+  std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  node_.ReleaseState();
+  const size_t omitted = Omitted(client.Receive());
+  EXPECT_GT(omitted, 0u);
+  EXPECT_LT(omitted, 127u);
+  EXPECT_EQ(Client("GET", "/kv/done").status, 200);
 }
 
 TEST_F(TxnApiTest, WrongBodiesAreRefusedWithThePlace) {

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <filesystem>
+
 #include "node/storage/bytes.h"
 #include "node/storage/codec.h"
 #include "node/storage/test_util.h"
@@ -11,6 +13,7 @@
 namespace raftkv::storage {
 namespace {
 
+namespace fs = std::filesystem;
 using testing::HasSubstr;
 
 Status OpenError(const std::string& path) {
@@ -22,6 +25,19 @@ mode_t ModeOf(const std::string& path) {
   struct stat info{};
   EXPECT_EQ(::stat(path.c_str(), &info), 0);
   return info.st_mode & 0777;
+}
+
+// Nothing can be made in a directory that was removed, though "." is still there.
+TEST(DataDir, RelativePathInARemovedDirectoryIsRefused) {
+  TempDir temp;
+  const std::string before = fs::current_path();
+  ASSERT_OK(MakeDirs(temp / "removed"));
+  fs::current_path(temp / "removed");
+  fs::remove(temp / "removed");
+  const Status status = OpenError("data");
+  fs::current_path(before);
+  EXPECT_EQ(status.code(), Code::kIoError);
+  EXPECT_THAT(status.message(), HasSubstr("cannot make the directory data: No such file"));
 }
 
 TEST(DataDir, MakesABlankIdentityAndKeepsIt) {

@@ -90,11 +90,12 @@ Status File::Sync() {
 
 Status MakeDirs(const std::string& path) {
   if (::mkdir(path.c_str(), 0700) == 0) return SyncDir(ParentOf(path));
-  if (errno == ENOENT && ParentOf(path) != path) {
+  int error = errno;
+  if (error == ENOENT && ParentOf(path) != path) {
     RETURN_IF_ERROR(MakeDirs(ParentOf(path)));
-    return MakeDirs(path);
+    if (::mkdir(path.c_str(), 0700) == 0) return SyncDir(ParentOf(path));
+    error = errno;
   }
-  const int error = errno;
   if (error == EEXIST && fs::is_directory(path)) return Status::Ok();
   return ErrnoStatus("make the directory", path, error == EEXIST ? ENOTDIR : error);
 }

@@ -125,7 +125,8 @@ Result<std::string> LogDb::Prepare(const std::string& path, bool create,
 Result<std::unique_ptr<LogDb>> LogDb::Open(const std::string& path, const LogOptions& options,
                                            const std::shared_ptr<rocksdb::FileSystem>& fs) {
   std::unique_ptr<LogDb> log(new LogDb);
-  log->env_ = rocksdb::NewCompositeEnv(PrewriteWals(fs, options.write_buffer_bytes));
+  log->env_ =
+      rocksdb::NewCompositeEnv(PrewriteWals(fs, options.write_buffer_bytes, log->wal_failed_));
   rocksdb::ColumnFamilyOptions column = LogColumnOptions(options);
   column.compaction_filter_factory = std::make_shared<DropCompactedFactory>(log->compacted_);
   rocksdb::DB* db = nullptr;

@@ -32,11 +32,16 @@ class LogDb {
   void SetCompacted(raft::Index index);
   // Removes files that hold nothing but garbage.
   rocksdb::Status DeleteGarbageFiles();
+  // Whether a write or a sync of a write-ahead log failed: nothing may be written any more.
+  bool wal_failed() const { return wal_failed_->load(); }
 
  private:
-  LogDb() : compacted_(std::make_shared<std::atomic<uint64_t>>(0)) {}
+  LogDb()
+      : compacted_(std::make_shared<std::atomic<uint64_t>>(0)),
+        wal_failed_(std::make_shared<std::atomic<bool>>(false)) {}
 
   std::shared_ptr<std::atomic<uint64_t>> compacted_;  // shared with the compaction filters
+  std::shared_ptr<std::atomic<bool>> wal_failed_;     // shared with the files
   std::unique_ptr<rocksdb::Env> env_;
   std::unique_ptr<rocksdb::DB> db_;
 };

@@ -328,5 +328,61 @@ TEST_F(LogFaultTest, AFullDiskIsCalledSo) {
   EXPECT_EQ(ReadAll(*OpenRocksLog(path_, {}).value()), MakeEntries(1, 1, 3));
 }
 
+// What RocksDB writes in the background fails first: nothing of a later write has been touched
+// then, so that it may be repeated.
+TEST(LogFullDiskTest, AWriteThatTheFullDiskRefusedBeforeItBeganIsRepeated) {
+  TempDir temp;
+  const auto faults = std::make_shared<FaultyFileSystem>(".sst");
+  const LogOptions options{.write_buffer_bytes = 64 << 10};
+  auto log = OpenRocksLogOn(temp / "log", options, faults).value();
+  ASSERT_OK(SetHardState(log.get(), 1, 1, 0));
+  faults->on_append = rocksdb::IOStatus::NoSpace("injected");
+  uint64_t next = 1;
+  Status status;
+  while (status.ok() && next < 1000) {
+    status = AppendEntries(log.get(), MakeEntries(1, next, next, 10'000));
+    if (status.ok()) ++next;
+  }
+  ASSERT_EQ(status.code(), Code::kOutOfSpace);
+  EXPECT_EQ(log->last_index(), Index(next - 1));
+  EXPECT_EQ(SetHardState(log.get(), 2, 1, 0).code(), Code::kOutOfSpace);
+  EXPECT_EQ(log->hard_state().term, Term(1));
+  EXPECT_EQ(log->TruncatePrefix(Index(next / 2)).code(), Code::kOutOfSpace);
+  EXPECT_EQ(log->first_index(), Index(1));
+
+  faults->on_append = rocksdb::IOStatus::OK();
+  // RocksDB looks every few seconds.
+  for (int i = 0; i < 600; ++i) {
+    status = SetHardState(log.get(), 2, 3, 0);
+    if (status.ok()) break;
+    ASSERT_EQ(status.code(), Code::kOutOfSpace);
+    ::usleep(50'000);
+  }
+  ASSERT_OK(status);
+  ASSERT_OK(AppendEntries(log.get(), MakeEntries(2, next - 1, next + 5, 10'000)));
+  const std::vector<raft::Entry> all = ReadAll(*log);
+  EXPECT_EQ(all.size(), next + 5);
+  EXPECT_EQ(log->hard_state().term, Term(2));
+  log.reset();
+  const auto again = OpenRocksLog(temp / "log", options).value();
+  EXPECT_EQ(ReadAll(*again), all);
+  EXPECT_EQ(again->hard_state().vote, raft::NodeId(3));
+}
+
+TEST(LogFullDiskTest, SpaceOfTruncatedEntriesIsGivenBackAtOnce) {
+  TempDir temp;
+  const std::string path = temp / "log";
+  const auto log = OpenRocksLog(path, {.write_buffer_bytes = 1 << 20}).value();
+  for (uint64_t i = 1; i <= 800; i += 8) {
+    ASSERT_OK(AppendEntries(log.get(), MakeEntries(1, i, i + 7, 10'000)));
+  }
+  ASSERT_OK(log->TruncatePrefix(Index(799)));
+  ASSERT_OK(log->GiveBackSpace());
+  // The one write-ahead log in use, those that are kept to be used again, and next to nothing.
+  EXPECT_LT(log->stats().bytes, 5u << 20);
+  EXPECT_LT(log->stats().memtable_bytes, 200'000u);
+  EXPECT_EQ(ReadAll(*log), MakeEntries(1, 800, 800, 10'000));
+}
+
 }  // namespace
 }  // namespace raftkv::storage

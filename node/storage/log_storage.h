@@ -4,6 +4,10 @@
 // Thread-safety: Append, Reset and TruncatePrefix are called from one thread at a time (the append
 // thread); everything const may be called from any thread at the same time and sees only what a
 // finished call wrote. No lock is held while the disk works.
+//
+// Errors of what writes: kOutOfSpace says that nothing was written, and that the same call works
+// some seconds after there is space. After any other error nothing more may be written: the owner
+// stops the process (a failed fsync is never retried).
 #pragma once
 
 #include <chrono>
@@ -43,8 +47,7 @@ class LogStorage {
  public:
   virtual ~LogStorage() = default;
 
-  // Makes all writes durable with one write and at most one fsync (group commit). On an error
-  // nothing more may be written: the owner stops the process (a failed fsync is never retried).
+  // Makes all writes durable with one write and at most one fsync (group commit).
   virtual Status Append(std::span<const LogWrite> writes) = 0;
 
   // Drops all entries; the log continues after `snapshot`. Durable on return. Idempotent.
@@ -53,6 +56,10 @@ class LogStorage {
   // Drops entries up to and including `index` (<= the flushed applied index of the state store).
   // Durable on return (files must not go before the record that says so). Idempotent.
   virtual Status TruncatePrefix(raft::Index index) = 0;
+
+  // Gives back at once what truncated entries still take on the disk, although that costs work.
+  // Blocks on the disk. For a disk that is full.
+  virtual Status GiveBackSpace() { return Status::Ok(); }
 
   virtual raft::HardState hard_state() const = 0;
   // As raft::LogReader: last + 1 == first if empty. `compacted` is the entry before first.

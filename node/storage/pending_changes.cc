@@ -84,11 +84,12 @@ void PendingBatch::Delete(std::string_view key) { Append(key, {}, kDeleted, &byt
 
 void PendingBatch::Clear() { bytes_.clear(); }
 
-PendingChanges::PendingChanges() : slots_(kMinSlots) {}
+PendingChanges::PendingChanges()
+    : batches_(std::make_shared<std::deque<std::string>>()), slots_(kMinSlots) {}
 
 void PendingChanges::Add(PendingBatch& batch) {
   if (batch.bytes_.empty()) return;
-  const std::string& bytes = batches_.emplace_back(std::exchange(batch.bytes_, {}));
+  const std::string& bytes = batches_->emplace_back(std::exchange(batch.bytes_, {}));
   bytes_ += bytes.size();
   const char* const end = bytes.data() + bytes.size();
   for (const char* at = bytes.data(); at != end; at = Next(at)) {
@@ -122,11 +123,13 @@ std::optional<PendingChanges::Change> PendingChanges::Find(std::string_view key)
   return ChangeAt(slot.at);
 }
 
-std::vector<PendingChanges::Change> PendingChanges::Sorted() const {
+std::vector<PendingChanges::Change> PendingChanges::Sorted(std::string_view lower,
+                                                           std::string_view upper) const {
   std::vector<Headed> order;
-  order.reserve(count_);
   for (const Slot& slot : slots_) {
-    if (slot.at != nullptr) order.push_back(WithHead(slot.at));
+    if (slot.at == nullptr) continue;
+    const std::string_view key = KeyAt(slot.at);
+    if (key >= lower && (upper.empty() || key < upper)) order.push_back(WithHead(slot.at));
   }
   std::ranges::sort(order, Before);
   std::vector<Change> sorted;
@@ -136,7 +139,7 @@ std::vector<PendingChanges::Change> PendingChanges::Sorted() const {
 }
 
 void PendingChanges::Clear() {
-  batches_.clear();
+  batches_ = std::make_shared<std::deque<std::string>>();  // copies may hold the others
   if (slots_.size() > kKeptSlots) slots_ = std::vector<Slot>(kMinSlots);
   std::ranges::fill(slots_, Slot{});
   count_ = bytes_ = 0;

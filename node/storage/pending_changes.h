@@ -1,11 +1,15 @@
 // PendingChanges: batches of changes in memory, and the last change of each key among them.
 //
-// Thread-safety: none.
+// A copy shares the bytes and costs a few microseconds; it stays as it is while the original goes
+// on.
+//
+// Thread-safety: none; copies are independent of each other.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -39,10 +43,11 @@ class PendingChanges {
 
   // Takes the batch's changes over; it is empty then.
   void Add(PendingBatch& batch);
-  // nullopt: the key was not changed. Valid until Clear.
+  // nullopt: the key was not changed. Valid until Clear, of every copy.
   std::optional<Change> Find(std::string_view key) const;
-  // The last change of each key, in the order of the keys.
-  std::vector<Change> Sorted() const;
+  // The last change of each key in [lower, upper), in the order of the keys; upper empty: to the
+  // end.
+  std::vector<Change> Sorted(std::string_view lower = {}, std::string_view upper = {}) const;
   void Clear();
 
   size_t count() const { return count_; }  // keys that were changed
@@ -58,8 +63,8 @@ class PendingChanges {
   Slot& SlotOf(std::string_view key, size_t hash);
   void Grow();
 
-  std::deque<std::string> batches_;  // never move
-  std::vector<Slot> slots_;          // a power of two, at most half full
+  std::shared_ptr<std::deque<std::string>> batches_;  // only ever added to: they never move
+  std::vector<Slot> slots_;                           // a power of two, at most half full
   size_t count_ = 0;
   size_t bytes_ = 0;
 };

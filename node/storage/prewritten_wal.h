@@ -10,6 +10,7 @@
 
 #include <rocksdb/file_system.h>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 
@@ -18,7 +19,11 @@ namespace raftkv::storage {
 // `base`, but a new file NUMBER.log holds `bytes` zeros, on disk, and is written over from its
 // start. A crash leaves zeros behind the last record, which CutTornTails cuts off. Where the zeros
 // cannot be written the file is as `base` makes it: they only save time.
+//
+// `*failed` becomes true when a write or a sync of such a file fails: what is in the file then,
+// nobody can tell.
 std::shared_ptr<rocksdb::FileSystem> PrewriteWals(const std::shared_ptr<rocksdb::FileSystem>& base,
-                                                  uint64_t bytes);
+                                                  uint64_t bytes,
+                                                  std::shared_ptr<std::atomic<bool>> failed);
 
 }  // namespace raftkv::storage

@@ -51,6 +51,7 @@ class RocksLog final : public LogStorage {
   Status Append(std::span<const LogWrite> writes) override;
   Status Reset(EntryId snapshot, const HardState& hard_state) override;
   Status TruncatePrefix(Index index) override;
+  Status GiveBackSpace() override;
 
   HardState hard_state() const override;
   Index first_index() const override;
@@ -80,11 +81,12 @@ class RocksLog final : public LogStorage {
   void DeleteRange(Index first, Index last);
   // Puts the state under the last index that the log will have. Must be the last of a batch.
   void PutState(const LogState& state, Index last);
+  // kOutOfSpace: nothing was written, and what PutState noted is as before.
   Status WriteBatchDurably();
-  Status Fail(const rocksdb::Status& status, const std::string& what);
   Status DropGarbage();
   // Keeps what readers may see readable on disk while it is being replaced.
   void HideNextWrite();
+  void ShowWrites();
 
   Result<std::vector<raft::Entry>> ReadDisk(Index low, Index high,
                                             const std::shared_ptr<rocksdb::ManagedSnapshot>& as_of,
@@ -100,7 +102,10 @@ class RocksLog final : public LogStorage {
   rocksdb::WriteBatch batch_;
   LogState stored_;  // as in the database; hard_state_ may have a newer commit index
   Index stored_at_;  // the index of the key it is under
-  Status failure_;   // the first error; nothing is written after it
+  // The same as of the last batch that was written.
+  LogState durable_;
+  Index durable_at_;
+  Status failure_;  // the first error; nothing is written after it
 
   mutable std::mutex mutex_;  // guards what follows; never held over I/O
   LogTail tail_;
@@ -160,8 +165,8 @@ Status RocksLog::FindState() {
                                                    ". Start the version that wrote it");
     }
     if (!state) return Damaged(state.error().message());
-    stored_ = *state;
-    stored_at_ = key->index;
+    stored_ = durable_ = *state;
+    stored_at_ = durable_at_ = key->index;
     return Status::Ok();
   }
   RETURN_IF_ERROR(FromRocks(it->status(), "cannot read the raft log in " + path_));
@@ -258,7 +263,10 @@ Status RocksLog::Append(std::span<const LogWrite> writes) {
   if (plan.state != stored_ || plan.deletes_state) PutState(plan.state, plan.last);
   if (batch_.Count() > 0) {
     if (plan.cuts) HideNextWrite();
-    RETURN_IF_ERROR(WriteBatchDurably());
+    if (Status status = WriteBatchDurably(); !status.ok()) {
+      ShowWrites();
+      return status;
+    }
   }
 
   // Destroyed after the lock is released.
@@ -283,15 +291,22 @@ Status RocksLog::WriteBatchDurably() {
   const Clock::time_point written = Clock::now();
   // Apart from the write only to be measured apart from it.
   if (status.ok()) status = db_->SyncWAL();
-  if (!status.ok()) return Fail(status, "cannot write the raft log in " + path_);
+  if (!status.ok()) {
+    Status error = FromRocks(status, "cannot write the raft log in " + path_);
+    // The database refuses writes while its own work in the background lacks space, before it has
+    // touched anything. It goes on by itself.
+    if (error.code() == Code::kOutOfSpace && !log_db_->wal_failed()) {
+      stored_ = durable_;
+      stored_at_ = durable_at_;
+      return error;
+    }
+    return failure_ = std::move(error);
+  }
+  durable_ = stored_;
+  durable_at_ = stored_at_;
   if (options_.on_append) options_.on_append(written - start, Clock::now() - written);
   if (batch_.GetDataSize() > kKeptBatchBytes) batch_ = rocksdb::WriteBatch();
   return Status::Ok();
-}
-
-Status RocksLog::Fail(const rocksdb::Status& status, const std::string& what) {
-  failure_ = FromRocks(status, what);
-  return failure_;
 }
 
 void RocksLog::HideNextWrite() {
@@ -301,6 +316,12 @@ void RocksLog::HideNextWrite() {
   ++cuts_;
 }
 
+void RocksLog::ShowWrites() {
+  std::shared_ptr<rocksdb::ManagedSnapshot> released;  // after the lock
+  const std::lock_guard lock(mutex_);
+  released = std::move(before_write_);
+}
+
 Status RocksLog::Reset(EntryId snapshot, const HardState& hard_state) {
   RETURN_IF_ERROR(failure_);
   CHECK(snapshot.index >= tail_.compacted().index, "a log never starts earlier than it did");
@@ -308,7 +329,10 @@ Status RocksLog::Reset(EntryId snapshot, const HardState& hard_state) {
   if (tail_.last() > snapshot.index) DeleteRange(snapshot.index.Next(), tail_.last());
   PutState({hard_state, snapshot}, snapshot.index);
   HideNextWrite();
-  RETURN_IF_ERROR(WriteBatchDurably());
+  if (Status status = WriteBatchDurably(); !status.ok()) {
+    ShowWrites();
+    return status;
+  }
   {
     const std::lock_guard lock(mutex_);
     tail_.Reset(snapshot);
@@ -335,8 +359,21 @@ Status RocksLog::TruncatePrefix(Index index) {
 
 Status RocksLog::DropGarbage() {
   log_db_->SetCompacted(tail_.compacted().index);
-  const rocksdb::Status status = log_db_->DeleteGarbageFiles();
-  return status.ok() ? Status::Ok() : Fail(status, "cannot drop old files of " + path_);
+  Status status = FromRocks(log_db_->DeleteGarbageFiles(), "cannot drop old files of " + path_);
+  // They go with the next truncation.
+  if (status.code() == Code::kOutOfSpace) return Status::Ok();
+  if (!status.ok()) failure_ = status;
+  return status;
+}
+
+// What is garbage by now does not get into the file that is written, and the write-ahead logs go
+// with the memtable.
+Status RocksLog::GiveBackSpace() {
+  RETURN_IF_ERROR(failure_);
+  const Status flushed = FromRocks(db_->Flush(rocksdb::FlushOptions()), "cannot flush " + path_);
+  if (flushed.code() == Code::kOutOfSpace) return flushed;
+  if (!flushed.ok()) return failure_ = flushed;
+  return DropGarbage();
 }
 
 // --- Reading -------------------------------------------------------------------------------------

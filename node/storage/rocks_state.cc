@@ -18,6 +18,7 @@
 #include "node/storage/fs_util.h"
 #include "node/storage/rocks_util.h"
 #include "node/storage/state_dirs.h"
+#include "node/storage/tombstones.h"
 
 namespace raftkv::storage {
 namespace {
@@ -56,6 +57,7 @@ rocksdb::Options StateDbOptions(const StateOptions& state, rocksdb::Env* env) {
   options.level_compaction_dynamic_level_bytes = true;
   options.target_file_size_base = 16 << 20;
   options.max_bytes_for_level_base = 64 << 20;
+  options.table_properties_collector_factories = {CompactTombstones()};
 
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = rocksdb::NewLRUCache(state.block_cache_bytes, /*num_shard_bits=*/2);
@@ -223,6 +225,7 @@ class RocksState final : public StateStore {
 
   Status Write(StateBatch& batch) override;
   Result<std::optional<std::string>> FlushedGet(std::string_view key) const override;
+  Status GiveBackSpace() override;
   Status Flush() override;
   Status Checkpoint(const std::string& dir) override;
   Status Replace(const std::string& dir, raft::EntryId snapshot) override;
@@ -259,6 +262,15 @@ Result<std::optional<std::string>> RocksState::FlushedGet(std::string_view key) 
   rocksdb::ReadOptions read;
   read.read_tier = rocksdb::kPersistedTier;
   return GetFrom(current->db(), read, key, current->dir());
+}
+
+Status RocksState::GiveBackSpace() {
+  const std::shared_ptr<Generation> current = Current();
+  if (!IsMostlyTombstones(current->db())) return Status::Ok();
+  rocksdb::FlushOptions options;
+  options.wait = false;
+  options.allow_write_stall = true;  // the caller is the writer
+  return FromRocks(current->db()->Flush(options), "cannot flush the state in " + current->dir());
 }
 
 Status RocksState::Flush() {

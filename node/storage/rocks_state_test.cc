@@ -448,6 +448,39 @@ TEST_F(RocksStateTest, StatsGrow) {
   EXPECT_FALSE(store_->stats().write_stalled);
 }
 
+// Tombstones are small: levels do not grow by them, and RocksDB compacts levels that grow.
+TEST_F(RocksStateTest, WhatWasDeletedLeavesTheDiskWithoutMoreWrites) {
+  SeededRandom random(1);
+  const auto key = [](int i) { return "v" + std::to_string(10'000 + i); };
+  for (int i = 0; i < 1500; ++i) {
+    std::string value(20'000, '\0');
+    for (char& c : value) c = static_cast<char>(random.Next());
+    ASSERT_OK(Put(store_.get(), key(i), value));
+  }
+  ASSERT_OK(store_->Flush());
+  ASSERT_GT(store_->stats().disk_bytes, 25u << 20);
+  const std::unique_ptr<StateBatch> batch = store_->NewBatch();
+  for (int i = 0; i < 1500; ++i) batch->Delete(key(i));
+  batch->Put("m", "meta");
+  ASSERT_OK(store_->Write(*batch));
+  ASSERT_OK(store_->GiveBackSpace());
+  for (int i = 0; i < 600 && store_->stats().disk_bytes > 1 << 20; ++i) ::usleep(100'000);
+  EXPECT_LT(store_->stats().disk_bytes, 1u << 20);
+  EXPECT_EQ(Keys(*store_->View(), "", ""), "m ");
+}
+
+TEST_F(RocksStateTest, AFewTombstonesAmongManyRecordsAreLeftAlone) {
+  const std::unique_ptr<StateBatch> batch = store_->NewBatch();
+  for (int i = 0; i < 1000; ++i) {
+    batch->Put("k" + std::to_string(i), "x");
+    if (i % 2 == 0) batch->Delete("h" + std::to_string(i));
+  }
+  ASSERT_OK(store_->Write(*batch));
+  ASSERT_OK(store_->GiveBackSpace());
+  ::usleep(100'000);
+  EXPECT_EQ(store_->FlushedGet("k1"), std::nullopt);
+}
+
 // A full disk stops nothing for ever: reads go on, and writes do once there is space.
 TEST(RocksStateFault, AFullDiskIsCalledSoAndGoesOnWhenThereIsSpace) {
   TempDir temp;

@@ -1,10 +1,9 @@
 // StateStore: the ordered map of bytes under the replicated state machine. Its writes are not
 // synced: after a crash it holds some earlier batch's state, whole, and the log replays the rest.
 //
-// Thread-safety: Write, Flush, Checkpoint, Replace, installing and FinishInstallation from one
-// thread at a time (the apply thread);
-// reads from any thread at any time, also while Replace swaps the database beneath (a view keeps
-// what it looks at alive).
+// Thread-safety: Write, CatchUp, GiveBackSpace, Flush, Checkpoint, Replace, installing and
+// FinishInstallation from one thread at a time (the apply thread); reads from any thread at any
+// time, also while Replace swaps the database beneath (a view keeps what it looks at alive).
 #pragma once
 
 #include <cstdint>
@@ -78,6 +77,10 @@ class StateStore {
   // Does what writes have put off, if that is worth it by now: called when nobody waits for the
   // writer. The errors are those of Write.
   virtual Status CatchUp() { return Status::Ok(); }
+
+  // To be called when much has been deleted: what that took leaves the disk soon, in the
+  // background. Does nothing if it is not worth it. The errors are those of Write.
+  virtual Status GiveBackSpace() { return Status::Ok(); }
 
   // The value that `key` has on disk, as it would be found after a crash now.
   virtual Result<std::optional<std::string>> FlushedGet(std::string_view key) const = 0;

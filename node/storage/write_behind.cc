@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "node/storage/merged_view.h"
 #include "node/storage/pending_changes.h"
 
 namespace raftkv::storage {
@@ -13,37 +14,6 @@ namespace {
 
 // Where the gathered changes become too many even for a writer in a hurry.
 constexpr size_t kUrgent = 4;
-
-class FailedIterator final : public StateIterator {
- public:
-  explicit FailedIterator(Status status) : status_(std::move(status)) {}
-  void SeekToFirst() override {}
-  void SeekToLast() override {}
-  void Seek(std::string_view) override {}
-  void SeekForPrev(std::string_view) override {}
-  bool Valid() const override { return false; }
-  void Next() override {}
-  void Prev() override {}
-  std::string_view key() const override { return {}; }
-  std::string_view value() const override { return {}; }
-  Status status() const override { return status_; }
-
- private:
-  const Status status_;
-};
-
-// Instead of a picture without the newest batches.
-class FailedView final : public StateView {
- public:
-  explicit FailedView(Status status) : status_(std::move(status)) {}
-  Result<std::optional<std::string>> Get(std::string_view) const override { return Error(status_); }
-  std::unique_ptr<StateIterator> NewIterator(std::string_view, std::string_view) const override {
-    return std::make_unique<FailedIterator>(status_);
-  }
-
- private:
-  const Status status_;
-};
 
 class WriteBehindState final : public StateStore {
  public:
@@ -69,13 +39,11 @@ class WriteBehindState final : public StateStore {
   }
 
   std::shared_ptr<const StateView> View() const override {
-    if (gathered_.load(std::memory_order_acquire)) {
-      const std::lock_guard writing(write_mutex_);
-      if (Status status = WritePending(); !status.ok()) {
-        return std::make_shared<FailedView>(std::move(status));
-      }
-    }
-    return beneath_.View();
+    if (!gathered_.load(std::memory_order_acquire)) return beneath_.View();
+    // Together: what is gathered is beneath before it is taken out of here.
+    const std::lock_guard lock(mutex_);
+    if (pending_.count() == 0) return beneath_.View();
+    return MergeViews(pending_, beneath_.View());
   }
 
   std::unique_ptr<StateBatch> NewBatch() const override { return std::make_unique<PendingBatch>(); }
@@ -92,6 +60,11 @@ class WriteBehindState final : public StateStore {
   Status CatchUp() override {
     const std::lock_guard writing(write_mutex_);
     return IsWorthWriting(1) ? WritePending() : Status::Ok();
+  }
+
+  Status GiveBackSpace() override {
+    RETURN_IF_ERROR(WriteAll());
+    return beneath_.GiveBackSpace();
   }
 
   Result<std::optional<std::string>> FlushedGet(std::string_view key) const override {
@@ -136,7 +109,7 @@ class WriteBehindState final : public StateStore {
   }
 
   // With write_mutex_. After an error everything is still there.
-  Status WritePending() const {
+  Status WritePending() {
     if (pending_.count() == 0) return Status::Ok();
     const std::unique_ptr<StateBatch> batch = beneath_.NewBatch();
     for (const PendingChanges::Change& change : pending_.Sorted()) {
@@ -157,11 +130,11 @@ class WriteBehindState final : public StateStore {
   StateStore& beneath_;
   const WriteBehindOptions options_;
   // Held by whoever changes pending_ or writes beneath.
-  mutable std::mutex write_mutex_;
+  std::mutex write_mutex_;
   // Held to look at pending_ (no longer than that takes), and besides write_mutex_ to change it.
   mutable std::mutex mutex_;
-  mutable PendingChanges pending_;
-  mutable std::atomic<bool> gathered_{false};  // pending_ has changes
+  PendingChanges pending_;
+  std::atomic<bool> gathered_{false};  // pending_ has changes
 };
 
 }  // namespace

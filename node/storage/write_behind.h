@@ -2,12 +2,11 @@
 // beneath as one, sorted (docs/design/storage.md). An insertion into the store costs a search; in
 // the order of the keys most of it is saved, and so is what each batch costs by itself.
 //
-// Reads see every batch at once: point reads look at what is gathered first; a view has it written
-// before. A crash loses what was gathered, as it loses what the store beneath has not flushed:
+// Reads see every batch at once: they look at what is gathered first and never wait for a write.
+// A crash loses what was gathered, as it loses what the store beneath has not flushed:
 // batches stay whole and in order, so what is left is some earlier batch's state.
 //
-// Thread-safety: as StateStore; View writes, so the store beneath must take writes from any thread,
-// one at a time.
+// Thread-safety: as StateStore.
 #pragma once
 
 #include <cstddef>

@@ -18,10 +18,10 @@ constexpr int kExitUsage = 2;
 constexpr int kExitSkipped = 77;  // ctest's SKIP_RETURN_CODE
 
 constexpr char kUsage[] =
-    "usage: raftkv-conformance [--rewrite] [DIR...]\n"
+    "usage: raftkv-conformance [--rewrite] [DIR or FILE...]\n"
     "Runs every *.txt file that lies below DIR in a folder named interaction, confchange or "
     "quorum,\n"
-    "and compares the output byte for byte.\n"
+    "or the FILE in one, and compares the output byte for byte.\n"
     "  DIR        default: $RAFTKV_CONFORMANCE, else ../shared/conformance beside the repository\n"
     "  --rewrite  writes the actual output into the files instead\n"
     "exit status: 0 passed, 1 failed, 2 wrong usage, 77 skipped because the default DIR is "
@@ -30,7 +30,7 @@ constexpr char kUsage[] =
 struct Options {
   bool rewrite = false;
   bool help = false;
-  std::vector<fs::path> folders;
+  std::vector<fs::path> paths;
 };
 
 Options ParseOptions(int argc, char** argv) {
@@ -42,7 +42,7 @@ Options ParseOptions(int argc, char** argv) {
     } else if (argument.starts_with('-')) {
       options.help = true;
     } else {
-      options.folders.emplace_back(argument);
+      options.paths.emplace_back(argument);
     }
   }
   return options;
@@ -83,23 +83,23 @@ int Main(int argc, char** argv) {
     std::fputs(kUsage, stderr);
     return kExitUsage;
   }
-  if (options.folders.empty()) {
-    options.folders.push_back(DefaultFolder());
-    if (!fs::is_directory(options.folders.front())) {
+  if (options.paths.empty()) {
+    options.paths.push_back(DefaultFolder());
+    if (!fs::is_directory(options.paths.front())) {
       std::printf(
           "skipped: there is no folder %s\n"
           "Name the folder with the data-driven files as argument or in RAFTKV_CONFORMANCE.\n",
-          options.folders.front().c_str());
+          options.paths.front().c_str());
       return kExitSkipped;
     }
   }
   std::vector<TestFile> files;
-  for (const fs::path& folder : options.folders) {
-    if (!fs::is_directory(folder)) {
-      std::fprintf(stderr, "there is no folder %s\n", folder.c_str());
+  for (const fs::path& path : options.paths) {
+    if (!fs::exists(path)) {
+      std::fprintf(stderr, "there is no file or folder %s\n", path.c_str());
       return kExitUsage;
     }
-    const std::vector<TestFile> found = FindFiles(folder);
+    const std::vector<TestFile> found = FindFiles(path);
     files.insert(files.end(), found.begin(), found.end());
   }
   if (files.empty()) {

@@ -66,18 +66,26 @@ std::string ReadResults(int results) {
   return all;
 }
 
+// The driver is named by the nearest folder up to `top`, which is one of them.
+void AddFile(const fs::path& path, const fs::path& top, std::vector<TestFile>* files) {
+  if (path.extension() != ".txt") return;
+  fs::path parent = path.parent_path();
+  while (!MakeDriver(parent.filename().string()) && parent != top) parent = parent.parent_path();
+  const std::string driver = parent.filename().string();
+  if (MakeDriver(driver)) files->push_back({path, driver});
+}
+
 }  // namespace
 
-std::vector<TestFile> FindFiles(const fs::path& folder) {
-  // The driver is named by the nearest folder, `folder` itself included.
-  const fs::path root = fs::weakly_canonical(folder);
+std::vector<TestFile> FindFiles(const fs::path& path) {
+  const fs::path root = fs::weakly_canonical(path);
   std::vector<TestFile> files;
+  if (fs::is_regular_file(root)) {
+    AddFile(root, root.root_path(), &files);
+    return files;
+  }
   for (const auto& item : fs::recursive_directory_iterator(root)) {
-    if (!item.is_regular_file() || item.path().extension() != ".txt") continue;
-    fs::path parent = item.path().parent_path();
-    while (!MakeDriver(parent.filename().string()) && parent != root) parent = parent.parent_path();
-    const std::string driver = parent.filename().string();
-    if (MakeDriver(driver)) files.push_back({item.path(), driver});
+    if (item.is_regular_file()) AddFile(item.path(), root, &files);
   }
   std::ranges::sort(files, {}, &TestFile::path);
   return files;

@@ -15,9 +15,9 @@ struct TestFile {
   std::string driver;  // a name that MakeDriver knows
 };
 
-// All *.txt files in or below `folder` that lie in a folder that names a driver, sorted. Others
-// (a README, data of other suites) are left out.
-std::vector<TestFile> FindFiles(const std::filesystem::path& folder);
+// All *.txt files in or below the folder `path`, or the one that it is, that lie in a folder that
+// names a driver, sorted. Others (a README, data of other suites) are left out.
+std::vector<TestFile> FindFiles(const std::filesystem::path& path);
 
 struct Tally {
   size_t passed = 0;

@@ -51,6 +51,17 @@ TEST_F(RunnerTest, TheFolderNamesTheDriver) {
   EXPECT_EQ(FindFiles(root_ / "quorum").size(), 1u);
 }
 
+TEST_F(RunnerTest, OneFileMayBeNamed) {
+  Write("suite/confchange/deep/a.txt", "");
+  Write("suite/confchange/b.txt", "");
+  const std::vector<TestFile> found = FindFiles(root_ / "suite/confchange/deep/a.txt");
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found.front().driver, "confchange");
+  EXPECT_EQ(found.front().path, root_ / "suite/confchange/deep/a.txt");
+  Write("top.txt", "");
+  EXPECT_TRUE(FindFiles(root_ / "top.txt").empty());
+}
+
 TEST_F(RunnerTest, CountsDirectivesAndShowsDifferences) {
   const TestFile file = Write("confchange/a.txt",
                               "simple\nv1\n----\nvoters=(1)\n1: StateProbe match=0 next=1\n\n"

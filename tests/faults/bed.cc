@@ -14,6 +14,14 @@ using testing::WaitUntil;
 
 // Short enough that a client hears of an outage before it gives up.
 const std::vector<std::string> kFlags = {"--http-request-timeout", "1s"};
+// The spare's place among the proxies.
+constexpr size_t kSpare = 1000;
+
+std::string Join(const std::vector<std::string>& parts) {
+  std::string joined;
+  for (const std::string& part : parts) joined += (joined.empty() ? "" : ",") + part;
+  return joined;
+}
 
 }  // namespace
 
@@ -28,6 +36,7 @@ Bed::Bed(const Sandbox* sandbox, fs::path directory, BedOptions options)
 }
 
 Bed::~Bed() {
+  churn_.reset();
   if (load_ != nullptr) load_->Stop();
   for (Node& node : nodes_) {
     if (node.process->process() != nullptr) node.process->Kill();
@@ -67,11 +76,10 @@ std::vector<std::string> Bed::Flags(std::vector<std::string> own) const {
 
 Status Bed::Start() {
   if (options_.before) RETURN_IF_ERROR(options_.before(*this));
-  std::string peers;
-  for (const Node& node : nodes_) {
-    peers += (peers.empty() ? "" : ",") + node.process->advertised_address();
-  }
-  const std::vector<std::string> flags = Flags({"--start-mode", "static", "--start-peers", peers});
+  std::vector<std::string> peers;
+  for (const Node& node : nodes_) peers.push_back(node.process->advertised_address());
+  const std::vector<std::string> flags =
+      Flags({"--start-mode", "static", "--start-peers", Join(peers)});
   for (size_t i = 0; i < size(); ++i) {
     if (options_.prefix) node(i).set_prefix(options_.prefix(i));
     node(i).Start(flags);
@@ -84,8 +92,33 @@ Status Bed::Start() {
   load_ = std::make_unique<Load>(std::move(targets), load);
   load_->Start();
   RETURN_IF_ERROR(Progress());
+  if (options_.churn) StartChurn();
   Begin();
   return Status::Ok();
+}
+
+void Bed::StartChurn() {
+  const bool apart = !options_.hosts.empty();
+  auto spare =
+      std::make_unique<testing::NodeProcess>("spare", (directory_ / "spare").string(),
+                                             apart ? options_.hosts[options_.nodes] : "127.0.0.1");
+  if (apart) {
+    spare->set_prefix(options_.prefix(options_.nodes));
+  } else {
+    // No fault between two nodes names it.
+    const int port = proxies_.Add(kSpare, spare->peer_port());
+    spare->set_peer_advertise("127.0.0.1:" + std::to_string(port));
+  }
+  std::vector<std::string> peers;
+  std::vector<Churn::Admin> members;
+  for (const Node& node : nodes_) {
+    peers.push_back(node.process->advertised_address());
+    members.push_back({node.process->host(), node.process->admin_port()});
+  }
+  churn_ = std::make_unique<Churn>(
+      std::move(spare), Flags({"--start-mode", "join", "--start-peers", Join(peers)}),
+      std::move(members), [this](uint64_t id) { proxies_.Know(id, kSpare); });
+  churn_->Start();
 }
 
 void Bed::Begin() {
@@ -194,12 +227,11 @@ Status Bed::Replace(size_t i) {
   if (node(i).process()->IsRunning()) Kill(i);
   RETURN_IF_ERROR(ChangeMembers(R"({"remove":[")" + id + R"("]})"));
   node(i).Wipe();
-  std::string peers;
+  std::vector<std::string> peers;
   for (size_t other = 0; other < size(); ++other) {
-    if (other == i || nodes_[other].retired) continue;
-    peers += (peers.empty() ? "" : ",") + node(other).advertised_address();
+    if (other != i && !nodes_[other].retired) peers.push_back(node(other).advertised_address());
   }
-  Restart(i, {"--start-mode", "join", "--start-peers", peers});
+  Restart(i, {"--start-mode", "join", "--start-peers", Join(peers)});
   RETURN_IF_ERROR(Ready(i));
   // A learner is no help to a majority yet.
   return WaitFor(node(i).name() + " votes", [&] {
@@ -242,6 +274,11 @@ Status Bed::Verify(const fs::path& folder) {
     if (!nodes_[i].retired) RETURN_IF_ERROR(Ready(i));
   }
   RETURN_IF_ERROR(Progress());
+  if (churn_ != nullptr) {
+    RETURN_IF_ERROR(churn_->Stop());
+    Note("a spare member joined " + std::to_string(churn_->joined()) + " times, was removed " +
+         std::to_string(churn_->removed()) + " times");
+  }
   load_->Stop();
   // An answer to a client that gave up may still be on its way into the store.
   std::this_thread::sleep_for(options_.load.timeout);
@@ -261,6 +298,8 @@ void Bed::KeepLogs(const fs::path& folder) {
     fs::copy_file(nodes_[i].directory / "log", folder / (node(i).name() + ".log"),
                   fs::copy_options::overwrite_existing, error);
   }
+  fs::copy_file(directory_ / "spare" / "log", folder / "spare.log",
+                fs::copy_options::overwrite_existing, error);
 }
 
 }  // namespace raftkv::faults

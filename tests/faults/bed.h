@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "tests/faults/churn.h"
 #include "tests/faults/host_network.h"
 #include "tests/faults/load.h"
 #include "tests/faults/proxy.h"
@@ -31,10 +32,12 @@ struct BedOptions {
   std::function<Status(class Bed&)> before;  // anything is started. May be empty
   // The prefix of node i's command line (NodeProcess::set_prefix). May be empty.
   std::function<std::vector<std::string>(size_t)> prefix;
-  // Hosts of the nodes, in networks of their own; the proxies are then left out. Empty: loopback.
+  // Hosts of the nodes, and of the spare, in networks of their own; the proxies are then left out.
+  // Empty: loopback.
   std::vector<std::string> hosts;
   std::shared_ptr<HostNetwork> network;  // of those hosts
   LoadOptions load;
+  bool churn = true;  // the membership is changed all the time
 };
 
 class Bed {
@@ -93,9 +96,9 @@ class Bed {
   // joins as a new one.
   Status Replace(size_t i);
 
-  // Heals, starts and resumes everything, waits until every node serves, stops the load, and
-  // checks: all nodes hold the same, and the history is linearizable. Explains a violation in
-  // `folder`.
+  // Heals, starts and resumes everything, waits until every node serves, ends the changes of the
+  // membership and the load, and checks: the membership is settled, all nodes hold the same, and
+  // the history is linearizable. Explains a violation in `folder`.
   Status Verify(const std::filesystem::path& folder);
 
   void Note(const std::string& text);
@@ -112,6 +115,7 @@ class Bed {
     std::string id;
   };
 
+  void StartChurn();
   std::vector<std::string> Flags(std::vector<std::string> own) const;
   Status SameEverywhere();
 
@@ -122,6 +126,7 @@ class Bed {
   Proxies proxies_;
   std::deque<Node> nodes_;
   std::unique_ptr<Load> load_;
+  std::unique_ptr<Churn> churn_;
   std::chrono::steady_clock::time_point started_;
   std::string notes_;
 };

@@ -51,7 +51,7 @@ int64_t Seconds(const std::string& text) {
 std::string WhyNot(const Row& row, const Sandbox& sandbox) {
   if (row.isolated && !sandbox.isolated()) return "needs root";
   if (row.points && !kHasPoints) return "needs a build with fault points";
-  if (row.shim && kSanitized) return "no preloading under sanitizers";
+  if (row.shim && kSanitized) return "not under sanitizers";
   return "";
 }
 

@@ -20,8 +20,8 @@ struct Row {
   std::function<Status(Bed&)> run;
   std::function<void(BedOptions&)> prepare;  // may be empty
   bool isolated = false;                     // needs Sandbox::isolated()
-  bool shim = false;                         // needs the preloaded library
-  bool points = false;                       // needs nodes with fault points
+  bool shim = false;    // cannot run under sanitizers: preloads, or limits memory
+  bool points = false;  // needs nodes with fault points
 };
 
 // In the order of the matrix.

@@ -63,11 +63,11 @@ Status SlowLeader(Bed& bed) {
 }
 
 void Apart(BedOptions& options) {
-  const auto network = std::make_shared<HostNetwork>(options.nodes);
+  const auto network = std::make_shared<HostNetwork>(options.nodes + 1);
   options.network = network;
   options.before = [network](Bed&) { return network->Make(); };
   options.prefix = [network](size_t i) { return network->Prefix(i); };
-  for (size_t i = 0; i < options.nodes; ++i) options.hosts.push_back(HostNetwork::Host(i));
+  for (size_t i = 0; i <= options.nodes; ++i) options.hosts.push_back(HostNetwork::Host(i));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include <fstream>
 #include <map>
 
+#include "base/out_of_memory.h"
 #include "tests/faults/malformed_http.h"
 #include "tests/faults/rows.h"
 
@@ -219,6 +221,61 @@ Status LittleMemory(Bed& bed) {
   return Expect(answered > 0, "some large values are taken");
 }
 
+// The process gets so many bytes more than it has; negative: as many as it likes.
+void LimitMemory(pid_t pid, int64_t more) {
+  const rlim_t most =
+      more < 0 ? RLIM_INFINITY : (DataKilobytes(pid) << 10) + static_cast<rlim_t>(more);
+  const rlimit limit{most, RLIM_INFINITY};
+  (void)prlimit(pid, RLIMIT_DATA, &limit, nullptr);
+}
+
+// Large values come to a node that gets no more memory.
+Status NoMemory(Bed& bed) {
+  std::atomic<size_t> target = 0;
+  std::atomic<bool> stop = false;
+  std::vector<std::thread> writers;
+  const std::string value(size_t{1000} << 10, 'v');
+  for (size_t t = 0; t < 8; ++t) {
+    writers.emplace_back([&] {
+      // Conditions that never hold: nothing is changed that the history does not know of.
+      while (!stop) {
+        testing::HttpClient client(bed.node(target).client_port(), seconds(2));
+        (void)client.Send("PUT", "/kv/large", value, {{"If-Match", "\"1\""}});
+      }
+    });
+  }
+  int ended = 0;
+  int survived = 0;
+  const auto round = [&]() -> Status {
+    RETURN_IF_ERROR(bed.Progress());
+    const size_t victim = bed.Pick(bed.size());
+    target = victim;
+    LimitMemory(bed.node(victim).process()->pid(), static_cast<int64_t>(bed.Pick(4 << 20)));
+    (void)testing::WaitUntil([&] { return !bed.node(victim).process()->IsRunning(); },
+                             milliseconds(2000));
+    if (bed.node(victim).process()->IsRunning()) {
+      LimitMemory(bed.node(victim).process()->pid(), -1);
+      ++survived;
+    } else {
+      ASSIGN_OR_RETURN_STATUS(const int status, bed.End(victim));
+      RETURN_IF_ERROR(
+          Expect(status == kExitOutOfMemory, "it ends with 71, not " + std::to_string(status)));
+      RETURN_IF_ERROR(bed.Progress());
+      bed.Restart(victim);
+      ++ended;
+    }
+    return bed.Ready(victim);
+  };
+  Status status = Status::Ok();
+  while (status.ok() && !bed.Over()) status = round();
+  stop = true;
+  for (std::thread& writer : writers) writer.join();
+  RETURN_IF_ERROR(status);
+  bed.Note(std::to_string(ended) + " nodes were refused memory and ended with 71, " +
+           std::to_string(survived) + " did with what they had");
+  return Expect(ended > 0, "an allocation was refused");
+}
+
 // Each node gets a fifth of a processor, in slices.
 Status StarvedCpu(Bed& bed) {
   while (!bed.Over()) {
@@ -300,6 +357,14 @@ std::vector<Row> ResourceRows() {
                                                "--data=" + std::to_string(kLittleMemory)};
              };
            }},
+      {.name = "no-memory",
+       .injected =
+           "a node gets at most 4 MiB more memory than it has (RLIMIT_DATA), while 8 clients "
+           "send it values of 1 MB",
+       .promised = "it goes on or ends with 71; nothing acknowledged is lost, it starts again when "
+                   "it gets memory",
+       .run = NoMemory,
+       .shim = true},
       {.name = "starved-cpu",
        .injected = "every node runs 20 ms of each 100 ms (SIGSTOP, SIGCONT)",
        .promised = "goes on",

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "base/hex_id.h"
 #include "tests/integration/cluster.h"
@@ -147,6 +148,32 @@ TEST_F(DamageTest, MemberThatWaitsForOthersOnlySaysThatItIsDamaged) {
   EXPECT_EQ(status->warnings_size(), 1);
   EXPECT_EQ(cluster_[victim].Stop(), 0);
   EXPECT_FALSE(fs::exists(File(victim, "rebuild")));
+}
+
+// Every member is asked again and again, and each has an answer of its own.
+TEST_F(DamageTest, MemberThatWasRemovedMeanwhileSaysOnceWhyItWaits) {
+  cluster_.StartStatic();
+  Fill();
+  const size_t victim = Follower();
+  const std::string id = HexId(cluster_[victim].Status()->member_id());
+  cluster_[victim].Kill();
+  Flip(LogFile(victim), 2000);
+  const size_t other = victim == 0 ? 1 : 0;
+  const HttpReply removed =
+      cluster_[other].Admin("POST", "/admin/membership", "{\"remove\":[\"" + id + "\"]}");
+  ASSERT_EQ(removed.status, 200) << removed.body;
+  cluster_[victim].Start();
+  const auto said = [&](const std::string& text) {
+    const std::string log = cluster_[victim].Log();
+    size_t count = 0;
+    for (size_t at = log.find(text); at != log.npos; at = log.find(text, at + 1)) ++count;
+    return count;
+  };
+  ASSERT_TRUE(WaitUntil([&] {
+    return said("nothing is left to replace") > 0 && said("only the leader replaces") > 0;
+  })) << cluster_.Logs();
+  std::this_thread::sleep_for(std::chrono::seconds(3));  // each has been asked once more
+  EXPECT_EQ(said("waiting to be replaced"), 2u) << cluster_[victim].Log();
 }
 
 }  // namespace

@@ -27,6 +27,13 @@ namespace raftkv::sim {
   X(fsync_failed, "an fsync failed and ended the process")                         \
   X(disk_full, "a full disk ended a process")                                      \
   X(disk_rotten, "a damaged disk did not open")                                    \
+  X(majority_rotten, "the disks of a majority could not be read for a while")      \
+  X(damage_only_told, "a damaged member left its replacement to others")           \
+  X(replacement_refused, "a damaged member was not promised a replacement")        \
+  X(replacement_agreed, "a leader agreed to replace a damaged member")             \
+  X(member_set_aside, "the data of a damaged member were moved aside")             \
+  X(set_aside_interrupted, "... and a crash came in between")                      \
+  X(member_rebuilt, "a new member took the place of a damaged one by itself")      \
   X(disk_wiped, "a disk was wiped")                                                \
   X(disk_copied, "a copy of a member's disk was started on another host")          \
   X(copy_of_old_disk, "... as it had been some time ago")                          \
@@ -57,6 +64,8 @@ namespace raftkv::sim {
   X(joint_disjoint, "the halves of a joint configuration had no voter in common")  \
   X(leader_while_joint, "a leader was elected in a joint configuration")           \
   X(leader_left_voters, "a leader applied its own removal or demotion")            \
+  X(leader_removed_itself, "a leader that was asked to remove itself said: done")  \
+  X(leader_left_alone, "... and nobody could take over before")                    \
   X(learner_promoted, "a learner became a voter")                                  \
   X(voter_demoted, "a voter became a learner")                                     \
   X(member_removed, "a member was removed")                                        \

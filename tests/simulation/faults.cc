@@ -86,6 +86,8 @@ void Injector::Inject(const Fault& fault) {
       return operator_->Change(random);
     case FaultKind::k_changes_at_once:
       return operator_->ChangeAtOnce(random);
+    case FaultKind::k_remove_leader:
+      return operator_->RemoveLeader(random);
     case FaultKind::k_removed_id:
       return operator_->AskForRemovedId(random);
     case FaultKind::k_used_id:
@@ -108,6 +110,7 @@ void Injector::Inject(const Fault& fault) {
     case FaultKind::k_full_disk:
     case FaultKind::k_lose_disk:
     case FaultKind::k_rot_disk:
+    case FaultKind::k_rot_some:
     case FaultKind::k_keep_copy:
     case FaultKind::k_copied_disk:
     case FaultKind::k_old_part:
@@ -334,6 +337,8 @@ void Injector::InjectDisk(const Fault& fault, Random& random) {
     case FaultKind::k_rot_disk:
       (void)operator_->Lose(random, true);
       return;
+    case FaultKind::k_rot_some:
+      return operator_->RotSome(random);
     case FaultKind::k_keep_copy:
       return operator_->KeepCopies(random);
     case FaultKind::k_copied_disk:
@@ -405,8 +410,10 @@ void Injector::HealAll() {
   ambushes_.Clear();
   world_->network.HealAll();
   ++network_changes_;
+  operator_->LeaveRebuildsAlone();
   for (const auto& node : world_->nodes) {
     node->ClearFaults();
+    operator_->Mend(*node);
     if (!node->running()) operator_->RestartAfter(*node, Duration(0));
   }
 }

@@ -42,12 +42,14 @@ namespace raftkv::sim {
   X(full_disk, 3)            \
   X(lose_disk, 6)            \
   X(rot_disk, 3)             \
+  X(rot_some, 4)             \
   X(keep_copy, 8)            \
   X(copied_disk, 4)          \
   X(old_part, 4)             \
   X(clock, 6)                \
   X(change, 14)              \
   X(changes_at_once, 4)      \
+  X(remove_leader, 4)        \
   X(removed_id, 2)           \
   X(used_id, 2)              \
   X(join, 5)                 \

@@ -115,12 +115,12 @@ class Batch {
   void Summary(Duration took) const {
     std::printf("\r%64s\r%s%s", "", coverage_.Table().c_str(), coverage_.Missing().c_str());
     std::printf(
-        "%llu runs, %llu failed: %.1f simulated hours, %llu operations, %llu events in "
-        "%.1f s: %.0f simulated hours an hour\n",
+        "%llu runs, %llu failed: %.1f simulated hours, %llu operations, %llu events in %.1f s (of "
+        "the processor: %.1f s, %.0f simulated hours in an hour)\n",
         static_cast<unsigned long long>(runs_), static_cast<unsigned long long>(failed_),
         Seconds(simulated_) / 3600, static_cast<unsigned long long>(operations_),
-        static_cast<unsigned long long>(events_), Seconds(took),
-        Seconds(simulated_) / Seconds(took));
+        static_cast<unsigned long long>(events_), Seconds(took), ProcessorSeconds(),
+        Seconds(simulated_) / ProcessorSeconds());
   }
 
   void PrintLast() const {

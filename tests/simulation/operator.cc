@@ -35,6 +35,7 @@ Operator::Operator(World* world, size_t first_members)
   for (size_t i = 0; i < first_members_; ++i) {
     first_addresses_.push_back(world_->nodes[i]->address());
   }
+  world_->on_removed = [this](SimNode& node) { CheckAnswered(node); };
 }
 
 // --- Hosts ---------------------------------------------------------------------------------------
@@ -50,16 +51,20 @@ void Operator::Start() {
 }
 
 // The first disks have the command line of a new cluster; later ones do not, or the hosts that were
-// members once would found another.
+// members once would found another. Where one was moved aside, the command line stays.
 void Operator::Boot(SimNode& node) {
   Bootstrap bootstrap;
-  if (node.host() < first_members_ && node.formats() == 1 && world_->begun_from != nullptr) {
+  const bool rebuilds = node.disk().rotten() || node.disk().rebuild();
+  const bool first = node.host() < first_members_;
+  if (first && node.formats() == 1 && world_->begun_from != nullptr) {
     bootstrap.mode = Bootstrap::Mode::kRestore;
-  } else if (node.host() < first_members_ && node.formats() == 1) {
+  } else if (first && world_->begun_from == nullptr && (node.formats() == 1 || rebuilds)) {
     bootstrap.mode = first_members_ == 1 ? Bootstrap::Mode::kSingle : Bootstrap::Mode::kStaticList;
     bootstrap.addresses = first_addresses_;
+  } else if (rebuilds) {
+    bootstrap.mode = Bootstrap::Mode::kJoin;
+    bootstrap.addresses = {world_->nodes[random_.Uniform(world_->nodes.size())]->address()};
   }
-  if (node.disk().rotten()) world_->coverage.Hit(Path::disk_rotten);
   (void)node.Boot(std::move(bootstrap));
 }
 
@@ -85,8 +90,8 @@ void Operator::Repair() {
     }
     if (node->running()) continue;
     // What was removed or does not open any more is a spare after a while.
-    const bool useless = node->disk().identity().removed() || node->disk().rotten();
-    if (useless && random_.Uniform(4) == 0) {
+    if (Useless(*node) && random_.Uniform(4) == 0) {
+      node->Crash();
       node->Format();
       Boot(*node);
     } else if (random_.Uniform(8) == 0) {
@@ -94,8 +99,37 @@ void Operator::Repair() {
     }
   }
   if (under_way_ > 0) return;
-  const std::vector<uint64_t> lost = LostMembers();
-  if (!lost.empty()) ReplaceLost(lost.front());
+  for (const uint64_t lost : LostMembers()) {
+    const bool helps = !patient_ && random_.Uniform(40) == 0;
+    if (helps || !RebuildsItself(lost)) return ReplaceLost(lost);
+  }
+}
+
+bool Operator::Useless(const SimNode& node) {
+  if (node.disk().identity().removed()) return true;
+  // Wiped, it would be lost for good.
+  if (!node.disk().rotten() || node.disk().rotten_for_now()) return false;
+  const bool hasty = !patient_ && random_.Uniform(20) == 0;
+  const bool member = MemberIds(Newest()).contains(node.id().value);
+  return hasty || !member || !RebuildsItself(node.id().value);
+}
+
+bool Operator::RebuildsItself(uint64_t lost) const {
+  const std::set<uint64_t> members = MemberIds(Newest());
+  for (const auto& node : world_->nodes) {
+    if (node->disk().copied()) continue;
+    const bool damaged = node->id().value == lost && node->disk().rotten();
+    const bool blank = node->disk().blank() && node->disk().rebuild() &&
+                       node->disk().place_of() == lost && !members.contains(node->id().value);
+    if (!damaged && !blank) continue;
+    if (!node->options().rebuild_damaged) return false;
+    if (!node->running() && !node->damaged()) return true;  // soon, perhaps
+    return std::ranges::any_of(node->asks_for_place(), [&](const std::string& address) {
+      const SimNode* asked = world_->ByAddress(address);
+      return asked != nullptr && members.contains(asked->id().value) && Alive(asked->id().value);
+    });
+  }
+  return false;
 }
 
 // --- What is known -------------------------------------------------------------------------------
@@ -129,7 +163,10 @@ std::vector<SimNode*> Operator::Spares() const {
   const std::set<uint64_t> members = MemberIds(Newest());
   std::vector<SimNode*> spares;
   for (const auto& node : world_->nodes) {
-    if (node->running() && node->disk().blank() && !members.contains(node->id().value)) {
+    // It may have its place any moment.
+    const uint64_t place = node->disk().place_of();
+    if (node->running() && node->disk().blank() && !members.contains(node->id().value) &&
+        !members.contains(place)) {
       spares.push_back(node.get());
     }
   }
@@ -196,7 +233,10 @@ bool Operator::CanLose(uint64_t id) const {
 
 void Operator::Send(v1::ChangeMembershipRequest request, Random& random) {
   SimNode* node = AnyRunningMember(random);
-  if (node == nullptr) return;
+  if (node != nullptr) SendThrough(node, std::move(request), random);
+}
+
+void Operator::SendThrough(SimNode* node, v1::ChangeMembershipRequest request, Random& random) {
   ++under_way_;
   const auto answered = std::make_shared<bool>(false);
   const auto done = [this, answered] {
@@ -206,10 +246,23 @@ void Operator::Send(v1::ChangeMembershipRequest request, Random& random) {
   };
   world_->scheduler.After(std::chrono::seconds(15), done);
   const Duration limit = std::chrono::milliseconds(1000 + random.Uniform(9000));
-  node->OnRaftThread([node, request = std::move(request), limit, done,
+  const bool removes_itself = Contains(request.remove(), node->id().value);
+  const auto heard = std::make_shared<bool>(false);
+  if (removes_itself) own_removals_.push_back({node, node->incarnation(), heard});
+  node->OnRaftThread([node, request = std::move(request), limit, done, removes_itself, heard,
                       world = world_](runtime::Replica& replica) {
+    const bool led = removes_itself && replica.is_leader();
+    const raft::Term term = led ? replica.core()->term() : raft::Term();
     replica.ChangeMembership(request, node->Now() + limit,
-                             [done, world](const Result<v1::ChangeMembershipResponse>& response) {
+                             [=](const Result<v1::ChangeMembershipResponse>& response) {
+                               *heard = true;
+                               if (response && led) {
+                                 world->coverage.Hit(Path::leader_removed_itself);
+                                 // It handed over before if it could; the successor has a term of
+                                 // its own.
+                                 const bool alone = node->replica().core()->term() == term;
+                                 if (alone) world->coverage.Hit(Path::leader_left_alone);
+                               }
                                if (!response && response.error().code() != Code::kUnavailable) {
                                  world->coverage.Hit(Path::change_refused);
                                  if (response.error().code() == Code::kConflict) {
@@ -219,6 +272,43 @@ void Operator::Send(v1::ChangeMembershipRequest request, Random& random) {
                                done();
                              });
   });
+}
+
+// A member that was asked to remove itself says what has become of that before it ends.
+void Operator::CheckAnswered(const SimNode& node) {
+  for (const OwnRemoval& removal : own_removals_) {
+    if (removal.node != &node || removal.incarnation != node.incarnation() || *removal.answered) {
+      continue;
+    }
+    world_->checker.Fail("membership: member " + node.disk().identity().name() +
+                         " was asked to remove itself, and ends without an answer");
+  }
+}
+
+void Operator::RemoveLeader(Random& random) {
+  SimNode* leader = world_->Leader();
+  const v1::ClusterState cluster = Newest();
+  if (leader == nullptr || leader->paused() || under_way_ > 0 || !LostMembers().empty()) return;
+  v1::ChangeMembershipRequest request;
+  request.set_force(true);
+  request.add_remove(leader->id().value);
+  std::set<uint64_t> voters(cluster.conf().voters().begin(), cluster.conf().voters().end());
+  if (voters.erase(leader->id().value) == 0) return;
+  // A voter that the change names does not take over before it.
+  const bool with_all_voters = random.Uniform(2) == 0;
+  if (with_all_voters) {
+    for (const uint64_t id : std::exchange(voters, {})) request.add_demote(id);
+    for (const uint64_t id : cluster.conf().learners()) {
+      request.add_promote(id);
+      voters.insert(id);
+    }
+    const std::vector<SimNode*> spares = Spares();
+    if (!spares.empty()) {
+      *request.add_add_voters() = Describe(*spares.front());
+      voters.insert(spares.front()->id().value);
+    }
+  }
+  if (Survives(cluster, voters)) SendThrough(leader, std::move(request), random);
 }
 
 void Operator::Change(Random& random) {
@@ -496,14 +586,55 @@ bool Operator::Lose(Random& random, bool rot) {
   SimNode* victim = candidates[random.Uniform(candidates.size())];
   victim->Crash();
   if (rot) {
-    // Found when it is started: it does not open, and is wiped some time later (Repair).
-    victim->disk().Rot();
+    // Found when it is started (StartDamaged).
+    victim->disk().Rot(world_->scheduler.now());
+    if (random.Uniform(4) == 0) victim->disk().RotIdentity();
+    if (random.Uniform(4) == 0) victim->disk().members().reset();
+    RestartAfter(*victim, std::chrono::milliseconds(random.Uniform(5000)));
     return true;
   }
   world_->coverage.Hit(Path::disk_wiped);
   victim->Format();
   RestartAfter(*victim, std::chrono::milliseconds(random.Uniform(5000)));
   return true;
+}
+
+// Nobody may conclude from this that a majority is lost, and nobody is given up who is needed:
+// later all of them can be read again, unless they were replaced.
+void Operator::RotSome(Random& random) {
+  if (ChangePending() || !LostMembers().empty()) return;
+  const v1::ClusterState cluster = Newest();
+  std::vector<SimNode*> members;
+  for (const uint64_t id : MemberIds(cluster)) {
+    SimNode* node = world_->ById(raft::NodeId(id));
+    if (node->disk().blank()) return;
+    members.push_back(node);
+  }
+  size_t voters = 0;
+  const auto lasts = std::chrono::milliseconds(1000 + random.Uniform(20'000));
+  for (SimNode* node : members) {
+    if (random.Uniform(3) == 0) continue;
+    voters += Contains(cluster.conf().voters(), node->id().value) ? 1 : 0;
+    const auto delay = std::chrono::milliseconds(random.Uniform(400));
+    const auto down = std::chrono::milliseconds(random.Uniform(400));
+    world_->scheduler.After(delay, [this, node, down, id = node->id(), lasts] {
+      if (patient_ || node->id() != id || node->disk().identity().removed()) return;
+      node->Crash();
+      node->disk().RotForNow(world_->scheduler.now());
+      RestartAfter(*node, down);
+      world_->scheduler.After(lasts, [this, node] { Mend(*node); });
+    });
+  }
+  if (voters > static_cast<size_t>(cluster.conf().voters_size()) / 2) {
+    world_->coverage.Hit(Path::majority_rotten);
+  }
+}
+
+void Operator::Mend(SimNode& node) {
+  if (!node.disk().rotten_for_now()) return;
+  node.Crash();
+  node.disk().Mend();
+  RestartAfter(node, std::chrono::milliseconds(random_.Uniform(500)));
 }
 
 }  // namespace raftkv::sim

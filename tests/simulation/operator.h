@@ -6,6 +6,7 @@
 // Thread-safety: none.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -30,6 +31,8 @@ class Operator {
   void Change(Random& random);
   // Two or three changes through as many members, decided on the same configuration.
   void ChangeAtOnce(Random& random);
+  // Through the leader itself, with or without a successor to hand over to.
+  void RemoveLeader(Random& random);
   void AskForRemovedId(Random& random);
   // A member's id for another address, or one id for two addresses.
   void AskForUsedId(Random& random);
@@ -46,6 +49,12 @@ class Operator {
   void PutBackOldPart(Random& random);
   // Takes the disk of some member away, if that can be survived. True if it did.
   bool Lose(Random& random, bool rot);
+  // The disks of some members, or of all, cannot be read for a while.
+  void RotSome(Random& random);
+  // Ends that, if it did not cost the member its place.
+  void Mend(SimNode& node);
+  // From now on nobody replaces a member that can do that by itself.
+  void LeaveRebuildsAlone() { patient_ = true; }
 
   // The process of this host starts again after `delay`, as often as it takes.
   void RestartAfter(SimNode& node, Duration delay);
@@ -66,6 +75,11 @@ class Operator {
   // What could be survived; nothing to change: nullopt.
   std::optional<v1::ChangeMembershipRequest> DrawChange(Random& random) const;
   void Send(v1::ChangeMembershipRequest request, Random& random);
+  void SendThrough(SimNode* node, v1::ChangeMembershipRequest request, Random& random);
+  void CheckAnswered(const SimNode& node);
+  // Whether it gets its place back without anybody's hand.
+  bool RebuildsItself(uint64_t lost) const;
+  bool Useless(const SimNode& node);
   bool Survives(const v1::ClusterState& cluster, const std::set<uint64_t>& voters) const;
   bool CanLose(uint64_t id) const;
   bool ChangePending() const;
@@ -80,6 +94,14 @@ class Operator {
   std::vector<std::string> first_addresses_;
   size_t under_way_ = 0;    // changes that have been sent and not answered
   SimTime last_change_{0};  // when the last one was answered
+  bool patient_ = false;
+  // Calls to members to remove themselves.
+  struct OwnRemoval {
+    const SimNode* node;
+    uint64_t incarnation;
+    std::shared_ptr<bool> answered;
+  };
+  std::vector<OwnRemoval> own_removals_;
 };
 
 }  // namespace raftkv::sim

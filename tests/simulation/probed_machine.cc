@@ -31,7 +31,7 @@ Result<std::vector<kv::ApplyResult>> ProbedMachine::Apply(std::span<const raft::
     const std::shared_ptr<const v1::ClusterState> after = real_->cluster();
     checker_->OnClusterState(node_, *after);
     CountChange(before->conf(), *after);
-    on_change_(*after);
+    on_change_(*before, *after);
   }
   return results;
 }

@@ -15,9 +15,10 @@ namespace raftkv::sim {
 class ProbedMachine final : public kv::StateMachine {
  public:
   // `on_change` hears of every change of the configuration that was accepted.
-  ProbedMachine(const SimLog* log, raft::NodeId node, std::unique_ptr<kv::StateMachine> real,
-                Checker* checker, Coverage* coverage,
-                std::function<void(const v1::ClusterState&)> on_change)
+  ProbedMachine(
+      const SimLog* log, raft::NodeId node, std::unique_ptr<kv::StateMachine> real,
+      Checker* checker, Coverage* coverage,
+      std::function<void(const v1::ClusterState& before, const v1::ClusterState& after)> on_change)
       : log_(log),
         node_(node),
         real_(std::move(real)),
@@ -55,7 +56,8 @@ class ProbedMachine final : public kv::StateMachine {
   const std::unique_ptr<kv::StateMachine> real_;
   Checker* const checker_;
   Coverage* const coverage_;
-  const std::function<void(const v1::ClusterState&)> on_change_;
+  const std::function<void(const v1::ClusterState& before, const v1::ClusterState& after)>
+      on_change_;
 };
 
 }  // namespace raftkv::sim

@@ -42,7 +42,7 @@ std::span<const Profile> Profiles() {
       {.name = "departure",
        .ambushes = {{Moment::change_sent, Moment::joint_left},
                     {Blow::half_deaf, Blow::silence, Blow::crash_it, Blow::slow_apply}},
-       .favourites = {k_change, k_ambush, k_slow_apply},
+       .favourites = {k_change, k_remove_leader, k_ambush, k_slow_apply},
        .short_log = true},
       // Somebody campaigns against a leader that lives. It has no chance unless nothing was written
       // since it last heard that one.
@@ -67,11 +67,18 @@ std::span<const Profile> Profiles() {
        .favourites = {k_clock, k_clock, k_ambush},
        .busy = true,
        .clocks_lie = true},
+      // Disks that cannot be read, of one or of many at once; the members rebuild themselves.
+      {.name = "damage",
+       .ambushes = {{Moment::leader_elected, Moment::change_sent, Moment::joint_entered},
+                    {Blow::crash_it, Blow::isolate_it, Blow::pause_it}},
+       .favourites = {k_rot_disk, k_rot_some, k_ambush},
+       .short_log = true},
       // Old copies of disks, and of parts of them; and in the end all that is left is a snapshot.
       {.name = "copies",
        .ambushes = {{Moment::leader_elected, Moment::joint_left},
                     {Blow::crash_it, Blow::slow_apply}},
        .favourites = {k_copied_disk, k_old_part, k_backup},
+       .busy = true,
        .short_log = true,
        .restored = true},
   };

@@ -125,6 +125,18 @@ RunResult RunApart(const RunOptions& options, Duration limit) {
   return result;
 }
 
+double ProcessorSeconds() {
+  double seconds = 0;
+  for (const int who : {RUSAGE_SELF, RUSAGE_CHILDREN}) {
+    rusage usage{};
+    CHECK(getrusage(who, &usage) == 0);
+    for (const timeval& time : {usage.ru_utime, usage.ru_stime}) {
+      seconds += static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+    }
+  }
+  return seconds;
+}
+
 // Halves first, then smaller parts; from the end, where the failure is.
 std::vector<size_t> Shortest(std::vector<size_t> whole,
                              const std::function<bool(const std::vector<size_t>&)>& fails,

@@ -16,6 +16,9 @@ namespace raftkv::sim {
 // failed.
 RunResult RunApart(const RunOptions& options, Duration limit = std::chrono::seconds(60));
 
+// Processor time of this process and its runs apart: what they cost, however busy the machine is.
+double ProcessorSeconds();
+
 // A list as short as delta debugging finds (Zeller and Hildebrandt, TSE 2002) for which `fails`
 // holds still; it holds for `whole`. Nothing more is tried when `more` returns false; it hears the
 // length.

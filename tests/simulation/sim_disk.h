@@ -4,10 +4,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/random.h"
 #include "node/storage/data_dir.h"
+#include "tests/simulation/scheduler.h"
 #include "tests/simulation/sim_log.h"
 #include "tests/simulation/sim_state.h"
 
@@ -35,9 +37,35 @@ class SimDisk final : public storage::DataDir {
 
   raft::NodeId id() const { return raft::NodeId(identity_.member_id()); }
   bool blank() const { return identity_.cluster_id() == 0; }
+
+  // --- Damage
+
   // Damaged beyond what a node starts with.
-  bool rotten() const { return rotten_; }
-  void Rot() { rotten_ = true; }
+  bool rotten() const { return damage_ != Damage::kNone; }
+  // ... but some time later it can be read again, as it was.
+  bool rotten_for_now() const { return damage_ == Damage::kForNow; }
+  SimTime rotten_since() const { return rotten_since_; }
+  void Rot(SimTime now) { Damaged(Damage::kForGood, now); }
+  void RotForNow(SimTime now) {
+    if (!rotten()) Damaged(Damage::kForNow, now);
+  }
+  void Mend() { damage_ = Damage::kNone; }
+  // The identity cannot be read either.
+  void RotIdentity() { identity_rotten_ = true; }
+  std::optional<v1::Identity> readable_identity() const {
+    return identity_rotten_ ? std::nullopt : std::optional(identity_);
+  }
+
+  // DIR/members and DIR/rebuild (node/runtime/rebuild.h).
+  std::optional<v1::MemberNote>& members() { return members_; }
+  std::optional<v1::MemberNote>& rebuild() { return rebuild_; }
+  const std::optional<v1::MemberNote>& rebuild() const { return rebuild_; }
+  // Which member's data were moved aside when this disk began; 0: none.
+  uint64_t place_of() const { return place_of_; }
+  void BeginInPlaceOf(const v1::MemberNote& given_up) {
+    rebuild_ = given_up;
+    place_of_ = given_up.member_id();
+  }
 
   // --- Copies
 
@@ -89,7 +117,17 @@ class SimDisk final : public storage::DataDir {
   Checkpoints checkpoints_;
   SimLog log_;
   SimState state_;
-  bool rotten_ = false;
+  enum class Damage { kNone, kForGood, kForNow };
+  void Damaged(Damage damage, SimTime now) {
+    damage_ = damage;
+    rotten_since_ = now;
+  }
+  Damage damage_ = Damage::kNone;
+  SimTime rotten_since_{0};
+  bool identity_rotten_ = false;
+  std::optional<v1::MemberNote> members_;
+  std::optional<v1::MemberNote> rebuild_;
+  uint64_t place_of_ = 0;
   bool copied_ = false;
   OldPart old_part_ = OldPart::kNone;
 };

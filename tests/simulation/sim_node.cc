@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/hex_id.h"
+#include "node/runtime/rebuild.h"
 #include "node/runtime/recovery.h"
 #include "node/runtime/restore.h"
 #include "node/storage/write_behind.h"
@@ -66,6 +67,8 @@ void SimNode::Format() {
   disk_ = std::make_unique<SimDisk>(options_.data_dir, options_.name, &world_->coverage,
                                     &world_->checker, random_);
   disk_->state().SetFlushEvery(world_->flush_every);
+  // Whoever starts this host may want to care for its damage alone.
+  options_.rebuild_damaged = random_.Uniform(4) > 0;
 }
 
 void SimNode::FormatAs(const SimDisk::Image& image) {
@@ -93,11 +96,20 @@ void SimNode::KeepCopy() {
 // --- The process ---------------------------------------------------------------------------------
 
 bool SimNode::Boot(runtime::Bootstrap bootstrap) {
-  if (running() || disk_->identity().removed() || full_) return false;
-  if (disk_->rotten()) return false;
+  if (running() || damaged() || disk_->identity().removed() || full_) return false;
   options_.bootstrap = std::move(bootstrap);
+  // As runtime::OpenDirectory, and Node::Start if that fails.
+  options_.replaces.reset();
+  if (disk_->rebuild() && disk_->rebuild()->member_id() == id().value) MoveAside();
+  if (disk_->rotten()) {
+    StartDamaged();
+    return false;
+  }
   if (!Opened(Open())) return false;
-  if (options_.bootstrap.mode == runtime::Bootstrap::Mode::kRestore && disk_->blank()) {
+  if (disk_->rebuild() && !disk_->blank()) disk_->rebuild().reset();
+  if (disk_->rebuild()) options_.replaces = runtime::PlaceOf(options_, *disk_->rebuild());
+  if (options_.bootstrap.mode == runtime::Bootstrap::Mode::kRestore && disk_->blank() &&
+      !options_.replaces) {
     const Status begun = BeginFrom(*world_->begun_from);
     if (!begun.ok()) {
       world_->coverage.Hit(Path::restore_interrupted);
@@ -126,7 +138,7 @@ bool SimNode::Opened(const Status& opened) {
   if (expected) {
     world_->coverage.Hit(old == SimDisk::OldPart::kLog ? Path::old_log_refused
                                                        : Path::old_state_refused);
-    disk_->Rot();
+    disk_->Rot(world_->scheduler.now());
     return false;
   }
   world_->checker.Fail("recovery: member " + HexId(id().value) +
@@ -170,7 +182,8 @@ Status SimNode::Open() {
   RETURN_IF_ERROR(runtime::Reconcile(&disk_->log(), store_.get(), **machine, options_.data_dir));
   machine_ = std::make_unique<ProbedMachine>(
       &disk_->log(), id(), std::move(*machine), &world_->checker, &world_->coverage,
-      [this](const v1::ClusterState& state) {
+      [this](const v1::ClusterState& before, const v1::ClusterState& state) {
+        CountRebuilt(before, state);
         const bool joint = !state.conf().voters_outgoing().empty();
         Announce(joint ? Moment::joint_entered : Moment::joint_left);
       });
@@ -209,6 +222,7 @@ void SimNode::StartReplica() {
   env.waiters = waiters_.get();
   env.logger = &logger_;
   env.on_removed = [this] { removed_ = true; };
+  env.finish_rebuild = [this] { return FinishRebuild(); };
   env.fatal = fatal;
   env.next_request_id = [this] { return next_request_id_++; };
   env.post = [this](Work work) {
@@ -216,6 +230,13 @@ void SimNode::StartReplica() {
       work();
       WakeReady();
     });
+  };
+  env.post_after = [this](Duration delay, Work work) {
+    Schedule(EventKind::kTimer, clock_.FromLocal(delay) + Jitter(200),
+             [this, work = std::move(work)] {
+               work();
+               WakeReady();
+             });
   };
   env.wake = [this] { WakeReady(); };
   replica_ = std::make_unique<runtime::Replica>(std::move(env));
@@ -225,7 +246,89 @@ void SimNode::StartReplica() {
   AfterEvent(EventKind::kTick);
 }
 
+// --- A damaged disk ------------------------------------------------------------------------------
+
+void SimNode::StartDamaged() {
+  world_->coverage.Hit(Path::disk_rotten);
+  runtime::DamagedMember::Env env;
+  env.options = &options_;
+  env.clock = &clock_;
+  env.set_aside = [this] { return SetAside(); };
+  env.on_set_aside = [this] { starts_again_ = true; };
+  env.on_waiting = [this](const std::string&, const std::string&) {
+    world_->coverage.Hit(Path::replacement_refused);
+  };
+  damaged_ = std::make_unique<runtime::DamagedMember>(
+      runtime::DamagedMemberFrom(disk_->readable_identity(), disk_->members()), std::move(env));
+  if (!damaged_->asks()) world_->coverage.Hit(Path::damage_only_told);
+  damaged_->Start(this);
+  ScheduleTick();
+}
+
+// As runtime::SetAside: a crash may come before the files are moved.
+Status SimNode::SetAside() {
+  disk_->rebuild() = damaged_->note();
+  if (random_.Uniform(4) == 0) {
+    world_->coverage.Hit(Path::set_aside_interrupted);
+    throw ProcessEnds();
+  }
+  MoveAside();
+  return Status::Ok();
+}
+
+void SimNode::MoveAside() {
+  world_->coverage.Hit(Path::member_set_aside);
+  const v1::MemberNote given_up = *disk_->rebuild();
+  const bool rebuilds = options_.rebuild_damaged;
+  Format();
+  disk_->BeginInPlaceOf(given_up);
+  options_.rebuild_damaged = rebuilds;
+}
+
+// The identity has been written; a crash may come before DIR/rebuild is gone.
+Status SimNode::FinishRebuild() {
+  if (random_.Uniform(8) == 0) throw ProcessEnds();
+  disk_->rebuild().reset();
+  return Status::Ok();
+}
+
+std::vector<std::string> SimNode::asks_for_place() const {
+  if (damaged_) return runtime::WhomToAsk(options_, damaged_->note());
+  return options_.replaces ? options_.replaces->ask : std::vector<std::string>();
+}
+
+// As node.cc, where it is the janitor's.
+void SimNode::NoteMembers() {
+  const auto cluster = machine_->cluster();
+  if (disk_->blank() || cluster->members().empty() || cluster->config_index() == noted_config_ ||
+      random_.Uniform(10) > 0) {
+    return;
+  }
+  v1::MemberNote note;
+  note.set_cluster_id(cluster->cluster_id());
+  note.set_member_id(id().value);
+  note.set_config_index(cluster->config_index());
+  *note.mutable_members() = cluster->members();
+  noted_config_ = cluster->config_index();
+  disk_->members() = std::move(note);
+}
+
+// The change that removes a damaged member has the new one of its host.
+void SimNode::CountRebuilt(const v1::ClusterState& before, const v1::ClusterState& after) {
+  for (const auto& node : world_->nodes) {
+    const uint64_t old = node->disk().place_of();
+    if (old == 0 || !std::ranges::binary_search(after.removed_ids(), old) ||
+        std::ranges::binary_search(before.removed_ids(), old)) {
+      continue;
+    }
+    const bool placed = std::ranges::any_of(
+        after.members(), [&](const v1::Member& member) { return member.id() == node->id().value; });
+    if (placed && world_->rebuilt.insert(old).second) world_->coverage.Hit(Path::member_rebuilt);
+  }
+}
+
 void SimNode::Crash() {
+  if (damaged()) return End();
   if (!running()) return;
   disk_->log().Crash(random_);
   LoseState();
@@ -241,7 +344,7 @@ void SimNode::LoseState() {
 
 void SimNode::Shutdown() {
   if (!running()) return;
-  OnRaftThread([](runtime::Replica& replica) { replica.HandOver(); });
+  OnRaftThread([](runtime::Replica& replica) { replica.HandOver("this node stops"); });
   Schedule(EventKind::kTimer, Jitter(1'000'000), [this] {
     (void)store_->Flush();
     throw ProcessEnds();
@@ -261,6 +364,7 @@ void SimNode::End() {
   paused_ = false;
   crash_point_.reset();
   replica_.reset();
+  damaged_.reset();
   append_.reset();
   apply_.reset();
   waiters_.reset();
@@ -277,6 +381,8 @@ void SimNode::End() {
   proposals_.clear();
   reads_.clear();
   requests_posted_ = ready_scheduled_ = removed_ = append_busy_ = apply_busy_ = false;
+  ending_ = starts_again_ = false;
+  noted_config_ = 0;
   appended_.clear();
   applied_.clear();
   backlog_.clear();
@@ -311,12 +417,12 @@ void SimNode::ClearFaults() {
 
 void SimNode::SetUsualClockSpeed() {
   clock_.SetUsualSpeed();
-  if (running()) ScheduleTick();
+  if (running() || damaged()) ScheduleTick();
 }
 
 void SimNode::SetClockSpeed(int64_t parts_per_million) {
   clock_.SetSpeed(parts_per_million);
-  if (running()) ScheduleTick();
+  if (running() || damaged()) ScheduleTick();
 }
 
 // --- Events --------------------------------------------------------------------------------------
@@ -352,7 +458,11 @@ void SimNode::Run(EventKind kind, const Work& work) {
     return Crash();
   }
   if (running()) AfterEvent(kind);
-  if (crash) Crash();
+  if (crash) return Crash();
+  if (starts_again_) {
+    End();
+    Boot(options_.bootstrap);
+  }
 }
 
 void SimNode::AfterEvent(EventKind kind) {
@@ -380,9 +490,13 @@ void SimNode::AfterEvent(EventKind kind) {
                    static_cast<unsigned long long>(core->last_index().value));
     }
   }
-  if (removed_) {
+  // What is being answered still goes out.
+  if (removed_ && !std::exchange(ending_, true)) {
     world_->coverage.Hit(Path::node_tombstoned);
-    Crash();
+    Schedule(EventKind::kTimer, Jitter(50'000), [this] {
+      world_->on_removed(*this);
+      throw ProcessEnds();
+    });
   }
 }
 
@@ -393,7 +507,7 @@ void SimNode::Announce(Moment moment) {
 }
 
 void SimNode::WakeReady() {
-  if (std::exchange(ready_scheduled_, true)) return;
+  if (!running() || std::exchange(ready_scheduled_, true)) return;
   Post(EventKind::kReady, [this] {
     ready_scheduled_ = false;
     replica_->ProcessReady();
@@ -407,9 +521,14 @@ void SimNode::ScheduleTick() {
   const uint64_t chain = ++ticks_from_;
   Schedule(EventKind::kTick, clock_.FromLocal(options_.tick) + Jitter(200), [this, chain] {
     if (chain != ticks_from_) return;
-    MaintainStreams();
-    replica_->OnTick();
-    WakeReady();
+    if (damaged()) {
+      damaged_->OnTick();
+    } else {
+      MaintainStreams();
+      replica_->OnTick();
+      NoteMembers();
+      WakeReady();
+    }
     ScheduleTick();
   });
 }

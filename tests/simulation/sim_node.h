@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "node/raft/logger.h"
+#include "node/runtime/damaged_member.h"
 #include "node/runtime/replica.h"
 #include "tests/simulation/probed_machine.h"
 #include "tests/simulation/world.h"
@@ -71,7 +72,11 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
 
   // Starts it with these bootstrap rules; false if the disk does not let it.
   bool Boot(runtime::Bootstrap bootstrap = {});
+  // As a member, or blank; damaged(): in the place of a member whose disk is rotten.
   bool running() const { return replica_ != nullptr; }
+  bool damaged() const { return damaged_ != nullptr; }
+  // Whom it asks for its place, if its data are damaged or were moved aside; none: nobody.
+  std::vector<std::string> asks_for_place() const;
   // Which process this is: changes whenever one ends.
   uint64_t incarnation() const { return incarnation_; }
   // Ends it at once.
@@ -195,6 +200,12 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   Status Open();
   bool Opened(const Status& opened);
   Status BeginFrom(const Backup& backup);
+  void StartDamaged();
+  Status SetAside();
+  void MoveAside();
+  Status FinishRebuild();
+  void NoteMembers();
+  void CountRebuilt(const v1::ClusterState& before, const v1::ClusterState& after);
   void StartReplica();
   void CountLateReadAnswers();
   void End();
@@ -220,6 +231,11 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   Duration DiskTime(uint64_t usual_us);
 
   // sim_transport.cc
+  bool listens() const { return running() || (damaged_ && damaged_->asks()); }
+  transport::Handler& handler() const {
+    return damaged_ ? static_cast<transport::Handler&>(*damaged_) : *replica_;
+  }
+  transport::ReplyFn CheckAgreement(uint64_t damaged, transport::ReplyFn reply);
   void MaintainStreams();
   void Dial(raft::NodeId peer, Stream& stream);
   v1::HelloReply Judge(const SimNode& dialer, raft::NodeId target) const;
@@ -258,6 +274,7 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   std::unique_ptr<runtime::ApplyWorker> apply_;
   std::unique_ptr<SeededRandom> core_random_;
   std::unique_ptr<runtime::Replica> replica_;
+  std::unique_ptr<runtime::DamagedMember> damaged_;  // in its place
   SilentLogger logger_;
   transport::LocalIdentity identity_;
   std::map<raft::NodeId, Stream> streams_;
@@ -277,6 +294,9 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   bool requests_posted_ = false;
   bool ready_scheduled_ = false;
   bool removed_ = false;
+  bool ending_ = false;        // ... and about to stop
+  bool starts_again_ = false;  // the data of the damaged member are moved aside
+  uint64_t noted_config_ = 0;  // that DIR/members has
   uint64_t late_answers_seen_ = 0;
   SimTime last_post_{0};
   bool append_busy_ = false;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/hex_id.h"
 #include "tests/simulation/sim_node.h"
 
 namespace raftkv::sim {
@@ -82,7 +83,7 @@ void SimNode::MaintainStreams() {
 void SimNode::Dial(raft::NodeId peer, Stream& stream) {
   const SimNode& target = *stream.target;
   stream.next_dial = world_->scheduler.now() + Jitter(1'000'000);
-  if (!target.running() || target.paused_ || !world_->network.Connects(host_, target.host_)) {
+  if (!target.listens() || target.paused_ || !world_->network.Connects(host_, target.host_)) {
     replica_->OnPeerDown(peer);
     return;
   }
@@ -109,8 +110,8 @@ v1::HelloReply SimNode::Judge(const SimNode& dialer, raft::NodeId target) const 
   } else if (target != id()) {
     reply.set_verdict(v1::HelloReply::WRONG_TARGET);
   } else {
-    reply.set_verdict(replica_->Admit(dialer.id()));
-    replica_->TellVoters(&reply);
+    reply.set_verdict(handler().Admit(dialer.id()));
+    handler().TellVoters(&reply);
   }
   if (reply.verdict() == v1::HelloReply::REMOVED) {
     const Result<raft::Index> flushed = machine_->FlushedIndex();
@@ -273,7 +274,7 @@ void SimNode::Forward(raft::NodeId to, v1::PeerCall call,
 
 void SimNode::CallAddress(const std::string& address, v1::PeerCall call, CallDone done) {
   SimNode* target = world_->ByAddress(address);
-  if (target == nullptr || !target->running() || !world_->network.Connects(host_, target->host_)) {
+  if (target == nullptr || !target->listens() || !world_->network.Connects(host_, target->host_)) {
     Schedule(EventKind::kPost, Jitter(100'000), [this, done = std::move(done)] {
       done(Error(Code::kUnavailable, "nobody listens there"));
       WakeReady();
@@ -291,10 +292,37 @@ void SimNode::CallAddress(const std::string& address, v1::PeerCall call, CallDon
     target->Fire(incarnation, EventKind::kCall, [this, caller, target, id_of_call, hello, shared] {
       if (caller != incarnation_) return;
       if (shared->has_adopt()) world_->coverage.Hit(Path::node_adopted);
-      target->replica_->OnStrangerCall(hello, std::move(*shared),
-                                       target->ReplyTo(this, id_of_call));
+      transport::ReplyFn reply = target->ReplyTo(this, id_of_call);
+      if (shared->check_only()) {
+        reply = target->CheckAgreement(shared->replaces(), std::move(reply));
+      }
+      target->handler().OnStrangerCall(hello, std::move(*shared), std::move(reply));
     });
   });
+}
+
+// What a damaged member gives up its data for: of the others, a majority was sound when it asked.
+transport::ReplyFn SimNode::CheckAgreement(uint64_t damaged, transport::ReplyFn reply) {
+  return [this, damaged, asked = world_->scheduler.now(),
+          reply = std::move(reply)](v1::PeerReply answer) {
+    if (answer.code() == 0 && answer.has_join()) {
+      world_->coverage.Hit(Path::replacement_agreed);
+      const auto cluster = machine_->cluster();
+      for (const auto* voters : {&cluster->conf().voters(), &cluster->conf().voters_outgoing()}) {
+        size_t sound = 0;
+        for (const uint64_t id : *voters) {
+          const SimNode* node = world_->ById(raft::NodeId(id));
+          if (id == damaged || node == nullptr) continue;
+          sound += !node->disk().rotten() || node->disk().rotten_since() >= asked ? 1 : 0;
+        }
+        if (!voters->empty() && sound <= static_cast<size_t>(voters->size()) / 2) {
+          world_->checker.Fail("recovery: member " + HexId(id().value) + " lets member " +
+                               HexId(damaged) + " give up its data, though a majority is damaged");
+        }
+      }
+    }
+    reply(std::move(answer));
+  };
 }
 
 // --- Snapshots -----------------------------------------------------------------------------------

@@ -76,13 +76,6 @@ TEST(Simulation, PastBugsStayFixed) {
   }
 }
 
-// Five voters give way to two, who are cut off in the joint configuration; those who were demoted
-// call the others removed, and half a minute later these went. The two never had a leader again.
-TEST(Simulation, RemovedMembersWaitForThoseWhoStay) {
-  const RunResult run = RunApart({.seed = 500333, .keep = std::vector<size_t>{0, 2, 3, 17, 22}});
-  EXPECT_EQ(run.failure, "");
-}
-
 TEST(Simulation, WithoutFaultsNothingIsRefusedForLong) {
   const RunResult calm = RunApart({.seed = 7, .keep = std::vector<size_t>()});
   EXPECT_EQ(calm.failure, "");

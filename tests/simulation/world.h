@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -72,6 +73,9 @@ struct World {
   std::vector<std::unique_ptr<SimNode>> nodes;
   std::optional<Backup> backup;        // the newest
   const Backup* begun_from = nullptr;  // if this cluster was made from one
+  std::set<uint64_t> rebuilt;          // damaged members whose places were taken by new ones
+  // A process is about to end because its member was removed.
+  std::function<void(SimNode&)> on_removed = [](SimNode&) {};
   // A process has ended, whatever the reason.
   std::function<void(SimNode&)> on_process_end = [](SimNode&) {};
   std::function<void(Moment, SimNode&)> on_moment = [](Moment, SimNode&) {};

@@ -1,0 +1,14 @@
+// What a process does that gets no more memory: it ends at once, says so, and writes nothing more.
+//
+// Thread-safety: call once, at the start.
+#pragma once
+
+namespace raftkv {
+
+inline constexpr int kExitOutOfMemory = 71;  // EX_OSERR
+
+// From now on an allocation that fails ends the process with that status, and "out of memory" on
+// stderr. Nothing that was acknowledged depends on what a process still has in memory.
+void EndWhenOutOfMemory();
+
+}  // namespace raftkv

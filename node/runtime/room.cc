@@ -1,0 +1,58 @@
+#include "node/runtime/room.h"
+
+#include <chrono>
+#include <thread>
+
+#include "base/log.h"
+
+namespace raftkv::runtime {
+namespace {
+
+// Less than this and the disk counts as full for the log. As little as will do, because deletes
+// have to get through on a full disk; but enough for the state to go on with what the log has: only
+// what is applied and flushed makes the log shorter.
+constexpr uint64_t kLeastForLog = 2 << 20;
+// With less than this nothing is tried: giving space back takes a little at first.
+constexpr uint64_t kLeast = 256 << 10;
+constexpr std::chrono::milliseconds kBetweenLooks{100};
+
+const char* NameOf(Room::For what) { return what == Room::For::kLog ? "log" : "state"; }
+
+}  // namespace
+
+bool Room::Await(For what, uint64_t bytes, bool failed, const std::function<void()>& tidy) {
+  if (!failed && !space_->is_near_limit()) return true;
+  uint64_t wanted = 0;
+  const auto has_room = [&] {
+    // What is in memory has to go to the disk one day.
+    uint64_t in_memory = state_->stats().memtable_bytes + bytes;
+    wanted = kLeast;
+    if (what == For::kLog) {
+      if (state_waits_) return false;
+      in_memory += log_->stats().memtable_bytes + bytes;
+      wanted = kLeastForLog;
+    }
+    wanted += in_memory + in_memory / 4;
+    return space_->HasRoom(wanted);
+  };
+  if (!failed && has_room()) return true;
+  if (what == For::kState) state_waits_ = true;
+  waiting_.fetch_add(1);
+  log::Warning("the disk is full: waiting for space, nothing is lost",
+               {{"for", NameOf(what)}, {"bytes", wanted}});
+  do {
+    if (space_->HasRoom(kLeast)) tidy();
+    std::this_thread::sleep_for(kBetweenLooks);
+  } while (!closed_ && !has_room());
+  waiting_.fetch_sub(1);
+  if (what == For::kState) state_waits_ = false;
+  if (!closed_) log::Info("there is space again", {{"for", NameOf(what)}});
+  return !closed_;
+}
+
+bool Room::HasRoomForFlush() const {
+  const uint64_t in_memory = state_->stats().memtable_bytes;
+  return space_->HasRoom(kLeast + in_memory + in_memory / 4);
+}
+
+}  // namespace raftkv::runtime

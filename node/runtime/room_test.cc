@@ -1,0 +1,133 @@
+// The storage workers on a disk that is full.
+
+#include "node/runtime/room.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <future>
+#include <thread>
+
+#include "node/kv/test_support.h"
+#include "node/runtime/workers.h"
+#include "node/storage/faulty_file_system.h"
+#include "node/storage/log_test_util.h"
+#include "node/storage/rocks_state.h"
+
+namespace raftkv::runtime {
+namespace {
+
+using raft::Index;
+using std::chrono::milliseconds;
+using storage::MakeEntries;
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+
+class RoomTest : public testing::Test {
+ protected:
+  // Of a disk on which `free_` bytes are free, and near its limit.
+  void Look() { space_.Look({}); }
+
+  AppendWorker Worker() {
+    return AppendWorker(
+        log_.get(), {.done = [this](size_t jobs, std::vector<raft::Message>) { done_ += jobs; },
+                     .fatal = [](const Status& status) { FAIL() << status.ToString(); },
+                     .on_batch = {},
+                     .await_room =
+                         [this](uint64_t bytes, bool failed, const std::function<void()>& tidy) {
+                           return room_.Await(Room::For::kLog, bytes, failed, tidy);
+                         }});
+  }
+
+  storage::TempDir temp_;
+  std::atomic<uint64_t> free_ = 0;
+  SpaceGuard space_{
+      temp_.path(), {}, &Clock::System(), [this] { return std::optional(free_.load()); }};
+  std::unique_ptr<storage::LogStorage> log_ = storage::OpenRocksLog(temp_ / "log", {}).value();
+  std::unique_ptr<storage::StateStore> state_ =
+      storage::OpenRocksState(temp_ / "state", {}).value();
+  Room room_{&space_, log_.get(), state_.get()};
+  std::atomic<size_t> done_ = 0;
+};
+
+TEST_F(RoomTest, ComesBackWhenThereIsSpaceAndTidiesMeanwhile) {
+  Look();
+  EXPECT_FALSE(room_.is_full());
+  std::atomic<int> tidied = 0;
+  auto waiting = std::async(std::launch::async, [&] {
+    return room_.Await(Room::For::kLog, 1000, false, [&] { ++tidied; });
+  });
+  EXPECT_EQ(waiting.wait_for(milliseconds(250)), std::future_status::timeout);
+  EXPECT_EQ(tidied, 0) << "with nothing left, nothing is tried";
+  EXPECT_TRUE(room_.is_full());
+  free_ = kMiB / 2;
+  EXPECT_EQ(waiting.wait_for(milliseconds(250)), std::future_status::timeout);
+  EXPECT_GT(tidied, 0);
+  free_ = 20 * kMiB;
+  EXPECT_TRUE(waiting.get());
+  EXPECT_FALSE(room_.is_full());
+}
+
+TEST_F(RoomTest, NobodyWaitsForEver) {
+  Look();
+  auto waiting = std::async(std::launch::async,
+                            [&] { return room_.Await(Room::For::kState, 0, false, [] {}); });
+  EXPECT_EQ(waiting.wait_for(milliseconds(100)), std::future_status::timeout);
+  room_.Close();
+  EXPECT_FALSE(waiting.get());
+}
+
+// The order to cut the log stood behind the write that waited for the space of what was to be cut.
+TEST_F(RoomTest, ANodeThatIsFullOfItsOwnLogCutsItWhileItWaits) {
+  ASSERT_TRUE(storage::AppendEntries(log_.get(), MakeEntries(1, 1, 100, 10'000)).ok());
+  AppendWorker worker = Worker();
+  free_ = kMiB;  // of which the log's memtable wants more
+  Look();
+  AppendJob job;
+  job.work.entries = MakeEntries(1, 101, 101);
+  worker.Submit(std::move(job));
+  std::thread thread([&] { worker.RunOnce(); });
+  while (!room_.is_full()) std::this_thread::sleep_for(milliseconds(1));
+  worker.SubmitTruncate(Index(90));
+  while (log_->first_index() != Index(91)) std::this_thread::sleep_for(milliseconds(1));
+  EXPECT_EQ(done_, 0u);
+  free_ = 3 * kMiB;
+  thread.join();
+  EXPECT_EQ(done_, 1u);
+  EXPECT_EQ(log_->last_index(), Index(101));
+  EXPECT_LT(log_->stats().memtable_bytes, 300'000u);
+}
+
+// A state that the disk had no space for ended the process, although the log had everything.
+TEST_F(RoomTest, AStateThatCannotBeWrittenWaitsForSpace) {
+  const auto faults = std::make_shared<storage::FaultyFileSystem>(".sst");
+  const auto store = storage::OpenRocksStateOn(temp_ / "faulty", {}, faults).value();
+  const auto machine = kv::StateMachine::Open(store.get()).value();
+  ASSERT_TRUE(machine->InitializeCluster(kv::InitialState({1})).ok());
+  WaiterTable waiters(10, 1000);
+  std::atomic<bool> flushed = false;
+  ApplyWorker worker(1, store.get(), machine.get(), &waiters, &Clock::System(),
+                     {.done = [&](const ApplyDone& done) { flushed = flushed || done.flushed; },
+                      .fatal = [](const Status& status) { FAIL() << status.ToString(); },
+                      .on_batch = {},
+                      .on_checkpoint = {},
+                      .await_room =
+                          [this](uint64_t bytes, bool failed, const std::function<void()>& tidy) {
+                            return room_.Await(Room::For::kState, bytes, failed, tidy);
+                          },
+                      .has_room_for_flush = [this] { return room_.HasRoomForFlush(); }});
+  free_ = 100 * kMiB;
+  faults->on_append = rocksdb::IOStatus::NoSpace("injected");
+  worker.Submit(ApplyEntries{{kv::CommandEntry(2, kv::Put("k", "v"))}, {}});
+  worker.Submit(FlushState{});
+  std::thread thread([&] { worker.RunOnce(); });
+  while (!room_.is_full()) std::this_thread::sleep_for(milliseconds(1));
+  EXPECT_FALSE(flushed);
+  EXPECT_EQ((*machine->Get("k", 0))->value, "v") << "reads go on";
+  faults->on_append = rocksdb::IOStatus::OK();
+  thread.join();
+  EXPECT_TRUE(flushed);
+}
+
+}  // namespace
+}  // namespace raftkv::runtime

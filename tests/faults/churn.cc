@@ -1,0 +1,133 @@
+#include "tests/faults/churn.h"
+
+#include <utility>
+
+#include "base/hex_id.h"
+
+namespace raftkv::faults {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using Clock = std::chrono::steady_clock;
+
+constexpr milliseconds kLook{20};
+// What the fault may hold up: then the round is given up and the next one tries.
+constexpr seconds kPatience{10};
+constexpr seconds kUntilSettled{60};
+
+}  // namespace
+
+Churn::Churn(std::unique_ptr<testing::NodeProcess> spare, std::vector<std::string> flags,
+             std::vector<Admin> members, std::function<void(uint64_t id)> know)
+    : spare_(std::move(spare)),
+      flags_(std::move(flags)),
+      members_(std::move(members)),
+      know_(std::move(know)) {}
+
+Churn::~Churn() {
+  stop_ = true;
+  if (thread_.joinable()) thread_.join();
+}
+
+void Churn::Start() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+bool Churn::Await(const std::function<bool()>& condition, milliseconds limit) const {
+  const Clock::time_point deadline = Clock::now() + limit;
+  while (!condition()) {
+    if (stop_ || Clock::now() > deadline) return false;
+    std::this_thread::sleep_for(kLook);
+  }
+  return true;
+}
+
+bool Churn::Remove(uint64_t id, milliseconds limit) {
+  const std::string body = R"({"remove":[")" + HexId(id) + R"("]})";
+  size_t next = id % members_.size();
+  return Await(
+      [&] {
+        const Admin& member = members_[next++ % members_.size()];
+        testing::HttpClient client(member.host, member.port, seconds(2));
+        const testing::HttpReply reply =
+            client.Send("POST", "/admin/membership", body, {{"Content-Type", "application/json"}});
+        // 404: it was removed without our hearing of it.
+        return reply.status == 200 || reply.status == 404;
+      },
+      limit);
+}
+
+void Churn::Run() {
+  while (!stop_) Round();
+  // Here, because a process ends with the thread that started it.
+  if (spare_->process() != nullptr) spare_->Kill();
+}
+
+void Churn::Round() {
+  spare_->Start(flags_);
+  uint64_t id = 0;
+  const bool votes = Await(
+      [&] {
+        if (!spare_->process()->IsRunning()) return true;
+        const std::optional<v1::StatusResponse> status = spare_->Status();
+        if (!status) return false;
+        if (std::exchange(id, status->member_id()) == 0) know_(id);
+        return status->role() == v1::StatusResponse::FOLLOWER ||
+               status->role() == v1::StatusResponse::LEADER;
+      },
+      kPatience);
+  if (!spare_->process()->IsRunning()) {
+    // An earlier removal went through after all.
+    spare_->Wipe();
+    return;
+  }
+  if (votes) {
+    ++joined_;
+    (void)Await([] { return false; }, milliseconds(100 + id % 300));
+  }
+  if (id != 0 && Remove(id, kPatience)) {
+    removed_ += votes ? 1 : 0;
+    // It hears of it, unless it is cut off.
+    (void)Await([&] { return !spare_->process()->IsRunning(); }, seconds(2));
+    spare_->Kill();
+    spare_->Wipe();
+  } else if (!stop_) {
+    // Still a member, maybe: it goes on as what it is.
+    spare_->Kill();
+  }
+}
+
+Status Churn::Stop() {
+  stop_ = true;
+  if (thread_.joinable()) thread_.join();
+  std::string seen;
+  // The spare is gone, but it may be a member still, or a change may be half done.
+  const auto settled = [&] {
+    bool all = true;
+    for (const Admin& member : members_) {
+      testing::HttpClient client(member.host, member.port, seconds(2));
+      v1::StatusResponse status;
+      const testing::HttpReply reply =
+          client.Send("GET", "/admin/status", "", {{"Accept", "application/protobuf"}});
+      // Does not answer: a member that the row has retired.
+      if (reply.status != 200 || !status.ParseFromString(reply.body)) continue;
+      seen = status.cluster().ShortDebugString();
+      const v1::ConfState& conf = status.cluster().conf();
+      all = all && conf.voters_outgoing().empty() && conf.learners().empty();
+      for (const v1::Member& known : status.cluster().members()) {
+        if (known.name() != spare_->name()) continue;
+        all = false;
+        testing::HttpClient changer(member.host, member.port, seconds(2));
+        (void)changer.Send("POST", "/admin/membership",
+                           R"({"remove":[")" + HexId(known.id()) + R"("]})",
+                           {{"Content-Type", "application/json"}});
+      }
+    }
+    return all;
+  };
+  if (testing::WaitUntil(settled, kUntilSettled)) return Status::Ok();
+  return {Code::kInternal, "the membership does not settle: " + seen};
+}
+
+}  // namespace raftkv::faults
