@@ -424,7 +424,7 @@ void NodeImpl::PublishStatus() {
                         ", whose data were damaged and are in " + options_.data_dir + "/" +
                         options_.replaces->moved_to);
   }
-  if (space_.full()) {
+  if (space_.refuses()) {
     fresh->add_warnings("out of space: writes that grow the store are refused");
   }
   // Soon, but not on this thread: the janitor notes the members.
@@ -447,7 +447,7 @@ void NodeImpl::PublishStatus() {
                    .state = disk.state,
                    .log = disk.log,
                    .free_bytes = space_.free_bytes(),
-                   .out_of_space = space_.full(),
+                   .out_of_space = space_.refuses(),
                    .quota_bytes = options_.quota_bytes,
                    .min_free_bytes = options_.min_free_bytes});
   std::lock_guard lock(status_mutex_);
@@ -702,7 +702,7 @@ std::vector<HealthCheck> NodeImpl::Health() const {
         now->cluster_id() != 0 && now->role() != v1::StatusResponse::REMOVED &&
             now->role() != v1::StatusResponse::JOINING,
         "this node belongs to no cluster (yet)");
-  check("space", !space_.full(),
+  check("space", !space_.refuses(),
         "the disk or the quota is full: writes that grow the store are refused");
   // Reads and deletes go on; and when all members are full, somebody has to take the deletes.
   checks.back().only_warns = true;

@@ -158,7 +158,16 @@ bool SpaceGuard::Admit(uint64_t bytes) {
   if (charge()) return true;
   // Most of what was charged may have been too dear: only the disk knows.
   const std::unique_lock lock(mutex_, std::try_to_lock);
-  return lock.owns_lock() && LookLocked() && !full() && charge();
+  if (lock.owns_lock() && LookLocked() && !full() && charge()) return true;
+  last_refusal_.store(clock_->Now().time_since_epoch().count(), std::memory_order_relaxed);
+  return false;
+}
+
+bool SpaceGuard::refuses() const {
+  if (full()) return true;
+  const MonotonicTime::rep last = last_refusal_.load(std::memory_order_relaxed);
+  return last != 0 &&
+         clock_->Now().time_since_epoch() - MonotonicTime::duration(last) < kRefusalCounts;
 }
 
 }  // namespace raftkv::runtime

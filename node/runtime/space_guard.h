@@ -58,6 +58,8 @@ class SpaceGuard {
   bool HasRoom(uint64_t bytes) const;
 
   bool full() const { return full_.load(std::memory_order_relaxed); }
+  // Full, or so close to it that a write was refused in the last half minute because of its size.
+  bool refuses() const;
   // So little is free that the reserve is given back: whatever can be spared should go.
   bool scarce() const { return scarce_.load(std::memory_order_relaxed); }
   uint64_t free_bytes() const { return free_.load(std::memory_order_relaxed); }
@@ -69,6 +71,7 @@ class SpaceGuard {
   static constexpr uint64_t kCostPerByte = 3;
   static constexpr uint64_t kCostPerCommand = 256;
   static constexpr Duration kBetweenLooks = std::chrono::milliseconds(50);
+  static constexpr Duration kRefusalCounts = std::chrono::seconds(30);
 
  private:
   bool LookLocked();
@@ -88,6 +91,7 @@ class SpaceGuard {
   std::atomic<uint64_t> free_{0};
   std::atomic<uint64_t> budget_{UINT64_MAX};  // what may be charged until the next look
   std::atomic<uint64_t> charged_{0};
+  std::atomic<MonotonicTime::rep> last_refusal_{0};  // 0: none
 
   std::mutex mutex_;  // of what follows
   StateSize state_;

@@ -61,6 +61,23 @@ TEST_F(SpaceGuardTest, RefusesBelowMinFreeAndAcceptsAgain) {
   EXPECT_TRUE(guard->Admit(1000));
 }
 
+// A node whose disk had room for small values alone refused all others with 507 and said nowhere
+// that it did.
+TEST_F(SpaceGuardTest, WhatIsRefusedForItsSizeIsSaidForAWhile) {
+  auto guard = Make({.min_free_bytes = 16 * kMiB});
+  free_ = 17 * kMiB;
+  Look(*guard);
+  EXPECT_FALSE(guard->refuses());
+  clock_.now += SpaceGuard::kBetweenLooks;
+  EXPECT_FALSE(guard->Admit(kMiB));
+  EXPECT_FALSE(guard->full());
+  EXPECT_TRUE(guard->refuses());
+  EXPECT_TRUE(guard->Admit(1000));
+  EXPECT_TRUE(guard->refuses());
+  clock_.now += SpaceGuard::kRefusalCounts;
+  EXPECT_FALSE(guard->refuses());
+}
+
 // One look a second let a fast writer go straight from the limit to a full disk.
 TEST_F(SpaceGuardTest, WhatIsAdmittedBetweenTwoLooksIsCharged) {
   auto guard = Make({.min_free_bytes = 16 * kMiB});

@@ -159,6 +159,7 @@ class Operator {
     seen.name = "db";
     seen.uid = resource.uid;
     seen.generation = resource.generation;
+    seen.observed_generation = resource.status.observed_generation;
     seen.deleting = resource.deleting;
     seen.finalizer = resource.finalizer;
     seen.spec = resource.spec;

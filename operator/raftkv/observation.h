@@ -159,6 +159,7 @@ struct Observation {
   std::string name;
   std::string uid;
   int64_t generation = 0;
+  int64_t observed_generation = 0;  // status.observedGeneration
   bool deleting = false;
   bool finalizer = false;
   ClusterSpec spec;

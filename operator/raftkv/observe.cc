@@ -138,6 +138,7 @@ Result<Seen> Observer::LookIn(const Caches& caches, const ObjectPtr& resource, u
   out.name = resource->name();
   out.uid = resource->uid();
   out.generation = resource->generation();
+  out.observed_generation = resource->Int("/status/observedGeneration").value_or(0);
   out.deleting = resource->deleting();
   out.finalizer = resource->HasFinalizer(kFinalizer);
   auto spec = ReadSpec(*resource);

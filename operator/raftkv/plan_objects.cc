@@ -44,7 +44,7 @@ std::optional<Decision> PlanStatefulSet(const Facts& facts) {
     return Do(ApplyStatefulSet{replicas}, facts.seen.operation);
   }
   if (!objects.template_current) {
-    return Do(ApplyStatefulSet{objects.stateful_set_replicas}, facts.seen.operation);
+    return Do(ApplyStatefulSet{objects.stateful_set_replicas}, WithNewTemplate(facts));
   }
   const bool asleep = facts.spec.replicas == 0 && objects.stateful_set_replicas == 0;
   if (!asleep && objects.stateful_set_replicas < MemberSlots(facts)) {

@@ -47,6 +47,14 @@ bool Outdated(const Facts& facts, int slot) {
          pod->revision != objects.update_revision;
 }
 
+Operation WithNewTemplate(const Facts& facts) {
+  const bool idle = facts.seen.operation.type == Operation::Type::kNone;
+  if (!idle || !MayRoll(facts) || facts.seen.objects.stateful_set_replicas == 0) {
+    return facts.seen.operation;
+  }
+  return Rolling(facts, -1, "ApplyTemplate");
+}
+
 // Pods that will never start as they are. They hold no process, so that no quorum is needed and
 // none is touched: this heals a cluster whose every pod got a broken template.
 std::optional<Decision> PlanStuckPods(const Facts& facts) {
@@ -73,6 +81,10 @@ std::optional<Decision> PlanStuckPods(const Facts& facts) {
 // everybody takes part and has caught up.
 std::optional<Decision> PlanRoll(const Facts& facts) {
   const int pods = facts.seen.objects.stateful_set_replicas;
+  // Its controller has not seen the template yet: nobody knows which pods are outdated.
+  if (pods > 0 && facts.seen.objects.update_revision.empty() && MayRoll(facts)) {
+    return Wait(facts.seen.operation);
+  }
   std::vector<int> outdated;
   for (int slot = pods - 1; slot >= 0; --slot) {
     if (Outdated(facts, slot)) outdated.push_back(slot);
@@ -82,7 +94,8 @@ std::optional<Decision> PlanRoll(const Facts& facts) {
   if (outdated.empty() && !rolling) return std::nullopt;
   if (!MayRoll(facts)) return std::nullopt;
 
-  const int current = rolling ? running.slot : outdated.front();
+  const bool begun = rolling && running.slot >= 0;
+  const int current = begun || outdated.empty() ? running.slot : outdated.front();
   for (int slot = 0; slot < pods; ++slot) {
     const std::optional<PodView>& pod = facts.slot(slot).pod;
     if (!pod || pod->deleting) return Wait(Rolling(facts, slot, "WaitForPod"));

@@ -56,6 +56,8 @@ std::optional<Decision> PlanWake(const Facts& facts);
 std::optional<Decision> PlanStuckPods(const Facts& facts);
 std::optional<Decision> PlanRoll(const Facts& facts);
 bool Outdated(const Facts& facts, int slot);
+// The running operation, or else the roll that a new template begins.
+Operation WithNewTemplate(const Facts& facts);
 // plan_replace.cc
 std::optional<Decision> PlanReplace(const Facts& facts);
 // plan_leave.cc

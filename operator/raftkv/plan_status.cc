@@ -303,6 +303,14 @@ Operation WithTimes(const Facts& facts, Operation next) {
   return next;
 }
 
+// Something is made ready for an operation that has not begun: a generation that counted as seen
+// now would be one that nothing is left to do for.
+bool Preparing(const Facts& facts, const Decision& decision) {
+  return facts.has_leader() && decision.operation.type == Operation::Type::kNone &&
+         !decision.at_rest && decision.blocked.empty() && !facts.spec.paused &&
+         !facts.seen.deleting;
+}
+
 }  // namespace
 
 bool Healthy(const Facts& facts) {
@@ -316,7 +324,8 @@ bool Healthy(const Facts& facts) {
 
 PlannedStatus MakeStatus(const Facts& facts, const Decision& decision) {
   PlannedStatus status;
-  status.observed_generation = facts.seen.generation;
+  status.observed_generation =
+      Preparing(facts, decision) ? facts.seen.observed_generation : facts.seen.generation;
   status.cluster = facts.seen.cluster != 0 ? facts.seen.cluster : decision.cluster;
   if (const Membership* config = facts.config()) {
     status.config_index = config->config_index;

@@ -377,6 +377,38 @@ TEST(Roll, NotWhenAnotherMemberIsDown) {
   EXPECT_EQ(Do(given), "Nothing");
 }
 
+TEST(Roll, ANewTemplateIsNotReportedAsSeenBeforeTheRollBegins) {
+  Given given = Given::Cluster(3);
+  given.Wrote(MakePlan(given));
+  EXPECT_EQ(given.observed_generation, 1);
+  given.generation = 2;
+  given.objects.others_current = given.objects.template_current = false;
+  EXPECT_EQ(Do(given), "ApplyObjects");
+  EXPECT_EQ(MakePlan(given).status.observed_generation, 1);
+  given.objects.others_current = true;
+  EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=3");
+  EXPECT_EQ(MakePlan(given).status.observed_generation, 2);
+  EXPECT_EQ(MakePlan(given).status.phase, "Rolling");
+  given.Wrote(MakePlan(given));
+  given.objects.template_current = true;
+  given.objects.update_revision = "";
+  EXPECT_EQ(Do(given), "Nothing") << "the StatefulSet's controller has not seen it";
+  EXPECT_EQ(MakePlan(given).status.phase, "Rolling");
+  given.Wrote(MakePlan(given));
+  given.objects.update_revision = "rev-2";
+  EXPECT_EQ(Do(given), "DeletePod slot=2 uid=pod-uid-2");
+  EXPECT_EQ(MakePlan(given).status.operation.slot, 2);
+}
+
+TEST(Roll, AnotherNewTemplateInItsMiddleDoesNotEndIt) {
+  Given given = Given::Cluster(3);
+  given.objects.update_revision = "rev-2";
+  given.Wrote(MakePlan(given));
+  given.objects.update_revision = "";
+  EXPECT_EQ(Do(given), "Nothing");
+  EXPECT_EQ(MakePlan(given).status.phase, "Rolling");
+}
+
 TEST(Roll, PausedOrOnDeleteLeavesPodsAlone) {
   Given given = Given::Cluster(3);
   given.objects.update_revision = "rev-2";

@@ -161,6 +161,7 @@ struct Given : Observation {
 
   // The former plan's status has been written.
   void Wrote(const Plan& plan) {
+    observed_generation = plan.status.observed_generation;
     operation = plan.status.operation;
     cluster = plan.status.cluster;
     for (const PlannedCondition& condition : plan.status.conditions) {

@@ -278,9 +278,30 @@ def check_documents():
              for suite, name in re.findall(r"^TEST(?:_F|_P)?\((\w+), (\w+)\)", path.read_text(), re.M)}
     for test in re.findall(r"`([A-Z]\w+\.[A-Z]\w+)`", (ROOT / "docs/kubernetes-levels.md").read_text()):
         expect(test in tests, f"docs/kubernetes-levels.md names {test}, which does not exist")
+    check_scenarios()
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     version = re.search(r"^project\(raftkv VERSION ([0-9.]+)", (ROOT / "CMakeLists.txt").read_text(), re.M)[1]
     expect(chart["appVersion"] == version, f"appVersion is {chart['appVersion']}, the program's version {version}")
+
+
+def check_scenarios():
+    """docs/kubernetes-levels.md names scenarios and checks that there are, each in its table with what it needs and whether CI runs it."""
+    page = (ROOT / "docs/kubernetes-levels.md").read_text()
+    sources = "".join(path.read_text() for path in (ROOT / "tests/e2e").glob("*.sh"))
+    there = ["install", *run(ROOT / "tests/e2e/run", "--list").stdout.split()]
+    of_ci = ["install", *re.search(r"^readonly SCENARIOS=\(\n(.*?)\n\)", (ROOT / ".ci/run").read_text(), re.M | re.S)[1].split()]
+    own = re.findall(r"^(\w+)\(\) \{\n(?:  local .*\n)?  needs_own_cluster", sources, re.M)
+    told = {}
+    for names, notes in re.findall(r"^\| ([a-z_]+(?:, [a-z_]+)*) \| .* \|([^|]*)\|$", page.partition("## The scenarios of ./dev e2e")[2], re.M):
+        told.update({name: set(notes.replace(",", "").split()) for name in names.split(", ")})
+    expect(set(told) == set(there), f"docs/kubernetes-levels.md and ./dev e2e --list differ: {set(told) ^ set(there)}")
+    for name, notes in told.items():
+        expect(("own" in notes) == (name in own) and ("CI" in notes) == (name in of_ci), f"docs/kubernetes-levels.md says of {name}: {notes or 'nothing'}")
+    live = re.findall(r'"(\w+)": ', re.search(r"checks = \{(.*)\}", (ROOT / "tests/chart/live.py").read_text())[1])
+    for command, known in (("e2e", there), ("chart --live", live)):
+        rows = "".join(re.findall(r"^\| .*\n", page, re.M))
+        for names in re.findall(rf"`\./dev {command}` \(?([a-z_]+(?:, [a-z_]+)*)", rows):
+            expect(set(names.split(", ")) <= set(known), f"docs/kubernetes-levels.md: ./dev {command} has no {set(names.split(', ')) - set(known)}")
 
 
 # --- With an API server ---------------------------------------------------------------------------

@@ -18,10 +18,10 @@ Installs the operator that runs [raftkv](../../README.md) clusters, one `RaftKV`
 alerts and dashboards. How to use it: [docs/kubernetes.md](../../docs/kubernetes.md). This file is generated: `./dev chart --write`.
 
 ```sh
-helm install raftkv charts/raftkv-operator -n raftkv-system --create-namespace
-helm test raftkv -n raftkv-system
-helm upgrade raftkv charts/raftkv-operator -n raftkv-system
-helm uninstall raftkv -n raftkv-system      # clusters, volumes and the definition stay
+helm install raftkv-operator charts/raftkv-operator -n raftkv-system --create-namespace
+helm test raftkv-operator -n raftkv-system
+helm upgrade raftkv-operator charts/raftkv-operator -n raftkv-system
+helm uninstall raftkv-operator -n raftkv-system      # clusters, volumes and the definition stay
 ```
 
 Needs Kubernetes {kube}. The chart's version is {version}.

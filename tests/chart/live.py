@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""The chart on a real Kubernetes with running pods: `helm test`, two operators, namespaced mode, cost at rest.
+"""The chart on a real Kubernetes with running pods: `helm test`, two operators, cost at rest, the samples, namespaced mode.
 
     tests/chart/live.py [--images FILES] [--resources N] [--members N] [CHECK...]
 
-Checks: helm_test, two_operators, at_rest, namespaced (default: all, in this order; they build on one release). Cluster and images as in
-monitoring.py. at_rest makes N RaftKV resources (100), of which the first N (20) have one member and the others none, and
+Checks: helm_test, two_operators, at_rest, samples, namespaced (default: all, in this order; they build on one release). Cluster
+and images as in monitoring.py, with five nodes, which one of the samples needs. at_rest makes N RaftKV resources (100), of which the first N (20) have one member and the others none, and
 measures the operator's process for a minute: memory, processor, calls to the API server.
 """
 import json
@@ -18,7 +18,7 @@ import pathlib
 import yaml
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import monitoring as m  # noqa: E402  pylint: disable=wrong-import-position
+import cluster as m  # noqa: E402  pylint: disable=wrong-import-position
 import queries  # noqa: E402  pylint: disable=wrong-import-position
 
 VALUES = {"replicas": 2, "image": {"repository": "localhost/raftkv-operator"}, "nodeImage": {"repository": "localhost/raftkv-node"},
@@ -106,6 +106,21 @@ def namespaced():
     m.kubectl("delete", "rkv", "db", "-n", "mine", "--timeout=60s")
 
 
+def samples():
+    """Each of docs/samples becomes available as it is."""
+    for path in sorted((m.ROOT / "docs/samples").glob("*.yaml")):
+        sample = yaml.safe_load(path.read_text())
+        name, replicas = sample["metadata"]["name"], sample["spec"]["replicas"]
+        began = time.monotonic()
+        m.kubectl("apply", "-n", m.NS, "-f", path)
+        m.until(f"sample {path.name}", lambda: settled(name, m.NS, replicas), 180)
+        expect(True, f"docs/samples/{path.name}: {replicas} members take part after {time.monotonic() - began:.0f} s")
+        nodes = m.kubectl("get", "pods", "-n", m.NS, "-l", f"app.kubernetes.io/instance={name}", "-o", "jsonpath={.items[*].spec.nodeName}").split()
+        expect(len(set(nodes)) == replicas, f"on a node each: {nodes}")
+        m.kubectl("delete", "-n", m.NS, "-f", path, "--timeout=90s")
+        m.kubectl("delete", "pvc", "--all", "-n", m.NS, "--timeout=60s")
+
+
 def process_of(pod):
     """Of the operator in this pod: (process id, resident bytes, seconds of processor)."""
     for folder in pathlib.Path("/proc").glob("[0-9]*"):
@@ -165,10 +180,10 @@ def main():
     while arguments and arguments[0] in options:
         options[arguments[0]] = arguments[1]
         arguments = arguments[2:]
-    checks = {"helm_test": helm_test, "two_operators": two_operators, "at_rest": lambda: at_rest(int(options["--resources"]), int(options["--members"])), "namespaced": namespaced}
+    checks = {"helm_test": helm_test, "two_operators": two_operators, "at_rest": lambda: at_rest(int(options["--resources"]), int(options["--members"])), "samples": samples, "namespaced": namespaced}
     if unknown := set(arguments) - set(checks):
         sys.exit(f"no such check: {unknown}\n{__doc__}")
-    take_down = m.cluster(options["--images"])
+    take_down = m.start(options["--images"], nodes=5)
     try:
         helm("install", "--create-namespace")
         m.kubectl("create", "namespace", m.NS)

@@ -3,15 +3,16 @@
 
 The operator (built from its Go module, tests/chart/prometheus-operator) has to select the ServiceMonitor, the PodMonitor
 and the PrometheusRule; Debian's Prometheus runs with the configuration and the rules that the operator writes for it;
-every panel's query and every alert's selectors have to have data; then things are broken, one after another, and each
-alert has to fire under its fault and to end after it. The rules are those of the chart with
-`monitoring.prometheusRule.trial`, which has them wait seconds instead of minutes. Prints a table.
+every panel's query and every alert's selectors have to have data; then things are broken, one after another (faults.py),
+and each alert has to fire under its fault and to end after it. The rules are those of the chart with
+`monitoring.prometheusRule.trial`, which has them wait and look back seconds instead of minutes. Prints a table.
 
     tests/chart/monitoring.py [--images FILES] [--pictures FOLDER] [FAULT...]
 
 Starts a cluster with tests/kube/kube and loads the images (archives of node, operator and ctl, separated by commas; ./dev
 image makes them), or takes the one in KUBECONFIG; runs on the machine that runs the nodes, as root, because faults are
-signals to their processes. --pictures also draws the dashboards (pictures.py).
+signals to their processes, rules of their networks and limits on their cgroups. --pictures also draws the dashboards
+(pictures.py).
 """
 import base64
 import contextlib
@@ -21,7 +22,6 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -32,82 +32,15 @@ import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/chart"))
+import cluster  # noqa: E402  pylint: disable=wrong-import-position
+import faults  # noqa: E402  pylint: disable=wrong-import-position
 import pictures  # noqa: E402  pylint: disable=wrong-import-position
 import queries  # noqa: E402  pylint: disable=wrong-import-position
+from cluster import KUBE_HOME, NAME, NS, SYSTEM, address, apply, at_rest, kubectl, raftkv, run, status, until  # noqa: E402  pylint: disable=wrong-import-position
 
-KUBE = ROOT / "tests/kube/kube"
-KUBE_HOME = pathlib.Path(os.environ.get("KUBE_HOME", pathlib.Path.home() / ".cache/raftkv-kube"))
 MODULE = ROOT / "tests/chart/prometheus-operator"
-SYSTEM, NS, NAME = "raftkv-system", "insight", "store"
-# What cannot be brought about here within minutes; their expressions have promtool tests (alerts_test.yaml).
-NOT_TRIED = {
-    "RaftKVTwoLeaders": "a leader that has lost its quorum steps down before a second one is elected",
-    "RaftKVSlowCommits": "a batch of the state goes into memory, where a process that stands still hardly ever does so",
-    "RaftKVApplyLags": "members apply faster than this machine can write",
-    "RaftKVSnapshotsFail": "takes a member that is cut off again and again while it needs a snapshot",
-    "RaftKVExcessiveGrowth": "takes a gigabyte of state and four hours",
-    "RaftKVWritesStalled": "takes a disk that is slower than RocksDB's memtables are large",
-    "RaftKVVolumeAlmostFull": "volumes here are folders of the machine's disk",
-    "RaftKVVolumeFilling": "the same",
-    "RaftKVOperatorStuck": "takes a call that hangs for two minutes, and every call has a limit below that",
-}
-FIRES_WITHIN, ENDS_WITHIN = 90, 120  # seconds
-
-
-def run(*command, stdin=None, check=True):
-    done = subprocess.run([str(word) for word in command], input=stdin, capture_output=True, text=True, check=False)
-    if check and done.returncode != 0:
-        raise SystemExit(f"{' '.join(map(str, command))}: {done.stderr.strip()[:1000]}")
-    return done.stdout
-
-
-def kubectl(*arguments, stdin=None, check=True):
-    return run(KUBE_HOME / "bin/kubectl", *arguments, stdin=stdin, check=check)
-
-
-def apply(*objects, ns=NS):
-    kubectl("apply", "--server-side", "--force-conflicts", "-n", ns, "-f", "-", stdin=yaml.safe_dump_all(objects))
-
-
-def raftkv(name, **spec):
-    return {"apiVersion": "raftkv.dev/v1alpha1", "kind": "RaftKV", "metadata": {"name": name},
-            "spec": {"replicas": 3, "storage": {"size": "1Gi", "retention": {"onDelete": "Delete"}}, "progressDeadlineSeconds": 10, **spec}}
-
-
-def patch(name, spec):
-    kubectl("patch", "rkv", name, "-n", NS, "--type=merge", "-p", json.dumps({"spec": spec}))
-
-
-def status(name=NAME):
-    return json.loads(kubectl("get", "rkv", name, "-n", NS, "-o", "json")).get("status", {})
-
-
-def until(what, condition, seconds=60):
-    queries.wait_for(what, condition, seconds)
-
-
-def at_rest(name=NAME, replicas=3):
-    until(f"{name} at rest", lambda: (s := status(name)).get("phase") == "Available" and s.get("ready") == replicas and s.get("voters") == replicas, 120)
-
-
-def processes(*pods):
-    """Of the members' processes on this machine."""
-    out = []
-    for folder in pathlib.Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if (folder / "comm").read_text().strip() == "raftkv-node":
-                host = re.search(rb"(?:^|\0)HOSTNAME=([^\0]+)", (folder / "environ").read_bytes())
-                if host and host[1].decode() in pods:
-                    out.append(int(folder.name))
-    return out
-
-
-def address(pod):
-    return kubectl("get", "pod", pod, "-n", NS, "-o", "jsonpath={.status.podIP}").strip()
-
-
-def admin(pod, path, body=None, timeout=10):
-    return queries.http("POST" if body is not None else "GET", f"http://{address(pod)}:7072{path}", None if body is None else json.dumps(body).encode(), timeout, "application/json")
+# Seconds. The slowest: the operator that hangs (two minutes), and the gigabyte.
+FIRES_WITHIN, ENDS_WITHIN = 180, 120
 
 
 class Discovery:
@@ -119,6 +52,7 @@ class Discovery:
 
     def __init__(self, config, folder):
         self.jobs = []
+        self.operator = None  # address of one outside of the cluster, found as if it were behind the chart's Service
         for number, job in enumerate(config["scrape_configs"]):
             for found in job.pop("kubernetes_sd_configs"):
                 path = folder / f"targets{number}.json"
@@ -171,13 +105,20 @@ class Discovery:
                             "__meta_kubernetes_endpoint_port_name": port.get("name", ""), "__meta_kubernetes_endpoint_address_target_kind": target.get("kind", ""),
                             "__meta_kubernetes_endpoint_address_target_name": target.get("name", ""), **(self.pod(pod) if pod else {})}
 
+    def outside(self, services):
+        for (ns, name), service in services.items():
+            if self.operator and service["metadata"].get("labels", {}).get("app.kubernetes.io/name") == "raftkv-operator":
+                yield self.operator, {"__meta_kubernetes_namespace": ns, "__meta_kubernetes_service_name": name, **self.labels("service", service),
+                                      "__meta_kubernetes_endpoint_port_name": "metrics"}
+
     def look(self):
         kinds = {"Pod": {}, "Service": {}, "Endpoints": {}}
         for item in json.loads(kubectl("get", "pods,services,endpoints", "-A", "-o", "json"))["items"]:
             kinds[item["kind"]][item["metadata"]["namespace"], item["metadata"]["name"]] = item
         pods = {key: pod for key, pod in kinds["Pod"].items() if pod["status"].get("podIP")}
         for role, namespaces, path in self.jobs:
-            found = self.pods(pods) if role == "pod" else self.endpoints(pods, kinds["Service"], kinds["Endpoints"].values())
+            services = kinds["Service"]
+            found = self.pods(pods) if role == "pod" else [*self.endpoints(pods, services, kinds["Endpoints"].values()), *self.outside(services)]
             groups = [{"targets": [address], "labels": labels} for address, labels in found if not namespaces or labels["__meta_kubernetes_namespace"] in namespaces]
             fresh = path.with_suffix(".new")
             fresh.write_text(json.dumps(groups))
@@ -277,198 +218,16 @@ class Lab(queries.Lab):
         super().close()
 
 
-# --- Faults: each is a context in which the alerts that it names have to fire ---------------------
-
-
-def stopped(*pods):
-    pids = processes(*pods)
-    if len(pids) != len(pods):
-        raise SystemExit(f"processes of {pods}: {pids}")
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    return pids
-
-
-def go_on(pids):
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
-
-
-def followers():
-    leader = status()["leader"]
-    return [pod for pod in (f"{NAME}-{slot}" for slot in range(3)) if pod != leader]
-
-
-@contextlib.contextmanager
-def majority_hangs(_lab):
-    pids = stopped(*followers())
-    try:
-        yield
-    finally:
-        go_on(pids)
-    at_rest()
-
-
-@contextlib.contextmanager
-def leader_moves(_lab):
-    for _ in range(6):
-        admin(status()["leader"], "/admin/transfer", {})
-        time.sleep(3)
-    yield
-
-
-@contextlib.contextmanager
-def slow_member(_lab):
-    """It stands still for 1.3 s at a time, as one does whose disk or processor hangs."""
-    pids, over = processes(followers()[0]), threading.Event()
-
-    def pulse():
-        while not over.is_set():
-            for pid in pids:
-                os.kill(pid, signal.SIGSTOP)
-            time.sleep(1.3)
-            go_on(pids)
-            time.sleep(0.15)
-
-    thread = threading.Thread(target=pulse)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        go_on(pids)
-    at_rest()
-
-
-@contextlib.contextmanager
-def lagging_member(lab):
-    behind = followers()[0]
-    pids = stopped(behind)
-    leader = address(status()["leader"])
-    lab.start("load", lab.bin / "raftkv-bench", "put", "--endpoints", f"{leader}:7070", "--clients", "64", "--requests", "30000", "--duration", "60").wait(90)
-    try:
-        yield
-    finally:
-        go_on(pids)
-    at_rest()
-
-
-@contextlib.contextmanager
-def joint_without_majority(_lab):
-    """A change to three voters of which two hang: its joint configuration cannot be left."""
-    patch(NAME, {"paused": True})
-    leader, others = status()["leader"], followers()
-    ids = [member["memberID"] for member in status()["members"] if member["pod"] in others]
-    code, body = admin(leader, "/admin/membership", {"demote": ids})
-    if code != 200:
-        raise SystemExit(f"demote: {code} {body}")
-    time.sleep(2)
-    pids = stopped(*others)
-    try:
-        admin(leader, "/admin/membership", {"promote": ids}, timeout=3)
-        yield
-    finally:
-        go_on(pids)
-    patch(NAME, {"paused": False})
-    at_rest()
-
-
-@contextlib.contextmanager
-def claim_cannot_be_made_again(_lab):
-    apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "no-claims"}, "spec": {"hard": {"persistentvolumeclaims": "0"}}})
-    lost = followers()[0]
-    kubectl("delete", "pvc", f"data-{lost}", "-n", NS, "--wait=false")
-    kubectl("delete", "pod", lost, "-n", NS, "--grace-period=1", "--wait=false")
-    try:
-        yield
-    finally:
-        kubectl("delete", "resourcequota", "no-claims", "-n", NS)
-    at_rest()
-
-
-@contextlib.contextmanager
-def quota_is_full(_lab):
-    apply(raftkv("small", replicas=1, config={"limits": {"quotaBytes": "1Mi"}}))
-    at_rest("small", 1)
-    host = address("small-0")
-    for n in range(400):
-        if queries.http("PUT", f"http://{host}:7070/kv/fill{n}", os.urandom(20_000))[0] == 507:
-            break
-    yield
-    kubectl("delete", "rkv", "small", "-n", NS, "--timeout=60s")
-
-
-@contextlib.contextmanager
-def image_cannot_be_had(_lab):
-    apply(raftkv("stuck", replicas=1, image="localhost/no-such-image:1"))
-    yield
-    kubectl("delete", "rkv", "stuck", "-n", NS, "--timeout=60s")
-
-
-DEPLOYMENT = "deploy/raftkv-raftkv-operator"
-
-
-@contextlib.contextmanager
-def no_operator(_lab):
-    kubectl("scale", DEPLOYMENT, "-n", SYSTEM, "--replicas=0")
-    yield
-    kubectl("scale", DEPLOYMENT, "-n", SYSTEM, "--replicas=1")
-    kubectl("rollout", "status", DEPLOYMENT, "-n", SYSTEM, "--timeout=90s")
-
-
-@contextlib.contextmanager
-def lease_of_somebody_else(_lab):
-    kubectl("scale", DEPLOYMENT, "-n", SYSTEM, "--replicas=0")
-    kubectl("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=raftkv-operator", "-n", SYSTEM, "--timeout=60s", check=False)
-    now = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
-    kubectl("patch", "lease", "raftkv-raftkv-operator", "-n", SYSTEM, "--type=merge", "-p",
-            json.dumps({"spec": {"holderIdentity": "somebody", "leaseDurationSeconds": 3600, "renewTime": now, "acquireTime": now}}))
-    kubectl("scale", DEPLOYMENT, "-n", SYSTEM, "--replicas=1")
-    yield
-    kubectl("delete", "lease", "raftkv-raftkv-operator", "-n", SYSTEM)
-
-
-@contextlib.contextmanager
-def rights_are_missing(_lab):
-    binding = kubectl("get", "clusterrolebinding", "raftkv-raftkv-operator", "-o", "json")
-    kubectl("delete", "clusterrolebinding", "raftkv-raftkv-operator")
-    apply_as = raftkv("unheard", replicas=1)
-    apply(apply_as)
-    yield
-    kept = json.loads(binding)
-    kept["metadata"] = {key: value for key, value in kept["metadata"].items() if key in ("name", "labels", "annotations")}
-    kubectl("create", "-f", "-", stdin=json.dumps(kept))
-    until("unheard", lambda: status("unheard").get("phase") == "Available", 120)
-    kubectl("delete", "rkv", "unheard", "-n", NS, "--timeout=60s")
-
-
-FAULTS = [
-    (majority_hangs, ["RaftKVMembersDown", "RaftKVInsufficientMembers", "RaftKVNoLeader", "RaftKVQuorumLost", "RaftKVMembersMissing", "RaftKVHttpErrors", "RaftKVManyHttpErrors",
-                      "RaftKVFailedProposals", "RaftKVPeersDisconnected"]),
-    (leader_moves, ["RaftKVManyLeaderChanges"]),
-    (slow_member, ["RaftKVMemberCommunicationSlow", "RaftKVSlowFsync", "RaftKVVerySlowFsync", "RaftKVHttpSlow"]),
-    (lagging_member, ["RaftKVFollowerLags"]),
-    (joint_without_majority, ["RaftKVJointTooLong"]),
-    (claim_cannot_be_made_again, ["RaftKVMemberWithoutClaim"]),
-    (quota_is_full, ["RaftKVOutOfSpace"]),
-    (image_cannot_be_had, ["RaftKVOperationStuck"]),
-    (no_operator, ["RaftKVOperatorDown"]),
-    (lease_of_somebody_else, ["RaftKVOperatorWithoutLease"]),
-    (rights_are_missing, ["RaftKVOperatorErrors"]),
-]
-
-
 def break_things(lab, chosen):
     """Rows of (fault, alert, seconds until it fired, seconds until it ended); None: it did not."""
     failures = []
     print(f"{'fault':28} {'alert':34} {'fires':>7} {'ends':>7}")
-    for fault, alerts in FAULTS:
+    for fault, alerts in faults.FAULTS:
         if chosen and fault.__name__ not in chosen:
             continue
-        fired, ended, began = {}, {}, time.monotonic()
+        fired, ended = {}, {}
         with fault(lab):
+            began = time.monotonic()
             while set(fired) != set(alerts) and time.monotonic() - began < FIRES_WITHIN:
                 for alert in lab.firing() & set(alerts) - set(fired):
                     fired[alert] = time.monotonic() - began
@@ -484,16 +243,6 @@ def break_things(lab, chosen):
             if alert not in fired or alert not in ended:
                 failures.append(f"{alert} did not {'fire' if alert not in fired else 'end'} with {fault.__name__}")
     return failures
-
-
-def cluster(images):
-    """Starts one unless KUBECONFIG names one; what takes it down again."""
-    if "KUBECONFIG" in os.environ:
-        return lambda: None
-    os.environ["KUBECONFIG"] = run(KUBE, "up", "3").strip().splitlines()[-1]
-    if images:
-        run(KUBE, "load", *images.split(","))
-    return lambda: run(KUBE, "down")
 
 
 def install():
@@ -524,7 +273,9 @@ def observe(lab, chosen, folder):
     apply(raftkv("waiting", replicas=1, image="localhost/no-such-image:1"))
     time.sleep(5)
     at_rest()
-    time.sleep(10)
+    # Requests fail for a moment, so that there is something to see of that too.
+    with faults.majority_hangs(lab):
+        time.sleep(15)
     failures += queries.evaluate(lab.url, NS, NAME, with_operator=True)
     kubectl("delete", "rkv", "waiting", "-n", NS, "--timeout=60s")
     lab.stop_load.set()
@@ -543,17 +294,16 @@ def main():
     while arguments and arguments[0] in options:
         options[arguments[0]] = arguments[1]
         arguments = arguments[2:]
-    if unknown := set(arguments) - {fault.__name__ for fault, _ in FAULTS}:
-        sys.exit(f"no such fault: {unknown}; there are {', '.join(fault.__name__ for fault, _ in FAULTS)}\n{__doc__}")
-    take_down = cluster(options["--images"])
+    names = [fault.__name__ for fault, _ in faults.FAULTS]
+    if unknown := set(arguments) - set(names):
+        sys.exit(f"no such fault: {unknown}; there are {', '.join(names)}\n{__doc__}")
+    take_down = cluster.start(options["--images"])
     lab = Lab()
     try:
         failures = observe(lab, arguments, options["--pictures"])
     finally:
         lab.close()
         take_down()
-    for alert, why in NOT_TRIED.items():
-        print(f"{'not tried':28} {alert:34} {why}")
     if failures:
         sys.exit("\n".join(failures))
 

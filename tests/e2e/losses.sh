@@ -20,6 +20,7 @@ other_object() { [ "$(uid "$1" "$2" 2>/dev/null || true)" != "$3" ]; }
 # The process of each pod, then each pod itself, without any grace.
 kill_each() {
   local slot from before pod
+  [ "$own_cluster" = yes ] || say "  skipped: the processes, which needs a cluster of its own: signals to processes of nodes"
   for slot in 0 1 2; do
     before=$(member_of_slot $slot)
     from=$(now)
@@ -43,7 +44,7 @@ kill_each() {
 
 kill_leader() {
   local from pod
-  needs_own_cluster
+  needs_own_cluster "it sends a signal to a process of a node"
   pod=$(leader)
   from=$(now)
   kill_process "$pod"
@@ -137,7 +138,7 @@ leaders_node() {
 
 power_cut() {
   local from node
-  needs_own_cluster
+  needs_own_cluster "it takes a node's power"
   leaders_node
   from=$(now)
   $KUBE stop-node "$node"
@@ -149,21 +150,28 @@ power_cut() {
   report "node is back, until all take part" "$(since "$from")"
 }
 
-# Longer than spec.replacement.after (20 s): the pod is moved, or its member replaced.
-lost_node() {
-  local from node pod before
-  needs_own_cluster
+# lose_leaders_node VERB WHAT: for longer than spec.replacement.after (20 s), until another member has taken over. Sets
+# the caller's `node`, and `before` to the member that is lost.
+lose_leaders_node() {
+  local from pod
   leaders_node
   pod=$(leader)
   before=$(member_of_slot "${pod##*-}")
   from=$(now)
-  $KUBE stop-node "$node"
+  $KUBE "$1" "$node"
   soon 120 replaced "${pod##*-}" "$before" || fail "no replacement within 120 s"
   settle 3
-  report "node lost for good, until three take part" "$(since "$from")"
+  report "node $2 for good, until three take part" "$(since "$from")"
   report "  longest gap of a writer" "$(longest_gap "$from")" 3
+}
+
+lost_node() {
+  local node before
+  needs_own_cluster "it takes a node's power"
+  lose_leaders_node stop-node lost
   $KUBE start-node "$node" 2>/dev/null
   settle 3
+  never_back "$before"
 }
 
 not_ready() {
@@ -173,7 +181,7 @@ not_ready() {
 # A partition that is shorter than spec.replacement.after, though Kubernetes notices it: nobody is replaced.
 cut_node() {
   local from node pod ip before
-  needs_own_cluster
+  needs_own_cluster "it cuts a node off"
   leaders_node
   pod=$(leader)
   ip=$(k get pod "$pod" -o 'jsonpath={.status.podIP}')
@@ -198,19 +206,11 @@ cut_node() {
   [ "$(member_of_slot "${pod##*-}")" = "$before" ] || fail "a member was replaced before spec.replacement.after"
 }
 
-# Longer than that: another member takes over, and what is left on the other side never comes back.
+# What is left on the other side of the partition never comes back.
 cut_node_for_good() {
-  local from node pod before
-  needs_own_cluster
-  leaders_node
-  pod=$(leader)
-  before=$(member_of_slot "${pod##*-}")
-  from=$(now)
-  $KUBE cut-node "$node"
-  soon 120 replaced "${pod##*-}" "$before" || fail "no replacement within 120 s"
-  settle 3
-  report "node cut off for good, until three take part" "$(since "$from")"
-  report "  longest gap of a writer" "$(longest_gap "$from")" 3
+  local from node before
+  needs_own_cluster "it cuts a node off"
+  lose_leaders_node cut-node "cut off"
   from=$(now)
   $KUBE heal-node "$node"
   soon 60 kubectl wait --for=condition=Ready "node/node$node" --timeout=1s || fail "the node does not come back"
@@ -218,8 +218,9 @@ cut_node_for_good() {
   settle 3
   report "partition healed, until the former member is gone" "$(since "$from")"
   report "  longest gap of a writer" "$(longest_gap "$from")" 3
-  [[ $(status 'members[*].memberID') != *"$before"* ]] || fail "a member that was replaced is back"
+  never_back "$before"
 }
+never_back() { [[ $(status 'members[*].memberID') != *"$1"* ]] || fail "a member that was replaced is back"; }
 replaced() { [ "$(member_of_slot "$1")" != "$2" ] && [ "$(status 'members[*].memberID' | wc -w)" = 3 ]; }
 # No container of a member without a pod of this node.
 none_left_on() {

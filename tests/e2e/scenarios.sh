@@ -54,7 +54,7 @@ patch() { k patch rkv "${2:-$NAME}" --type merge -p "$1" >/dev/null; }
 # What the images weigh, and what the kernel says of the processes that run in them.
 image() {
   local name weight user labels most label
-  needs_own_cluster
+  needs_own_cluster "it looks at the archives of the images, and at the processes of the nodes"
   while read -r name weight user labels; do
     most=60
     [ "$name" = raftkv-node ] || most=30
@@ -192,6 +192,7 @@ print(json.dumps({"apiVersion": "raftkv.dev/v1alpha1", "kind": "RaftKV", "metada
 
 drain() {
   local node from
+  needs_own_cluster "it cordons every node in turn and evicts what others run there"
   for node in 1 2 3; do
     from=$(now)
     kubectl drain "node$node" --ignore-daemonsets --delete-emptydir-data --timeout=60s >"$work/drain.log" 2>&1 ||

@@ -1,0 +1,408 @@
+"""What is broken to see alerts fire, and what mends it: each fault is a context in which the alerts that FAULTS names for
+it have to fire, and after which they have to end. All are real: signals to processes, limits of the kernel on what a
+process writes, network rules and resets between members, small volumes, rights taken away; only an operator that never
+comes back from a call takes a fault point (base/fault_points.h).
+"""
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import threading
+import time
+
+import queries
+from cluster import KUBE_HOME, NAME, NS, ROOT, SYSTEM, address, admin, apply, at_rest, kubectl, patch, processes, raftkv, run, status, until
+
+
+def stopped(*pods):
+    pids = processes(*pods)
+    if len(pids) != len(pods):
+        raise SystemExit(f"processes of {pods}: {pids}")
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    return pids
+
+
+def go_on(pids):
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def followers():
+    leader = status()["leader"]
+    return [pod for pod in (f"{NAME}-{slot}" for slot in range(3)) if pod != leader]
+
+
+# --- What faults are made of ----------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def every_so_often(pause, act):
+    """act(), again and again with pauses, on a thread of its own."""
+    over = threading.Event()
+
+    def loop():
+        while not over.is_set():
+            act()
+            over.wait(pause)
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def disk():
+    """MAJOR:MINOR of the disk that volumes are on; of the whole of it, which is what limits are for."""
+    number = os.stat(KUBE_HOME).st_dev
+    block = pathlib.Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}").resolve()
+    return ((block.parent if (block / "partition").exists() else block) / "dev").read_text().strip()
+
+
+@contextlib.contextmanager
+def slow_writes(pod, rate):
+    """The kernel lets the pod's process write this many bytes a second."""
+    lines = pathlib.Path(f"/proc/{processes(pod)[0]}/cgroup").read_text().splitlines()
+    group = next((line.split(":", 2)[2] for line in lines if line.split(":")[1] == "blkio"), None)
+    if group is None:
+        raise SystemExit("needs the controller blkio of cgroups (version 1)")
+    limit = pathlib.Path("/sys/fs/cgroup/blkio" + group) / "blkio.throttle.write_bps_device"
+    limit.write_text(f"{disk()} {rate}")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            limit.write_text(f"{disk()} 0")
+
+
+@contextlib.contextmanager
+def peer_traffic(pod, *target):
+    """What the node of this pod does with traffic of its peer port."""
+    node = kubectl("get", "pod", pod, "-n", NS, "-o", "jsonpath={.spec.nodeName}").strip()
+    ip = address(pod)
+    rules = [("FORWARD", end, ip, "-p", "tcp", port, "7071", "-j", *target) for end in ("-s", "-d") for port in ("--sport", "--dport")]
+    iptables = lambda verb: [run("nsenter", f"--net=/run/netns/rk-{node}", "iptables", "-w", verb, *rule) for rule in rules]
+    iptables("-I")
+    try:
+        yield
+    finally:
+        iptables("-D")
+
+
+def bench(lab, host, *arguments):
+    """Writes until it is ended or done."""
+    return lab.start("load", lab.bin / "raftkv-bench", "put", "--endpoints", f"{host}:7070", "--warmup", "0", "--timeout", "60", *arguments)
+
+
+@contextlib.contextmanager
+def writing(lab, host, *arguments):
+    load = bench(lab, host, *arguments)
+    try:
+        yield
+    finally:
+        load.terminate()
+        load.wait(60)
+
+
+def write_all(lab, host, keys, size, *arguments):
+    """These many keys with values of this size, each once."""
+    if bench(lab, host, "--fill", "--keys", keys, "--value-size", size, "--clients", "32", "--duration", "0.1", *arguments).wait(120) != 0:
+        raise SystemExit("not everything could be written: " + (lab.folder / "load.log").read_text()[-500:])
+
+
+def leads(pod):
+    return json.loads(admin(pod, "/admin/status")[1])["role"] == "LEADER"
+
+
+def delete(name):
+    kubectl("delete", "rkv", name, "-n", NS, "--timeout=60s")
+
+
+# --- Faults ---------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def majority_hangs(_lab):
+    pids = stopped(*followers())
+    try:
+        yield
+    finally:
+        go_on(pids)
+    at_rest()
+
+
+@contextlib.contextmanager
+def leader_moves(_lab):
+    for _ in range(6):
+        admin(status()["leader"], "/admin/transfer", {})
+        time.sleep(3)
+    yield
+
+
+@contextlib.contextmanager
+def slow_member(_lab):
+    """It stands still for 1.3 s at a time, as one does that gets no processor."""
+    pids = processes(followers()[0])
+
+    def pause():
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(1.3)
+        go_on(pids)
+
+    with every_so_often(0.15, pause):
+        yield
+    at_rest()
+
+
+@contextlib.contextmanager
+def lagging_member(lab):
+    behind = followers()[0]
+    pids = stopped(behind)
+    leader = address(status()["leader"])
+    bench(lab, leader, "--clients", "64", "--requests", "30000", "--duration", "60").wait(90)
+    try:
+        yield
+    finally:
+        go_on(pids)
+    at_rest()
+
+
+@contextlib.contextmanager
+def joint_without_majority(_lab):
+    """A change to three voters of which two hang: its joint configuration cannot be left."""
+    patch(NAME, {"paused": True})
+    leader, others = status()["leader"], followers()
+    ids = [member["memberID"] for member in status()["members"] if member["pod"] in others]
+    code, body = admin(leader, "/admin/membership", {"demote": ids})
+    if code != 200:
+        raise SystemExit(f"demote: {code} {body}")
+    time.sleep(2)
+    pids = stopped(*others)
+    try:
+        admin(leader, "/admin/membership", {"promote": ids}, timeout=3)
+        yield
+    finally:
+        go_on(pids)
+    patch(NAME, {"paused": False})
+    at_rest()
+
+
+@contextlib.contextmanager
+def claim_cannot_be_made_again(_lab):
+    apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "no-claims"}, "spec": {"hard": {"persistentvolumeclaims": "0"}}})
+    lost = followers()[0]
+    kubectl("delete", "pvc", f"data-{lost}", "-n", NS, "--wait=false")
+    kubectl("delete", "pod", lost, "-n", NS, "--grace-period=1", "--wait=false")
+    try:
+        yield
+    finally:
+        kubectl("delete", "resourcequota", "no-claims", "-n", NS)
+    at_rest()
+
+
+@contextlib.contextmanager
+def quota_is_full(_lab):
+    apply(raftkv("small", replicas=1, config={"limits": {"quotaBytes": "1Mi"}}))
+    at_rest("small", 1)
+    host = address("small-0")
+    for n in range(400):
+        if queries.http("PUT", f"http://{host}:7070/kv/fill{n}", os.urandom(20_000))[0] == 507:
+            break
+    yield
+    kubectl("delete", "rkv", "small", "-n", NS, "--timeout=60s")
+
+
+@contextlib.contextmanager
+def image_cannot_be_had(_lab):
+    apply(raftkv("stuck", replicas=1, image="localhost/no-such-image:1"))
+    yield
+    kubectl("delete", "rkv", "stuck", "-n", NS, "--timeout=60s")
+
+
+@contextlib.contextmanager
+def slow_disk(lab):
+    """Of one follower, while many write: it is behind with everything, and so are the clients that it serves."""
+    pod = followers()[0]
+    with slow_writes(pod, 300_000), writing(lab, address(status()["leader"]), "--clients", "64", "--rate", "4000", "--duration", "3600", "--keys", "1000"):
+        yield
+    at_rest()
+
+
+@contextlib.contextmanager
+def slow_disk_of_the_state(lab):
+    """Little memory for changes, little that the disk takes, and many changes at once: deletions, which the log hardly grows by."""
+    apply(raftkv("slow", replicas=1, config={"storage": {"stateMemtableBytes": "1Mi"}, "http": {"requestTimeout": "60s"}}))
+    at_rest("slow", 1)
+    host = address("slow-0")
+    prefixes = "abcdefgh"
+    for prefix in prefixes:
+        write_all(lab, host, 9000, 10, "--path-prefix", f"/kv/{prefix}")
+
+    def delete_all():
+        for prefix in prefixes:
+            queries.http("POST", f"http://{host}:7070/txn", json.dumps({"success": [{"delete": {"prefix": prefix}}]}).encode(), 120, "application/json")
+
+    thread = threading.Thread(target=delete_all)
+    with slow_writes("slow-0", 200_000):
+        thread.start()
+        yield
+    thread.join()
+    delete("slow")
+
+
+@contextlib.contextmanager
+def leader_cut_from_the_members(_lab):
+    """Prometheus still reaches it. It steps down at the end of the first election timeout in which nobody has answered it: the
+    second one, if it was cut off at the beginning of its first; the others elect somebody before that. So long ones."""
+    apply(raftkv("torn", config={"raft": {"tick": "1s", "electionTicks": 20}}))
+    at_rest("torn")
+    members = {member["pod"]: member["memberID"] for member in status("torn")["members"]}
+    old = status("torn")["leader"]
+    new = next(pod for pod in members if pod != old)
+    admin(old, "/admin/transfer", {"to": members[new]})
+    until("the hand-over", lambda: leads(new))
+    time.sleep(2)
+    with peer_traffic(new, "DROP"):
+        yield
+    delete("torn")
+
+
+@contextlib.contextmanager
+def snapshot_is_interrupted(lab):
+    """A member needs one that takes half a minute, and its connections are reset every few seconds."""
+    apply(raftkv("thin", config={"limits": {"snapshotBytesPerSecond": "512Ki"}, "storage": {"logKeepEntries": 10, "logKeepBytes": "64Ki", "flushAfterBytes": "1Mi"}}))
+    at_rest("thin")
+    leader = status("thin")["leader"]
+    behind = next(member["pod"] for member in status("thin")["members"] if member["pod"] != leader)
+    pids = stopped(behind)
+    try:
+        write_all(lab, address(leader), 1000, 20_000)
+    finally:
+        go_on(pids)
+
+    def reset():
+        with peer_traffic(behind, "REJECT", "--reject-with", "tcp-reset"):
+            time.sleep(1)
+
+    with every_so_often(4, reset):
+        yield
+    at_rest("thin")
+    delete("thin")
+
+
+@contextlib.contextmanager
+def state_grows(lab):
+    apply(raftkv("grown", replicas=1))
+    at_rest("grown", 1)
+    with writing(lab, address("grown-0"), "--clients", "8", "--keys", "100000", "--value-size", "1000000", "--duration", "3600"):
+        yield
+    delete("grown")
+
+
+@contextlib.contextmanager
+def volume_fills(lab):
+    """A volume of 160 MiB that is written to until nothing more goes in; then it is made larger."""
+    folder = lab.folder / "volume"
+    folder.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "size=160m,mode=0777", "none", folder)
+    try:
+        apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "brim"}, "spec": {
+            "capacity": {"storage": "160Mi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "brim", "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": str(folder)}}})
+        apply(raftkv("brim", replicas=1, storage={"size": "160Mi", "className": "brim", "retention": {"onDelete": "Delete"}},
+                     config={"limits": {"minFreeBytes": "8Mi"}, "storage": {"reserveBytes": "4Mi", "logKeepBytes": "8Mi", "flushAfterBytes": "8Mi"}}))
+        at_rest("brim", 1)
+        with writing(lab, address("brim-0"), "--clients", "2", "--rate", "100", "--keys", "100000", "--value-size", "50000", "--duration", "3600"):
+            yield
+        run("mount", "-o", "remount,size=2g", folder)
+        until("the end of the alerts with a larger volume", lambda: not {"RaftKVVolumeFilling", "RaftKVVolumeAlmostFull", "RaftKVOutOfSpace"} & lab.firing(), 90)
+        delete("brim")
+        kubectl("delete", "pv", "brim", "--timeout=60s")
+    finally:
+        run("umount", "-l", folder)
+
+
+DEPLOYMENT = "deploy/raftkv-raftkv-operator"
+
+
+@contextlib.contextmanager
+def no_operator(_lab):
+    kubectl("scale", DEPLOYMENT, "-n", SYSTEM, "--replicas=0")
+    yield
+    kubectl("scale", DEPLOYMENT, "-n", SYSTEM, "--replicas=1")
+    kubectl("rollout", "status", DEPLOYMENT, "-n", SYSTEM, "--timeout=90s")
+
+
+@contextlib.contextmanager
+def lease_of_somebody_else(_lab):
+    kubectl("scale", DEPLOYMENT, "-n", SYSTEM, "--replicas=0")
+    kubectl("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=raftkv-operator", "-n", SYSTEM, "--timeout=60s", check=False)
+    now = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
+    kubectl("patch", "lease", "raftkv-raftkv-operator", "-n", SYSTEM, "--type=merge", "-p",
+            json.dumps({"spec": {"holderIdentity": "somebody", "leaseDurationSeconds": 3600, "renewTime": now, "acquireTime": now}}))
+    kubectl("scale", DEPLOYMENT, "-n", SYSTEM, "--replicas=1")
+    yield
+    kubectl("delete", "lease", "raftkv-raftkv-operator", "-n", SYSTEM)
+
+
+@contextlib.contextmanager
+def rights_are_missing(_lab):
+    binding = kubectl("get", "clusterrolebinding", "raftkv-raftkv-operator", "-o", "json")
+    kubectl("delete", "clusterrolebinding", "raftkv-raftkv-operator")
+    apply_as = raftkv("unheard", replicas=1)
+    apply(apply_as)
+    yield
+    kept = json.loads(binding)
+    kept["metadata"] = {key: value for key, value in kept["metadata"].items() if key in ("name", "labels", "annotations")}
+    kubectl("create", "-f", "-", stdin=json.dumps(kept))
+    until("unheard", lambda: status("unheard").get("phase") == "Available", 120)
+    kubectl("delete", "rkv", "unheard", "-n", NS, "--timeout=60s")
+
+
+@contextlib.contextmanager
+def operator_never_comes_back(lab):
+    """From one call, which no operator does whose calls all have limits: one with fault points, in place of the installed one."""
+    arguments = json.loads(kubectl("get", DEPLOYMENT, "-n", SYSTEM, "-o", "jsonpath={.spec.template.spec.containers[0].args}"))
+    with no_operator(lab):
+        kubectl("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=raftkv-operator", "-n", SYSTEM, "--timeout=60s", check=False)
+        faults, port = lab.folder / "faults", queries.free_port()
+        faults.write_text("status_before sleep 600000")
+        mine = [word for word in arguments if not word.startswith("--health-address")] + [f"--health-address=127.0.0.1:{port}"]
+        process = lab.start("operator", "env", f"RAFTKV_FAULT_POINT={faults}", ROOT / "build-faults/bin/raftkv-operator", *mine)
+        lab.discovery.operator = f"127.0.0.1:{port}"
+        until("the operator's Lease", lambda: queries.http("GET", f"http://127.0.0.1:{port}/metrics")[1].count("leader_election_master_status{") > 0)
+        patch(NAME, {"pod": {"labels": {"insight": "stuck"}}})
+        try:
+            yield
+        finally:
+            process.kill()
+            lab.discovery.operator = None
+    at_rest()
+
+
+FAULTS = [
+    (majority_hangs, ["RaftKVMembersDown", "RaftKVInsufficientMembers", "RaftKVNoLeader", "RaftKVQuorumLost", "RaftKVMembersMissing", "RaftKVHttpErrors", "RaftKVManyHttpErrors",
+                      "RaftKVFailedProposals", "RaftKVPeersDisconnected"]),
+    (leader_moves, ["RaftKVManyLeaderChanges"]),
+    (slow_member, ["RaftKVMemberCommunicationSlow"]),
+    (slow_disk, ["RaftKVSlowFsync", "RaftKVVerySlowFsync", "RaftKVHttpSlow", "RaftKVApplyLags"]),
+    (slow_disk_of_the_state, ["RaftKVWritesStalled", "RaftKVSlowCommits"]),
+    (lagging_member, ["RaftKVFollowerLags"]),
+    (leader_cut_from_the_members, ["RaftKVTwoLeaders"]),
+    (snapshot_is_interrupted, ["RaftKVSnapshotsFail"]),
+    (state_grows, ["RaftKVExcessiveGrowth"]),
+    (volume_fills, ["RaftKVVolumeFilling", "RaftKVVolumeAlmostFull", "RaftKVOutOfSpace"]),
+    (joint_without_majority, ["RaftKVJointTooLong"]),
+    (claim_cannot_be_made_again, ["RaftKVMemberWithoutClaim"]),
+    (quota_is_full, ["RaftKVOutOfSpace"]),
+    (image_cannot_be_had, ["RaftKVOperationStuck"]),
+    (no_operator, ["RaftKVOperatorDown"]),
+    (lease_of_somebody_else, ["RaftKVOperatorWithoutLease"]),
+    (rights_are_missing, ["RaftKVOperatorErrors"]),
+    (operator_never_comes_back, ["RaftKVOperatorStuck"]),
+]
