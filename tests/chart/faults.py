@@ -391,7 +391,7 @@ FAULTS = [
     (leader_moves, ["RaftKVManyLeaderChanges"]),
     (slow_member, ["RaftKVMemberCommunicationSlow"]),
     (slow_disk, ["RaftKVSlowFsync", "RaftKVVerySlowFsync", "RaftKVHttpSlow", "RaftKVApplyLags"]),
-    (slow_disk_of_the_state, ["RaftKVWritesStalled", "RaftKVSlowCommits"]),
+    (slow_disk_of_the_state, ["RaftKVWritesStalled"]),
     (lagging_member, ["RaftKVFollowerLags"]),
     (leader_cut_from_the_members, ["RaftKVTwoLeaders"]),
     (snapshot_is_interrupted, ["RaftKVSnapshotsFail"]),
@@ -406,3 +406,5 @@ FAULTS = [
     (rights_are_missing, ["RaftKVOperatorErrors"]),
     (operator_never_comes_back, ["RaftKVOperatorStuck"]),
 ]
+# What no fault here makes fire; promtool alone shows it (alerts_test.yaml).
+NOT_SEEN = {"RaftKVSlowCommits": "with RocksDB stalled for a minute on a slow disk a batch took 0.09 s at most: the waiting is beside what this metric measures"}

@@ -304,6 +304,8 @@ def main():
     finally:
         lab.close()
         take_down()
+    for alert, why in faults.NOT_SEEN.items():
+        print(f"{'not seen':28} {alert:34} {why}")
     if failures:
         sys.exit("\n".join(failures))
 
