@@ -8,22 +8,12 @@
 #include "base/hex_id.h"
 #include "base/log.h"
 #include "base/mutations.h"
-#include "node/storage/codec.h"
 
 namespace raftkv::runtime {
 namespace {
 
 // Housekeeping (log truncation, promotion, retired files) runs every so many ticks.
 constexpr uint64_t kHousekeepingTicks = 5;
-// A leader whose disk is full hands over in its second round of housekeeping, and tries again after
-// so many: a transfer has ended by then.
-constexpr uint64_t kHandOverRounds = 10;
-// The state is flushed that often while the disk lacks space, so that the log can be cut.
-constexpr uint64_t kFlushAfterIfShort = 1 << 20;
-// And of the tail that is kept for slow followers this share stays.
-constexpr uint64_t kKeptShareIfShort = 16;
-// A removed member that not enough others have called removed stops this long after the first did.
-constexpr Duration kLeaveAnyway = std::chrono::seconds(30);
 
 }  // namespace
 
@@ -366,98 +356,6 @@ void Replica::HandleLeaderChange() {
   FlushParked();
 }
 
-// --- The end of this member ----------------------------------------------------------------------
-
-void Replica::CheckRemoved() {
-  if (core_ == nullptr || leaving_) return;
-  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
-  const auto& removed = cluster->removed_ids();
-  if (std::find(removed.begin(), removed.end(), id_.value) != removed.end()) BeginLeaving();
-}
-
-// Those who stay may not know yet that the change is committed, and need our vote as long as they
-// go by the old configuration: if everyone left at once they might never elect a leader again. So a
-// removed member only serves its clients no more, and stays until a majority calls it removed.
-void Replica::BeginLeaving() {
-  if (std::exchange(leaving_, true)) return;
-  if (MUTATION(leave_at_once)) BecomeRemoved();
-  log::Warning("the cluster removed this member: it stops when a majority knows",
-               {{"member", log::Hex{id_.value}}});
-  for (Waiter& waiter : env_.waiters->TakeAll()) {
-    waiter.Fail(raftkv::Status(Code::kUnknownOutcome,
-                               "this member was removed from its cluster while the write was under "
-                               "way: it may or may not have happened"));
-  }
-  parked_.clear();
-  tracked_.clear();
-  FailAllReads(NotServing());
-}
-
-void Replica::OnRefusedAsRemoved(raft::NodeId by, const v1::HelloReply& reply) {
-  const MonotonicTime now = env_.clock->Now();
-  if (refused_by_.empty()) refused_since_ = now;
-  refused_by_.insert(by);
-  BeginLeaving();
-  FinishOwnRemovals();
-  const auto majority = [this](const raft::MajorityConfig& voters) {
-    size_t refused = 0;
-    size_t others = 0;
-    for (const raft::NodeId voter : voters.ids()) {
-      if (voter == id_) continue;
-      ++others;
-      refused += refused_by_.contains(voter) ? 1 : 0;
-    }
-    return others == 0 || refused > others / 2;
-  };
-  const raft::JointConfig& voters = core_->tracker_config().voters;
-  const auto& removed = env_.machine->cluster()->removed_ids();
-  const bool knows = std::find(removed.begin(), removed.end(), id_.value) != removed.end();
-  // Voters go when the joint configuration is left, learners when it is entered: nobody needs them.
-  const bool was_learner = knows && !voters.outgoing.empty();
-  // In a joint configuration too: those who stay are the incoming half.
-  const bool enough = majority(voters.incoming);
-  // Those whom we know as voters may be gone themselves: the wait ends after a while, unless this
-  // member knows who stays and is refused by nobody else. Until a majority of those who stay knows,
-  // they are in the joint configuration and need the old half. Voters of a later configuration
-  // prove that they know.
-  const raft::TrackerConfig& config = core_->tracker_config();
-  const bool known = voters.incoming.contains(by) || voters.outgoing.contains(by) ||
-                     config.learners.contains(by) ||
-                     std::ranges::find(removed, by.value) != removed.end();
-  if (reply.voter() ? !voters.incoming.contains(by) : !known) refused_by_later_ = true;
-  const bool knows_who_stays = knows || (config.joint() && !voters.incoming.contains(id_));
-  // Some of those whom we know as staying may have gone since. Whoever decides now is told: if a
-  // majority of these have the removal on their disks, they can elect one of theirs, whatever the
-  // others still believe. Those who came after our configuration know it without being asked.
-  size_t told = 0;
-  for (const uint64_t voter : reply.voters()) {
-    const raft::NodeId id(voter);
-    const bool came_later = !voters.Ids().contains(id) && !config.learners.contains(id);
-    told += refused_by_.contains(id) || (knows_who_stays && came_later) ? 1 : 0;
-  }
-  const bool told_enough =
-      !MUTATION(ask_only_old_voters) && told > static_cast<size_t>(reply.voters_size()) / 2;
-  const bool long_enough = now - refused_since_ >= kLeaveAnyway;
-  const bool wait_ends = long_enough && (!knows_who_stays || refused_by_later_);
-  if (was_learner || enough || told_enough || wait_ends) BecomeRemoved();
-}
-
-void Replica::BecomeRemoved() {
-  if (std::exchange(removed_, true)) return;
-  log::Warning("this member was removed from its cluster: it stops for good",
-               {{"member", log::Hex{id_.value}},
-                {"remedy", "to use this machine again, start with an empty data directory"}});
-  v1::Identity identity = env_.data_dir->identity();
-  identity.set_removed(true);
-  const raftkv::Status status = env_.data_dir->SetIdentity(identity);
-  if (!status.ok()) {
-    log::Error("the tombstone could not be written; other members still refuse this one",
-               {{"error", status.ToString()}});
-  }
-  AbandonCalls({Code::kUnavailable, "this member was removed from its cluster; ask another one"});
-  env_.on_removed();
-}
-
 void Replica::AbandonCalls(const raftkv::Status& status) {
   FailAllReads(status);
   for (MembershipCall& call : std::exchange(parked_changes_, {})) call.done(Error(status));
@@ -474,108 +372,6 @@ void Replica::AbandonCalls(const raftkv::Status& status) {
     if (waiting.done) std::exchange(waiting.done, nullptr)(Error(status));
   }
   AnswerJoins(Error(status));
-}
-
-// --- Log truncation, flushes, garbage and history ------------------------------------------------
-
-void Replica::TruncateLog() {
-  if (installing_) return;
-  const Result<raft::Index> flushed = env_.machine->FlushedIndex();
-  if (!flushed) {
-    env_.fatal(flushed.error());
-    return;
-  }
-  const Options& options = *env_.options;
-  const raft::Index applied = core_->applied();
-  const raft::Index durable =
-      MUTATION(truncate_to_unflushed) ? applied : std::min(*flushed, applied);
-  // What is kept for those who lag a little goes before the disk is full; who lags gets a snapshot.
-  const bool is_short = env_.space_is_short && env_.space_is_short();
-  const bool waits = env_.waits_for_space && env_.waits_for_space();
-  const uint64_t share = is_short ? kKeptShareIfShort : 1;
-  const uint64_t keep_bytes = options.log_keep_bytes / share;
-  const uint64_t keep_entries = options.log_keep_entries / share;
-  uint64_t durable_bytes = 0;  // applied bytes up to `durable`
-  raft::Index keep_from;
-  for (const auto& [index, bytes] : applied_sizes_) {
-    if (index <= durable) durable_bytes = bytes;
-    if (bytes + keep_bytes < applied_bytes_total_) keep_from = index;
-  }
-  if (applied.value > keep_entries) keep_from = std::max(keep_from, applied - keep_entries);
-  if (waits) keep_from = applied;
-  raft::Index target = std::min(durable, keep_from);
-  if (!snapshot_targets_.empty() && replica_log_.ready_snapshot()) {
-    target = std::min(target, replica_log_.ready_snapshot()->index);
-  }
-  // Single entries are not worth a write, unless the disk lacks their space.
-  if (target.value >= truncated_to_.value + (waits ? 1 : 100)) {
-    truncated_to_ = target;
-    env_.ports->SubmitTruncate(target);
-    while (applied_sizes_.size() > 1 && applied_sizes_.front().first < target) {
-      applied_sizes_.pop_front();
-    }
-  }
-  const uint64_t flush_after = is_short ? std::min(kFlushAfterIfShort, options.flush_after_bytes)
-                                        : options.flush_after_bytes;
-  if (!flush_under_way_ && applied_bytes_total_ - durable_bytes > flush_after &&
-      durable < applied) {
-    flush_under_way_ = true;
-    env_.ports->SubmitApply(FlushState{});
-  }
-  const uint64_t compacted = env_.machine->applied().compact_revision;
-  if (!garbage_under_way_ && compacted > garbage_done_for_) {
-    garbage_under_way_ = true;
-    env_.ports->SubmitApply(CollectGarbage{});
-  }
-}
-
-// A leader that cannot write cannot answer writes either, although the others carry them out. Nor
-// can it be elected again before there is space.
-void Replica::HandOverWhileFull() {
-  const bool waits = env_.waits_for_space && env_.waits_for_space();
-  full_rounds_ = waits ? full_rounds_ + 1 : 0;
-  if (full_rounds_ % kHandOverRounds == 2) HandOver("the disk is full");
-}
-
-void Replica::SampleRevision() {
-  const Duration keep = env_.options->compact_keep_age;
-  if (keep <= Duration::zero()) return;
-  const MonotonicTime now = env_.clock->Now();
-  // Old enough, and so is the next: of no use any more.
-  while (revision_samples_.size() > 1 && now - revision_samples_[1].first >= keep) {
-    revision_samples_.pop_front();
-  }
-  // However long the age is, some thousand samples measure it well enough.
-  const Duration step = std::max<Duration>(std::chrono::seconds(1), keep / 1000);
-  if (revision_samples_.empty() || now - revision_samples_.back().first >= step) {
-    revision_samples_.emplace_back(now, env_.machine->applied().revision);
-  }
-}
-
-// The leader alone decides how much history to keep, so that every replica forgets the same.
-void Replica::ProposeCompaction() {
-  if (!is_leader()) return;
-  const Options& options = *env_.options;
-  const kv::AppliedState applied = env_.machine->applied();
-  uint64_t target = applied.revision;
-  if (options.compact_keep_age > Duration::zero()) {
-    const bool old_enough =
-        !revision_samples_.empty() &&
-        env_.clock->Now() - revision_samples_.front().first >= options.compact_keep_age;
-    target = old_enough ? revision_samples_.front().second : 0;
-  }
-  if (options.compact_keep_revisions > 0) {
-    const uint64_t keep = options.compact_keep_revisions;
-    target = std::min(target, applied.revision > keep ? applied.revision - keep : 0);
-  }
-  if (options.compact_keep_age <= Duration::zero() && options.compact_keep_revisions == 0) return;
-  // In steps of a tenth: a compaction is a log entry and a walk over the history.
-  const uint64_t step = std::max<uint64_t>(options.compact_keep_revisions / 10, 1000);
-  if (target < applied.compact_revision + step) return;
-  v1::Command command;
-  command.set_version(kv::kCommandVersion);
-  command.mutable_compact()->set_revision(target);
-  (void)core_->Propose(Buffer(command.SerializeAsString()));
 }
 
 }  // namespace raftkv::runtime

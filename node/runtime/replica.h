@@ -205,19 +205,23 @@ class Replica final : public transport::Handler {
   bool NothingToWrite(const raft::StorageAppend& work) const;
   void HandOutAppend(AppendJob job);
   void HandleLeaderChange();
+  void ApplyConfChanges(const ApplyDone& done);
+  void NoteDurableMembership();
+  // Whether clients can be served: a member, and not on its way out.
+  bool serving() const { return core_ != nullptr && !leaving_; }
+  raftkv::Status NotServing() const;
+
+  // replica_housekeeping.cc
   void TruncateLog();
   void HandOverWhileFull();
   void SampleRevision();
   void ProposeCompaction();
-  void ApplyConfChanges(const ApplyDone& done);
-  void NoteDurableMembership();
+
+  // replica_removal.cc
   void CheckRemoved();
   void BeginLeaving();
   void OnRefusedAsRemoved(raft::NodeId by, const v1::HelloReply& reply);
   void BecomeRemoved();
-  // Whether clients can be served: a member, and not on its way out.
-  bool serving() const { return core_ != nullptr && !leaving_; }
-  raftkv::Status NotServing() const;
 
   // replica_writes.cc
   struct TrackedProposal {
@@ -267,11 +271,6 @@ class Replica final : public transport::Handler {
     Callback<v1::ChangeMembershipResponse> done;
     bool from_member = false;  // a member passed it on to us as the leader
   };
-  struct TransferCall {
-    raft::NodeId to;
-    MonotonicTime deadline;
-    Callback<v1::TransferLeadershipResponse> done;
-  };
   void Dispatch(MembershipCall call);
   void PassOn(raft::NodeId leader, MembershipCall call);
   void OnChangeReply(raft::NodeId asked, MembershipCall call, Result<v1::PeerReply> reply);
@@ -285,9 +284,16 @@ class Replica final : public transport::Handler {
   void OnChangeApplied(MembershipCall call, Result<kv::MembershipResult> result);
   void FinishJointWaiters();
   void ExpireMembershipCalls();
-  void FinishTransfers();
   void PromoteCaughtUpLearners();
   bool CaughtUp(raft::NodeId id) const;
+
+  // replica_transfer.cc
+  struct TransferCall {
+    raft::NodeId to;
+    MonotonicTime deadline;
+    Callback<v1::TransferLeadershipResponse> done;
+  };
+  void FinishTransfers();
   void StartTransfer(raft::NodeId to);
   raft::NodeId BestTransferee(const std::set<raft::NodeId>& excluded) const;
 
@@ -301,7 +307,7 @@ class Replica final : public transport::Handler {
   void RetireReadySnapshot();
   void ExpireSnapshotCalls();
 
-  // replica_bootstrap.cc: blank nodes, adoption, joining
+  // replica_bootstrap.cc: how a blank node becomes a member
   void BootstrapTick();
   void ExpireJoins();
   v1::JoinResponse Joined() const;  // what a member answers that asks to join
@@ -315,20 +321,26 @@ class Replica final : public transport::Handler {
   void LogBootstrap(const std::string& text, const std::string& asked = "");
   // Blank, and to take the place of a damaged member.
   bool replacing() const { return core_ == nullptr && env_.options->replaces.has_value(); }
+  raftkv::Status BecomeMember(uint64_t cluster_id, const v1::ClusterState* initial,
+                              const v1::ClusterState& seeds);
+  v1::Member Self() const;
+  Result<v1::InitializeResponse> InitializeNow(const v1::InitializeRequest& request);
+
+  // replica_joins.cc: what a member does for those who want to become one
   Result<v1::ChangeMembershipRequest> PlanReplacement(const v1::PeerCall& call) const;
   void HandleJoin(const v1::PeerCall& call, transport::ReplyFn reply);
   v1::PeerReply JoinAnswer() const;
   void AgreeToReplace(v1::PeerCall call, transport::ReplyFn reply);
+
+  // replica_peers.cc: calls of others, adoption, introductions
   void HandleAdopt(const v1::Adopt& adopt, transport::ReplyFn reply);
   void AdoptPeer(raft::NodeId peer);
   void IntroduceSelf();
   void HelpCandidate(const raft::Message& message);
   void Introduce(const v1::Adopt& adopt);
-  raftkv::Status BecomeMember(uint64_t cluster_id, const v1::ClusterState* initial,
-                              const v1::ClusterState& seeds);
-  v1::Member Self() const;
+
+  // replica_status.cc
   std::vector<std::string> AddressWarnings() const;
-  Result<v1::InitializeResponse> InitializeNow(const v1::InitializeRequest& request);
 
   Env env_;
   transport::Transport* transport_ = nullptr;

@@ -1,4 +1,4 @@
-// Membership: one joint change at a time, leadership transfer, promotion of learners.
+// Membership: one joint change at a time, promotion of learners.
 
 #include <algorithm>
 #include <utility>
@@ -28,11 +28,6 @@ const v1::Member* FindMember(const v1::ClusterState& cluster, uint64_t id) {
     if (member.id() == id) return &member;
   }
   return nullptr;
-}
-
-void ReplyStatus(const raftkv::Status& status, v1::PeerReply* reply) {
-  reply->set_code(static_cast<uint32_t>(status.code()));
-  reply->set_message(status.message());
 }
 
 }  // namespace
@@ -390,157 +385,6 @@ void Replica::PromoteCaughtUpLearners() {
               }});
     return;  // one change at a time
   }
-}
-
-// --- Transfer of leadership (thesis, section 3.10)
-// ----------------------------------------------------
-
-raft::NodeId Replica::BestTransferee(const std::set<raft::NodeId>& excluded) const {
-  const raft::CoreStatus status = core_->status();
-  raft::NodeId best;
-  raft::Index best_match;
-  for (const auto& [id, progress] : status.progress) {
-    if (id == id_ || progress.is_learner || excluded.contains(id) || !progress.recently_active) {
-      continue;
-    }
-    if (best == raft::kNone || progress.match > best_match) {
-      best = id;
-      best_match = progress.match;
-    }
-  }
-  return best;
-}
-
-void Replica::StartTransfer(raft::NodeId to) {
-  // The target campaigns whatever leases say: none is worth anything for the rest of this term.
-  transfer_term_ = core_->term();
-  core_->RequestTransfer(to);
-}
-
-void Replica::TransferLeadership(v1::TransferLeadershipRequest request, MonotonicTime deadline,
-                                 Callback<v1::TransferLeadershipResponse> done) {
-  if (!serving()) return done(Error(NotServing()));
-  const raft::NodeId leader = core_->leader();
-  if (leader == raft::kNone) {
-    return done(Error(Code::kUnavailable, "no leader to transfer from; repeat later"));
-  }
-  if (leader != id_) {
-    v1::PeerCall call;
-    *call.mutable_transfer() = request;
-    transport_->Call(leader, std::move(call),
-                     [done = std::move(done)](Result<v1::PeerReply> reply) {
-                       if (!reply) return done(Error(reply.error()));
-                       if (reply->code() != 0) {
-                         return done(Error(static_cast<Code>(reply->code()), reply->message()));
-                       }
-                       done(reply->transfer());
-                     });
-    return;
-  }
-  raft::NodeId to(request.to());
-  if (to == raft::kNone) to = BestTransferee({});
-  if (to == raft::kNone) {
-    return done(Error(Code::kFailedPrecondition, "there is no other voter that could lead"));
-  }
-  if (to == id_) {
-    v1::TransferLeadershipResponse response;
-    response.set_leader(id_.value);
-    return done(response);
-  }
-  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
-  if (!Contains(storage::FromProto(cluster->conf()).voters, to.value)) {
-    return done(Error(Code::kInvalidArgument, HexId(to.value) + " is not a voter"));
-  }
-  StartTransfer(to);
-  transfers_.push_back({to, deadline, std::move(done)});
-}
-
-void Replica::FinishTransfers() {
-  const MonotonicTime now = env_.clock->Now();
-  std::erase_if(transfers_, [&](TransferCall& call) {
-    if (core_->leader() == call.to) {
-      v1::TransferLeadershipResponse response;
-      response.set_leader(call.to.value);
-      call.done(response);
-      return true;
-    }
-    const bool aborted = is_leader() && core_->transferee() == raft::kNone;
-    if (!aborted && call.deadline > now) return false;
-    call.done(Error(Code::kUnavailable,
-                    HexId(call.to.value) + " did not take over within an election timeout"));
-    return true;
-  });
-}
-
-void Replica::HandOver(const char* why) {
-  if (!is_leader()) return;
-  const raft::NodeId to = BestTransferee({});
-  if (to == raft::kNone) return;
-  log::Info("handing leadership over", {{"to", log::Hex{to.value}}, {"why", why}});
-  StartTransfer(to);
-}
-
-// --- Calls of other members
-// ----------------------------------------------------------------------------
-
-void Replica::OnCall(raft::NodeId from, v1::PeerCall call, transport::ReplyFn reply) {
-  const MonotonicTime deadline = env_.clock->Now() + std::chrono::seconds(5);
-  env_.wake();
-  switch (call.body_case()) {
-    case v1::PeerCall::kCommand:
-      // Another member may run another version, or be out of order: what it sends is not trusted.
-      if (raftkv::Status readable = kv::CheckReadable(call.command()); !readable.ok()) {
-        v1::PeerReply answer;
-        ReplyStatus(readable, &answer);
-        return reply(std::move(answer));
-      }
-      if (!HasRoomFor(call.command())) {
-        v1::PeerReply full;
-        ReplyStatus({Code::kOutOfSpace,
-                     "the disk or the quota of the leader is full: delete keys, compact, or give "
-                     "it more space; reads and deletes go on"},
-                    &full);
-        return reply(std::move(full));
-      }
-      AddWaiting(
-          {Proposal{0, Buffer(std::move(*call.mutable_command())), {}}, from, std::move(reply)});
-      return;
-    case v1::PeerCall::kChangeMembership:
-      if (!is_leader()) break;
-      return Dispatch({std::move(*call.mutable_change_membership()), deadline,
-                       [reply](Result<v1::ChangeMembershipResponse> response) {
-                         v1::PeerReply answer;
-                         if (response) {
-                           *answer.mutable_change_membership() = std::move(*response);
-                         } else {
-                           ReplyStatus(response.error(), &answer);
-                         }
-                         reply(std::move(answer));
-                       },
-                       true});
-    case v1::PeerCall::kTransfer:
-      if (!is_leader()) break;
-      return TransferLeadership(call.transfer(), deadline,
-                                [reply](Result<v1::TransferLeadershipResponse> response) {
-                                  v1::PeerReply answer;
-                                  if (response) {
-                                    *answer.mutable_transfer() = std::move(*response);
-                                  } else {
-                                    ReplyStatus(response.error(), &answer);
-                                  }
-                                  reply(std::move(answer));
-                                });
-    default: {
-      log::Warning("a member sent a call that this version does not know",
-                   {{"from", log::Hex{from.value}}});
-      v1::PeerReply answer;
-      ReplyStatus(raftkv::Status(Code::kInvalidArgument, "unknown call"), &answer);
-      return reply(std::move(answer));
-    }
-  }
-  v1::PeerReply answer;
-  ReplyStatus(raftkv::Status(Code::kUnavailable, "this member does not lead; repeat"), &answer);
-  reply(std::move(answer));
 }
 
 }  // namespace raftkv::runtime

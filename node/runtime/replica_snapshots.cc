@@ -7,7 +7,6 @@
 #include "base/log.h"
 #include "base/mutations.h"
 #include "node/runtime/replica.h"
-#include "node/storage/codec.h"
 
 namespace raftkv::runtime {
 namespace {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/check.h"
 #include "base/mutations.h"
+#include "node/runtime/peer_reply.h"
 #include "node/runtime/replica.h"
 #include "node/runtime/space_guard.h"
 
@@ -114,10 +114,7 @@ void Replica::Refuse(const WaitingProposal& waiting, const raftkv::Status& statu
     FailWaiter(waiting.proposal.request_id, status);
     return;
   }
-  v1::PeerReply refusal;
-  refusal.set_code(static_cast<uint32_t>(status.code()));
-  refusal.set_message(status.message());
-  waiting.refuse(refusal);
+  waiting.refuse(Refusal(status));
 }
 
 // This member does not lead any more: its own proposals look for the next leader, and so do the

@@ -323,6 +323,8 @@ def check_server():
     expect(install.returncode == 0, f"helm install: {install.stderr}")
     must("wait", "--for=condition=Established", "crd/raftkvs.raftkv.dev", "--timeout=30s")
     must("label", "namespace", "chart-test", "pod-security.kubernetes.io/enforce=restricted", "--overwrite")
+    # Made by a controller a moment after the namespace; a pod that names no account needs it.
+    must("wait", "--for=create", "serviceaccount/default", "-n", "chart-test", "--timeout=60s")
     for values in ({}, ALL_ON, ALL_OFF, {"watchNamespace": "default"}):
         # The budget of cluster-wide names is the release's own: another name for the dry run.
         rendered = [item for item in template(values, name="other", ns="chart-test") if item["kind"] != "CustomResourceDefinition"]

@@ -297,7 +297,7 @@ std::vector<std::string> SimNode::asks_for_place() const {
   return options_.replaces ? options_.replaces->ask : std::vector<std::string>();
 }
 
-// As node.cc, where it is the janitor's.
+// As node_janitor.cc, where it is the janitor's.
 void SimNode::NoteMembers() {
   const auto cluster = machine_->cluster();
   if (disk_->blank() || cluster->members().empty() || cluster->config_index() == noted_config_ ||
@@ -515,8 +515,8 @@ void SimNode::WakeReady() {
   });
 }
 
-// As node.cc: a thread that was held up ticks once. When the clock has changed its speed, a new
-// chain takes the place of the old one.
+// As node_loop.cc: a thread that was held up ticks once. When the clock has changed its speed, a
+// new chain takes the place of the old one.
 void SimNode::ScheduleTick() {
   const uint64_t chain = ++ticks_from_;
   Schedule(EventKind::kTick, clock_.FromLocal(options_.tick) + Jitter(200), [this, chain] {

@@ -1,4 +1,4 @@
-// SimNode: a host with a disk, and the process that runs on it: what node.cc does with threads and
+// SimNode: a host with a disk, and the process that runs on it: what NodeImpl does with threads and
 // sockets, as events of the simulation.
 //
 // A thread of the real node is a chain of events here: the raft thread's posts keep their order,

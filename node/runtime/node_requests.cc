@@ -1,0 +1,201 @@
+// What others ask of a node, from any thread.
+
+#include <asio/post.hpp>
+#include <utility>
+#include <vector>
+
+#include "node/kv/commands.h"
+#include "node/runtime/node_impl.h"
+
+namespace raftkv::runtime {
+namespace {
+
+// The raft loop ticks many times a second; one that did not turn for this long hangs.
+constexpr Duration kLoopHangs = std::chrono::seconds(10);
+
+}  // namespace
+
+void NodeImpl::WakeQueue() {
+  asio::post(io_, [this] { DrainQueue(); });
+}
+
+void NodeImpl::Write(v1::Command command, MonotonicTime deadline, WriteCallback done) {
+  if (stopping_) {
+    return done(Error(Code::kUnavailable, "this node is stopping; use another member"));
+  }
+  if (Grows(command) && !space_.Admit(command.ByteSizeLong())) {
+    return done(Error(Code::kOutOfSpace,
+                      "the disk or the quota of this member is full: delete keys, compact, or give "
+                      "it more space; reads and deletes go on"));
+  }
+  const uint64_t request_id = next_request_id_.fetch_add(1);
+  command.set_version(kv::kCommandVersion);
+  command.set_origin(member_id_);
+  command.set_request_id(request_id);
+  Proposal proposal{request_id, Buffer(command.SerializeAsString()), deadline};
+  // Of all commands only invitations carry text.
+  if (command.has_invite()) {
+    if (Status readable = kv::CheckReadable(proposal.command.view()); !readable.ok()) {
+      return done(Error(std::move(readable)));
+    }
+  }
+  Waiter waiter{deadline, proposal.command.size(), std::move(done)};
+  const Status added = waiters_.Add(request_id, waiter);
+  if (!added.ok()) return waiter.Fail(added);
+  bool post = false;
+  {
+    std::lock_guard lock(queue_mutex_);
+    proposals_.push_back(std::move(proposal));
+    post = !std::exchange(queue_posted_, true);
+  }
+  if (post) WakeQueue();
+}
+
+void NodeImpl::ReadBarrier(Consistency consistency, MonotonicTime deadline, BarrierCallback done) {
+  if (stopping_) return done({Code::kUnavailable, "this node is stopping; use another member"});
+  // What this node has is good enough: no need to wake the raft thread.
+  if (consistency == Consistency::kStale && serving_) return done(Status::Ok());
+  std::unique_lock lock(queue_mutex_);
+  if (reads_.size() >= options_.max_inflight_requests) {
+    lock.unlock();
+    return done(
+        {Code::kResourceExhausted, "too many reads wait for this node already; repeat later"});
+  }
+  reads_.push_back({consistency, deadline, std::move(done)});
+  const bool post = !std::exchange(queue_posted_, true);
+  lock.unlock();
+  if (post) WakeQueue();
+}
+
+std::shared_ptr<const v1::StatusResponse> NodeImpl::status() const {
+  std::lock_guard lock(status_mutex_);
+  return status_;
+}
+
+template <typename T, typename Work>
+void NodeImpl::OnRaftThread(Callback<T> done, Work work) {
+  if (stopping_) {
+    return done(Error(Code::kUnavailable, "this node is stopping; use another member"));
+  }
+  asio::post(io_, [this, done = std::move(done), work = std::move(work)]() mutable {
+    work(std::move(done));
+    WakeReady();
+  });
+}
+
+void NodeImpl::FreshStatus(MonotonicTime, Callback<v1::StatusResponse> done) {
+  OnRaftThread(std::move(done), [this](Callback<v1::StatusResponse> answer) {
+    PublishStatus();
+    answer(*status());
+  });
+}
+
+Status NodeImpl::Alive() const {
+  const Duration silent = Clock::System().Now() - last_turn_.load(std::memory_order_relaxed);
+  if (last_turn_.load(std::memory_order_relaxed) == MonotonicTime{} || silent < kLoopHangs) {
+    return Status::Ok();
+  }
+  return {Code::kInternal, "the node's own loop has not turned for " +
+                               std::to_string(silent / std::chrono::seconds(1)) + " s"};
+}
+
+std::vector<HealthCheck> NodeImpl::Health() const {
+  const std::shared_ptr<const v1::StatusResponse> now = status();
+  std::vector<HealthCheck> checks;
+  const auto check = [&](std::string name, bool ok, std::string why) {
+    checks.push_back(
+        {std::move(name), ok ? Status::Ok() : Status(Code::kUnavailable, std::move(why))});
+  };
+  check("member",
+        now->cluster_id() != 0 && now->role() != v1::StatusResponse::REMOVED &&
+            now->role() != v1::StatusResponse::JOINING,
+        "this node belongs to no cluster (yet)");
+  check("space", !space_.refuses(),
+        "the disk or the quota is full: writes that grow the store are refused");
+  // Reads and deletes go on; and when all members are full, somebody has to take the deletes.
+  checks.back().only_warns = true;
+  check("loop", Alive().ok(), Alive().message());
+  check("running", !stopping_, "this node is stopping");
+  return checks;
+}
+
+void NodeImpl::Initialize(v1::InitializeRequest request, MonotonicTime,
+                          Callback<v1::InitializeResponse> done) {
+  OnRaftThread(std::move(done), [this, request = std::move(request)](auto answer) {
+    replica_->Initialize(request, std::move(answer));
+  });
+}
+void NodeImpl::Join(v1::JoinRequest request, MonotonicTime deadline,
+                    Callback<v1::JoinResponse> done) {
+  OnRaftThread(std::move(done), [this, request = std::move(request), deadline](auto answer) {
+    replica_->Join(request, deadline, std::move(answer));
+  });
+}
+void NodeImpl::ChangeMembership(v1::ChangeMembershipRequest request, MonotonicTime deadline,
+                                Callback<v1::ChangeMembershipResponse> done) {
+  OnRaftThread(std::move(done),
+               [this, request = std::move(request), deadline](auto answer) mutable {
+                 replica_->ChangeMembership(std::move(request), deadline, std::move(answer));
+               });
+}
+void NodeImpl::TransferLeadership(v1::TransferLeadershipRequest request, MonotonicTime deadline,
+                                  Callback<v1::TransferLeadershipResponse> done) {
+  OnRaftThread(std::move(done), [this, request = std::move(request), deadline](auto answer) {
+    replica_->TransferLeadership(request, deadline, std::move(answer));
+  });
+}
+void NodeImpl::TakeSnapshot(v1::SnapshotRequest, MonotonicTime deadline,
+                            Callback<v1::SnapshotResponse> done) {
+  OnRaftThread(std::move(done), [this, deadline](auto answer) {
+    replica_->TakeSnapshot(deadline, std::move(answer));
+  });
+}
+
+// A checkpoint pins deleted files and is read twice: one at a time is enough.
+void NodeImpl::ExportSnapshot(MonotonicTime deadline, Callback<SnapshotPieces> done) {
+  if (exporting_.exchange(true)) {
+    return done(Error(Code::kResourceExhausted, "a snapshot is being saved already; repeat later"));
+  }
+  using Checkpoint = std::pair<std::string, raft::Snapshot>;
+  Callback<Checkpoint> made = [this, done = std::move(done)](Result<Checkpoint> checkpoint) {
+    if (!checkpoint) {
+      exporting_ = false;
+      return done(Error(checkpoint.error()));
+    }
+    const uint64_t cluster_id = storage_.dir->identity().cluster_id();  // on the raft thread
+    std::lock_guard lock(janitor_mutex_);
+    janitor_jobs_.push_back([this, done, cluster_id, checkpoint = std::move(*checkpoint)] {
+      const std::string& dir = checkpoint.first;
+      done(OpenExport(dir, checkpoint.second, cluster_id, [this, dir] {
+        RemoveDir(dir);
+        exporting_ = false;
+      }));
+    });
+    janitor_wake_.notify_all();
+  };
+  OnRaftThread(std::move(made), [this, deadline](auto answer) {
+    replica_->MakeExport(deadline, std::move(answer));
+  });
+}
+
+void NodeImpl::Compact(v1::CompactRequest request, MonotonicTime deadline,
+                       Callback<v1::CompactResponse> done) {
+  v1::Command command;
+  command.mutable_compact()->set_revision(request.revision());
+  Write(std::move(command), deadline,
+        [revision = request.revision(), done = std::move(done)](Result<kv::CommandResult> result) {
+          if (!result) return done(Error(result.error()));
+          if (!result->status.ok()) return done(Error(result->status));
+          v1::CompactResponse response;
+          response.set_revision(revision);
+          done(response);
+        });
+}
+
+void NodeImpl::OnEnd(std::function<void(End)> callback) {
+  std::lock_guard lock(status_mutex_);
+  on_end_ = std::move(callback);
+  if (removed_ && on_end_) asio::post(io_, [end = on_end_] { end(End::kRemoved); });
+}
+
+}  // namespace raftkv::runtime
