@@ -6,7 +6,7 @@
 namespace raftkv::runtime {
 
 std::vector<raft::Message> CommitNotices::Filter(std::vector<raft::Message> messages,
-                                                 MonotonicTime now) {
+                                                 raft::Index awaited_by_all, MonotonicTime now) {
   std::vector<raft::Message> out;
   out.reserve(messages.size());
   for (raft::Message& message : messages) {
@@ -30,7 +30,7 @@ std::vector<raft::Message> CommitNotices::Filter(std::vector<raft::Message> mess
     out.push_back(std::move(message));
   }
   for (auto& [id, member] : members_) {
-    if (!member.held || member.awaited <= member.told) continue;
+    if (!member.held || std::max(member.awaited, awaited_by_all) <= member.told) continue;
     member.told = member.held->As<raft::AppendEntries>().commit;
     out.push_back(std::move(*std::exchange(member.held, std::nullopt)));
   }

@@ -26,7 +26,10 @@ class CommitNotices {
   static constexpr Duration kLongestWait = std::chrono::milliseconds(2);
 
   // Takes what the core wants to send, in order; returns what leaves now, in the same order.
-  std::vector<raft::Message> Filter(std::vector<raft::Message> messages, MonotonicTime now);
+  // Everybody is to know at once what is committed up to `awaited_by_all`: a change of the
+  // membership.
+  std::vector<raft::Message> Filter(std::vector<raft::Message> messages, raft::Index awaited_by_all,
+                                    MonotonicTime now);
   // The notices that have waited long enough.
   std::vector<raft::Message> TakeDue(MonotonicTime now);
   // When TakeDue has something to give at the earliest.

@@ -42,12 +42,17 @@ uint64_t CommitOf(const raft::Message& message) {
 
 class CommitNoticesTest : public testing::Test {
  protected:
+  std::vector<raft::Message> Filter(std::vector<raft::Message> messages, MonotonicTime now) {
+    return notices_.Filter(std::move(messages), all_, now);
+  }
+
   CommitNotices notices_;
+  raft::Index all_;
   MonotonicTime now_{std::chrono::seconds(10)};
 };
 
 TEST_F(CommitNoticesTest, ANoticeThatNobodyWaitsForWaitsAMoment) {
-  EXPECT_TRUE(notices_.Filter(List(Append(kFirst, 7, 0)), now_).empty());
+  EXPECT_TRUE(Filter(List(Append(kFirst, 7, 0)), now_).empty());
   ASSERT_EQ(notices_.next_due(), now_ + CommitNotices::kLongestWait);
   EXPECT_TRUE(notices_.TakeDue(now_ + kMoment).empty());
 
@@ -59,16 +64,16 @@ TEST_F(CommitNoticesTest, ANoticeThatNobodyWaitsForWaitsAMoment) {
 }
 
 TEST_F(CommitNoticesTest, AnAppendWithEntriesSaysItToo) {
-  EXPECT_TRUE(notices_.Filter(List(Append(kFirst, 7, 0)), now_).empty());
-  const auto out = notices_.Filter(List(Append(kFirst, 7, 2)), now_ + kMoment);
+  EXPECT_TRUE(Filter(List(Append(kFirst, 7, 0)), now_).empty());
+  const auto out = Filter(List(Append(kFirst, 7, 2)), now_ + kMoment);
   ASSERT_EQ(out.size(), 1u);
   EXPECT_EQ(out[0].As<raft::AppendEntries>().entries.size(), 2u);
   EXPECT_FALSE(notices_.next_due());
 }
 
 TEST_F(CommitNoticesTest, OnlyTheNewestIsKeptAndTheOldestCountsForTheTime) {
-  EXPECT_TRUE(notices_.Filter(List(Append(kFirst, 7, 0)), now_).empty());
-  EXPECT_TRUE(notices_.Filter(List(Append(kFirst, 8, 0)), now_ + kMoment).empty());
+  EXPECT_TRUE(Filter(List(Append(kFirst, 7, 0)), now_).empty());
+  EXPECT_TRUE(Filter(List(Append(kFirst, 8, 0)), now_ + kMoment).empty());
   const auto due = notices_.TakeDue(now_ + CommitNotices::kLongestWait);
   ASSERT_EQ(due.size(), 1u);
   EXPECT_EQ(CommitOf(due[0]), 8u);
@@ -76,29 +81,37 @@ TEST_F(CommitNoticesTest, OnlyTheNewestIsKeptAndTheOldestCountsForTheTime) {
 
 TEST_F(CommitNoticesTest, WhoseClientWaitsIsToldAtOnce) {
   notices_.Await(kFirst, raft::Index(7));
-  const auto out = notices_.Filter(List(Append(kFirst, 7, 0), Append(kSecond, 7, 0)), now_);
+  const auto out = Filter(List(Append(kFirst, 7, 0), Append(kSecond, 7, 0)), now_);
   ASSERT_EQ(out.size(), 1u);
   EXPECT_EQ(out[0].to, kFirst);
   EXPECT_TRUE(notices_.next_due()) << "the other one waits";
 
   // That client has been served.
-  EXPECT_TRUE(notices_.Filter(List(Append(kFirst, 8, 0)), now_).empty());
+  EXPECT_TRUE(Filter(List(Append(kFirst, 8, 0)), now_).empty());
 }
 
 TEST_F(CommitNoticesTest, WhoseReadWaitsIsToldAtOnce) {
-  EXPECT_TRUE(notices_.Filter(List(Append(kFirst, 7, 0)), now_).empty());
-  auto out = notices_.Filter(List(Answer(kFirst, 7)), now_ + kMoment);
+  EXPECT_TRUE(Filter(List(Append(kFirst, 7, 0)), now_).empty());
+  auto out = Filter(List(Answer(kFirst, 7)), now_ + kMoment);
   ASSERT_EQ(out.size(), 2u);
   EXPECT_TRUE(out[0].Is<raft::ReadIndexResponse>());
   EXPECT_EQ(CommitOf(out[1]), 7u);
 
-  out = notices_.Filter(List(Answer(kFirst, 7)), now_ + kMoment);
+  out = Filter(List(Answer(kFirst, 7)), now_ + kMoment);
   EXPECT_EQ(out.size(), 1u) << "it knows that index already";
-  EXPECT_TRUE(notices_.Filter(List(Append(kFirst, 8, 0)), now_).empty());
+  EXPECT_TRUE(Filter(List(Append(kFirst, 8, 0)), now_).empty());
+}
+
+// A list of the members asked of a follower right after a change showed the one before it.
+TEST_F(CommitNoticesTest, EverybodyHearsOfAChangeOfTheMembershipAtOnce) {
+  all_ = raft::Index(7);
+  const auto out = Filter(List(Append(kFirst, 7, 0), Append(kSecond, 7, 0)), now_);
+  EXPECT_EQ(out.size(), 2u);
+  EXPECT_TRUE(Filter(List(Append(kFirst, 8, 0)), now_).empty());
 }
 
 TEST_F(CommitNoticesTest, OthersPassInTheirOrder) {
-  const auto out = notices_.Filter(List(Append(kSecond, 3, 1), Append(kFirst, 3, 1)), now_);
+  const auto out = Filter(List(Append(kSecond, 3, 1), Append(kFirst, 3, 1)), now_);
   ASSERT_EQ(out.size(), 2u);
   EXPECT_EQ(out[0].to, kSecond);
   EXPECT_EQ(out[1].to, kFirst);
@@ -106,10 +119,10 @@ TEST_F(CommitNoticesTest, OthersPassInTheirOrder) {
 
 TEST_F(CommitNoticesTest, WhatAFormerLeaderHeldBackIsForgotten) {
   notices_.Await(kSecond, raft::Index(9));
-  EXPECT_TRUE(notices_.Filter(List(Append(kFirst, 7, 0)), now_).empty());
+  EXPECT_TRUE(Filter(List(Append(kFirst, 7, 0)), now_).empty());
   notices_.Clear();
   EXPECT_FALSE(notices_.next_due());
-  EXPECT_TRUE(notices_.Filter(List(Append(kSecond, 9, 0)), now_).empty());
+  EXPECT_TRUE(Filter(List(Append(kSecond, 9, 0)), now_).empty());
 }
 
 }  // namespace

@@ -171,7 +171,7 @@ void Replica::SendMessages(std::vector<raft::Message> messages) {
       out.push_back(std::move(message));
     }
   }
-  SendToPeers(notices_.Filter(std::move(out), env_.clock->Now()));
+  SendToPeers(notices_.Filter(std::move(out), core_->pending_conf_index(), env_.clock->Now()));
   for (raft::Message& message : local) {
     if (auto* append = std::get_if<raft::StorageAppend>(&message.body)) {
       SubmitAppend(std::move(*append));
