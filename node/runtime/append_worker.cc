@@ -69,7 +69,7 @@ Status AppendWorker::Truncate() {
   }
   if (index < log_->first_index()) return Status::Ok();
   FAULT_POINT(truncate_before);
-  const Status status = log_->TruncatePrefix(index);
+  Status status = log_->TruncatePrefix(index);
   FAULT_POINT(truncate_after);
   holds_garbage_ = holds_garbage_ || status.ok();
   if (status.code() != Code::kOutOfSpace || !sink_.await_room) return status;

@@ -370,7 +370,7 @@ Status RocksLog::DropGarbage() {
 // with the memtable.
 Status RocksLog::GiveBackSpace() {
   RETURN_IF_ERROR(failure_);
-  const Status flushed = FromRocks(db_->Flush(rocksdb::FlushOptions()), "cannot flush " + path_);
+  Status flushed = FromRocks(db_->Flush(rocksdb::FlushOptions()), "cannot flush " + path_);
   if (flushed.code() == Code::kOutOfSpace) return flushed;
   if (!flushed.ok()) return failure_ = flushed;
   return DropGarbage();
