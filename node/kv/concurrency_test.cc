@@ -156,7 +156,7 @@ class InterruptedStore final : public storage::StateStore {
   std::function<void()> before_value_read;
 
   Value Get(std::string_view key) const override {
-    if (key.front() == kValueTable && before_value_read) before_value_read();
+    if (key.front() == kRevisionTable && before_value_read) before_value_read();
     return store_.Get(key);
   }
   std::shared_ptr<const storage::StateView> View() const override { return store_.View(); }

@@ -5,11 +5,6 @@
 namespace raftkv::kv {
 namespace {
 
-// A zero byte within a key becomes 00 FF and 00 01 ends it: as 00 01 sorts before 00 FF and before
-// every other byte pair that can follow, order is kept and no key is a prefix of another.
-constexpr std::string_view kEscapedZero("\x00\xff", 2);
-constexpr std::string_view kKeyEnd("\x00\x01", 2);
-
 template <typename Int>
 void AppendBig(Int value, std::string* out) {
   for (int shift = (sizeof(Int) - 1) * 8; shift >= 0; shift -= 8) {
@@ -78,15 +73,48 @@ class Parser {
   bool ok_ = true;
 };
 
+// An older revision, seen from `mod`. 0 stands for none: no revision is the same as a later one's.
+void AppendOlder(Revision older, Revision mod, std::string* out) {
+  if (older == Revision()) return out->push_back('\0');
+  AppendVarint(mod.main - older.main, out);
+  AppendVarint(older.sub, out);
+}
+
+// nullopt: not one that AppendOlder wrote, or the parser has failed.
+std::optional<Revision> ParseOlder(Revision mod, Parser* parser) {
+  const uint64_t age = parser->Varint();
+  if (!parser->ok() || age >= mod.main) return std::nullopt;
+  if (age == 0) return Revision();
+  return Revision{mod.main - age, parser->Varint32()};
+}
+
 void AppendByRevision(char table, Revision revision, std::string* out) {
   out->push_back(table);
   AppendBig(revision.main, out);
   AppendBig(revision.sub, out);
 }
 
-bool KnownKind(RecordKind kind) {
-  return kind == RecordKind::kValue || kind == RecordKind::kTombstone;
+// Create revision (by age) and version of a value.
+void AppendLife(uint64_t main, uint64_t create, uint64_t version, std::string* out) {
+  AppendVarint(main - create, out);
+  AppendVarint(version, out);
 }
+
+bool ParseLife(uint64_t main, Parser* parser, uint64_t* create, uint64_t* version) {
+  const uint64_t age = parser->Varint();
+  *version = parser->Varint();
+  if (!parser->ok() || age > main) return false;
+  *create = main - age;
+  return true;
+}
+
+bool IsLive(RecordKind kind) {
+  return kind == RecordKind::kValue || kind == RecordKind::kLargeValue;
+}
+bool KnownKind(RecordKind kind) { return IsLive(kind) || kind == RecordKind::kTombstone; }
+
+constexpr int kPreviousKindShift = 4;
+constexpr uint8_t kKindMask = (1 << kPreviousKindShift) - 1;
 
 }  // namespace
 
@@ -99,13 +127,19 @@ Status Unreadable(std::string_view what) {
                     "again under a new id");
 }
 
+void SetPlaceAfter(const RecordHeader& last, RecordHeader* next) {
+  const bool jumps = last.exists() && last.steps == kJump;
+  next->jump = jumps ? last.mod : last.jump;
+  next->steps = jumps ? 1 : last.steps + 1;
+}
+
 void AppendHeader(const RecordHeader& header, std::string* out) {
   out->push_back(static_cast<char>(header.kind));
   AppendVarint(header.mod.main, out);
   AppendVarint(header.mod.sub, out);
-  if (header.kind == RecordKind::kTombstone) return;
-  AppendVarint(header.mod.main - header.create, out);
-  AppendVarint(header.version, out);
+  if (header.live()) AppendLife(header.mod.main, header.create, header.version, out);
+  AppendVarint(header.steps, out);
+  AppendOlder(header.jump, header.mod, out);
 }
 
 std::optional<RecordHeader> ParseHeader(std::string_view bytes) {
@@ -115,31 +149,66 @@ std::optional<RecordHeader> ParseHeader(std::string_view bytes) {
   header.mod.main = parser.Varint();
   header.mod.sub = parser.Varint32();
   if (!parser.ok() || !KnownKind(header.kind)) return std::nullopt;
-  if (header.kind == RecordKind::kTombstone) {
-    return parser.Finished() ? std::optional(header) : std::nullopt;
+  if (header.live() && !ParseLife(header.mod.main, &parser, &header.create, &header.version)) {
+    return std::nullopt;
   }
-  const uint64_t age = parser.Varint();
-  header.version = parser.Varint();
-  if (!parser.Finished() || age > header.mod.main) return std::nullopt;
-  header.create = header.mod.main - age;
+  header.steps = parser.Varint32();
+  const auto jump = ParseOlder(header.mod, &parser);
+  if (!jump || !parser.Finished() || header.steps == 0 || header.steps > kJump) {
+    return std::nullopt;
+  }
+  header.jump = *jump;
   return header;
 }
 
-void AppendRow(const Row& row, std::string* out) {
-  out->push_back(static_cast<char>(row.kind));
-  AppendVarint(row.previous.main, out);
-  AppendVarint(row.previous.sub, out);
-  out->append(row.key);
+Row MakeRow(const RecordHeader& header, const RecordHeader& last, std::string_view key) {
+  return {.kind = header.kind,
+          .mod = header.mod,
+          .create = header.create,
+          .version = header.version,
+          .previous_kind = last.kind,
+          .previous = last.mod,
+          .jump = header.steps == kJump ? header.jump : Revision(),
+          .key = key};
 }
 
-std::optional<Row> ParseRow(std::string_view bytes) {
+RecordHeader HeaderOf(const Row& row) {
+  return {.kind = row.kind, .mod = row.mod, .create = row.create, .version = row.version};
+}
+
+void AppendRow(const Row& row, std::string* out) {
+  const int kinds = static_cast<int>(row.kind) | static_cast<int>(row.previous_kind)
+                                                     << kPreviousKindShift;
+  out->push_back(static_cast<char>(kinds));
+  if (IsLive(row.kind)) AppendLife(row.mod.main, row.create, row.version, out);
+  AppendOlder(row.previous, row.mod, out);
+  AppendOlder(row.jump, row.mod, out);
+  AppendVarint(row.key.size(), out);
+  out->append(row.key);
+  out->append(row.value);
+}
+
+std::optional<Row> ParseRow(Revision mod, std::string_view bytes) {
   Parser parser(bytes);
-  Row row;
-  row.kind = static_cast<RecordKind>(parser.Byte());
-  row.previous.main = parser.Varint();
-  row.previous.sub = parser.Varint32();
-  row.key = parser.rest();
-  if (!parser.ok() || !KnownKind(row.kind)) return std::nullopt;
+  const uint8_t kinds = parser.Byte();
+  Row row{.kind = static_cast<RecordKind>(kinds & kKindMask),
+          .mod = mod,
+          .previous_kind = static_cast<RecordKind>(kinds >> kPreviousKindShift)};
+  const bool first = row.previous_kind == RecordKind::kNone;
+  if (!KnownKind(row.kind) || (!first && !KnownKind(row.previous_kind))) return std::nullopt;
+  if (IsLive(row.kind) && !ParseLife(mod.main, &parser, &row.create, &row.version)) {
+    return std::nullopt;
+  }
+  const auto previous = ParseOlder(mod, &parser);
+  const auto jump = previous ? ParseOlder(mod, &parser) : std::nullopt;
+  if (!jump || first != (*previous == Revision())) return std::nullopt;
+  row.previous = *previous;
+  row.jump = *jump;
+  const uint64_t key_bytes = parser.Varint();
+  if (!parser.ok() || key_bytes > parser.rest().size()) return std::nullopt;
+  row.key = parser.rest().substr(0, key_bytes);
+  row.value = parser.rest().substr(key_bytes);
+  if (row.kind != RecordKind::kValue && !row.value.empty()) return std::nullopt;
   return row;
 }
 
@@ -164,23 +233,6 @@ std::optional<Revision> ParseRevisionKey(std::string_view bytes) {
   revision.sub = parser.Big<uint32_t>();
   if (!parser.Finished() || table != kRevisionTable) return std::nullopt;
   return revision;
-}
-
-void AppendHistoryPrefix(std::string_view key, std::string* out) {
-  out->push_back(kHistoryTable);
-  for (size_t zero = key.find('\0'); zero != std::string_view::npos; zero = key.find('\0')) {
-    out->append(key.substr(0, zero));
-    out->append(kEscapedZero);
-    key.remove_prefix(zero + 1);
-  }
-  out->append(key);
-  out->append(kKeyEnd);
-}
-
-void AppendHistoryKey(std::string_view key, Revision revision, std::string* out) {
-  AppendHistoryPrefix(key, out);
-  AppendBig(~revision.main, out);
-  AppendBig(~revision.sub, out);
 }
 
 std::string EncodeMeta(const Meta& meta) {
@@ -210,6 +262,8 @@ std::string EncodeGcProgress(const GcProgress& progress) {
   AppendBig(progress.target, &bytes);
   AppendBig(progress.next.main, &bytes);
   AppendBig(progress.next.sub, &bytes);
+  AppendBig(progress.freed.main, &bytes);
+  AppendBig(progress.freed.sub, &bytes);
   bytes.push_back(progress.done ? 1 : 0);
   return bytes;
 }
@@ -220,6 +274,8 @@ std::optional<GcProgress> ParseGcProgress(std::string_view bytes) {
   progress.target = parser.Big<uint64_t>();
   progress.next.main = parser.Big<uint64_t>();
   progress.next.sub = parser.Big<uint32_t>();
+  progress.freed.main = parser.Big<uint64_t>();
+  progress.freed.sub = parser.Big<uint32_t>();
   const uint8_t done = parser.Byte();
   progress.done = done == 1;
   if (!parser.Finished() || done > 1) return std::nullopt;

@@ -1,10 +1,9 @@
 // How the state machine lays its tables into the StateStore (docs/design/state-machine.md).
 //
-//   c <key>                          -> header   the newest version of each key, or its tombstone
-//   h <escaped key> <~main> <~sub>   -> header   older versions, newest first
-//   r <main> <sub>                   -> row      which key a revision changed
-//   v <main> <sub>                   -> value    that a revision put
-//   m f | a | c | g                  -> format, Meta, ClusterState, GcProgress
+//   c <key>           -> header   the newest version of each key, or its tombstone
+//   r <main> <sub>    -> row      the version that a revision made, and which one it ended
+//   v <main> <sub>    -> value    of such a version, if it is too large for its row
+//   m f | a | c | g   -> format, Meta, ClusterState, GcProgress
 //
 // Integers in keys are big-endian; in values LEB128 varints or big-endian. Append* functions add to
 // `out`; Parse* functions return nullopt for bytes that no version of this code wrote.
@@ -23,10 +22,9 @@
 
 namespace raftkv::kv {
 
-inline constexpr uint32_t kStateFormat = 2;
+inline constexpr uint32_t kStateFormat = 3;
 
 inline constexpr char kCurrentTable = 'c';
-inline constexpr char kHistoryTable = 'h';
 inline constexpr char kMetaTable = 'm';
 inline constexpr char kRevisionTable = 'r';
 inline constexpr char kValueTable = 'v';
@@ -49,44 +47,63 @@ struct Revision {
   constexpr auto operator<=>(const Revision&) const = default;
 };
 
-enum class RecordKind : uint8_t { kNone = 0, kValue = 1, kTombstone = 2 };
+enum class RecordKind : uint8_t { kNone = 0, kValue = 1, kTombstone = 2, kLargeValue = 3 };
+
+// Values of so many bytes are in their rows, so that a put is two insertions; larger ones are not,
+// so that whoever walks the rows need not read them.
+inline constexpr size_t kMaxRowValueBytes = 1024;
+
+// A key's versions are a chain, from the newest back to the oldest that is stored. Each kJump-th
+// names the last such one before it too, so that a version far back is found in few steps.
+inline constexpr uint32_t kJump = 128;
 
 struct RecordHeader {
   RecordKind kind = RecordKind::kNone;
   Revision mod;
   uint64_t create = 0;   // main revision; 0 for tombstones
   uint64_t version = 0;  // 0 for tombstones
+  // The last version of this key before this one that names another in its row; {}: there is none.
+  Revision jump;
+  uint32_t steps = 0;  // back to `jump`, or to before the first version; 1 to kJump
 
   bool exists() const { return kind != RecordKind::kNone; }
-  bool live() const { return kind == RecordKind::kValue; }
+  bool live() const { return kind == RecordKind::kValue || kind == RecordKind::kLargeValue; }
   bool operator==(const RecordHeader&) const = default;
 };
+
+// The place in the chain of the version after `last`: its jump and steps.
+void SetPlaceAfter(const RecordHeader& last, RecordHeader* next);
 
 void AppendHeader(const RecordHeader& header, std::string* out);
 std::optional<RecordHeader> ParseHeader(std::string_view bytes);
 
-// A change in the revision table.
+// A version in the revision table, whose key there says when it was made (`mod`).
 struct Row {
   RecordKind kind = RecordKind::kNone;
-  // The version that this change ended; {} for a new key (also after a tombstone: that one goes
-  // with its own row) and when collection has freed it.
+  Revision mod;
+  uint64_t create = 0;   // as RecordHeader's
+  uint64_t version = 0;  // as RecordHeader's
+  // The version that this one ended, which may be collected by now; kNone: there was none.
+  RecordKind previous_kind = RecordKind::kNone;
   Revision previous;
+  Revision jump;  // as RecordHeader's, in each kJump-th version; else {}
   std::string_view key;
+  std::string_view value;  // kValue
 };
 
+// `last` is what the version with this header has ended. The value is not set.
+Row MakeRow(const RecordHeader& header, const RecordHeader& last, std::string_view key);
+// What the row's version would be in `c`, but for its place in the chain.
+RecordHeader HeaderOf(const Row& row);
+
 void AppendRow(const Row& row, std::string* out);
-std::optional<Row> ParseRow(std::string_view bytes);
+std::optional<Row> ParseRow(Revision mod, std::string_view bytes);
 
 void AppendCurrentKey(std::string_view key, std::string* out);
 void AppendRevisionKey(Revision revision, std::string* out);
 std::optional<Revision> ParseRevisionKey(std::string_view bytes);
 // Of the value that was put at `revision`.
 void AppendValueKey(Revision revision, std::string* out);
-
-// The history of a key: all its rows start with this, and no other key's do.
-void AppendHistoryPrefix(std::string_view key, std::string* out);
-// Seeking the first row at or after this finds the newest version not newer than `revision`.
-void AppendHistoryKey(std::string_view key, Revision revision, std::string* out);
 
 // The counters of the state: one value, so that each batch replaces it whole.
 struct Meta {
@@ -95,7 +112,7 @@ struct Meta {
   uint64_t revision = 1;
   uint64_t compact_revision = 0;
   uint64_t live_keys = 0;
-  uint64_t stored_versions = 0;  // in `c` and `h`; differs between replicas
+  uint64_t stored_versions = 0;  // rows in `r`; differs between replicas
   bool operator==(const Meta&) const = default;
 };
 
@@ -106,6 +123,7 @@ std::optional<Meta> ParseMeta(std::string_view bytes);
 struct GcProgress {
   uint64_t target = 0;  // the compact revision that it works towards
   Revision next;        // rows before this are done
+  Revision freed;       // what rows before this have ended is freed
   bool done = true;     // all rows up to the target
   bool operator==(const GcProgress&) const = default;
 };

@@ -10,58 +10,37 @@ class Collector {
   Collector(storage::StateStore& store, storage::StateBatch* batch, Meta* meta)
       : store_(store), batch_(*batch), meta_(*meta) {}
 
-  Status Collect(Revision revision, const Row& row) {
-    if (row.previous != Revision()) {
-      DeleteHistory(row.key, row.previous);
-      DeleteValue(row.previous);
-      --meta_.stored_versions;
-    }
-    if (revision.main < meta_.compact_revision) {
-      if (row.kind == RecordKind::kTombstone) RETURN_IF_ERROR(DropTombstone(revision, row.key));
-      batch_.Delete(RowKey(revision));
-    } else if (row.previous != Revision()) {
-      Row rest = row;
-      rest.previous = {};
-      std::string bytes;
-      AppendRow(rest, &bytes);
-      batch_.Put(RowKey(revision), bytes);
-    }
+  // What the row has ended goes, unless that was done before.
+  void FreePrevious(const Row& row) {
+    // A tombstone goes by itself.
+    if (row.previous_kind == RecordKind::kNone || row.previous_kind == RecordKind::kTombstone)
+      return;
+    DeleteVersion(row.previous);
+    if (row.previous_kind != RecordKind::kLargeValue) return;
+    std::string key;
+    AppendValueKey(row.previous, &key);
+    batch_.Delete(key);
+  }
+
+  // A tombstone that nothing can show any more.
+  Status DropTombstone(const Row& row) {
+    std::string current_key;
+    AppendCurrentKey(row.key, &current_key);
+    ASSIGN_OR_RETURN_STATUS(const auto current, store_.Get(current_key));
+    const auto header = current ? ParseHeader(*current) : std::nullopt;
+    if (!header) return Unreadable("a deleted key's record");
+    // If the key was made anew, its version names this one, which nobody follows any more.
+    if (header->mod == row.mod) batch_.Delete(current_key);
+    DeleteVersion(row.mod);
     return Status::Ok();
   }
 
  private:
-  static std::string RowKey(Revision revision) {
+  void DeleteVersion(Revision revision) {
     std::string key;
     AppendRevisionKey(revision, &key);
-    return key;
-  }
-
-  void DeleteHistory(std::string_view key, Revision revision) {
-    std::string history_key;
-    AppendHistoryKey(key, revision, &history_key);
-    batch_.Delete(history_key);
-  }
-
-  void DeleteValue(Revision revision) {
-    std::string value_key;
-    AppendValueKey(revision, &value_key);
-    batch_.Delete(value_key);
-  }
-
-  // It is the key's current record, or in the history if the key was made anew.
-  Status DropTombstone(Revision revision, std::string_view key) {
-    std::string current_key;
-    AppendCurrentKey(key, &current_key);
-    ASSIGN_OR_RETURN_STATUS(const auto current, store_.Get(current_key));
-    const auto header = current ? ParseHeader(*current) : std::nullopt;
-    if (!header) return Unreadable("a deleted key's record");
-    if (header->mod == revision) {
-      batch_.Delete(current_key);
-    } else {
-      DeleteHistory(key, revision);
-    }
+    batch_.Delete(key);
     --meta_.stored_versions;
-    return Status::Ok();
   }
 
   storage::StateStore& store_;
@@ -74,8 +53,11 @@ class Collector {
 Status CollectGarbage(storage::StateStore& store, size_t max_rows, storage::StateBatch* batch,
                       Meta* meta, GcProgress* progress) {
   if (progress->target != meta->compact_revision) {
-    // The rows of the old target stayed; they are the first that can go now.
-    *progress = {.target = meta->compact_revision, .next = {progress->next.main, 0}, .done = false};
+    // Tombstones at the old target stayed; they are the first that can go now.
+    *progress = {.target = meta->compact_revision,
+                 .next = {progress->next.main, 0},
+                 .freed = progress->freed,
+                 .done = false};
   }
   std::string lower;
   AppendRevisionKey(progress->next, &lower);
@@ -87,10 +69,16 @@ Status CollectGarbage(storage::StateStore& store, size_t max_rows, storage::Stat
   size_t rows = 0;
   for (it->SeekToFirst(); it->Valid() && rows < max_rows; it->Next(), ++rows) {
     const auto revision = ParseRevisionKey(it->key());
-    const auto row = ParseRow(it->value());
-    if (!revision || !row) return Unreadable("a row of the revision table");
-    RETURN_IF_ERROR(collector.Collect(*revision, *row));
+    const auto row = revision ? ParseRow(*revision, it->value()) : std::nullopt;
+    if (!row) return Unreadable("a row of the revision table");
     progress->next = {revision->main, revision->sub + 1};
+    if (*revision >= progress->freed) {
+      collector.FreePrevious(*row);
+      progress->freed = progress->next;
+    }
+    if (row->kind == RecordKind::kTombstone && revision->main < progress->target) {
+      RETURN_IF_ERROR(collector.DropTombstone(*row));
+    }
   }
   RETURN_IF_ERROR(it->status());
   if (!it->Valid()) {

@@ -13,9 +13,9 @@ namespace raftkv::kv {
 // Handles up to `max_rows` rows of the revision table: their deletions go to `batch`, and `meta`
 // and `progress` change accordingly. When it returns, progress->done says whether anything is left.
 //
-// Of the rows below the compact revision, each goes together with the version that it ended; a
-// tombstone goes too. Rows at the compact revision itself stay, and tombstones with them (a watch
-// may start there); only the versions that they ended go.
+// Of each row up to the compact revision, the version that it ended goes; a tombstone below the
+// compact revision goes itself. Tombstones at the compact revision stay (a watch may start there)
+// until the next one.
 Status CollectGarbage(storage::StateStore& store, size_t max_rows, storage::StateBatch* batch,
                       Meta* meta, GcProgress* progress);
 

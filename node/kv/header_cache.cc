@@ -14,9 +14,13 @@ namespace {
 // What stands before a key in the ring: the header of a live key, in few bytes.
 struct Prefix {
   uint64_t main = 0;
-  uint64_t create = 0;
+  uint32_t create_age = 0;  // main - create
+  uint32_t jump_age = 0;    // main - jump.main; 0: no jump
   uint32_t version = 0;
   uint16_t sub = 0;
+  uint16_t jump_sub = 0;
+  uint8_t steps = 0;
+  RecordKind kind = RecordKind::kNone;
   uint16_t key_bytes = 0;
 };
 
@@ -26,9 +30,13 @@ constexpr size_t kMinBytes = 1024;
 
 // Nearly all; others are looked up in the store.
 bool Fits(std::string_view key, const RecordHeader& header) {
-  return header.live() && key.size() < kPadding &&
-         header.version <= std::numeric_limits<uint32_t>::max() &&
-         header.mod.sub <= std::numeric_limits<uint16_t>::max();
+  constexpr uint64_t kMax16 = std::numeric_limits<uint16_t>::max();
+  constexpr uint64_t kMax32 = std::numeric_limits<uint32_t>::max();
+  static_assert(kJump <= std::numeric_limits<uint8_t>::max());
+  return header.live() && key.size() < kPadding && header.version <= kMax32 &&
+         header.mod.main - header.create <= kMax32 &&
+         (header.jump == Revision() || header.mod.main - header.jump.main <= kMax32) &&
+         header.mod.sub <= kMax16 && header.jump.sub <= kMax16;
 }
 
 }  // namespace
@@ -51,10 +59,13 @@ std::optional<RecordHeader> HeaderCache::FindAsWriter(std::string_view key) cons
   if (slot == nullptr) return std::nullopt;
   Prefix prefix;
   std::memcpy(&prefix, &ring_[*slot - 1], sizeof(prefix));
-  return RecordHeader{.kind = RecordKind::kValue,
+  RecordHeader header{.kind = prefix.kind,
                       .mod = {prefix.main, prefix.sub},
-                      .create = prefix.create,
-                      .version = prefix.version};
+                      .create = prefix.main - prefix.create_age,
+                      .version = prefix.version,
+                      .steps = prefix.steps};
+  if (prefix.jump_age != 0) header.jump = {prefix.main - prefix.jump_age, prefix.jump_sub};
+  return header;
 }
 
 void HeaderCache::BeginChange() {
@@ -82,11 +93,17 @@ void HeaderCache::Set(std::string_view key, const RecordHeader& header) {
     slot = free != bucket.end() ? &*free : &bucket[end_ % bucket.size()];
     *slot = appended;
   }
-  const Prefix prefix{.main = header.mod.main,
-                      .create = header.create,
-                      .version = static_cast<uint32_t>(header.version),
-                      .sub = static_cast<uint16_t>(header.mod.sub),
-                      .key_bytes = static_cast<uint16_t>(key.size())};
+  const bool jumps = header.jump != Revision();
+  const Prefix prefix{
+      .main = header.mod.main,
+      .create_age = static_cast<uint32_t>(header.mod.main - header.create),
+      .jump_age = jumps ? static_cast<uint32_t>(header.mod.main - header.jump.main) : 0,
+      .version = static_cast<uint32_t>(header.version),
+      .sub = static_cast<uint16_t>(header.mod.sub),
+      .jump_sub = static_cast<uint16_t>(header.jump.sub),
+      .steps = static_cast<uint8_t>(header.steps),
+      .kind = header.kind,
+      .key_bytes = static_cast<uint16_t>(key.size())};
   std::memcpy(&ring_[*slot - 1], &prefix, sizeof(prefix));
 }
 

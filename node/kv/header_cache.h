@@ -28,7 +28,7 @@ namespace raftkv::kv {
 
 class HeaderCache {
  public:
-  // Some 130,000 keys of 8 bytes, or 58,000 of 48.
+  // Some 100,000 keys of 8 bytes, or 52,000 of 48.
   static constexpr size_t kDefaultBytes = 4 << 20;
 
   // Size of the ring, less than 4 GiB; the index takes a quarter of it besides.

@@ -12,7 +12,14 @@ namespace raftkv::kv {
 namespace {
 
 RecordHeader Live(uint64_t revision) {
-  return {.kind = RecordKind::kValue, .mod = {revision, 3}, .create = 2, .version = revision};
+  RecordHeader header{.kind = RecordKind::kValue,
+                      .mod = {revision, 3},
+                      .create = 1,
+                      .version = revision,
+                      .steps = static_cast<uint32_t>(1 + revision % kJump)};
+  if (revision % 2 == 0) header.kind = RecordKind::kLargeValue;
+  if (revision > kJump) header.jump = {revision - kJump / 2, 9};
+  return header;
 }
 
 TEST(HeaderCache, FindsTheLastHeader) {
@@ -60,6 +67,19 @@ TEST(HeaderCache, ForgetsWhatItCannotHold) {
   cache.Set("a", header);
   EXPECT_EQ(cache.Find("a"), header);
   header.mod.sub = 65'536;
+  cache.Set("a", header);
+  EXPECT_EQ(cache.Find("a"), std::nullopt);
+  header = Live(uint64_t{1} << 33);
+  header.version = 1;
+  cache.Set("a", header);
+  EXPECT_EQ(cache.Find("a"), std::nullopt);
+  header.create = header.mod.main - 1;
+  cache.Set("a", header);
+  EXPECT_EQ(cache.Find("a"), header);
+  header.jump = {1, 0};
+  cache.Set("a", header);
+  EXPECT_EQ(cache.Find("a"), std::nullopt);
+  header.jump = {header.mod.main - 2, 65'536};
   cache.Set("a", header);
   EXPECT_EQ(cache.Find("a"), std::nullopt);
 }

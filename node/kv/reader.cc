@@ -7,7 +7,6 @@
 namespace raftkv::kv {
 namespace {
 
-using storage::StateIterator;
 using storage::StateView;
 
 Status CheckRevision(uint64_t revision, const Meta& meta) {
@@ -31,39 +30,60 @@ Result<RecordHeader> ToHeader(std::string_view bytes) {
 }
 
 // Of a live version that the view shows.
-Result<std::string> ReadValue(const StateView& view, Revision revision) {
-  std::string value_key;
-  AppendValueKey(revision, &value_key);
-  ASSIGN_OR_RETURN(auto value, view.Get(value_key));
+Result<std::string> ReadValue(const StateView& view, const RecordHeader& header) {
+  const auto get = [&view](std::string_view stored_key) { return view.Get(stored_key); };
+  ASSIGN_OR_RETURN(auto value, kv::ReadValue(header, get));
   if (!value) return Error(Unreadable("a value"));
   return *std::move(value);
 }
 
-// The older versions of keys.
-class HistoryReader {
+// Walks the chains of keys' versions.
+class ChainReader {
  public:
-  explicit HistoryReader(const StateView& view) : view_(view) {}
+  explicit ChainReader(const StateView& view) : view_(view) {}
 
-  // The key's newest version not newer than `revision`, which is older than the current one; none:
-  // a header of kind kNone.
-  Result<RecordHeader> Find(std::string_view key, uint64_t revision) {
-    if (!it_) {
-      it_ = view_.NewIterator(std::string(1, kHistoryTable), TableEnd(kHistoryTable));
+  // The row of a version that the view shows; valid until the next call.
+  Result<Row> ReadRow(Revision revision) {
+    row_key_.clear();
+    AppendRevisionKey(revision, &row_key_);
+    ASSIGN_OR_RETURN(auto bytes, view_.Get(row_key_));
+    bytes_ = std::move(bytes).value_or("");
+    const auto row = ParseRow(revision, bytes_);
+    if (!row) return Error(Unreadable("a row of the revision table"));
+    return *row;
+  }
+
+  // The version before the row's, if it can be read at `revision`, which is not compacted. Only
+  // tombstones may be collected then, and what a row says tells them apart.
+  Result<RecordHeader> Previous(const Row& row, uint64_t revision) {
+    if (row.previous_kind == RecordKind::kNone) return RecordHeader();
+    if (row.previous_kind == RecordKind::kTombstone && row.previous.main <= revision) {
+      return RecordHeader();
     }
-    seek_.clear();
-    AppendHistoryKey(key, {revision, UINT32_MAX}, &seek_);
-    it_->Seek(seek_);
-    RETURN_UNEXPECTED_IF_ERROR(it_->status());
-    const std::string_view prefix = std::string_view(seek_).substr(
-        0, seek_.size() - sizeof(Revision::main) - sizeof(Revision::sub));
-    if (!it_->Valid() || !it_->key().starts_with(prefix)) return RecordHeader();
-    return ToHeader(it_->value());
+    ASSIGN_OR_RETURN(const Row previous, ReadRow(row.previous));
+    return HeaderOf(previous);
+  }
+
+  // The newest version not newer than `revision` of a key whose current one is newer; none, or a
+  // tombstone: a header that is not live.
+  Result<RecordHeader> Find(const RecordHeader& current, uint64_t revision) {
+    Revision at = current.jump.main > revision ? current.jump : current.mod;
+    while (true) {
+      ASSIGN_OR_RETURN(const Row row, ReadRow(at));
+      if (row.jump.main > revision) {
+        at = row.jump;
+      } else if (row.previous.main > revision) {
+        at = row.previous;
+      } else {
+        return Previous(row, revision);
+      }
+    }
   }
 
  private:
   const StateView& view_;
-  std::unique_ptr<StateIterator> it_;
-  std::string seek_;
+  std::string row_key_;
+  std::string bytes_;
 };
 
 KeyValue MakeKeyValue(std::string_view key, const RecordHeader& header, std::string value) {
@@ -81,7 +101,7 @@ class RangeReader {
       : view_(view),
         request_(request),
         limit_(request.limit == 0 ? kMaxRangeItems : std::min(request.limit, kMaxRangeItems)),
-        history_(view) {
+        chain_(view) {
     result_.revision = revision;
   }
 
@@ -108,7 +128,7 @@ class RangeReader {
   Status Visit(std::string_view key, std::string_view current) {
     ASSIGN_OR_RETURN_STATUS(RecordHeader header, ToHeader(current));
     if (header.mod.main > result_.revision) {
-      ASSIGN_OR_RETURN_STATUS(header, history_.Find(key, result_.revision));
+      ASSIGN_OR_RETURN_STATUS(header, chain_.Find(header, result_.revision));
     }
     return header.live() ? Add(key, header) : Status::Ok();
   }
@@ -124,7 +144,7 @@ class RangeReader {
     }
     std::string value;
     if (!request_.keys_only) {
-      ASSIGN_OR_RETURN_STATUS(value, ReadValue(view_, header.mod));
+      ASSIGN_OR_RETURN_STATUS(value, ReadValue(view_, header));
     }
     bytes_ += key.size() + value.size();
     if (!result_.items.empty() && bytes_ > request_.max_bytes) {
@@ -138,7 +158,7 @@ class RangeReader {
   const StateView& view_;
   const RangeRequest& request_;
   const uint64_t limit_;
-  HistoryReader history_;
+  ChainReader chain_;
   RangeResult result_;
   uint64_t bytes_ = 0;
 };
@@ -180,37 +200,31 @@ Status AddVersion(const StateView& view, const RecordHeader& header, uint64_t en
   hasher->Add(header.version);
   std::string value;
   if (header.live()) {
-    ASSIGN_OR_RETURN_STATUS(value, ReadValue(view, header.mod));
+    ASSIGN_OR_RETURN_STATUS(value, ReadValue(view, header));
   }
   hasher->Add(value);
   return Status::Ok();
 }
 
 Status HashTables(const StateView& view, uint64_t compact_revision, Hasher* hasher) {
+  ChainReader chain(view);
   const auto current = view.NewIterator(std::string(1, kCurrentTable), TableEnd(kCurrentTable));
-  const auto history = view.NewIterator(std::string(1, kHistoryTable), TableEnd(kHistoryTable));
-  std::string prefix;
-  // Both tables are in the order of the keys, and a key with history has a current record.
-  history->SeekToFirst();
   for (current->SeekToFirst(); current->Valid(); current->Next()) {
-    ASSIGN_OR_RETURN_STATUS(const RecordHeader newest, ToHeader(current->value()));
+    ASSIGN_OR_RETURN_STATUS(RecordHeader header, ToHeader(current->value()));
     Hasher versions;
-    RETURN_IF_ERROR(AddVersion(view, newest, 0, compact_revision, &versions));
-    uint64_t end = newest.mod.main;
-    prefix.clear();
-    AppendHistoryPrefix(current->key().substr(1), &prefix);
-    for (; history->Valid() && history->key().starts_with(prefix); history->Next()) {
-      ASSIGN_OR_RETURN_STATUS(const RecordHeader older, ToHeader(history->value()));
-      RETURN_IF_ERROR(AddVersion(view, older, end, compact_revision, &versions));
-      end = older.mod.main;
+    uint64_t end = 0;
+    while (header.exists()) {
+      RETURN_IF_ERROR(AddVersion(view, header, end, compact_revision, &versions));
+      if (header.mod.main <= compact_revision) break;  // what is older cannot be read
+      end = header.mod.main;
+      ASSIGN_OR_RETURN_STATUS(const Row row, chain.ReadRow(header.mod));
+      ASSIGN_OR_RETURN_STATUS(header, chain.Previous(row, compact_revision));
     }
     if (versions.value() == Hasher().value()) continue;
     hasher->Add(current->key());
     hasher->Add(versions.value());
   }
-  RETURN_IF_ERROR(current->status());
-  RETURN_IF_ERROR(history->status());
-  return history->Valid() ? Unreadable("the history of a key without a record") : Status::Ok();
+  return current->status();
 }
 
 }  // namespace
@@ -221,6 +235,23 @@ Result<Meta> ReadMeta(const StateView& view) {
   const auto meta = ParseMeta(*bytes);
   if (!meta) return Error(Unreadable("the applied index"));
   return *meta;
+}
+
+Result<std::optional<std::string>> ReadValue(const RecordHeader& header, const GetBytes& get) {
+  std::string stored_key;
+  if (header.kind == RecordKind::kLargeValue) {
+    AppendValueKey(header.mod, &stored_key);
+    return get(stored_key);
+  }
+  AppendRevisionKey(header.mod, &stored_key);
+  ASSIGN_OR_RETURN(auto bytes, get(stored_key));
+  if (!bytes) return std::nullopt;
+  const auto row = ParseRow(header.mod, *bytes);
+  if (!row || row->kind != RecordKind::kValue) {
+    return Error(Unreadable("a row of the revision table"));
+  }
+  bytes->erase(0, bytes->size() - row->value.size());
+  return bytes;
 }
 
 Result<std::optional<KeyValue>> GetNewest(const storage::StateStore& store,
@@ -234,9 +265,8 @@ Result<std::optional<KeyValue>> GetNewest(const storage::StateStore& store,
     ASSIGN_OR_RETURN(header, ToHeader(*bytes));
   }
   if (!header->live()) return std::nullopt;
-  stored_key.clear();
-  AppendValueKey(header->mod, &stored_key);
-  ASSIGN_OR_RETURN(auto value, store.Get(stored_key));
+  const auto get = [&store](std::string_view stored) { return store.Get(stored); };
+  ASSIGN_OR_RETURN(auto value, ReadValue(*header, get));
   if (value) return MakeKeyValue(key, *header, *std::move(value));
   // The version was overwritten and collected between the two reads. In a view it cannot be.
   return GetAt(*store.View(), key, 0);
@@ -253,10 +283,10 @@ Result<std::optional<KeyValue>> GetAt(const StateView& view, std::string_view ke
   if (!bytes) return std::nullopt;
   ASSIGN_OR_RETURN(RecordHeader header, ToHeader(*bytes));
   if (header.mod.main > revision) {
-    ASSIGN_OR_RETURN(header, HistoryReader(view).Find(key, revision));
+    ASSIGN_OR_RETURN(header, ChainReader(view).Find(header, revision));
   }
   if (!header.live()) return std::nullopt;
-  ASSIGN_OR_RETURN(std::string value, ReadValue(view, header.mod));
+  ASSIGN_OR_RETURN(std::string value, ReadValue(view, header));
   return MakeKeyValue(key, header, std::move(value));
 }
 

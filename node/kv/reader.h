@@ -3,6 +3,7 @@
 // Thread-safety: pure functions; a view may be read from any thread.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,6 +18,12 @@ namespace raftkv::kv {
 
 // The counters that belong to the view; those of an empty store if there are none.
 Result<Meta> ReadMeta(const storage::StateView& view);
+
+// How a stored key is looked up, in a view or in the store.
+using GetBytes = std::function<Result<std::optional<std::string>>(std::string_view stored_key)>;
+
+// The value of a live version; nullopt: the version is not stored.
+Result<std::optional<std::string>> ReadValue(const RecordHeader& header, const GetBytes& get);
 
 // The key's newest version; without a view, unless the version goes while it is read.
 Result<std::optional<KeyValue>> GetNewest(const storage::StateStore& store,

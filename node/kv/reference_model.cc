@@ -1,6 +1,9 @@
 #include "node/kv/reference_model.h"
 
+#include <algorithm>
 #include <set>
+
+#include "node/kv/format.h"
 
 namespace raftkv::kv {
 namespace {
@@ -182,18 +185,17 @@ uint64_t ReferenceModel::reachable_versions() const {
   return CountReachable([](const Version&) { return true; });
 }
 
-uint64_t ReferenceModel::reachable_values() const {
-  return CountReachable([](const Version& version) { return version.live; });
+uint64_t ReferenceModel::reachable_large_values() const {
+  return CountReachable([](const Version& version) {
+    return version.live && version.item.value.size() > kMaxRowValueBytes;
+  });
 }
 
-uint64_t ReferenceModel::reachable_rows() const {
-  uint64_t count = 0;
-  for (const auto& [key, versions] : keys_) {
-    for (const Version& version : versions) {
-      if (version.item.mod_revision >= compact_revision_) ++count;
-    }
-  }
-  return count;
+uint64_t ReferenceModel::reachable_keys() const {
+  return std::ranges::count_if(keys_, [this](const auto& item) {
+    const Version& newest = item.second.back();
+    return newest.live || newest.item.mod_revision >= compact_revision_;
+  });
 }
 
 }  // namespace raftkv::kv

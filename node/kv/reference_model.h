@@ -28,8 +28,8 @@ class ReferenceModel {
   uint64_t live_keys() const { return Range("", "", revision_).size(); }
   // What complete garbage collection leaves.
   uint64_t reachable_versions() const;
-  uint64_t reachable_rows() const;
-  uint64_t reachable_values() const;
+  uint64_t reachable_keys() const;
+  uint64_t reachable_large_values() const;
 
  private:
   struct Version {

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "node/kv/format.h"
 #include "node/kv/test_support.h"
 #include "node/storage/memory_state.h"
 
@@ -114,10 +115,12 @@ TEST(RestartTest, UnknownFormatsAreRefused) {
   EXPECT_THAT(machine.error().message(), HasSubstr("format 9"));
   store.Install({{"mf", std::string("\0\0\0\x01", 4)}});  // records with values in them
   EXPECT_THAT(StateMachine::Open(&store).error().message(), HasSubstr("format 1"));
+  store.Install({{"mf", std::string("\0\0\0\x02", 4)}});  // with a table of older headers
+  EXPECT_THAT(StateMachine::Open(&store).error().message(), HasSubstr("format 2"));
   store.Install({{"other", "data"}});
   EXPECT_EQ(StateMachine::Open(&store).error().code(), Code::kCorruption);
   for (const char* key : {"mf", "ma", "mc", "mg"}) {
-    store.Install({{"mf", std::string("\0\0\0\x02", 4)}});
+    store.Install({{"mf", EncodeFormat(kStateFormat)}});
     auto contents = store.Dump();
     contents[key] = "\xff";
     store.Install(contents);
@@ -181,12 +184,17 @@ TEST(RestartTest, DamagedRecordsAreReported) {
   EXPECT_EQ(machine->Apply(entries).error().code(), Code::kCorruption);
 }
 
-TEST(RestartTest, MissingValuesAreReported) {
+// Values in their rows, and larger ones beside them.
+class MissingTest : public testing::TestWithParam<size_t> {};
+
+TEST_P(MissingTest, ValuesAreReported) {
+  const std::string padding(GetParam(), 'x');
   TestMachine machine;
-  machine.DoAll({Put("a", "1"), Put("a", "2")});
+  machine.DoAll({Put("a", "1" + padding), Put("a", "2" + padding)});
   auto* store = static_cast<storage::MemoryState*>(machine.store());
   auto contents = store->Dump();
-  ASSERT_EQ(std::erase_if(contents, [](const auto& item) { return item.first[0] == 'v'; }), 2u);
+  const char table = padding.empty() ? kRevisionTable : kValueTable;
+  ASSERT_EQ(std::erase_if(contents, [&](const auto& item) { return item.first[0] == table; }), 2u);
   store->Install(contents);
   EXPECT_EQ(machine->Get("a").error().code(), Code::kCorruption);
   EXPECT_EQ(machine->Get("a", 2).error().code(), Code::kCorruption);
@@ -195,7 +203,7 @@ TEST(RestartTest, MissingValuesAreReported) {
   v1::Command txn = Put("", "");
   auto* compare = txn.mutable_txn()->add_compare();
   compare->set_key("a");
-  compare->set_value("2");
+  compare->set_value("2" + padding);
   const std::vector<raft::Entry> entries = {CommandEntry(3, txn)};
   EXPECT_EQ(machine->Apply(entries).error().code(), Code::kCorruption);
   // What needs no value works, and what needs none but its own.
@@ -204,6 +212,8 @@ TEST(RestartTest, MissingValuesAreReported) {
   machine.Do(Put("a", "3"));
   EXPECT_EQ(machine.Value("a"), "3");
 }
+
+INSTANTIATE_TEST_SUITE_P(Sizes, MissingTest, testing::Values(0, kMaxRowValueBytes));
 
 TEST(HashTest, DiffersWhenAnythingVisibleDiffers) {
   TestMachine base;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "node/kv/reader.h"
 
 namespace raftkv::kv {
 namespace {
@@ -39,9 +40,8 @@ Result<SliceWriter::Slot*> SliceWriter::Find(std::string_view key) {
 Result<std::string_view> SliceWriter::Value(const Slot& slot) {
   CHECK(slot.header.live());
   if (slot.put_here) return std::string_view(values_).substr(slot.value_at, slot.value_size);
-  other_key_.clear();
-  AppendValueKey(slot.header.mod, &other_key_);
-  ASSIGN_OR_RETURN(auto stored, store_->Get(other_key_));
+  const auto get = [this](std::string_view stored_key) { return store_->Get(stored_key); };
+  ASSIGN_OR_RETURN(auto stored, ReadValue(slot.header, get));
   if (!stored) return Error(Unreadable("a value"));
   value_ = *std::move(stored);
   return std::string_view(value_);
@@ -50,14 +50,18 @@ Result<std::string_view> SliceWriter::Value(const Slot& slot) {
 void SliceWriter::Put(Slot* slot, std::string_view key, std::string_view value) {
   const uint64_t revision = next_revision();
   const bool live = slot->header.live();
-  other_key_.clear();
-  AppendValueKey({revision, sub_}, &other_key_);
-  batch_->Put(other_key_, value);
+  const bool large = value.size() > kMaxRowValueBytes;
+  if (large) {
+    other_key_.clear();
+    AppendValueKey({revision, sub_}, &other_key_);
+    batch_->Put(other_key_, value);
+  }
   Change(slot, key,
-         {.kind = RecordKind::kValue,
+         {.kind = large ? RecordKind::kLargeValue : RecordKind::kValue,
           .mod = {revision, sub_},
           .create = live ? slot->header.create : revision,
-          .version = live ? slot->header.version + 1 : 1});
+          .version = live ? slot->header.version + 1 : 1},
+         large ? std::string_view() : value);
   slot->value_at = values_.size();
   slot->value_size = value.size();
   slot->put_here = true;
@@ -67,23 +71,17 @@ void SliceWriter::Put(Slot* slot, std::string_view key, std::string_view value) 
 
 void SliceWriter::Delete(Slot* slot, std::string_view key) {
   CHECK(slot->header.live());
-  Change(slot, key, {.kind = RecordKind::kTombstone, .mod = {next_revision(), sub_}});
+  Change(slot, key, {.kind = RecordKind::kTombstone, .mod = {next_revision(), sub_}}, {});
   --meta_.live_keys;
 }
 
-void SliceWriter::Change(Slot* slot, std::string_view key, const RecordHeader& header) {
-  if (slot->header.exists()) {
-    other_key_.clear();
-    AppendHistoryKey(key, slot->header.mod, &other_key_);
-    bytes_.clear();
-    AppendHeader(slot->header, &bytes_);
-    batch_->Put(other_key_, bytes_);
-  }
+void SliceWriter::Change(Slot* slot, std::string_view key, RecordHeader header,
+                         std::string_view row_value) {
+  SetPlaceAfter(slot->header, &header);
+  Row row = MakeRow(header, slot->header, key);
+  row.value = row_value;
   bytes_.clear();
-  AppendRow({.kind = header.kind,
-             .previous = slot->header.live() ? slot->header.mod : Revision(),
-             .key = key},
-            &bytes_);
+  AppendRow(row, &bytes_);
   other_key_.clear();
   AppendRevisionKey(header.mod, &other_key_);
   batch_->Put(other_key_, bytes_);

@@ -67,8 +67,8 @@ class SliceWriter {
     size_t operator()(std::string_view key) const { return std::hash<std::string_view>{}(key); }
   };
 
-  // Moves the slot's header into the history and puts another in its place.
-  void Change(Slot* slot, std::string_view key, const RecordHeader& header);
+  // Puts another header in the slot's place, and a row that names what was there.
+  void Change(Slot* slot, std::string_view key, RecordHeader header, std::string_view row_value);
 
   storage::StateStore* const store_;
   HeaderCache* const cache_;

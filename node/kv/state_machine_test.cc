@@ -202,6 +202,50 @@ TEST(StateMachineTest, KeysThatEscapingCouldConfuse) {
   EXPECT_EQ(Keys(machine->Range({.revision = revision}).value()), keys);
 }
 
+// A key that is written more often than a jump spans, deleted and made anew now and then, beside
+// one that is written once; collected half way.
+TEST(StateMachineTest, EveryVersionOfALongChainIsFound) {
+  TestMachine machine;
+  std::vector<std::string> expected{"", "(none)"};  // by revision
+  const auto put = [&] {
+    expected.push_back(std::to_string(expected.size()));
+    machine.Do(Put("hot", expected.back()));
+  };
+  const auto check = [&](uint64_t oldest) {
+    for (uint64_t revision = oldest; revision < expected.size(); ++revision) {
+      ASSERT_EQ(machine.Value("hot", revision), expected[revision]) << revision;
+      ASSERT_EQ(
+          Keys(machine->Range({.start = "h", .end = "i", .revision = revision}).value()).size(),
+          expected[revision] == "(none)" ? 0u : 1u);
+    }
+  };
+  for (int life = 0; life < 3; ++life) {
+    for (int i = 0; i < 450; ++i) put();
+    machine.Do(Delete("hot"));
+    expected.push_back("(none)");
+    machine.Do(Put("cold" + std::to_string(life), "1"));
+    expected.push_back("(none)");
+  }
+  put();
+  check(1);
+  const StateHash before = machine->Hash().value();
+  machine.Reopen();  // without headers in memory
+  put();
+  check(1);
+  EXPECT_NE(machine->Hash().value(), before);
+
+  for (const uint64_t compacted : {200, 451, 452, 453, 454, 455, 1000, 1357, 1358, 1359}) {
+    machine.Do(Compact(compacted));
+    const StateHash hash = machine->Hash().value();
+    check(compacted);
+    machine.CollectAll(37);
+    check(compacted);
+    EXPECT_EQ(machine->Hash().value(), hash);
+  }
+  for (int i = 0; i < 300; ++i) put();
+  check(1359);
+}
+
 TEST(StateMachineTest, RangesAreCutByLimitAndBytes) {
   TestMachine machine;
   machine.DoAll({Put("a", "1"), Put("b", "22"), Put("c", "333"), Put("d", "4444"), Delete("d")});
