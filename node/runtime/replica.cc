@@ -141,7 +141,7 @@ void Replica::OnTick() {
 
 void Replica::ProcessReady() {
   if (core_ == nullptr || removed_) return;
-  MeasureCommits();
+  NoteCommitted();
   ProposeWaiting();
   if (!round_under_way_ && !next_reads_.empty()) StartReadRound();
   while (core_->HasReady()) {
@@ -151,7 +151,7 @@ void Replica::ProcessReady() {
     for (const raft::ReadState& state : ready.read_states) OnReadState(state);
     if (!round_under_way_ && !next_reads_.empty()) StartReadRound();
   }
-  MeasureCommits();
+  NoteCommitted();
   SendToPeers(notices_.TakeDue(env_.clock->Now()));
   if (const auto due = notices_.next_due()) WakeAt(*due);
   ReleaseReads();

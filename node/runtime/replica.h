@@ -33,6 +33,7 @@
 #include "node/kv/state_machine.h"
 #include "node/raft/core.h"
 #include "node/runtime/commit_notices.h"
+#include "node/runtime/gathering.h"
 #include "node/runtime/latency_counts.h"
 #include "node/runtime/node.h"
 #include "node/runtime/options.h"
@@ -238,12 +239,13 @@ class Replica final : public transport::Handler {
   bool HasRoomFor(std::string_view forwarded_command) const;
   void AddWaiting(WaitingProposal waiting);
   void ProposeWaiting();
+  std::optional<MonotonicTime> HoldUntil(MonotonicTime now) const;
   void ProposeBatch();
   void ReturnWaiting();
   void FlushParked();
   void ExpireParked();
   void NoteProposed(size_t entries);
-  void MeasureCommits();
+  void NoteCommitted();
   void Track(raft::EntryId id, uint64_t request_id);
   std::vector<TrackedProposal> TakeTracked(raft::Index up_to);
   void ResolveOverwritten();
@@ -378,13 +380,14 @@ class Replica final : public transport::Handler {
   // meanwhile.
   std::deque<TrackedProposal> tracked_;
   bool tracked_in_order_ = true;
-  // What was proposed in this term and is not yet committed, for the metric of the time it takes.
+  // What was proposed in this term and is not yet committed.
   struct ProposedBatch {
     raft::EntryId last;
     size_t entries;
     MonotonicTime at;
   };
   std::deque<ProposedBatch> proposed_;
+  Gathering gathering_;
 
   // Reads.
   // Context of the round under way or the last one. Begins somewhere else in each process, so that

@@ -66,19 +66,24 @@ void Replica::AddWaiting(WaitingProposal waiting) {
   waiting_.push_back(std::move(waiting));
 }
 
-// What comes in while a batch is on its way to a quorum leaves as one batch after it: that saves
-// messages and fsyncs, and its appends tell the followers of the commit, too. On a slow network or
-// disk a round takes long, and the next batch does not wait for its end.
 void Replica::ProposeWaiting() {
   if (waiting_.empty()) return;
   if (!is_leader() || core_->transferee() != raft::kNone) return ReturnWaiting();
   while (!waiting_.empty()) {
-    if (!proposed_.empty() && waiting_bytes_ < env_.options->max_append_bytes) {
-      const MonotonicTime latest = proposed_.back().at + kLongestBatching;
-      if (env_.clock->Now() < latest) return WakeAt(latest);
-    }
+    if (const auto until = HoldUntil(env_.clock->Now())) return WakeAt(*until);
+    gathering_.Left();
     ProposeBatch();
   }
+}
+
+// What comes in while a batch is on its way to a quorum leaves as one batch after it: that saves
+// messages and fsyncs, and its appends tell the followers of the commit, too. On a slow network or
+// disk a round takes long, and the next batch does not wait for its end.
+std::optional<MonotonicTime> Replica::HoldUntil(MonotonicTime now) const {
+  if (waiting_bytes_ >= env_.options->max_append_bytes) return std::nullopt;
+  if (proposed_.empty()) return gathering_.Until(waiting_.size(), now);
+  const MonotonicTime latest = proposed_.back().at + kLongestBatching;
+  return now < latest ? std::optional(latest) : std::nullopt;
 }
 
 void Replica::ProposeBatch() {
@@ -190,17 +195,22 @@ void Replica::NoteProposed(size_t entries) {
   proposed_.push_back({{core_->term(), core_->last_index()}, entries, env_.clock->Now()});
 }
 
-void Replica::MeasureCommits() {
+void Replica::NoteCommitted() {
   if (proposed_.empty()) return;
   // Of what another leader's term decides, this node does not know when.
   if (!is_leader() || proposed_.front().last.term != core_->term()) proposed_.clear();
   const raft::Index committed = core_->committed();
   if (proposed_.empty() || proposed_.front().last.index > committed) return;
   const MonotonicTime now = env_.clock->Now();
+  size_t entries = 0;
+  Duration took{};
   while (!proposed_.empty() && proposed_.front().last.index <= committed) {
-    counters_.propose_to_commit.Add(now - proposed_.front().at, proposed_.front().entries);
+    took = now - proposed_.front().at;
+    entries += proposed_.front().entries;
+    counters_.propose_to_commit.Add(took, proposed_.front().entries);
     proposed_.pop_front();
   }
+  if (proposed_.empty()) gathering_.RoundEnded(entries, took, waiting_.size(), now);
 }
 
 void Replica::Track(raft::EntryId id, uint64_t request_id) {

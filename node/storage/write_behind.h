@@ -19,8 +19,8 @@ namespace raftkv::storage {
 struct WriteBehindOptions {
   // So many changes, or bytes of them, are worth writing: CatchUp does. Write itself waits for them
   // at four times as much.
-  size_t changes = 2048;
-  size_t bytes = 512 << 10;
+  size_t changes = 512;
+  size_t bytes = 256 << 10;
 };
 
 std::unique_ptr<StateStore> WriteBehind(std::unique_ptr<StateStore> beneath,
