@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "base/hex_id.h"
 #include "base/log_writer.h"
 
 namespace raftkv::log {
@@ -174,7 +175,7 @@ void Value::AppendTo(Format format, std::string& out) const {
   } else if (const auto* hex = std::get_if<Hex>(&value_)) {
     // A string in JSON: numbers beyond 2^53 do not survive every reader.
     out += format == Format::kJson ? "\"" : "";
-    AppendNumber(out, hex->value, 16);
+    out += HexId(hex->value);
     out += format == Format::kJson ? "\"" : "";
   } else if (const auto* number = std::get_if<int64_t>(&value_)) {
     AppendNumber(out, *number);

@@ -2,7 +2,7 @@
 //
 //   log::Info("peer connected", {{"peer", log::Hex{id}}, {"address", address}});
 //
-//   text: 2026-01-31T12:00:00.123456Z INFO peer connected peer=8f00b2 address=10.0.0.1:2380
+//   text: 2026-01-31T12:00:00.123456Z INFO peer connected peer=00000000008f00b2 address=10.0.0.1:80
 //   JSON: {"time":"2026-01-31T12:00:00.123456Z","level":"info","message":"peer connected",...}
 //
 // The caller formats the line into a bounded queue and goes on; a thread of the log's own writes
@@ -27,7 +27,7 @@ namespace raftkv::log {
 enum class Level : uint8_t { kDebug, kInfo, kWarning, kError, kOff };
 enum class Format : uint8_t { kText, kJson };
 
-// Prints as lower-case hexadecimal digits; for member and cluster ids.
+// Prints as HexId (base/hex_id.h) does; for member and cluster ids.
 struct Hex {
   uint64_t value = 0;
 };

@@ -49,7 +49,7 @@ TEST(LogFormat, TextQuotesWhatNeedsIt) {
   EXPECT_EQ(
       FormatLine(Format::kText, Level::kInfo, kTimeUs, "peer connected",
                  {{"peer", Hex{0xabc}}, {"address", "[::1]:80"}, {"why", "a b"}, {"none", ""}}),
-      "2026-01-31T12:00:00.123456Z INFO peer connected peer=abc address=[::1]:80 "
+      "2026-01-31T12:00:00.123456Z INFO peer connected peer=0000000000000abc address=[::1]:80 "
       "why=\"a b\" none=\"\"\n");
 }
 
@@ -63,7 +63,7 @@ TEST(LogFormat, JsonKeepsTypes) {
                         {"id", Hex{255}},
                         {"inf", 1e308 * 10}}),
             R"({"time":"2026-01-31T12:00:00.123456Z","level":"warning","message":"x","s":"a\"b\n",)"
-            R"("i":-3,"u":9223372036854775808,"d":0.5,"b":true,"id":"ff","inf":null})"
+            R"("i":-3,"u":9223372036854775808,"d":0.5,"b":true,"id":"00000000000000ff","inf":null})"
             "\n");
 }
 

@@ -28,6 +28,8 @@ std::string_view CodeName(Code code) {
       return "I/O error";
     case Code::kInternal:
       return "internal";
+    case Code::kNotServing:
+      return "not serving";
   }
   return "internal";
 }

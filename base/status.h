@@ -25,7 +25,12 @@ enum class Code {
   kCorruption,          // stored bytes do not match their checksum or format
   kIoError,             // the operating system refused a read, write or sync
   kInternal,            // a bug
+  // The node belongs to no cluster (blank, removed, damaged for good) and will not by itself:
+  // nothing happened, waiting does not help, another node or a person does.
+  kNotServing,
+  // Numbers travel between members of different versions: new codes stand at the end.
 };
+inline constexpr Code kLastCode = Code::kNotServing;
 
 std::string_view CodeName(Code code);
 

@@ -24,6 +24,17 @@ CLI::Validator Seconds() {
   return CLI::Validator(std::move(check), "");
 }
 
+CLI::Validator WholeNumber(uint64_t min) {
+  auto check = [min](std::string& text) {
+    uint64_t number = 0;
+    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    bool whole = error == std::errc() && end == text.data() + text.size();
+    if (whole && number >= min) return std::string();
+    return "'" + text + "' is not a whole number from " + std::to_string(min) + " on";
+  };
+  return CLI::Validator(std::move(check), "");
+}
+
 namespace {
 
 constexpr const char* kFooter = R"(
@@ -93,12 +104,15 @@ std::string MissingCommand(const CLI::App& app, const CLI::App& at, const std::s
   for (const CLI::App* child : at.get_subcommands([](const CLI::App*) { return true; }))
     commands += (commands.empty() ? "" : ", ") + child->get_name();
   // Words that a command does not know fall through to the program itself.
-  std::string unknown;
-  for (const std::string& word : app.remaining(true))
-    if (unknown.empty() && !word.starts_with('-')) unknown = word;
-  return (unknown.empty() ? "a command is missing"
-                          : "there is no command '" + path + unknown + "'") +
-         "; commands here: " + commands;
+  std::string unknown, option;
+  for (const std::string& word : app.remaining(true)) {
+    std::string& first = word.starts_with('-') ? option : unknown;
+    if (first.empty()) first = word;
+  }
+  if (!unknown.empty())
+    return "there is no command '" + path + unknown + "'; commands here: " + commands;
+  return (option.empty() ? "" : "there is no option '" + option + "', and ") +
+         "a command is missing; commands here: " + commands;
 }
 
 // What is wrong with the command line, in place of what the library says of it.
@@ -134,6 +148,7 @@ int ExitStatus(Code code) {
     case Code::kOutOfSpace:
       return 7;
     case Code::kFailedPrecondition:
+    case Code::kNotServing:
       return 8;
     case Code::kCorruption:
     case Code::kIoError:

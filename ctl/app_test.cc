@@ -63,6 +63,7 @@ TEST(UsageTest, TextsSayWhatIsWrongAndWhatToDo) {
               HasSubstr("no command 'member frob'; commands here: list, add, promote"));
   EXPECT_THAT(RunArgs({"member"}).err, HasSubstr("a command is missing; commands here: list,"));
   EXPECT_THAT(RunArgs({}).err, HasSubstr("a command is missing; commands here: put,"));
+  EXPECT_THAT(RunArgs({"--bogus"}).err, HasSubstr("there is no option '--bogus'"));
   EXPECT_THAT(RunArgs({"get", "k", "--consistency", "x"}).err,
               HasSubstr("--consistency: 'x' is none of its values; give linearizable, lease or "
                         "stale"));
@@ -72,6 +73,22 @@ TEST(UsageTest, TextsSayWhatIsWrongAndWhatToDo) {
     EXPECT_EQ(outcome.status, 2) << bad;
     EXPECT_THAT(outcome.err, HasSubstr("--timeout: '" + std::string(bad) +
                                        "' is not a time; give seconds above 0"));
+  }
+  // Regression: --if-revision 0 was no condition at all, and -1 the largest number.
+  for (const char* bad : {"0", "-1", "x", "1.5", "", "18446744073709551616"}) {
+    for (const std::vector<std::string>& command :
+         {std::vector<std::string>{"put", "k", "v", "--if-revision"},
+          {"del", "k", "--if-revision"},
+          {"get", "k", "--revision"},
+          {"list", "--limit"},
+          {"compact"}}) {
+      std::vector<std::string> args = command;
+      args.push_back(bad);
+      Outcome outcome = RunArgs(args);
+      EXPECT_EQ(outcome.status, 2) << command[0] << " " << bad;
+    }
+    EXPECT_THAT(RunArgs({"put", "k", "v", "--if-revision", bad}).err,
+                HasSubstr("'" + std::string(bad) + "' is not a whole number from 1 on"));
   }
   // The numbers of the enumerators are no values.
   EXPECT_EQ(RunArgs({"get", "k", "--consistency", "1"}).status, 2);

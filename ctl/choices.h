@@ -4,6 +4,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,5 +31,8 @@ CLI::Validator OneOf(std::vector<std::pair<std::string, Enum>> choices) {
 
 // A number above 0, such as 10 or 0.5.
 CLI::Validator Seconds();
+
+// A revision or a number of things, from `min` on. The library takes -1 for the largest number.
+CLI::Validator WholeNumber(uint64_t min);
 
 }  // namespace raftkv::ctl

@@ -101,7 +101,9 @@ Result<GetResult> Client::Get(std::string_view key, const ReadOptions& options) 
   if (answer.status != 200) return Error(Unexpected(answer));
   GetResult result;
   result.item.key = key;
+  result.item.create_revision = answer.NumberHeader("raftkv-create-revision");
   result.item.mod_revision = RevisionOfTag(answer.Header("etag"));
+  result.item.version = answer.NumberHeader("raftkv-version");
   result.revision = answer.NumberHeader("raftkv-revision");
   result.item.value = std::move(answer.body);
   return result;

@@ -3,7 +3,7 @@
 // Failover and the fate of writes are as ctl/http.h says. Errors carry the codes of the API's
 // problems:
 //   kInvalidArgument  the request can never succeed      kOutOfSpace         disk or quota full
-//   kNotFound         no such key                        kFailedPrecondition the node is blank, ...
+//   kNotFound         no such key                        kNotServing         the node is blank, ...
 //   kConflict         a condition does not hold, or the revision is compacted
 //   kUnavailable, kResourceExhausted                     certainly not done
 //   kUnknownOutcome                                      perhaps done
@@ -27,9 +27,9 @@ enum class Consistency { kLinearizable, kLease, kStale };
 struct KeyValue {
   std::string key;
   std::string value;
-  uint64_t create_revision = 0;  // 0 where the API does not tell (reads of single keys)
+  uint64_t create_revision = 0;
   uint64_t mod_revision = 0;
-  uint64_t version = 0;  // likewise
+  uint64_t version = 0;
 };
 
 // At most one of them; none: no condition.

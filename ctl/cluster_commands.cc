@@ -5,6 +5,7 @@
 #include <ostream>
 
 #include "base/hex_id.h"
+#include "ctl/choices.h"
 #include "ctl/cluster_view.h"
 #include "ctl/session.h"
 #include "ctl/table.h"
@@ -88,11 +89,13 @@ void PrintStatus(std::ostream& out, const ClusterView& view) {
   table.Print(out);
   if (view.cluster.conf().voters_outgoing_size() > 0)
     out << "A membership change is under way (joint configuration).\n";
-  for (const MemberView& row : view.members) {
-    if (!row.status) continue;
-    for (const auto& warning : row.status->warnings())
-      out << HexId(row.member.id()) << ": " << client::Printable(warning) << '\n';
-  }
+  const auto warn = [&](const v1::StatusResponse& status) {
+    for (const auto& warning : status.warnings())
+      out << HexId(status.member_id()) << ": " << client::Printable(warning) << '\n';
+  };
+  for (const MemberView& row : view.members)
+    if (row.status) warn(*row.status);
+  for (const auto& status : view.outside) warn(status);
 }
 
 Status ShowStatus(const Session& session) {
@@ -108,8 +111,9 @@ Status ShowStatus(const Session& session) {
       for (const MemberView& row : view.members)
         session.out << HexId(row.member.id()) << ' ' << row.RoleName() << '\n';
   }
-  if (view.leader == 0) return Status(Code::kUnavailable, "no node knows a leader");
-  return Status::Ok();
+  if (view.leader != 0) return Status::Ok();
+  if (!view.members.empty()) return Status(Code::kUnavailable, "no node knows a leader");
+  return NoMembers(view.outside);
 }
 
 // One fact as text or JSON: "leader 00...01", {"leader": "00...01"}; raw: the value alone.
@@ -171,7 +175,8 @@ Result<v1::Member> ParseFirstMember(const std::string& text) {
                  "\"" + text + "\": want ID=HOST:PORT, the ID with 16 hexadecimal digits");
   v1::Member member;
   member.set_id(*id);
-  member.set_peer_address(text.substr(equals + 1));
+  ASSIGN_OR_RETURN(client::Endpoint address, client::ParseEndpoint(text.substr(equals + 1)));
+  member.set_peer_address(address.ToString());
   return member;
 }
 
@@ -229,9 +234,12 @@ void AddStartCommands(CLI::App& app, Session& session) {
   join->add_option("peer", joining->peers, "HOST:PORT of members' peer listeners")->required();
   join->add_flag("--learner", joining->learner, "stay a learner instead of becoming a voter");
   join->callback([&session, joining] {
-    session.action = [&session, joining] {
+    session.action = [&session, joining]() -> Status {
       v1::JoinRequest request;
-      for (const std::string& peer : joining->peers) request.add_peer_addresses(peer);
+      for (const std::string& peer : joining->peers) {
+        ASSIGN_OR_RETURN_STATUS(client::Endpoint address, client::ParseEndpoint(peer));
+        request.add_peer_addresses(address.ToString());
+      }
       request.set_remain_learner(joining->learner);
       return Join(session, request);
     };
@@ -253,7 +261,8 @@ void AddClusterCommands(CLI::App& app, Session& session) {
   auto revision = std::make_shared<uint64_t>(0);
   CLI::App* compact = app.add_subcommand("compact", "forget the history before a revision");
   compact->add_option("revision", *revision, "reads at older revisions fail from now on")
-      ->required();
+      ->required()
+      ->check(WholeNumber(1));
   compact->callback([&session, revision] {
     session.action = [&session, revision] { return Compact(session, *revision); };
   });

@@ -83,6 +83,22 @@ TEST(StatusTest, ShowsMembersThatCannotBeAskedAsTheLeaderSeesThem) {
   EXPECT_EQ(json["members"][2]["kind"], "learner");
 }
 
+TEST(StatusTest, OfBlankNodesSaysWhatToDo) {
+  v1::StatusResponse blank;
+  blank.set_member_id(0xd4);
+  blank.set_role(v1::StatusResponse::BLANK);
+  FakeNode node([&](const auto&, auto& response) { Reply(response, blank); });
+  Outcome outcome = RunArgs({"--admin-endpoints", node.address(), "status"});
+  EXPECT_EQ(outcome.status, 8);
+  EXPECT_THAT(outcome.out, HasSubstr("00000000000000d4"));
+  EXPECT_THAT(outcome.err, HasSubstr("raftkvctl initialize"));
+  // This one needs nobody's help, but time.
+  blank.add_warnings("waiting to become a member: node3 does not answer yet");
+  outcome = RunArgs({"--admin-endpoints", node.address(), "status"});
+  EXPECT_EQ(outcome.status, 5);
+  EXPECT_THAT(outcome.out, HasSubstr("node3 does not answer yet"));
+}
+
 TEST(StatusTest, FindsAdminListenersThroughClientAddresses) {
   v1::StatusResponse follower;
   follower.set_member_id(kFollower);
@@ -203,6 +219,16 @@ TEST(MemberTest, ReplaceWaitsForTheNewOneThenSwapsInOneChange) {
   auto request = LastPost<v1::ChangeMembershipRequest>(admin);
   EXPECT_THAT(request.promote(), testing::ElementsAre(kLearner));
   EXPECT_THAT(request.remove(), testing::ElementsAre(kFollower));
+}
+
+// Regression: a voter's address in place of a new node's only removed the old member, for ever.
+TEST(MemberTest, ReplaceByAVoterIsRefused) {
+  FakeNode admin(AdminNode());
+  Outcome outcome = RunArgs(
+      {"--admin-endpoints", admin.address(), "member", "replace", "node2", "127.0.0.1:9001"});
+  EXPECT_EQ(outcome.status, 8);
+  EXPECT_THAT(outcome.err, HasSubstr("is a voter already"));
+  for (const auto& request : admin.requests()) EXPECT_EQ(request.method, "GET");
 }
 
 // Regression: replacing the member that was asked ended with an unknown outcome although it had

@@ -39,6 +39,8 @@ const char* RoleText(v1::StatusResponse::Role role) {
       return "joining";
     case v1::StatusResponse::REMOVED:
       return "removed";
+    case v1::StatusResponse::DAMAGED:
+      return "damaged";
     default:
       return "unknown";
   }
@@ -135,7 +137,19 @@ Result<ClusterView> LookAround(const Session& session) {
   return Combine(statuses);
 }
 
+Status NoMembers(const std::vector<v1::StatusResponse>& answered) {
+  // A node that is about to become a member by itself says in a warning what it waits for.
+  const bool blank = std::ranges::all_of(answered, [](const v1::StatusResponse& status) {
+    return status.role() == v1::StatusResponse::BLANK && status.warnings().empty();
+  });
+  if (!blank) return Status(Code::kUnavailable, "no node that answers is a member of a cluster");
+  return Status(Code::kNotServing,
+                "no node that answers belongs to a cluster; raftkvctl initialize makes a new one "
+                "of a blank node, raftkvctl join PEER lets it join one");
+}
+
 Result<v1::Member> FindMember(const v1::ClusterState& cluster, const std::string& text) {
+  if (cluster.members().empty()) return Error(NoMembers({}));
   // Only a whole ID: "a1" is a name.
   std::optional<uint64_t> id;
   if (text.size() == 16) id = ParseHexId(text);

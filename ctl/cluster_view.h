@@ -44,6 +44,10 @@ ClusterView ViewOf(const v1::StatusResponse& status);
 // be found through their client addresses. kUnavailable if nobody answers.
 Result<ClusterView> LookAround(const Session& session);
 
+// Why the nodes that answered know of no member: kNotServing, and what to do, if all are blank and
+// wait for somebody; kUnavailable if they are about to become members.
+Status NoMembers(const std::vector<v1::StatusResponse>& answered);
+
 // By ID (16 hexadecimal digits) or name. kNotFound lists the members.
 Result<v1::Member> FindMember(const v1::ClusterState& cluster, const std::string& text);
 

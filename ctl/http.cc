@@ -50,7 +50,7 @@ Code CodeOfStatus(int status) {
 }
 
 std::optional<Code> CodeOfName(std::string_view name) {
-  for (int i = 0; i <= static_cast<int>(Code::kInternal); ++i)
+  for (int i = 0; i <= static_cast<int>(kLastCode); ++i)
     if (CodeName(static_cast<Code>(i)) == name) return static_cast<Code>(i);
   return std::nullopt;
 }
@@ -90,6 +90,22 @@ httplib::Request ToHttplib(const Request& request, Duration timeout) {
   auto limit_ms = std::chrono::duration_cast<milliseconds>(TimeForNode(timeout)).count();
   out.headers.emplace("Raftkv-Timeout-Ms", std::to_string(std::max<int64_t>(limit_ms, 1)));
   return out;
+}
+
+// The library's own words are names of its enumerators.
+std::string WhyNot(httplib::Error error) {
+  switch (error) {
+    case httplib::Error::Connection:
+      return "no such host, or nobody listens there";
+    case httplib::Error::ConnectionTimeout:
+      return "it did not answer in time";
+    case httplib::Error::Read:
+      return "the connection ended, or nothing came in time";
+    case httplib::Error::Write:
+      return "the connection ended while the request was sent";
+    default:
+      return httplib::to_string(error);
+  }
 }
 
 // Nothing can have been sent over a connection that never was.
@@ -167,8 +183,8 @@ std::expected<Answer, Http::Failure> Http::Attempt(const Endpoint& endpoint, con
   if (!result) {
     bool never_sent = NeverSent(result.error());
     std::string what = never_sent ? "cannot connect to " : "no answer from ";
-    return std::unexpected(Failure{
-        never_sent, what + endpoint.ToString() + " (" + httplib::to_string(result.error()) + ")"});
+    return std::unexpected(
+        Failure{never_sent, what + endpoint.ToString() + " (" + WhyNot(result.error()) + ")"});
   }
   Answer answer{
       .status = result->status, .headers = {}, .body = result->body, .endpoint = endpoint};
@@ -214,8 +230,11 @@ Result<Answer> Http::Send(const Request& request) {
         current_ = at;
         return std::move(*answer);
       }
-      last = ProblemOf(*answer);
-      worth_waiting |= last.code() != Code::kFailedPrecondition;
+      Status problem = ProblemOf(*answer);
+      bool may_pass = problem.code() != Code::kNotServing || request.await_server;
+      // What one says that may serve soon tells more than that another never will.
+      if (may_pass || !worth_waiting) last = std::move(problem);
+      worth_waiting |= may_pass;
     }
     if (!worth_waiting || Clock::System().Now() + pause >= deadline)
       return Error(last.ok() ? Status(Code::kUnavailable, "timed out") : last);
@@ -247,8 +266,8 @@ Status Http::Stream(const Endpoint& endpoint, const std::string& target,
   httplib::Result result = client->send(request);
   RETURN_IF_ERROR(received);
   if (!result)
-    return Status(Code::kUnavailable, "no answer from " + endpoint.ToString() + " (" +
-                                          httplib::to_string(result.error()) + ")");
+    return Status(Code::kUnavailable,
+                  "no answer from " + endpoint.ToString() + " (" + WhyNot(result.error()) + ")");
   return answer.status == 200 ? Status::Ok() : ProblemOf(answer);
 }
 

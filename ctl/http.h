@@ -34,8 +34,8 @@ struct Request {
   std::map<std::string, std::string> headers;
   // Whether it changes nothing, so that it may be sent more than once.
   bool safe = false;
-  // Whether to try again while nobody answers at all, as after 503. Else that is an error at once:
-  // people who mistype an address should not wait. Safe requests only.
+  // Whether to try again while nobody answers at all, or a blank node does, as after 503. Else that
+  // is an error at once: people who mistype an address should not wait. Safe requests only.
   bool await_server = false;
 };
 
@@ -72,9 +72,10 @@ class Http {
 
   // The first answer that is neither 503 nor 429 (nor 504, for safe requests), whatever its status.
   // Begins with the endpoint that answered last. Errors:
-  //   kUnavailable, kResourceExhausted, kFailedPrecondition  nothing has happened anywhere
-  //   kUnknownOutcome                                        it may have happened; not for safe
-  //   ones
+  //   kUnavailable, kResourceExhausted  nothing has happened anywhere, until the timeout
+  //   kNotServing                       likewise, at once: no endpoint serves, and waiting will not
+  //                                     change that
+  //   kUnknownOutcome                   it may have happened; not for safe ones
   Result<Answer> Send(const Request& request);
 
   // One attempt with one endpoint.

@@ -108,13 +108,34 @@ TEST(HttpTest, NoLeaderUntilTheTimeoutIsUnavailable) {
 }
 
 TEST(HttpTest, ABlankNodeIsNotWorthWaitingFor) {
-  FakeNode blank(
-      [](const auto&, auto& response) { Refuse(response, 503, "failed precondition", "blank"); });
-  Http http({blank.endpoint()}, Quick());
+  FakeNode blank([](const auto&, auto& response) {
+    Refuse(response, 503, std::string(CodeName(Code::kNotServing)), "blank");
+  });
+  // That another cannot be reached changes nothing.
+  Http http({blank.endpoint(), DeadEndpoint()}, Quick());
   auto answer = http.Send(Write());
   ASSERT_FALSE(answer);
-  EXPECT_EQ(answer.error().code(), Code::kFailedPrecondition);
+  EXPECT_EQ(answer.error().code(), Code::kNotServing);
+  EXPECT_THAT(answer.error().message(), testing::HasSubstr("blank"));
   EXPECT_EQ(blank.requests().size(), 1u);
+}
+
+TEST(HttpTest, WhatMayPassIsWaitedForAndToldRatherThanABlankNode) {
+  FakeNode blank([](const auto&, auto& response) {
+    Refuse(response, 503, std::string(CodeName(Code::kNotServing)), "blank");
+  });
+  FakeNode node(
+      [](const auto&, auto& response) { Refuse(response, 503, "unavailable", "no leader"); });
+  for (auto first : {blank.endpoint(), node.endpoint()}) {
+    auto second = first.port == blank.endpoint().port ? node.endpoint() : blank.endpoint();
+    Http::Options options = Quick();
+    options.timeout = std::chrono::milliseconds(100);
+    Http http({first, second}, options);
+    auto answer = http.Send(Read());
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().code(), Code::kUnavailable);
+    EXPECT_THAT(answer.error().message(), testing::HasSubstr("no leader"));
+  }
 }
 
 // The rule that keeps data right: what may have happened is not sent again.

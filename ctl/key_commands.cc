@@ -45,8 +45,10 @@ void AddKey(CLI::App* command, const ArgsPtr& args) {
 }
 
 void AddCondition(CLI::App* command, const ArgsPtr& args, bool may_be_absent) {
-  auto* revision = command->add_option("--if-revision", args->condition.mod_revision,
-                                       "only if the key's newest version has this revision");
+  auto* revision = command
+                       ->add_option("--if-revision", args->condition.mod_revision,
+                                    "only if the key's newest version has this revision")
+                       ->check(WholeNumber(1));
   auto* present = command->add_flag("--if-present", args->condition.present, "only if it exists");
   present->excludes(revision);
   if (!may_be_absent) return;
@@ -61,15 +63,19 @@ void AddReadOptions(CLI::App* command, client::ReadOptions* read) {
                                       {"lease", Consistency::kLease},
                                       {"stale", Consistency::kStale}}))
       ->option_text("linearizable|lease|stale");
-  command->add_option("--revision", read->revision, "read the state at this older revision");
+  command->add_option("--revision", read->revision, "read the state at this older revision")
+      ->check(WholeNumber(1));
+}
+
+Result<std::string> FromBase64(const std::string& text) {
+  auto bytes = Base64Decode(text);
+  if (!bytes) return Error(Code::kInvalidArgument, "'" + text + "' is not base64");
+  return bytes;
 }
 
 Result<std::string> KeyOf(const KeyArgs& args) {
   if (args.key.empty()) return Error(Code::kInvalidArgument, "the key is empty");
-  if (!args.key_is_base64) return args.key;
-  auto key = Base64Decode(args.key);
-  if (!key) return Error(Code::kInvalidArgument, "the key is not base64");
-  return key;
+  return args.key_is_base64 ? FromBase64(args.key) : args.key;
 }
 
 Result<std::string> ReadAll(std::istream& in, const std::string& name) {
@@ -101,6 +107,12 @@ void SetBytes(Json& out, const char* field, const char* encoding, const std::str
   if (!text) out[encoding] = "base64";
 }
 
+void SetRevisions(Json& out, const KeyValue& item) {
+  out["create_revision"] = item.create_revision;
+  out["mod_revision"] = item.mod_revision;
+  out["version"] = item.version;
+}
+
 Status Put(const Session& session, const KeyArgs& args) {
   ASSIGN_OR_RETURN_STATUS(std::string key, KeyOf(args));
   ASSIGN_OR_RETURN_STATUS(std::string value, ValueOf(args, session.in));
@@ -128,7 +140,7 @@ Status Get(const Session& session, const KeyArgs& args) {
     Json out;
     SetBytes(out, "key", "key_encoding", result.item.key);
     SetBytes(out, "value", "encoding", result.item.value);
-    out["mod_revision"] = result.item.mod_revision;
+    SetRevisions(out, result.item);
     out["revision"] = result.revision;
     session.out << out << '\n';
     return Status::Ok();
@@ -182,9 +194,7 @@ Status ListJson(const Session& session, client::Client& client,
       Json out;
       SetBytes(out, "key", "key_encoding", item.key);
       if (!request.keys_only) SetBytes(out, "value", "encoding", item.value);
-      out["create_revision"] = item.create_revision;
-      out["mod_revision"] = item.mod_revision;
-      out["version"] = item.version;
+      SetRevisions(out, item);
       session.out << (first ? "\n" : ",\n") << out;
       first = false;
     }
@@ -199,6 +209,11 @@ Status List(const Session& session, const KeyArgs& args) {
   ASSIGN_OR_RETURN_STATUS(client::Client client, session.MakeClient());
   client::ListRequest request = args.list;
   request.read = args.read;
+  if (args.key_is_base64) {
+    for (std::string* key : {&request.prefix, &request.start, &request.end}) {
+      ASSIGN_OR_RETURN_STATUS(*key, FromBase64(*key));
+    }
+  }
   if (args.count) {
     ASSIGN_OR_RETURN_STATUS(uint64_t count, client.Count(request));
     if (session.format == Format::kJson) {
@@ -228,7 +243,8 @@ void AddList(CLI::App& app, Session& session) {
   list->add_option("prefix", args->list.prefix, "only keys that begin with this");
   list->add_option("--start", args->list.start, "from this key on");
   list->add_option("--end", args->list.end, "up to this key, without it");
-  list->add_option("--limit", args->list.limit, "at most so many keys");
+  list->add_flag("--key-base64", args->key_is_base64, "prefix, start and end are given as base64");
+  list->add_option("--limit", args->list.limit, "at most so many keys")->check(WholeNumber(1));
   list->add_option("--page-size", args->list.page_size,
                    "keys in one request; all pages are read "
                    "at the same revision")

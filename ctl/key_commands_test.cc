@@ -22,6 +22,8 @@ class KeysTest : public testing::Test {
   KeysTest()
       : node_([](const httplib::Request& request, httplib::Response& response) {
           response.set_header("Raftkv-Revision", "8");
+          response.set_header("Raftkv-Create-Revision", "5");
+          response.set_header("Raftkv-Version", "3");
           response.set_header("ETag", "\"7\"");
           if (request.method == "GET") return response.set_content("a\xffz", "application/x");
           response.status = request.has_header("If-None-Match") ? 201 : 204;
@@ -71,7 +73,9 @@ TEST_F(KeysTest, OutputFormats) {
   EXPECT_EQ(Json::parse(Keys({"get", "k", "-o", "json"}).out), Json({{"key", "k"},
                                                                      {"value", "Yf96"},
                                                                      {"encoding", "base64"},
+                                                                     {"create_revision", 5},
                                                                      {"mod_revision", 7},
+                                                                     {"version", 3},
                                                                      {"revision", 8}}));
   EXPECT_EQ(Keys({"del", "k"}).out, "deleted, revision 8\n");
 }

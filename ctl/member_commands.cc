@@ -37,6 +37,7 @@ Status ListMembers(const Session& session) {
   ASSIGN_OR_RETURN_STATUS(client::Admin admin, session.MakeAdmin());
   ASSIGN_OR_RETURN_STATUS(v1::StatusResponse status, admin.Status());
   ClusterView view = ViewOf(status);
+  if (view.members.empty()) return NoMembers(view.outside);
   if (session.format == Format::kRaw) {
     for (const MemberView& row : view.members) session.out << HexId(row.member.id()) << '\n';
     return Status::Ok();
@@ -216,6 +217,13 @@ Status Replace(const Session& session, const MemberArgs& args) {
   ASSIGN_OR_RETURN_STATUS(v1::Member added, EnsureLearner(admin, args, status.cluster()));
   if (added.id() == old.id())
     return Status(Code::kInvalidArgument, "the new address is the old member's own");
+  // A learner may be what an interrupted command left; with a voter there is nothing to swap, and
+  // the old member would only be removed.
+  if (Contains(status.cluster().conf().voters(), added.id()))
+    return Status(Code::kFailedPrecondition,
+                  args.peer_address + " is a voter already, " + HexId(added.id()) + " (" +
+                      client::Printable(added.name()) +
+                      "): a member is replaced by a new node with an empty directory");
   auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(args.wait_s);
   while (true) {
     ASSIGN_OR_RETURN_STATUS(v1::StatusResponse now, admin.Status());

@@ -26,7 +26,7 @@ Status Probe(const Session& session, const ProbeArgs& args) {
   if (answer.status < 200 || answer.status > 299) {
     return Status(Code::kFailedPrecondition, args.address + args.path + " answers " +
                                                  std::to_string(answer.status) + ": " +
-                                                 answer.body);
+                                                 client::ProblemOf(answer).message());
   }
   session.out << answer.body;
   if (!answer.body.ends_with('\n')) session.out << '\n';

@@ -59,7 +59,10 @@ std::string VariableOf(const Setting& setting) { return setting.VariableName(); 
 Status Assign(const Setting& setting, const std::string& value, const std::string& source) {
   Status status = SetValue(setting.value, value);
   if (status.ok()) return status;
-  return Status(status.code(), source + ": " + status.message() + " (got '" + value + "')");
+  const std::string quoted = "'" + value + "'";
+  const bool told = status.message().find(quoted) != std::string::npos;
+  return Status(status.code(),
+                source + ": " + status.message() + (told ? "" : " (got " + quoted + ")"));
 }
 
 // --- File ---------------------------------------------------------------------------------------

@@ -33,8 +33,11 @@ class DamagedNode final : public Node {
                  .on_waiting = [this](const std::string& address,
                                       const std::string& reason) { WaitsFor(address, reason); }}),
         reason_(damage.message()),
-        refusal_(Code::kUnavailable, "the data of this member are damaged (" + damage.message() +
-                                         "): it serves nobody; ask another member") {}
+        // One that asks to be replaced serves again by itself.
+        refusal_(member_.asks() ? Code::kUnavailable : Code::kNotServing,
+                 "the data of this member are damaged (" + damage.message() +
+                     "): it serves nobody; ask another member" +
+                     (member_.asks() ? "" : ", and replace this one (docs/operations.md)")) {}
   ~DamagedNode() override { Stop(Duration::zero()); }
 
   Status Init();

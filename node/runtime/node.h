@@ -57,6 +57,7 @@ class Node {
 
   // Proposes a command (origin and request_id are filled in) through whoever leads. Errors:
   //   kUnavailable        no leader within a bounded wait, or refused before it was proposed
+  //   kNotServing         this node belongs to no cluster, and waiting does not help
   //   kUnknownOutcome     proposed, but the result was not seen before the deadline
   //   kResourceExhausted  too many requests wait
   //   kOutOfSpace         disk or quota full (commands that delete are let through)
@@ -64,12 +65,11 @@ class Node {
   virtual void Write(v1::Command command, MonotonicTime deadline, WriteCallback done) = 0;
 
   // When ok, state() is at least as new as `consistency` promises at the time of the call. Errors:
-  // kUnavailable, kResourceExhausted.
+  // kUnavailable, kResourceExhausted, kNotServing.
   virtual void ReadBarrier(Consistency consistency, MonotonicTime deadline,
                            BarrierCallback done) = 0;
 
-  // Never null while running; reads only. kFailedPrecondition from ReadBarrier tells of blank
-  // nodes.
+  // Never null while running; reads only.
   virtual const kv::StateMachine& state() const = 0;
 
   // This node's view, at most one tick old.

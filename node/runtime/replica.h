@@ -151,7 +151,7 @@ class Replica final : public transport::Handler {
   // -----------------------------------------------------------------
   void Propose(std::vector<Proposal> proposals);
   void Read(Consistency consistency, MonotonicTime deadline, BarrierCallback done);
-  void Initialize(const v1::InitializeRequest& request, Callback<v1::InitializeResponse> done);
+  void Initialize(v1::InitializeRequest request, Callback<v1::InitializeResponse> done);
   void Join(const v1::JoinRequest& request, MonotonicTime deadline,
             Callback<v1::JoinResponse> done);
   void ChangeMembership(v1::ChangeMembershipRequest request, MonotonicTime deadline,
@@ -210,6 +210,7 @@ class Replica final : public transport::Handler {
   void NoteDurableMembership();
   // Whether clients can be served: a member, and not on its way out.
   bool serving() const { return core_ != nullptr && !leaving_; }
+  // Why not: kNotServing if only somebody's hand can change it, else kUnavailable.
   raftkv::Status NotServing() const;
 
   // replica_housekeeping.cc
@@ -326,6 +327,8 @@ class Replica final : public transport::Handler {
   raftkv::Status BecomeMember(uint64_t cluster_id, const v1::ClusterState* initial,
                               const v1::ClusterState& seeds);
   v1::Member Self() const;
+  void AskFirstMember(int index, v1::InitializeRequest request,
+                      Callback<v1::InitializeResponse> done);
   Result<v1::InitializeResponse> InitializeNow(const v1::InitializeRequest& request);
 
   // replica_joins.cc: what a member does for those who want to become one

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/hex_id.h"
+#include "base/host_port.h"
 #include "base/log.h"
 #include "node/runtime/replica.h"
 
@@ -32,11 +33,24 @@ v1::Member Replica::Self() const {
 
 raftkv::Status Replica::NotServing() const {
   if (leaving_) {
-    return {Code::kUnavailable, "this member was removed from its cluster; ask another one"};
+    return {Code::kNotServing, "this member was removed from its cluster; ask another one"};
   }
-  return {Code::kUnavailable,
-          "this node is blank: it belongs to no cluster yet; initialize it, or let it join one "
-          "(docs/operations.md)"};
+  const bool by_command_line = replacing() ? !env_.options->replaces->ask.empty()
+                                           : env_.options->bootstrap.mode != Bootstrap::Mode::kWait;
+  if (by_command_line || !join_addresses_.empty()) {
+    return {Code::kUnavailable,
+            "this node belongs to no cluster yet and waits to become a member (" +
+                (last_bootstrap_log_.empty() ? "it has just started" : last_bootstrap_log_) + ")"};
+  }
+  if (replacing()) {
+    return {Code::kNotServing,
+            "the damaged data of this node were moved aside, and it belongs to no cluster; let it "
+            "join one (raftkvctl join PEER, POST /admin/join)"};
+  }
+  return {Code::kNotServing,
+          "this node is blank: it belongs to no cluster; make a new one of it (raftkvctl "
+          "initialize, POST /admin/initialize), or let it join one (raftkvctl join PEER, POST "
+          "/admin/join)"};
 }
 
 // The identity is written last: a crash before it leaves a blank node, whose databases are emptied
@@ -68,9 +82,53 @@ raftkv::Status Replica::BecomeMember(uint64_t cluster_id, const v1::ClusterState
 // --- initialize
 // ------------------------------------------------------------------------------------
 
-void Replica::Initialize(const v1::InitializeRequest& request,
-                         Callback<v1::InitializeResponse> done) {
+// First members that are given by ID and address alone are asked for the rest.
+void Replica::Initialize(v1::InitializeRequest request, Callback<v1::InitializeResponse> done) {
+  for (int i = 0; core_ == nullptr && i < request.members_size(); ++i) {
+    v1::Member& member = *request.mutable_members(i);
+    if (!member.name().empty() || member.id() == 0 || member.peer_address().empty()) continue;
+    if (member.id() != id_.value) return AskFirstMember(i, std::move(request), std::move(done));
+    member.set_name(env_.options->name);
+    if (member.client_address().empty()) {
+      member.set_client_address(env_.options->client_advertise);
+    }
+  }
   done(InitializeNow(request));
+}
+
+void Replica::AskFirstMember(int index, v1::InitializeRequest request,
+                             Callback<v1::InitializeResponse> done) {
+  const std::string address = request.members(index).peer_address();
+  v1::PeerCall who;
+  who.mutable_who_are_you();
+  transport_->CallAddress(
+      address, std::move(who),
+      [this, index, address, request = std::move(request),
+       done = std::move(done)](Result<v1::PeerReply> reply) mutable {
+        v1::Member& member = *request.mutable_members(index);
+        if (!reply || !reply->has_i_am()) {
+          return done(
+              Error(Code::kUnavailable,
+                    "nobody answers at " + address + " (" +
+                        (reply ? reply->message() : reply.error().message()) +
+                        "): start all first members, with empty data directories, before this"));
+        }
+        const v1::IAm& i_am = reply->i_am();
+        if (i_am.member().id() != member.id() || i_am.cluster_id() != 0) {
+          return done(
+              Error(Code::kFailedPrecondition,
+                    "the node at " + address + " is " + HexId(i_am.member().id()) +
+                        (i_am.cluster_id() == 0 ? "" : " of cluster " + HexId(i_am.cluster_id())) +
+                        ", not the blank " + HexId(member.id())));
+        }
+        const std::string& name = i_am.member().name();
+        member.set_name(name.empty() ? HexId(member.id()) : name);
+        if (member.client_address().empty()) {
+          member.set_client_address(i_am.member().client_address());
+        }
+        Initialize(std::move(request), std::move(done));
+        env_.wake();
+      });
 }
 
 Result<v1::InitializeResponse> Replica::InitializeNow(const v1::InitializeRequest& request) {
@@ -261,6 +319,15 @@ void Replica::Join(const v1::JoinRequest& request, MonotonicTime deadline,
                    Callback<v1::JoinResponse> done) {
   if (request.peer_addresses().empty()) {
     return done(Error(Code::kInvalidArgument, "name the peer address of a member to join through"));
+  }
+  for (const std::string& address : request.peer_addresses()) {
+    // Else it would be asked for ever.
+    const Result<HostPort> parsed = ParseHostPort(address);
+    if (!parsed) return done(Error(parsed.error()));
+    if (parsed->IsWildcard() || parsed->port == 0) {
+      return done(Error(Code::kInvalidArgument,
+                        "'" + address + "' cannot be dialed: name a host and a port other than 0"));
+    }
   }
   if (core_ != nullptr) {
     return JoinAgain(request, 0, std::move(done));

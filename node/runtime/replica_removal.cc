@@ -102,7 +102,7 @@ void Replica::BecomeRemoved() {
     log::Error("the tombstone could not be written; other members still refuse this one",
                {{"error", status.ToString()}});
   }
-  AbandonCalls({Code::kUnavailable, "this member was removed from its cluster; ask another one"});
+  AbandonCalls(NotServing());
   env_.on_removed();
 }
 

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <set>
+#include <string>
 
 #include "node/runtime/test_cluster.h"
 
@@ -169,6 +171,81 @@ TEST(Replica, JoinsAsLearnerAndIsPromoted) {
   cluster.Run(10);
   EXPECT_EQ(ValueAt(joiner, "k"), "v");
   EXPECT_EQ(joiner.machine().cluster()->conf().voters_size(), 2);
+}
+
+// Both were kUnavailable, and clients waited in vain for the blank one.
+TEST(Replica, ABlankNodeThatNobodyMadeAMemberDoesNotServe) {
+  TestCluster cluster;
+  TestNode& blank = cluster.Add("n1");
+  TestNode& joiner = cluster.Add("n2", {Bootstrap::Mode::kJoin, {"nobody:1"}});
+  cluster.Run(5);
+  const auto refusal = [&](TestNode& node) {
+    auto put = node.Put("k", "v");
+    auto read = node.Barrier(Consistency::kStale);
+    cluster.Settle();
+    EXPECT_TRUE(put->has_value() && !(*put)->has_value() && read->has_value());
+    EXPECT_EQ((*put)->error(), **read);
+    return **read;
+  };
+  EXPECT_EQ(refusal(blank).code(), Code::kNotServing);
+  EXPECT_NE(refusal(blank).message().find("initialize"), std::string::npos);
+  // It goes on trying, as it will once it is asked to join.
+  EXPECT_EQ(refusal(joiner).code(), Code::kUnavailable);
+  EXPECT_NE(refusal(joiner).message().find("nobody:1"), std::string::npos);
+  const auto join = [&](const std::string& address) {
+    std::optional<Result<v1::JoinResponse>> answer;
+    v1::JoinRequest request;
+    request.add_peer_addresses(address);
+    blank.replica().Join(request, cluster.clock().Now() + seconds(1),
+                         [&](const auto& done) { answer = done; });
+    cluster.Run(20);
+    EXPECT_TRUE(answer.has_value() && !answer->has_value());
+    return answer->error().code();
+  };
+  for (const char* bad : {"", "nobody", "nobody:0", ":7071", "0.0.0.0:7071"}) {
+    EXPECT_EQ(join(bad), Code::kInvalidArgument) << bad;
+  }
+  EXPECT_EQ(refusal(blank).code(), Code::kNotServing);
+  EXPECT_EQ(join("nobody:1"), Code::kUnavailable);
+  EXPECT_EQ(refusal(blank).code(), Code::kUnavailable);
+}
+
+// "the name of member ... is empty": what a person knows of a blank node is its id and address.
+TEST(Replica, InitializeAsksFirstMembersWhoTheyAre) {
+  TestCluster cluster;
+  TestNode& first = cluster.Add("n1");
+  TestNode& second = cluster.Add("n2");
+  TestNode& third = cluster.Add("n3");
+  const auto add = [](v1::InitializeRequest& request, const TestNode& node, const char* address) {
+    v1::Member& member = *request.add_members();
+    member.set_id(node.id().value);
+    member.set_peer_address(address);
+  };
+  const auto initialize = [&](const v1::InitializeRequest& request) {
+    std::optional<Result<v1::InitializeResponse>> answer;
+    first.replica().Initialize(request, [&](const auto& done) { answer = done; });
+    cluster.Run(10);
+    EXPECT_TRUE(answer.has_value());
+    return answer->has_value() ? Code::kOk : answer->error().code();
+  };
+  v1::InitializeRequest request;
+  add(request, first, "n1:1");
+  v1::InitializeRequest absent = request, swapped = request;
+  add(absent, second, "nobody:1");
+  EXPECT_EQ(initialize(absent), Code::kUnavailable);
+  add(swapped, second, "n3:1");
+  EXPECT_EQ(initialize(swapped), Code::kFailedPrecondition);
+  EXPECT_TRUE(first.replica().blank());
+  add(request, second, "n2:1");
+  add(request, third, "n3:1");
+  EXPECT_EQ(initialize(request), Code::kOk);
+  ASSERT_TRUE(cluster.Run(100, [&] { return cluster.Leader() != nullptr; }));
+  std::set<std::string> names;
+  for (const v1::Member& member : first.machine().cluster()->members()) {
+    names.insert(member.name());
+  }
+  EXPECT_EQ(names, (std::set<std::string>{"n1", "n2", "n3"}));
+  EXPECT_EQ(initialize(request), Code::kOk);  // again
 }
 
 // It answered 200 with its own cluster, whomever the request named.

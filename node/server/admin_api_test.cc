@@ -115,8 +115,9 @@ TEST_F(AdminApiTest, ErrorsHaveTheirStatus) {
     int status;
   };
   for (const Case& c : {Case{Code::kConflict, 409}, Case{Code::kFailedPrecondition, 409},
-                        Case{Code::kUnavailable, 503}, Case{Code::kUnknownOutcome, 504},
-                        Case{Code::kNotFound, 404}, Case{Code::kInvalidArgument, 400}}) {
+                        Case{Code::kNotServing, 503}, Case{Code::kUnavailable, 503},
+                        Case{Code::kUnknownOutcome, 504}, Case{Code::kNotFound, 404},
+                        Case{Code::kInvalidArgument, 400}}) {
     node_.FailAdmin(Status(c.code, "What happened."));
     TestResponse response = Admin("POST", "/admin/membership");
     EXPECT_EQ(response.status, c.status);

@@ -27,8 +27,8 @@ HttpResponse ConditionFailed(uint64_t mod_revision) {
   HttpResponse response =
       Problem(412, mod_revision == 0
                        ? "The key does not exist; nothing was changed."
-                       : "The key has another revision than the condition asks for; ETag tells "
-                         "its current one. Nothing was changed.");
+                       : "The key is at revision " + std::to_string(mod_revision) +
+                             " (its ETag), and the condition does not hold; nothing was changed.");
   if (mod_revision != 0) response.Add("ETag", FormatETag(mod_revision));
   return response;
 }
@@ -52,12 +52,14 @@ void AnswerRead(const ExchangePtr& exchange, const kv::StateMachine& state,
   if (verdict == Conditions::Verdict::kFailed) {
     return exchange->Respond(ConditionFailed(item.mod_revision));
   }
-  HttpResponse response = answer(item);
-  if (verdict == Conditions::Verdict::kNotModified) {
-    response = HttpResponse{.status = 304};
-  }
+  const bool unchanged = verdict == Conditions::Verdict::kNotModified;
+  HttpResponse response = unchanged ? HttpResponse{.status = 304} : answer(item);
   response.Add("ETag", FormatETag(item.mod_revision));
   response.Add("Raftkv-Revision", found->revision);
+  if (!unchanged) {
+    response.Add("Raftkv-Create-Revision", item.create_revision);
+    response.Add("Raftkv-Version", item.version);
+  }
   exchange->Respond(std::move(response));
 }
 

@@ -39,6 +39,8 @@ TEST_F(KvApiTest, PutGetDelete) {
   EXPECT_EQ(read.status, 200);
   EXPECT_EQ(read.body, "2");
   EXPECT_EQ(read.Header("etag"), "\"3\"");
+  EXPECT_EQ(read.Header("raftkv-create-revision"), "2");
+  EXPECT_EQ(read.Header("raftkv-version"), "2");
   EXPECT_EQ(Client("DELETE", "/kv/a").status, 204);
   TestResponse nothing = Client("DELETE", "/kv/a");
   EXPECT_EQ(nothing.status, 404);
@@ -72,6 +74,8 @@ TEST_F(KvApiTest, HeadAnswersLikeGetWithoutBody) {
   EXPECT_EQ(head.status, 200);
   EXPECT_EQ(head.Header("content-length"), "5");
   EXPECT_EQ(head.Header("etag"), "\"2\"");
+  EXPECT_EQ(head.Header("raftkv-create-revision"), "2");
+  EXPECT_EQ(head.Header("raftkv-version"), "1");
   EXPECT_EQ(Client("HEAD", "/kv/b").status, 404);
 }
 
@@ -154,8 +158,11 @@ TEST_F(KvApiTest, MalformedConditionsAre400) {
 TEST_F(KvApiTest, OldRevisions) {
   Client("PUT", "/kv/a", "1");
   Client("PUT", "/kv/a", "2");
-  EXPECT_EQ(Client("GET", "/kv/a?revision=2").body, "1");
-  EXPECT_EQ(Client("GET", "/kv/a?revision=2").Header("raftkv-revision"), "2");
+  TestResponse old = Client("GET", "/kv/a?revision=2");
+  EXPECT_EQ(old.body, "1");
+  EXPECT_EQ(old.Header("raftkv-revision"), "2");
+  EXPECT_EQ(old.Header("raftkv-create-revision"), "2");
+  EXPECT_EQ(old.Header("raftkv-version"), "1");
   EXPECT_EQ(Client("GET", "/kv/a?revision=9").status, 400);
   EXPECT_EQ(Client("GET", "/kv/a?revision=x").status, 400);
   EXPECT_EQ(
@@ -240,7 +247,8 @@ TEST_P(WriteFailureTest, HasItsStatusAndIsNotRepeated) {
 INSTANTIATE_TEST_SUITE_P(Codes, WriteFailureTest,
                          testing::Values(Failure{Code::kInvalidArgument, 400, false},
                                          Failure{Code::kUnavailable, 503, true},
-                                         Failure{Code::kFailedPrecondition, 503, true},
+                                         Failure{Code::kNotServing, 503, true},
+                                         Failure{Code::kFailedPrecondition, 409, false},
                                          Failure{Code::kUnknownOutcome, 504, false},
                                          Failure{Code::kResourceExhausted, 429, true},
                                          Failure{Code::kOutOfSpace, 507, false},

@@ -23,10 +23,11 @@ constexpr Mapping kMappings[] = {
     {Code::kUnknownOutcome, 504, 504},
     {Code::kResourceExhausted, 429, 429},
     {Code::kOutOfSpace, 507, 507},
-    {Code::kFailedPrecondition, 503, 409},
+    {Code::kFailedPrecondition, 409, 409},
     {Code::kCorruption, 500, 500},
     {Code::kIoError, 500, 500},
-    {Code::kInternal, 500, 500},
+    {Code::kNotServing, 503, 503},
+    {Code::kInternal, 500, 500},  // stands for codes of later versions too
 };
 
 // Every problem there is; for a status without one of that code the first of the status stands.
@@ -52,7 +53,7 @@ constexpr ProblemType kTypes[] = {
     {"io-error", 500, Code::kIoError, "Input or output error"},
     {"not-implemented", 501, Code::kInvalidArgument, "Not implemented"},
     {"unavailable", 503, Code::kUnavailable, "Not available now"},
-    {"not-serving", 503, Code::kFailedPrecondition, "The node does not serve"},
+    {"not-serving", 503, Code::kNotServing, "The node does not serve"},
     {"unknown-outcome", 504, Code::kUnknownOutcome, "Outcome unknown"},
     {"version-not-supported", 505, Code::kInvalidArgument, "Unknown version of HTTP"},
     {"out-of-space", 507, Code::kOutOfSpace, "No space left"},

@@ -14,8 +14,8 @@
 namespace raftkv::server {
 
 // Where an answer goes. The same failure asks for different reactions: a client whose condition
-// does not hold or whose node is blank goes by HTTP's rules for keys (412, 503: try another
-// node); for the admin API both are conflicts with the state of the cluster (409).
+// does not hold goes by HTTP's rules for keys (412); for the admin API that is a conflict with the
+// state of the cluster (409).
 enum class Audience { kClient, kAdmin };
 
 int HttpStatus(Code code, Audience audience);

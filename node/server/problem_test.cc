@@ -33,7 +33,7 @@ TEST(ProblemTest, StatusTitleAndCodeAreFunctionsOfTheType) {
   look(Problem(410, "detail"));
   look(MethodNotAllowed("GET"));
   look(NoSuchResource("detail"));
-  for (int code = 1; code <= static_cast<int>(Code::kInternal); ++code) {
+  for (int code = 1; code <= static_cast<int>(kLastCode); ++code) {
     for (Audience audience : {Audience::kClient, Audience::kAdmin}) {
       Status error(static_cast<Code>(code), "detail");
       HttpResponse response = Problem(error, audience);

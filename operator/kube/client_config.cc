@@ -165,6 +165,9 @@ Result<ClientConfig> FromYaml(const YAML::Node& root, const std::string& folder,
                               std::string_view context) {
   if (!root.IsMap()) return Error(Code::kInvalidArgument, "the kubeconfig is no YAML mapping");
   std::string name(context.empty() ? Text(root, "current-context") : std::string(context));
+  if (name.empty()) {
+    return Error(Code::kInvalidArgument, "the kubeconfig names no current-context");
+  }
   ASSIGN_OR_RETURN(YAML::Node chosen, Named(root, "contexts", "context", name));
   ASSIGN_OR_RETURN(YAML::Node cluster, Named(root, "clusters", "cluster", Text(chosen, "cluster")));
   ASSIGN_OR_RETURN(YAML::Node user, Named(root, "users", "user", Text(chosen, "user")));

@@ -81,6 +81,8 @@ TEST(Kubeconfig, SaysWhatIsWrong) {
   EXPECT_NE(message("client-key-data: a2V5", "auth-provider: {}").find("auth-provider"),
             std::string::npos);
   EXPECT_NE(message("\ncontexts:", "\ncontexts: [").find("no YAML"), std::string::npos);
+  EXPECT_NE(message("current-context: one", "").find("names no current-context"),
+            std::string::npos);
   EXPECT_FALSE(LoadKubeconfig("/does/not/exist"));
 }
 

@@ -259,6 +259,12 @@ std::vector<std::string> Arguments(int argc, char** argv) {
   return out;
 }
 
+int WrongUsage(const std::string& message) {
+  std::fprintf(stderr, "raftkv-operator: %s\nraftkv-operator --help tells more.\n",
+               message.c_str());
+  return kExitUsage;
+}
+
 int Main(int argc, char** argv) {
   Options options;
   CLI::App app("raftkv-operator looks after RaftKV resources (raftkv.dev/v1alpha1).",
@@ -267,14 +273,12 @@ int Main(int argc, char** argv) {
   try {
     app.parse(Arguments(argc, argv));
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kExitUsage;
+    return error.get_exit_code() == 0 ? app.exit(error) : WrongUsage(error.what());
   }
   auto level = log::ParseLevel(options.log_level);
+  if (!level) return WrongUsage("--log-level: " + level.error().message());
   auto format = log::ParseFormat(options.log_format);
-  if (!level || !format) {
-    std::fprintf(stderr, "%s\n", (!level ? level.error() : format.error()).message().c_str());
-    return kExitUsage;
-  }
+  if (!format) return WrongUsage("--log-format: " + format.error().message());
   log::SetLevel(*level);
   log::SetFormat(*format);
   return Run(std::move(options));

@@ -95,7 +95,7 @@ TEST(StartTest, ABlankNodeServesNobodyUntilItIsInitialized) {
   EXPECT_FALSE(cluster[0].IsReady());
   const HttpReply refused = cluster[0].Client("PUT", "/kv/a", "1");
   EXPECT_EQ(refused.status, 503);
-  EXPECT_NE(refused.body.find("urn:raftkv:problem:unavailable"), std::string::npos) << refused.body;
+  EXPECT_NE(refused.body.find("urn:raftkv:problem:not-serving"), std::string::npos) << refused.body;
   EXPECT_EQ(cluster[0].Status()->role(), v1::StatusResponse::BLANK);
   EXPECT_EQ(cluster[0].Admin("POST", "/admin/initialize", "{}").status, 200);
   ASSERT_TRUE(Cluster::WaitReady(cluster[0])) << cluster.Logs();

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,7 @@ constexpr int kExitSkipped = 77;  // ctest's SKIP_RETURN_CODE
 
 struct Arguments {
   std::vector<std::string> paths;
-  std::string format = "raftkv";
+  std::string format;  // empty: as the file looks
   double max_seconds = 120;
   RunOptions options;
 };
@@ -53,7 +54,7 @@ int RunFolders(const std::vector<std::string>& folders, const RunOptions& option
 }
 
 // One history, whatever its name.
-int RunOne(const std::string& path, Format format, const RunOptions& options) {
+int RunOne(const std::string& path, std::optional<Format> format, const RunOptions& options) {
   const Result<Report> report = CheckFile({path, format}, options);
   if (!report) {
     std::fprintf(stderr, "%s\n", report.error().message().c_str());
@@ -89,7 +90,7 @@ int Run(Arguments arguments) {
                  stderr);
       return kExitUsage;
     }
-    return RunOne(path, *FormatNamed(arguments.format), arguments.options);
+    return RunOne(path, FormatNamed(arguments.format), arguments.options);
   }
   return RunFolders(arguments.paths, arguments.options);
 }
@@ -104,9 +105,8 @@ int Main(int argc, char** argv) {
       "Exit status: 0 passed, 1 failed or not linearizable, 2 wrong usage or unreadable, 3 unknown "
       "(a limit was reached), 77 skipped because the default folder is absent.");
   app.add_option("path", arguments.paths, "folders, or one history file");
-  app.add_option("--format", arguments.format, "of a single file")
-      ->check(CLI::IsMember({"register", "kv", "raftkv"}))
-      ->capture_default_str();
+  app.add_option("--format", arguments.format, "of a single file (default: as it looks)")
+      ->check(CLI::IsMember({"register", "kv", "raftkv"}));
   app.add_option("--out", arguments.options.out,
                  "explain violations into this folder: an HTML timeline and the smallest prefix");
   app.add_option("--max-seconds", arguments.max_seconds, "for each history")

@@ -13,10 +13,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Result<std::vector<RegisterOp>> ReadRegisterLog(const fs::path& path) {
+Result<std::string> ReadText(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  std::string text{std::istreambuf_iterator<char>(in), {}};
   if (!in) return Error(Code::kIoError, path.string() + ": cannot be read");
+  return text;
+}
+
+Result<std::vector<RegisterOp>> ReadRegisterLog(const fs::path& path) {
+  ASSIGN_OR_RETURN(const std::string text, ReadText(path));
   auto ops = ParseRegisterLog(text);
   if (!ops) return Error(ops.error().code(), path.string() + ": " + ops.error().message());
   return ops;
@@ -56,6 +61,25 @@ std::optional<Format> FormatNamed(std::string_view name) {
   return std::nullopt;
 }
 
+Format RecognizeFormat(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\r";
+  for (std::string_view rest = text; !rest.empty();) {
+    std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+    line.remove_prefix(std::min(line.find_first_not_of(kSpace), line.size()));
+    if (line.empty() || line.starts_with('#')) continue;
+    if (!line.starts_with('{')) break;
+    // Members of JSON are strings; those of Jepsen's maps are keywords, such as :process.
+    const size_t member = line.find_first_not_of(kSpace, 1);
+    if (member != line.npos && line[member] == '"') return Format::kRaftkv;
+    break;
+  }
+  const auto ops = ParseRegisterLog(text);
+  const bool has_keys =
+      ops && std::ranges::any_of(*ops, [](const RegisterOp& op) { return !op.key.empty(); });
+  return has_keys ? Format::kMap : Format::kRegister;
+}
+
 std::optional<Verdict> ExpectedVerdict(const fs::path& path) {
   const std::string name = path.filename().string();
   if (name.find(".not-linearizable.") != name.npos) return Verdict::kNotLinearizable;
@@ -84,7 +108,14 @@ std::vector<HistoryFile> FindFiles(const fs::path& folder) {
 
 Result<Report> CheckFile(const HistoryFile& file, const RunOptions& options) {
   Result<Report> report;
-  if (file.format == Format::kRaftkv) {
+  Format format = Format::kRaftkv;
+  if (file.format) {
+    format = *file.format;
+  } else {
+    ASSIGN_OR_RETURN(const std::string text, ReadText(file.path));
+    format = RecognizeFormat(text);
+  }
+  if (format == Format::kRaftkv) {
     ASSIGN_OR_RETURN(const History history, ReadHistory(file.path));
     report = Check(history, options.limits);
     if (report && report->verdict == Verdict::kNotLinearizable && !options.out.empty()) {
@@ -93,7 +124,7 @@ Result<Report> CheckFile(const HistoryFile& file, const RunOptions& options) {
     return report;
   }
   ASSIGN_OR_RETURN(const std::vector<RegisterOp> ops, ReadRegisterLog(file.path));
-  const RegisterValue initial = file.format == Format::kMap ? RegisterValue("") : std::nullopt;
+  const RegisterValue initial = format == Format::kMap ? RegisterValue("") : std::nullopt;
   report = CheckRegisters(ops, initial, options.limits);
   if (report->verdict == Verdict::kNotLinearizable && !options.out.empty()) {
     RETURN_UNEXPECTED_IF_ERROR(ExplainInto(ops, initial, file.path, options, &*report));

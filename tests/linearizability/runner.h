@@ -17,11 +17,15 @@ enum class Format { kRegister, kMap, kRaftkv };
 
 struct HistoryFile {
   std::filesystem::path path;
-  Format format;
+  std::optional<Format> format;  // nullopt: as its text looks
 };
 
 // "register", "kv" or "raftkv".
 std::optional<Format> FormatNamed(std::string_view name);
+
+// What a text is a history of, by its looks: a line that begins with a JSON object is raftkv's own
+// form; of logs, those whose operations name keys are of a map.
+Format RecognizeFormat(std::string_view text);
 
 // All files in or below `folder` that lie in a folder that names a format and have a verdict in
 // their names (NAME.linearizable.EXTENSION, NAME.not-linearizable.EXTENSION), sorted.

@@ -54,12 +54,27 @@ TEST_F(RunnerTest, TheFolderNamesTheFormatAndTheFileTheVerdict) {
   Write("quorum/d.linearizable.txt", "");
   std::vector<std::string> found;
   for (const HistoryFile& file : FindFiles(root_)) {
-    found.push_back(std::to_string(static_cast<int>(file.format)) + " " +
+    found.push_back(std::to_string(static_cast<int>(file.format.value())) + " " +
                     file.path.filename().string());
   }
   EXPECT_THAT(found, ElementsAre("2 c.linearizable.jsonl", "0 b.not-linearizable.log",
                                  "1 a.linearizable.txt"));
   EXPECT_EQ(FindFiles(root_ / "raftkv").size(), 1U);
+}
+
+// A single file was taken for one of raftkv's unless --format said otherwise.
+TEST_F(RunnerTest, ASingleFilesFormatIsRecognized) {
+  EXPECT_EQ(RecognizeFormat(kGood), Format::kRaftkv);
+  EXPECT_EQ(RecognizeFormat("# recorded by hand\n\n { \"initial_revision\":9}\n"), Format::kRaftkv);
+  EXPECT_EQ(RecognizeFormat(kRegisterLog), Format::kRegister);
+  EXPECT_EQ(RecognizeFormat("{:process 0 :type :invoke :f :read :value nil}\n"), Format::kRegister);
+  EXPECT_EQ(RecognizeFormat("[{:process 0 :type :invoke :f :get :key \"1\"}]\n"), Format::kMap);
+  const auto log = CheckFile({Write("raftkv/history", kRegisterLog), std::nullopt}, {});
+  ASSERT_TRUE(log.has_value()) << log.error().message();
+  EXPECT_EQ(log->verdict, Verdict::kNotLinearizable);
+  const auto store = CheckFile({Write("register/history", kGood), std::nullopt}, {});
+  ASSERT_TRUE(store.has_value()) << store.error().message();
+  EXPECT_EQ(store->verdict, Verdict::kLinearizable);
 }
 
 TEST_F(RunnerTest, ComparesVerdictsAndPrintsDifferences) {

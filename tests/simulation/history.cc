@@ -125,6 +125,7 @@ void History::EndRead(size_t number, const Result<kv::RangeResult>& result) {
                        std::to_string(operation.condition) + " is called compacted, but is not");
       }
     } else if (result.error().code() != Code::kUnavailable &&
+               result.error().code() != Code::kNotServing &&
                result.error().code() != Code::kResourceExhausted) {
       checker_->Fail("clients: " + Describe(operation) + " fails: " + result.error().ToString());
     } else {

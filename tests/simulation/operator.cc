@@ -263,7 +263,8 @@ void Operator::SendThrough(SimNode* node, v1::ChangeMembershipRequest request, R
                                  const bool alone = node->replica().core()->term() == term;
                                  if (alone) world->coverage.Hit(Path::leader_left_alone);
                                }
-                               if (!response && response.error().code() != Code::kUnavailable) {
+                               if (!response && response.error().code() != Code::kUnavailable &&
+                                   response.error().code() != Code::kNotServing) {
                                  world->coverage.Hit(Path::change_refused);
                                  if (response.error().code() == Code::kConflict) {
                                    world->coverage.Hit(Path::change_stale_index);
