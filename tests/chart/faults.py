@@ -307,19 +307,20 @@ def state_grows(lab):
 
 @contextlib.contextmanager
 def volume_fills(lab):
-    """A volume of 160 MiB that is written to until nothing more goes in; then it is made larger."""
+    """A volume of 1200 MiB that is written to until nothing more goes in; then it is made larger. In a smaller one writes are
+    refused before so little of it is free: a state keeps its own size free for compactions, up to 96 MiB (node/runtime/space_guard.cc)."""
     folder = lab.folder / "volume"
     folder.mkdir()
-    run("mount", "-t", "tmpfs", "-o", "size=160m,mode=0777", "none", folder)
+    run("mount", "-t", "tmpfs", "-o", "size=1200m,mode=0777", "none", folder)
     try:
         apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "brim"}, "spec": {
-            "capacity": {"storage": "160Mi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "brim", "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": str(folder)}}})
-        apply(raftkv("brim", replicas=1, storage={"size": "160Mi", "className": "brim", "retention": {"onDelete": "Delete"}},
+            "capacity": {"storage": "1200Mi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "brim", "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": str(folder)}}})
+        apply(raftkv("brim", replicas=1, storage={"size": "1200Mi", "className": "brim", "retention": {"onDelete": "Delete"}},
                      config={"limits": {"minFreeBytes": "8Mi"}, "storage": {"reserveBytes": "4Mi", "logKeepBytes": "8Mi", "flushAfterBytes": "8Mi"}}))
         at_rest("brim", 1)
-        with writing(lab, address("brim-0"), "--clients", "2", "--rate", "100", "--keys", "100000", "--value-size", "50000", "--duration", "3600"):
+        with writing(lab, address("brim-0"), "--clients", "8", "--rate", "800", "--keys", "100000", "--value-size", "50000", "--duration", "3600"):
             yield
-        run("mount", "-o", "remount,size=2g", folder)
+        run("mount", "-o", "remount,size=6g", folder)
         until("the end of the alerts with a larger volume", lambda: not {"RaftKVVolumeFilling", "RaftKVVolumeAlmostFull", "RaftKVOutOfSpace"} & lab.firing("brim"), 90)
         delete("brim")
         kubectl("delete", "pv", "brim", "--timeout=60s")

@@ -283,6 +283,8 @@ def observe(lab, chosen, folder):
     # Requests fail for a moment, so that there is something to see of that too.
     with faults.majority_hangs(lab):
         time.sleep(15)
+    # Prometheus is a scrape or two behind the operator: while it still sees the election, nobody leads and nobody follows.
+    until("a leader and its followers in Prometheus", lambda: lab.ask(f'raftkv_server_is_leader{{cluster_name="{NAME}"}} == 1') and lab.ask(f'raftkv_server_follower_lag_entries{{cluster_name="{NAME}"}}'))
     failures += queries.evaluate(lab.url, NS, NAME, with_operator=True)
     kubectl("delete", "rkv", "waiting", "-n", NS, "--timeout=60s")
     lab.stop_load.set()
