@@ -25,6 +25,7 @@ class NodeMetrics {
   void ObserveAppend(Duration write, Duration sync);
   void ObserveAppendBatch(size_t entries);
   void ObserveApply(Duration took, size_t entries);
+  void ObserveStateWrite(Duration took);
   void ObserveCheckpoint(Duration took);
 
   // Once a tick, on the raft thread.

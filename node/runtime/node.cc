@@ -35,8 +35,10 @@ Status NodeImpl::Init() {
   log_options.on_append = [this](Duration write, Duration sync) {
     metrics_.ObserveAppend(write, sync);
   };
+  storage::WriteBehindOptions gathering;
+  gathering.on_write = [this](Duration took) { metrics_.ObserveStateWrite(took); };
   space_.MakeRoom();
-  Result<OpenedStorage> opened = OpenDirectory(&options_, log_options);
+  Result<OpenedStorage> opened = OpenDirectory(&options_, log_options, gathering);
   if (!opened) {
     if (opened.error().code() == Code::kCorruption) damage_ = opened.error();
     return opened.error();

@@ -93,7 +93,8 @@ void MarkSuspect(const std::string& dir, const Status& reason) {
   if (!marked.ok()) log::Error("cannot note the damage", {{"error", marked.message()}});
 }
 
-Result<OpenedStorage> OpenDirectory(Options* options, const storage::LogOptions& log_options) {
+Result<OpenedStorage> OpenDirectory(Options* options, const storage::LogOptions& log_options,
+                                    const storage::WriteBehindOptions& gathering) {
   const std::string& dir = options->data_dir;
   options->replaces.reset();
   std::optional<v1::MemberNote> pending;
@@ -104,7 +105,7 @@ Result<OpenedStorage> OpenDirectory(Options* options, const storage::LogOptions&
   }
   const bool suspect = Exists(SuspectFile(dir));
   if (suspect) log::Info("reading everything: damage was met before", {{"data", dir}});
-  ASSIGN_OR_RETURN(OpenedStorage opened, OpenStorage(*options, log_options, suspect));
+  ASSIGN_OR_RETURN(OpenedStorage opened, OpenStorage(*options, log_options, gathering, suspect));
   if (suspect) RETURN_UNEXPECTED_IF_ERROR(storage::RemoveTree(SuspectFile(dir)));
   if (!pending) return opened;
   if (opened.dir->identity().cluster_id() != 0) {

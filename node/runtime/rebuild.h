@@ -33,7 +33,8 @@ void MarkSuspect(const std::string& dir, const Status& reason);
 // OpenStorage for a directory that may have been, or be, damaged: finishes what a crash
 // interrupted, checks a suspect one, and sets options->replaces. kCorruption: the data are damaged,
 // or cannot be told from damaged ones.
-Result<OpenedStorage> OpenDirectory(Options* options, const storage::LogOptions& log_options);
+Result<OpenedStorage> OpenDirectory(Options* options, const storage::LogOptions& log_options,
+                                    const storage::WriteBehindOptions& gathering = {});
 
 // The place that a blank node with this DIR/rebuild is to take.
 Replaced PlaceOf(const Options& options, const v1::MemberNote& given_up);

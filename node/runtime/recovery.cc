@@ -72,7 +72,7 @@ Status Reconcile(storage::LogStorage* log, storage::StateStore* store,
 }
 
 Result<OpenedStorage> OpenStorage(const Options& options, const storage::LogOptions& log_options,
-                                  bool verify) {
+                                  const storage::WriteBehindOptions& gathering, bool verify) {
   OpenedStorage opened;
   ASSIGN_OR_RETURN(opened.dir, storage::DataDir::Open(options.data_dir, options.name));
   const v1::Identity& identity = opened.dir->identity();
@@ -96,7 +96,7 @@ Result<OpenedStorage> OpenStorage(const Options& options, const storage::LogOpti
   state_options.block_cache_bytes = options.state_cache_bytes;
   state_options.verify = verify;
   ASSIGN_OR_RETURN(auto state, storage::OpenRocksState(opened.dir->state_path(), state_options));
-  opened.store = storage::WriteBehind(std::move(state));
+  opened.store = storage::WriteBehind(std::move(state), gathering);
   ASSIGN_OR_RETURN(opened.machine, kv::StateMachine::Open(opened.store.get()));
   const uint64_t state_cluster = opened.machine->cluster()->cluster_id();
   if (state_cluster != 0 && state_cluster != identity.cluster_id()) {

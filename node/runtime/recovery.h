@@ -10,6 +10,7 @@
 #include "node/storage/data_dir.h"
 #include "node/storage/log_storage.h"
 #include "node/storage/state_store.h"
+#include "node/storage/write_behind.h"
 
 namespace raftkv::runtime {
 
@@ -25,6 +26,7 @@ struct OpenedStorage {
 // reads and checks every block of the state too, which may take a while (the log is checked
 // always).
 Result<OpenedStorage> OpenStorage(const Options& options, const storage::LogOptions& log_options,
+                                  const storage::WriteBehindOptions& gathering = {},
                                   bool verify = false);
 
 // Makes the log fit the state, and finishes an installation that a crash interrupted: if the state

@@ -119,11 +119,19 @@ class WriteBehindState final : public StateStore {
         batch->Delete(change.key);
       }
     }
-    RETURN_IF_ERROR(beneath_.Write(*batch));
+    RETURN_IF_ERROR(WriteBeneath(*batch));
     const std::lock_guard lock(mutex_);
     pending_.Clear();
     gathered_.store(false, std::memory_order_release);
     return Status::Ok();
+  }
+
+  Status WriteBeneath(StateBatch& batch) {
+    if (!options_.on_write) return beneath_.Write(batch);
+    const auto start = std::chrono::steady_clock::now();
+    const Status status = beneath_.Write(batch);
+    options_.on_write(std::chrono::steady_clock::now() - start);
+    return status;
   }
 
   const std::unique_ptr<StateStore> owned_;

@@ -9,7 +9,9 @@
 // Thread-safety: as StateStore.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
+#include <functional>
 #include <memory>
 
 #include "node/storage/state_store.h"
@@ -21,6 +23,9 @@ struct WriteBehindOptions {
   // at four times as much.
   size_t changes = 512;
   size_t bytes = 256 << 10;
+  // Called after each write to the store beneath, on the thread that wrote: how long it took, the
+  // time that the store held it back included.
+  std::function<void(std::chrono::nanoseconds took)> on_write;
 };
 
 std::unique_ptr<StateStore> WriteBehind(std::unique_ptr<StateStore> beneath,

@@ -141,6 +141,27 @@ TEST_F(WriteBehindTest, CatchUpWritesTheLastChangesSortedOnceItIsWorthIt) {
   EXPECT_EQ(beneath_.writes, 2);
 }
 
+// A metric that looked at Write alone never saw RocksDB hold anything back: writes go to memory.
+TEST_F(WriteBehindTest, EachWriteBeneathIsTimed) {
+  int timed = 0;
+  const auto store = WriteBehind(
+      &beneath_, {.changes = 2, .bytes = 1000, .on_write = [&](std::chrono::nanoseconds took) {
+                    EXPECT_GE(took.count(), 0);
+                    ++timed;
+                  }});
+  ASSERT_TRUE(Put(*store, "a", "1").ok());
+  ASSERT_TRUE(store->CatchUp().ok());
+  ASSERT_TRUE(Put(*store, "b", "1").ok());
+  EXPECT_EQ(timed, 0) << "in memory alone";
+  ASSERT_TRUE(store->CatchUp().ok());
+  EXPECT_EQ(timed, 1);
+  for (int i = 0; i <= 8; ++i) ASSERT_TRUE(Put(*store, "c" + std::to_string(i), "1").ok());
+  EXPECT_EQ(timed, 2) << "too much to wait for CatchUp";
+  ASSERT_TRUE(store->Flush().ok());
+  EXPECT_EQ(timed, 3);
+  EXPECT_EQ(beneath_.writes, timed);
+}
+
 TEST_F(WriteBehindTest, AViewShowsEverythingWritten) {
   ASSERT_TRUE(Put(*store_, "b", "1").ok());
   ASSERT_TRUE(Put(*store_, "a", "1").ok());

@@ -194,17 +194,22 @@ Status Actor::Do(const Seen& seen, const ApplyStatefulSet& action) {
                                         live ? &*live : nullptr));
 }
 
-Status Actor::Do(const Seen& seen, const ApplyDisruptionBudget& action) {
-  if (action.min_available >= 0) {
-    return Apply(seen, DesiredDisruptionBudget(*seen.resource, action.min_available));
-  }
-  kube::ObjectPtr existing = caches_.budgets->Get(seen.resource->key());
+Status Actor::DeleteOwn(const Seen& seen, const kube::Resource& resource) {
+  kube::ObjectPtr existing = caches_.Of(resource)->Get(seen.resource->key());
   if (existing == nullptr) return Status::Ok();
   FAULT_POINT(delete_before);
-  auto deleted =
-      kube::DeleteOwned(*api_, kube::resources::kDisruptionBudgets, *existing, *seen.resource);
+  auto deleted = kube::DeleteOwned(*api_, resource, *existing, *seen.resource);
   FAULT_POINT(delete_after);
   return deleted ? Status::Ok() : deleted.error().ToStatus();
+}
+
+Status Actor::Do(const Seen& seen, const DeleteServiceAccount&) {
+  return DeleteOwn(seen, kube::resources::kServiceAccounts);
+}
+
+Status Actor::Do(const Seen& seen, const ApplyDisruptionBudget& action) {
+  if (action.min_available < 0) return DeleteOwn(seen, kube::resources::kDisruptionBudgets);
+  return Apply(seen, DesiredDisruptionBudget(*seen.resource, action.min_available));
 }
 
 Status Actor::Do(const Seen& seen, const MarkLeader& action) {

@@ -33,6 +33,7 @@ class Actor {
   Status Do(const Seen& seen, const AddFinalizer& action);
   Status Do(const Seen& seen, const ApplyObjects& action);
   Status Do(const Seen& seen, const ApplyStatefulSet& action);
+  Status Do(const Seen& seen, const DeleteServiceAccount& action);
   Status Do(const Seen& seen, const ApplyDisruptionBudget& action);
   Status Do(const Seen& seen, const MarkLeader& action);
   Status Do(const Seen& seen, const MarkClaim& action);
@@ -50,6 +51,8 @@ class Actor {
   Status CheckNoMember(const Seen& seen, int first_slot, int last_slot, MemberId member);
   Status SetFinalizers(const Seen& seen, bool present);
   Status Apply(const Seen& seen, const DesiredObject& desired);
+  // Of what has the resource's own name, if the resource controls it.
+  Status DeleteOwn(const Seen& seen, const kube::Resource& resource);
   Status Patch(const kube::Resource& resource, const kube::Key& key, const kube::Json& patch);
   // The members that have names which `added` need.
   static std::vector<MemberView> OutOfTheWay(const Seen& seen,

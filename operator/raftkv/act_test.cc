@@ -93,6 +93,42 @@ TEST_F(Act, TheBudgetComesAndGoes) {
   EXPECT_EQ(Look().observation.objects.min_available, -1);
 }
 
+TEST_F(Act, TheServiceAccountGoesWhenTheSpecNamesAnotherAndComesBack) {
+  ASSERT_TRUE(actor_.Carry(Look(), ApplyObjects{}).ok());
+  ASSERT_TRUE(Exists(resources::kServiceAccounts, "store"));
+  EXPECT_FALSE(Look().observation.objects.spare_account);
+  const auto name_account = [&](const Json& name) {
+    api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+               {{"spec", {{"pod", {{"serviceAccountName", name}}}}}});
+  };
+  name_account("store");
+  EXPECT_FALSE(Look().observation.objects.spare_account) << "the one that is named";
+  name_account("mine");
+  EXPECT_TRUE(Look().observation.objects.spare_account);
+  api_.Patch(resources::kPods, {"ns", "store-1"}, kube::PatchType::kMerge,
+             {{"spec", {{"serviceAccountName", "store"}}}});
+  EXPECT_TRUE(Look().observation.slots.at(1).pod->own_account);
+  EXPECT_FALSE(Look().observation.slots.at(2).pod->own_account);
+  ASSERT_TRUE(actor_.Carry(Look(), DeleteServiceAccount{}).ok());
+  EXPECT_FALSE(Exists(resources::kServiceAccounts, "store"));
+  EXPECT_FALSE(Look().observation.objects.spare_account);
+
+  name_account(nullptr);
+  EXPECT_FALSE(Look().observation.objects.others_current);
+  ASSERT_TRUE(actor_.Carry(Look(), ApplyObjects{}).ok());
+  EXPECT_TRUE(Exists(resources::kServiceAccounts, "store"));
+}
+
+TEST_F(Act, SomebodyElsesServiceAccountOfOurNameStays) {
+  ASSERT_TRUE(api_.Create(resources::kServiceAccounts,
+                          Object(resources::kServiceAccounts, {"ns", "store"})));
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"spec", {{"pod", {{"serviceAccountName", "mine"}}}}}});
+  EXPECT_FALSE(Look().observation.objects.spare_account);
+  EXPECT_EQ(actor_.Carry(Look(), DeleteServiceAccount{}).code(), Code::kConflict);
+  EXPECT_TRUE(Exists(resources::kServiceAccounts, "store"));
+}
+
 TEST_F(Act, OnePodIsMarkedAsLeader) {
   ASSERT_TRUE(actor_.Carry(Look(), MarkLeader{"store-0"}).ok());
   EXPECT_EQ(Look().observation.objects.leader_pod, "store-0");

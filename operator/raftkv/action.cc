@@ -35,6 +35,7 @@ std::string ToString(const Action& action) {
           [](const ApplyStatefulSet& a) {
             return "ApplyStatefulSet replicas=" + std::to_string(a.replicas);
           },
+          [](const DeleteServiceAccount&) -> std::string { return "DeleteServiceAccount"; },
           [](const ApplyDisruptionBudget& a) {
             return "ApplyDisruptionBudget minAvailable=" +
                    (a.min_available < 0 ? "none" : std::to_string(a.min_available));
@@ -77,6 +78,7 @@ bool NeedsLiveLook(const Action& action) {
   if (const auto* note = std::get_if<MarkClaim>(&action)) return note->member == 0;
   if (std::holds_alternative<Initialize>(action)) return true;
   return std::holds_alternative<DeletePod>(action) || std::holds_alternative<DeleteClaim>(action) ||
+         std::holds_alternative<DeleteServiceAccount>(action) ||
          std::holds_alternative<RemoveFinalizer>(action);
 }
 

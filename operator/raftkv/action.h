@@ -21,6 +21,8 @@ struct ApplyObjects {};
 struct ApplyStatefulSet {
   int replicas = 0;
 };
+// Of the ServiceAccount that the operator made, which no pod uses any more.
+struct DeleteServiceAccount {};
 // minAvailable < 0: no budget.
 struct ApplyDisruptionBudget {
   int min_available = 0;
@@ -76,9 +78,9 @@ struct ResizeClaim {
 struct RemoveFinalizer {};
 
 using Action =
-    std::variant<Nothing, AddFinalizer, ApplyObjects, ApplyStatefulSet, ApplyDisruptionBudget,
-                 MarkLeader, MarkClaim, Initialize, ChangeMembership, TransferLeadership, DeletePod,
-                 DeleteClaim, ResizeClaim, RemoveFinalizer>;
+    std::variant<Nothing, AddFinalizer, ApplyObjects, ApplyStatefulSet, DeleteServiceAccount,
+                 ApplyDisruptionBudget, MarkLeader, MarkClaim, Initialize, ChangeMembership,
+                 TransferLeadership, DeletePod, DeleteClaim, ResizeClaim, RemoveFinalizer>;
 
 // One line for logs: "ChangeMembership add=1a2b promote= remove=".
 std::string ToString(const Action& action);

@@ -140,6 +140,7 @@ class World {
   std::string ActOn(const AddFinalizer&, const Kube&);
   std::string ActOn(const ApplyObjects&, const Kube&);
   std::string ActOn(const ApplyStatefulSet&, const Kube&);
+  std::string ActOn(const DeleteServiceAccount&, const Kube&) { return ""; }
   std::string ActOn(const ApplyDisruptionBudget&, const Kube&);
   std::string ActOn(const MarkLeader&, const Kube&);
   std::string ActOn(const MarkClaim&, const Kube&);

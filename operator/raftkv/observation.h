@@ -36,8 +36,9 @@ struct PodView {
   bool unschedulable = false;
   std::string waiting;  // reason of a container that cannot start: ImagePullBackOff, ...
   int restarts = 0;
-  int64_t created_s = 0;  // wall clock
-  std::string revision;   // label controller-revision-hash
+  int64_t created_s = 0;     // wall clock
+  std::string revision;      // label controller-revision-hash
+  bool own_account = false;  // it runs under the ServiceAccount that the operator made
   // The node is gone or NotReady since then (wall clock); 0: it is well.
   int64_t node_lost_since_s = 0;
   bool node_gone = false;  // for ever: Kubernetes collects its pods soon
@@ -148,7 +149,9 @@ struct ObjectsView {
   bool template_current = false;  // its pod template is what the spec asks for
   bool others_current = false;    // Services, ServiceAccount, NetworkPolicies are as the spec wants
   int min_available = -1;         // of the disruption budget; -1: there is none
-  std::string leader_pod;         // to which the leader Service points; empty: none
+  // The ServiceAccount that we made is there although the spec names another one.
+  bool spare_account = false;
+  std::string leader_pod;  // to which the leader Service points; empty: none
   // An object of a name that we need belongs to somebody else; a sentence that says which.
   std::string foreign;
 };

@@ -40,14 +40,15 @@ bool HasCondition(const Object& object, std::string_view type, std::string_view 
   return condition != nullptr && condition->value("status", Json()) == status;
 }
 
-PodView ViewPod(const Object& pod) {
+PodView ViewPod(const Object& pod, std::string_view own_account) {
   PodView out{.name = std::string(pod.name()),
               .uid = std::string(pod.uid()),
               .node = std::string(pod.String("/spec/nodeName")),
               .ready = HasCondition(pod, "Ready", "True"),
               .deleting = pod.deleting(),
               .created_s = SecondsOf(pod.String("/metadata/creationTimestamp")),
-              .revision = std::string(pod.Label("controller-revision-hash").value_or(""))};
+              .revision = std::string(pod.Label("controller-revision-hash").value_or("")),
+              .own_account = pod.String("/spec/serviceAccountName") == own_account};
   std::string_view phase = pod.String("/status/phase");
   out.finished = phase == "Succeeded" || phase == "Failed";
   const Json* scheduled = Entry(pod.At("/status/conditions"), "type", "PodScheduled");
@@ -181,6 +182,13 @@ void Observer::LookAtObjects(const Caches& caches, Seen& seen) {
     out.others_current = out.others_current && current;
   }
 
+  std::string_view named = resource.String("/spec/pod/serviceAccountName");
+  if (!named.empty() && named != resource.name()) {
+    // Somebody else's of our name is not in the way.
+    ObjectPtr account = caches.accounts->Get(resource.key());
+    out.spare_account = account != nullptr && kube::IsControlledBy(*account, resource);
+  }
+
   Object budget = DesiredDisruptionBudget(resource, 0).object;
   if (ObjectPtr existing = find(kube::resources::kDisruptionBudgets, budget)) {
     auto minimum = existing->Int("/spec/minAvailable");
@@ -222,7 +230,7 @@ void Observer::LookAtPods(const Caches& caches, Seen& seen) {
   for (const ObjectPtr& pod : caches.pods->OwnedBy(seen.stateful_set->uid())) {
     int slot = SlotOfPod(seen.observation.name, pod->name());
     if (slot < 0 || !kube::IsControlledBy(*pod, *seen.stateful_set)) continue;
-    PodView view = ViewPod(*pod);
+    PodView view = ViewPod(*pod, seen.observation.name);
     auto known = memory.missing_nodes.find(view.uid);
     if (known != memory.missing_nodes.end()) missing.insert(*known);
     // A volume may be tied to a node; a pod that waits for that node has none itself.

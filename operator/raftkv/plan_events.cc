@@ -58,6 +58,10 @@ std::optional<PlannedEvent> EventOf(const std::string& name, const Action& actio
             return Pair{"StatefulSetApplied",
                         "pod template of the spec, " + std::to_string(a.replicas) + " replicas"};
           },
+          [&](const DeleteServiceAccount&) {
+            return Pair{"ServiceAccountDeleted",
+                        "no pod uses ServiceAccount " + name + " any more: the spec names another"};
+          },
           [](const ApplyDisruptionBudget& a) {
             return Pair{"DisruptionBudgetApplied",
                         a.min_available < 0 ? "no budget"

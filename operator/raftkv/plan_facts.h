@@ -24,6 +24,8 @@ inline constexpr uint64_t kCaughtUpEntries = 1000;
 // refusal (docs/design/membership.md, "Leaving"). One that has been silent for longer than this has
 // ended, or cannot be asked.
 inline constexpr int64_t kLeavingSeconds = 45;
+// A pod of a new member that has not started after this long is worth a warning.
+inline constexpr int64_t kComingSeconds = 30;
 // A pod that is younger may have a claim that the cache does not show yet.
 inline constexpr int64_t kClaimLagSeconds = 30;
 // An election among members that reach each other takes a second or two. After this long without a

@@ -53,6 +53,20 @@ std::optional<Decision> PlanStatefulSet(const Facts& facts) {
   return std::nullopt;
 }
 
+// Our own ServiceAccount has to outlive the last pod that was made with it. A controller that has
+// not seen the new template yet could still make one.
+std::optional<Decision> PlanServiceAccount(const Facts& facts) {
+  const ObjectsView& objects = facts.seen.objects;
+  if (!objects.spare_account) return std::nullopt;
+  if (objects.stateful_set && (!objects.template_current || objects.update_revision.empty())) {
+    return std::nullopt;
+  }
+  for (const auto& [slot, view] : facts.seen.slots) {
+    if (view.pod && view.pod->own_account) return std::nullopt;
+  }
+  return Do(DeleteServiceAccount{}, facts.seen.operation);
+}
+
 // minAvailable counts pods, and a pod that is no voter yet must not stand in for one: learners are
 // added to the voters' quorum. -1: no budget.
 int WantedMinAvailable(const Facts& facts) {

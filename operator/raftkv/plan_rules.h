@@ -42,6 +42,7 @@ std::optional<Decision> PlanPaused(const Facts& facts);
 std::optional<Decision> PlanForeign(const Facts& facts);
 std::optional<Decision> PlanObjects(const Facts& facts);
 std::optional<Decision> PlanStatefulSet(const Facts& facts);
+std::optional<Decision> PlanServiceAccount(const Facts& facts);
 std::optional<Decision> PlanDisruptionBudget(const Facts& facts);
 std::optional<Decision> PlanLeaderMark(const Facts& facts);
 std::optional<Decision> PlanClaimMarks(const Facts& facts);

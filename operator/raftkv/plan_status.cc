@@ -56,6 +56,19 @@ std::vector<MemberStatus> DescribeMembers(const Facts& facts) {
   return out;
 }
 
+// Every voter is there and follows; not whether there are as many as the spec asks for. A change of
+// the membership that a follower has not got yet is no reason to worry.
+bool VotersWell(const Facts& facts) {
+  if (!facts.has_leader()) return false;
+  const auto well = [&](MemberId voter) {
+    return facts.Active(voter) && facts.Lag(voter) <= kCaughtUpEntries &&
+           (facts.SlotOf(voter) < 0 || facts.TakesPart(voter));
+  };
+  const Membership& config = *facts.config();
+  return std::ranges::all_of(config.voters, well) &&
+         std::ranges::all_of(config.voters_outgoing, well);
+}
+
 bool Asleep(const Facts& facts) {
   return facts.spec.replicas == 0 && facts.seen.objects.stateful_set_replicas == 0;
 }
@@ -122,7 +135,8 @@ PlannedCondition Available(const Facts& facts, const PlannedCondition& quorum_lo
   const char* type = "Available";
   if (facts.has_leader()) {
     if (Healthy(facts)) return {type, true, "QuorumHealthy", "Every member takes part."};
-    return {type, true, "QuorumAvailable", "A quorum serves; not every member takes part."};
+    return {type, true, "QuorumAvailable",
+            "A quorum serves; not every member that is asked for takes part."};
   }
   if (quorum_lost.status) {
     const bool unreachable = quorum_lost.reason == "ClusterUnreachable";
@@ -155,11 +169,22 @@ PlannedCondition Progressing(const Facts& facts, const Decision& decision,
   return {type, true, OperationName(operation.type), what};
 }
 
+// A pod for a new member that is not asked for yet, or has had no time to find a node and a volume,
+// to get its image and to start.
+bool IsComing(const Facts& facts, const Operation& operation, int slot) {
+  if (facts.VoterIn(slot) || operation.type == Operation::Type::kReplace) return false;
+  const std::optional<PodView>& pod = facts.slot(slot).pod;
+  if (!pod && slot >= facts.seen.objects.stateful_set_replicas) return true;
+  const int64_t since_s = pod ? pod->created_s : operation.step_since_s;
+  return facts.seen.now_s - since_s < kComingSeconds;
+}
+
 // One sentence for each pod that does not do what it should.
-std::string Complaints(const Facts& facts) {
+std::string Complaints(const Facts& facts, const Operation& operation) {
   std::string out;
   const auto add = [&](const std::string& text) { out += (out.empty() ? "" : " ") + text; };
   for (int slot = 0; slot < facts.needed_slots(); ++slot) {
+    if (IsComing(facts, operation, slot)) continue;
     const SlotView& view = facts.slot(slot);
     const std::string pod = "Pod " + PodName(facts.seen.name, slot);
     if (!view.pod) {
@@ -241,10 +266,13 @@ PlannedCondition Degraded(const Facts& facts, const Decision& decision, const Op
   if (quorum_lost.status) return {type, true, "QuorumLost", quorum_lost.message};
   if (auto late = LateLearner(facts, operation)) return *std::move(late);
   if (auto going = GoingClaim(facts)) return *std::move(going);
-  if (facts.seen.cluster == 0 || Asleep(facts) || Healthy(facts)) {
+  std::string message = Complaints(facts, operation);
+  // Fewer voters than are asked for are a wish that is not fulfilled yet, unless one was lost.
+  const bool well =
+      VotersWell(facts) && message.empty() && operation.type != Operation::Type::kReplace;
+  if (facts.seen.cluster == 0 || Asleep(facts) || Healthy(facts) || well) {
     return {type, false, "AsExpected", "Nothing is known to be wrong."};
   }
-  std::string message = Complaints(facts);
   if (message.empty()) message = "Not every member takes part and has caught up.";
   const bool lost =
       facts.config() != nullptr && std::ranges::any_of(facts.config()->voters, [&](MemberId voter) {

@@ -131,6 +131,78 @@ TEST(Scale, UpWaitsForNodesAddsAllAndPromotesAll) {
   EXPECT_EQ(Do(given), "ChangeMembership add= promote=00000000000000a1,00000000000000a2 remove=");
 }
 
+// A normal change of size is no reason for a warning: each step that it goes through.
+TEST(Scale, UpGivesNoWarningMembersDown) {
+  Given given = Given::Cluster(3);
+  const auto expect_well = [&](const std::string& when) {
+    const Plan plan = MakePlan(given);
+    EXPECT_EQ(ReasonOf(plan, "Degraded"), "-AsExpected") << when;
+    for (const PlannedEvent& event : plan.events) EXPECT_FALSE(event.warning) << when;
+    given.Wrote(plan);
+  };
+  given.spec.replicas = 5;
+  given.objects.min_available = 2;
+  expect_well("the budget is first");
+  given.objects.min_available = 3;
+  expect_well("the StatefulSet is next");
+  given.StatefulSet(5);
+  expect_well("no pod yet");
+  for (const int slot : {3, 4}) {
+    given.Pod(slot).created_s = kNow;
+    given.Pod(slot).unschedulable = true;
+  }
+  expect_well("volumes are being made");
+  given.Pod(3).unschedulable = given.Pod(4).unschedulable = false;
+  given.Pod(3).waiting = given.Pod(4).waiting = "ContainerCreating";
+  expect_well("containers are being made");
+  given.Pod(3).waiting = given.Pod(4).waiting = "";
+  for (const int slot : {3, 4}) given.Node(slot, Role::kBlank, Id(slot));
+  expect_well("blank nodes");
+  for (const int slot : {3, 4}) given.Learner(slot);
+  given.objects.min_available = 4;
+  given.membership->leader_commit = 9000;
+  for (const int slot : {0, 1, 2}) given.membership->members[Id(slot)].match = 9000;
+  expect_well("learners catch up");
+  given.membership->voters_outgoing = given.membership->voters;
+  for (const int slot : {3, 4}) {
+    given.membership->learners.erase(Id(slot));
+    given.membership->voters.insert(Id(slot));
+    given.membership->members[Id(slot)].match = 9000;
+    given.slots[slot].report->role = Role::kFollower;
+  }
+  given.membership->config_index = 9001;
+  expect_well("joint, and no follower has that entry yet");
+}
+
+TEST(Scale, UpToAPodThatDoesNotStartIsReported) {
+  Given given = Given::Cluster(1);
+  given.spec.replicas = 3;
+  given.StatefulSet(3);
+  given.objects.min_available = 2;
+  given.Wrote(MakePlan(given));
+  for (const int slot : {1, 2}) {
+    given.Pod(slot).created_s = kNow;
+    given.Claim(slot);
+  }
+  given.Pod(1).unschedulable = true;
+  EXPECT_EQ(ReasonOf(MakePlan(given), "Degraded"), "-AsExpected");
+  given.now_s += 60;
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+MembersDown");
+  EXPECT_EQ(Condition(plan, "Degraded").message, "Pod db-1 cannot be scheduled.");
+  EXPECT_THAT(EventReasons(plan), Contains("MembersDown"));
+  given.slots.erase(1);
+  EXPECT_EQ(Condition(MakePlan(given), "Degraded").message, "Pod db-1 does not exist.")
+      << "somebody's quota refuses it";
+}
+
+TEST(Scale, UpWithAMemberDownIsReported) {
+  Given given = Given::Cluster(3);
+  given.spec.replicas = 5;
+  given.Silent(1, 3);
+  EXPECT_EQ(ReasonOf(MakePlan(given), "Degraded"), "+MembersDown");
+}
+
 TEST(Scale, DownHandsOverRemovesStopsPodsAndDeletesClaims) {
   Given given = Given::Cluster(5);
   given.Leader(4);
@@ -521,7 +593,7 @@ TEST(Learner, ThatDoesNotCatchUpIsReportedAndKept) {
   Given given = WithLearners();
   Plan plan = MakePlan(given);
   EXPECT_EQ(plan.status.operation.step, "CatchUp");
-  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+MembersDown") << "three are wanted";
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "-AsExpected") << "it has time";
   given.Wrote(plan);
   given.now_s += 3600;
   plan = MakePlan(given);
@@ -772,6 +844,50 @@ TEST(Objects, WhatSomebodyDeletedComesBack) {
   given.objects.leader_pod = "db-0";
   given.Claim(1).member = 0;
   EXPECT_EQ(Do(given), "MarkClaim slot=1 member=00000000000000a1");
+}
+
+// spec.pod.serviceAccountName came later: the operator's own account outlives its last user.
+TEST(Objects, TheServiceAccountThatNobodyUsesAnyMoreGoes) {
+  Given given = Given::Cluster(3);
+  for (const int slot : {0, 1, 2}) given.Pod(slot).own_account = true;
+  given.objects.spare_account = true;
+  given.objects.template_current = false;
+  EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=3");
+  given.Wrote(MakePlan(given));
+  given.objects.template_current = true;
+  given.objects.update_revision = "";
+  EXPECT_EQ(Do(given), "Nothing") << "its controller has not seen the template";
+  given.objects.update_revision = "rev-2";
+  EXPECT_EQ(Do(given), "DeletePod slot=2 uid=pod-uid-2") << "the roll";
+  for (const int slot : {1, 2}) {
+    given.Pod(slot).own_account = false;
+    given.Pod(slot).revision = "rev-2";
+  }
+  EXPECT_NE(Do(given), "DeleteServiceAccount") << "one pod uses it";
+  given.Pod(0).own_account = false;
+  given.Pod(0).revision = "rev-2";
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "DeleteServiceAccount");
+  EXPECT_TRUE(NeedsLiveLook(plan.action)) << "a pod may have come meanwhile";
+  EXPECT_THAT(EventReasons(plan), Contains("ServiceAccountDeleted"));
+  given.objects.spare_account = false;
+  given.Wrote(MakePlan(given));
+  EXPECT_EQ(Do(given), "Nothing");
+  // And back: it is there before a pod needs it.
+  given.objects.others_current = given.objects.template_current = false;
+  EXPECT_EQ(Do(given), "ApplyObjects");
+  given.objects.others_current = true;
+  EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=3");
+}
+
+TEST(Objects, TheSpareServiceAccountGoesAlsoFromAClusterThatSleeps) {
+  Given given = Given::Cluster(3);
+  given.spec.replicas = 0;
+  given.StatefulSet(0);
+  given.membership.reset();
+  given.slots.clear();
+  given.objects.spare_account = true;
+  EXPECT_EQ(Do(given), "DeleteServiceAccount");
 }
 
 TEST(Status, LagIsRoundedSoThatWritesDoNotMoveIt) {

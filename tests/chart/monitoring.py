@@ -125,6 +125,11 @@ class Discovery:
             fresh.rename(path)
 
 
+def cluster_of(labels):
+    """The RaftKV that an alert is about: members say cluster_name, the operator says name beside a namespace (alone it is a work queue's)."""
+    return labels.get("cluster_name") or (labels.get("name") if "namespace" in labels else None)
+
+
 class Lab(queries.Lab):
     """The Prometheus Operator, Prometheus, and clients of the store."""
 
@@ -189,8 +194,10 @@ class Lab(queries.Lab):
     def ask(self, expr):
         return queries.ask(self.url, expr)[0] or []
 
-    def firing(self):
-        return {item["labels"]["alertname"] for item in json.loads(queries.http("GET", self.url + "/api/v1/alerts", timeout=10)[1])["data"]["alerts"] if item["state"] == "firing"}
+    def firing(self, name):
+        """The alerts on this cluster, and those that are on none: with rules that look back seconds, others may have theirs."""
+        alerts = json.loads(queries.http("GET", self.url + "/api/v1/alerts", timeout=10)[1])["data"]["alerts"]
+        return {item["labels"]["alertname"] for item in alerts if item["state"] == "firing" and cluster_of(item["labels"]) in (name, None)}
 
     def start_load(self):
         """Clients that go round the pods; their requests through a Service would need a node's network."""
@@ -222,23 +229,23 @@ def break_things(lab, chosen):
     """Rows of (fault, alert, seconds until it fired, seconds until it ended); None: it did not."""
     failures = []
     print(f"{'fault':28} {'alert':34} {'fires':>7} {'ends':>7}")
-    for fault, alerts in faults.FAULTS:
+    for fault, name, alerts in faults.FAULTS:
         if chosen and fault.__name__ not in chosen:
             continue
         fired, ended = {}, {}
         with fault(lab):
             began = time.monotonic()
             while set(fired) != set(alerts) and time.monotonic() - began < FIRES_WITHIN:
-                for alert in lab.firing() & set(alerts) - set(fired):
+                for alert in lab.firing(name) & set(alerts) - set(fired):
                     fired[alert] = time.monotonic() - began
                 time.sleep(0.5)
         over = time.monotonic()
         while set(ended) != set(alerts) and time.monotonic() - over < ENDS_WITHIN:
-            for alert in set(alerts) - lab.firing() - set(ended):
+            for alert in set(alerts) - lab.firing(name) - set(ended):
                 ended[alert] = time.monotonic() - over
             time.sleep(0.5)
         for alert in alerts:
-            cell = lambda times, name=alert: f"{times[name]:5.0f} s" if name in times else "NEVER"
+            cell = lambda times, key=alert: f"{times[key]:5.0f} s" if key in times else "NEVER"
             print(f"{fault.__name__:28} {alert:34} {cell(fired):>7} {cell(ended):>7}", flush=True)
             if alert not in fired or alert not in ended:
                 failures.append(f"{alert} did not {'fire' if alert not in fired else 'end'} with {fault.__name__}")
@@ -276,6 +283,8 @@ def observe(lab, chosen, folder):
     # Requests fail for a moment, so that there is something to see of that too.
     with faults.majority_hangs(lab):
         time.sleep(15)
+    # Prometheus is a scrape or two behind the operator: while it still sees the election, nobody leads and nobody follows.
+    until("a leader and its followers in Prometheus", lambda: lab.ask(f'raftkv_server_is_leader{{cluster_name="{NAME}"}} == 1') and lab.ask(f'raftkv_server_follower_lag_entries{{cluster_name="{NAME}"}}'))
     failures += queries.evaluate(lab.url, NS, NAME, with_operator=True)
     kubectl("delete", "rkv", "waiting", "-n", NS, "--timeout=60s")
     lab.stop_load.set()
@@ -294,7 +303,7 @@ def main():
     while arguments and arguments[0] in options:
         options[arguments[0]] = arguments[1]
         arguments = arguments[2:]
-    names = [fault.__name__ for fault, _ in faults.FAULTS]
+    names = [fault.__name__ for fault, _, _ in faults.FAULTS]
     if unknown := set(arguments) - set(names):
         sys.exit(f"no such fault: {unknown}; there are {', '.join(names)}\n{__doc__}")
     take_down = cluster.start(options["--images"])
@@ -304,8 +313,6 @@ def main():
     finally:
         lab.close()
         take_down()
-    for alert, why in faults.NOT_SEEN.items():
-        print(f"{'not seen':28} {alert:34} {why}")
     if failures:
         sys.exit("\n".join(failures))
 

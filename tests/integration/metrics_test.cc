@@ -136,6 +136,9 @@ TEST_F(MetricsTest, WhatClientsDoIsCounted) {
   }
   EXPECT_TRUE(WaitUntil([&] {
     return Value(cluster_[leader], "raftkv_server_propose_commit_duration_seconds_count") >= 4 &&
+           Value(cluster_[leader], "raftkv_server_apply_duration_seconds_count") >= 4 &&
+           // The snapshot has written what was gathered.
+           Value(cluster_[leader], "raftkv_disk_backend_commit_duration_seconds_count") >= 1 &&
            Value(cluster_[leader], "raftkv_disk_backend_snapshot_duration_seconds_count") >= 1;
   }));
   EXPECT_EQ(Value(cluster_[leader], "raftkv_mvcc_range_total"), 1);
