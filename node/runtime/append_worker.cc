@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/fault_points.h"
+#include "base/mutations.h"
 #include "node/runtime/workers.h"
 
 namespace raftkv::runtime {
@@ -38,6 +39,7 @@ void AppendWorker::RunOnce() {
     jobs.swap(queue_);
     has_work_.store(false, std::memory_order_release);
   }
+  if (gave_up_ && !MUTATION(go_on_after_giving_up)) return;
   // A reset is a write of its own; what stands before it goes first.
   size_t first = 0;
   uint64_t bytes = 0;
@@ -93,8 +95,12 @@ bool AppendWorker::WriteWithRoom(uint64_t bytes, const std::function<Status()>& 
   do {
     // Nothing has been said of what is to be written, so it can wait.
     const bool failed = !status.ok();
-    if (sink_.await_room && !sink_.await_room(bytes, failed, [this] { Tidy(); })) return false;
+    if (sink_.await_room && !sink_.await_room(bytes, failed, [this] { Tidy(); })) {
+      gave_up_ = true;
+      return false;
+    }
     status = write();
+    if (MUTATION(acknowledge_without_room) && status.code() == Code::kOutOfSpace) return true;
   } while (sink_.await_room && status.code() == Code::kOutOfSpace);
   if (!status.ok()) sink_.fatal(status);
   return status.ok();

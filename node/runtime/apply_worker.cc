@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/fault_points.h"
+#include "base/mutations.h"
 #include "node/runtime/workers.h"
 #include "node/storage/codec.h"
 
@@ -31,7 +32,10 @@ void ApplyWorker::RunOnce() {
     has_work_.store(false, std::memory_order_release);
   }
   for (ApplyJob& job : jobs) {
-    sink_.done(std::visit([this](auto& body) { return Run(body); }, job));
+    if (gave_up_ && !MUTATION(go_on_after_giving_up)) return;
+    ApplyDone done = std::visit([this](auto& body) { return Run(body); }, job);
+    if (gave_up_) return;
+    sink_.done(std::move(done));
     // Everybody who waited has been answered.
     FAULT_POINT(state_write_before);
     if (const Status status = WithRoom([this] { return store_->CatchUp(); }); !status.ok()) {
@@ -42,7 +46,8 @@ void ApplyWorker::RunOnce() {
 }
 
 bool ApplyWorker::AwaitRoom(uint64_t bytes, bool failed) {
-  return !sink_.await_room || sink_.await_room(bytes, failed, [this] { Tidy(); });
+  gave_up_ = sink_.await_room && !sink_.await_room(bytes, failed, [this] { Tidy(); });
+  return !gave_up_;
 }
 
 Status ApplyWorker::WithRoom(const std::function<Status()>& work) {

@@ -165,7 +165,8 @@ class Replica final : public transport::Handler {
   // After the last event: answers everyone who still waits.
   void AbandonCalls(const raftkv::Status& status);
   // Hands leadership to the most up-to-date voter, if this node leads.
-  void HandOver(const char* why);
+  // False if there is nothing to hand over, or at this moment nobody who could take it.
+  bool HandOver(const char* why);
 
   bool blank() const { return core_ == nullptr; }
   bool is_leader() const { return core_ && core_->role() == raft::Role::kLeader; }

@@ -87,12 +87,13 @@ void Replica::FinishTransfers() {
   });
 }
 
-void Replica::HandOver(const char* why) {
-  if (!is_leader()) return;
+bool Replica::HandOver(const char* why) {
+  if (!is_leader()) return false;
   const raft::NodeId to = BestTransferee({});
-  if (to == raft::kNone) return;
+  if (to == raft::kNone) return false;
   log::Info("handing leadership over", {{"to", log::Hex{to.value}}, {"why", why}});
   StartTransfer(to);
+  return true;
 }
 
 }  // namespace raftkv::runtime

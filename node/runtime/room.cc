@@ -2,8 +2,10 @@
 
 #include <chrono>
 #include <thread>
+#include <utility>
 
 #include "base/log.h"
+#include "base/mutations.h"
 
 namespace raftkv::runtime {
 namespace {
@@ -14,11 +16,19 @@ namespace {
 constexpr uint64_t kLeastForLog = 2 << 20;
 // With less than this nothing is tried: giving space back takes a little at first.
 constexpr uint64_t kLeast = 256 << 10;
-constexpr std::chrono::milliseconds kBetweenLooks{100};
+constexpr Duration kBetweenLooks = std::chrono::milliseconds(100);
 
 const char* NameOf(Room::For what) { return what == Room::For::kLog ? "log" : "state"; }
 
 }  // namespace
+
+Room::Room(const SpaceGuard* space, const storage::LogStorage* log,
+           const storage::StateStore* state, Sleep sleep)
+    : space_(space),
+      log_(log),
+      state_(state),
+      sleep_(sleep ? std::move(sleep)
+                   : [](Duration duration) { std::this_thread::sleep_for(duration); }) {}
 
 bool Room::Await(For what, uint64_t bytes, bool failed, const std::function<void()>& tidy) {
   if (!failed && !space_->is_near_limit()) return true;
@@ -42,8 +52,8 @@ bool Room::Await(For what, uint64_t bytes, bool failed, const std::function<void
                {{"for", NameOf(what)}, {"bytes", wanted}});
   do {
     if (space_->HasRoom(kLeast)) tidy();
-    std::this_thread::sleep_for(kBetweenLooks);
-  } while (!closed_ && !has_room());
+    sleep_(kBetweenLooks);
+  } while (!closed_ && (MUTATION(wait_for_ever) || !has_room()));
   waiting_.fetch_sub(1);
   if (what == For::kState) state_waits_ = false;
   if (!closed_) log::Info("there is space again", {{"for", NameOf(what)}});

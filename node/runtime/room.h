@@ -11,6 +11,7 @@
 #include <functional>
 #include <string>
 
+#include "base/clock.h"
 #include "node/runtime/space_guard.h"
 #include "node/storage/log_storage.h"
 #include "node/storage/state_store.h"
@@ -21,9 +22,11 @@ class Room {
  public:
   enum class For { kLog, kState };
 
-  // All must outlive the room.
-  Room(const SpaceGuard* space, const storage::LogStorage* log, const storage::StateStore* state)
-      : space_(space), log_(log), state_(state) {}
+  // All must outlive the room. `sleep`: how a worker spends the time between two looks at the disk;
+  // empty: its thread sleeps.
+  using Sleep = std::function<void(Duration)>;
+  Room(const SpaceGuard* space, const storage::LogStorage* log, const storage::StateStore* state,
+       Sleep sleep = {});
 
   // Comes back when the disk has room for `bytes` more, beside what the databases hold in memory
   // and will write one day. The state goes first: what it has applied and flushed makes the log
@@ -45,6 +48,7 @@ class Room {
   const SpaceGuard* const space_;
   const storage::LogStorage* const log_;
   const storage::StateStore* const state_;
+  const Sleep sleep_;
   std::atomic<int> waiting_{0};
   std::atomic<bool> state_waits_{false};  // the log leaves it what there is
   std::atomic<bool> closed_{false};

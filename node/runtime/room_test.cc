@@ -77,6 +77,28 @@ TEST_F(RoomTest, NobodyWaitsForEver) {
   EXPECT_FALSE(waiting.get());
 }
 
+// What had been handed over while the node stopped was written behind a write that had been given
+// up, if there was space again in that moment: the log would have had a gap.
+TEST_F(RoomTest, NothingIsWrittenBehindAWriteThatWasGivenUp) {
+  AppendWorker worker = Worker();
+  Look();
+  const auto submit = [&](uint64_t index) {
+    AppendJob job;
+    job.work.entries = MakeEntries(1, index, index);
+    worker.Submit(std::move(job));
+  };
+  submit(1);
+  std::thread thread([&] { worker.RunOnce(); });
+  while (!room_.is_full()) std::this_thread::sleep_for(milliseconds(1));
+  submit(2);
+  room_.Close();
+  thread.join();
+  free_ = 100 * kMiB;
+  worker.RunOnce();
+  EXPECT_EQ(done_, 0u);
+  EXPECT_EQ(log_->last_index(), Index(0));
+}
+
 // The order to cut the log stood behind the write that waited for the space of what was to be cut.
 TEST_F(RoomTest, ANodeThatIsFullOfItsOwnLogCutsItWhileItWaits) {
   ASSERT_TRUE(storage::AppendEntries(log_.get(), MakeEntries(1, 1, 100, 10'000)).ok());
@@ -127,6 +149,36 @@ TEST_F(RoomTest, AStateThatCannotBeWrittenWaitsForSpace) {
   faults->on_append = rocksdb::IOStatus::OK();
   thread.join();
   EXPECT_TRUE(flushed);
+}
+
+// A node that stopped while its state waited for space ended as by a broken disk, if there was
+// space again in that moment: the entries behind those that had been given up were applied.
+TEST_F(RoomTest, NothingIsAppliedBehindEntriesThatWereGivenUp) {
+  const auto machine = kv::StateMachine::Open(state_.get()).value();
+  ASSERT_TRUE(machine->InitializeCluster(kv::InitialState({1})).ok());
+  WaiterTable waiters(10, 1000);
+  ApplyWorker worker(1, state_.get(), machine.get(), &waiters, &Clock::System(),
+                     {.done = [&](const ApplyDone&) { ++done_; },
+                      .fatal = [](const Status& status) { FAIL() << status.ToString(); },
+                      .on_batch = {},
+                      .on_checkpoint = {},
+                      .await_room =
+                          [this](uint64_t bytes, bool failed, const std::function<void()>& tidy) {
+                            return room_.Await(Room::For::kState, bytes, failed, tidy);
+                          },
+                      .has_room_for_flush = [this] { return room_.HasRoomForFlush(); }});
+  Look();
+  worker.Submit(ApplyEntries{{kv::CommandEntry(2, kv::Put("k", "v"))}, {}});
+  std::thread thread([&] { worker.RunOnce(); });
+  while (!room_.is_full()) std::this_thread::sleep_for(milliseconds(1));
+  worker.Submit(ApplyEntries{{kv::CommandEntry(3, kv::Put("k", "w"))}, {}});
+  worker.Submit(FlushState{});
+  room_.Close();
+  thread.join();
+  free_ = 100 * kMiB;
+  worker.RunOnce();
+  EXPECT_EQ(done_, 0u);
+  EXPECT_EQ(machine->applied().index, Index(1));
 }
 
 }  // namespace

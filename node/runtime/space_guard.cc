@@ -20,6 +20,28 @@ std::optional<uint64_t> FreeBytes(const std::string& dir) {
   return uint64_t{fs.f_bavail} * fs.f_frsize;
 }
 
+SpaceGuard::Reserve FileOfZeros(const std::string& path) {
+  return {.held =
+              [path] {
+                struct stat file{};
+                if (stat(path.c_str(), &file) != 0) return uint64_t{0};
+                return static_cast<uint64_t>(file.st_blocks) * 512;
+              },
+          .make =
+              [path](uint64_t bytes) {
+                const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+                int error = fd < 0 ? errno : 0;
+                if (fd >= 0) {
+                  error = posix_fallocate(fd, 0, static_cast<off_t>(bytes));
+                  close(fd);
+                  if (error != 0) (void)unlink(path.c_str());
+                }
+                if (error == 0) return Status::Ok();
+                return Status(Code::kIoError, path + ": " + std::strerror(error));
+              },
+          .give_back = [path] { (void)unlink(path.c_str()); }};
+}
+
 // The most that one compaction of the state reads: four flushed memtables and the level below.
 constexpr uint64_t kMaxCompaction = 96 << 20;
 
@@ -43,48 +65,28 @@ bool GrowsSerialized(std::string_view command) {
   return parsed.ParseFromArray(command.data(), static_cast<int>(command.size())) && Grows(parsed);
 }
 
-SpaceGuard::SpaceGuard(std::string dir, Limits limits, const Clock* clock, Probe probe)
+SpaceGuard::SpaceGuard(std::string dir, Limits limits, const Clock* clock, Probe probe,
+                       Reserve reserve)
     : dir_(std::move(dir)),
       limits_(limits),
       clock_(clock),
-      probe_(probe ? std::move(probe) : [this] { return FreeBytes(dir_); }) {}
+      probe_(probe ? std::move(probe) : [this] { return FreeBytes(dir_); }),
+      reserve_(reserve.held ? std::move(reserve) : FileOfZeros(reserve_path())) {}
 
 // Well before nothing is left: what has been given back is to last for a while.
 uint64_t SpaceGuard::ReleaseBelow() const {
   return std::max(limits_.min_free_bytes, limits_.reserve_bytes) / 2;
 }
 
-uint64_t SpaceGuard::ReserveHeld() const {
-  struct stat file{};
-  if (stat(reserve_path().c_str(), &file) != 0) return 0;
-  return static_cast<uint64_t>(file.st_blocks) * 512;
-}
-
 void SpaceGuard::MakeRoom() {
   const std::optional<uint64_t> free = probe_();
-  if (free && *free < ReleaseBelow()) (void)unlink(reserve_path().c_str());
-}
-
-bool SpaceGuard::MakeReserve() {
-  const std::string path = reserve_path();
-  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  int error = fd < 0 ? errno : 0;
-  if (fd >= 0) {
-    error = posix_fallocate(fd, 0, static_cast<off_t>(limits_.reserve_bytes));
-    close(fd);
-    if (error != 0) (void)unlink(path.c_str());
-  }
-  if (error != 0 && !std::exchange(reserve_failed_, true)) {
-    log::Warning("no reserve for a full disk could be made; it is tried again",
-                 {{"file", path}, {"error", std::strerror(error)}});
-  }
-  return error == 0;
+  if (free && *free < ReleaseBelow()) reserve_.give_back();
 }
 
 void SpaceGuard::KeepReserve(uint64_t usable) {
-  const bool held = ReserveHeld() > 0;
+  const bool held = reserve_.held() > 0;
   if (held && (limits_.reserve_bytes == 0 || free_bytes() < ReleaseBelow())) {
-    (void)unlink(reserve_path().c_str());
+    reserve_.give_back();
     if (limits_.reserve_bytes > 0) {
       log::Warning("the reserve for a full disk is given back, so that deletes go on",
                    {{"file", reserve_path()}, {"bytes", limits_.reserve_bytes}});
@@ -92,9 +94,14 @@ void SpaceGuard::KeepReserve(uint64_t usable) {
     return;
   }
   // With a margin, so that it does not come and go.
-  if (!held && limits_.reserve_bytes > 0 &&
-      usable >= std::max(limits_.min_free_bytes, ReleaseBelow()) + limits_.reserve_bytes / 4) {
-    (void)MakeReserve();
+  if (held || limits_.reserve_bytes == 0 ||
+      usable < std::max(limits_.min_free_bytes, ReleaseBelow()) + limits_.reserve_bytes / 4) {
+    return;
+  }
+  const Status made = reserve_.make(limits_.reserve_bytes);
+  if (!made.ok() && !std::exchange(reserve_failed_, true)) {
+    log::Warning("no reserve for a full disk could be made; it is tried again",
+                 {{"error", made.ToString()}});
   }
 }
 
@@ -107,7 +114,7 @@ bool SpaceGuard::LookLocked() {
   free_ = *free;
   scarce_ = *free < ReleaseBelow();
   // What the reserve has given back is not there to be filled again.
-  const uint64_t usable = Minus(*free, Minus(limits_.reserve_bytes, ReserveHeld()));
+  const uint64_t usable = Minus(*free, Minus(limits_.reserve_bytes, reserve_.held()));
   KeepReserve(usable);
   const uint64_t state_bytes = state_.disk_bytes + state_.unflushed_bytes;
   // A compaction writes its result before it removes what it read.

@@ -17,6 +17,7 @@
 #include <string_view>
 
 #include "base/clock.h"
+#include "base/status.h"
 #include "raftkv/v1/command.pb.h"
 
 namespace raftkv::runtime {
@@ -42,9 +43,16 @@ class SpaceGuard {
   };
   // Free bytes of the file system; nullopt: cannot be told.
   using Probe = std::function<std::optional<uint64_t>()>;
+  // The file of zeros.
+  struct Reserve {
+    std::function<uint64_t()> held;  // bytes that it takes now
+    std::function<Status(uint64_t bytes)> make;
+    std::function<void()> give_back;
+  };
 
-  // `probe` empty: statvfs of `dir`.
-  SpaceGuard(std::string dir, Limits limits, const Clock* clock, Probe probe = {});
+  // `probe` empty: statvfs of `dir`. `reserve` empty: DIR/reserve.
+  SpaceGuard(std::string dir, Limits limits, const Clock* clock, Probe probe = {},
+             Reserve reserve = {});
 
   // Before anything in the directory is opened: gives the reserve back if the disk is full.
   void MakeRoom();
@@ -76,14 +84,13 @@ class SpaceGuard {
  private:
   bool LookLocked();
   void KeepReserve(uint64_t usable);
-  bool MakeReserve();
-  uint64_t ReserveHeld() const;
   uint64_t ReleaseBelow() const;
 
   const std::string dir_;
   const Limits limits_;
   const Clock* const clock_;
   const Probe probe_;
+  const Reserve reserve_;
 
   std::atomic<bool> full_{false};
   std::atomic<bool> scarce_{false};

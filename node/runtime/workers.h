@@ -61,7 +61,7 @@ class AppendWorker {
   void RunOnce();
 
  private:
-  // False: it was not done, nor is the rest to be.
+  // False: it was not done, nor is the rest to be: not by a later call of RunOnce either.
   bool Commit(std::vector<AppendJob>& jobs, size_t first, size_t last);
   // Writes as soon as there is room for `bytes`. False as above.
   bool WriteWithRoom(uint64_t bytes, const std::function<Status()>& write);
@@ -71,6 +71,7 @@ class AppendWorker {
 
   storage::LogStorage* const log_;
   const Sink sink_;
+  bool gave_up_ = false;       // what waited for room was not done, so nothing after it may be
   bool holds_garbage_ = true;  // entries were dropped whose space the log may still take
   std::atomic<bool> has_work_ = false;
   std::mutex mutex_;
@@ -177,6 +178,7 @@ class ApplyWorker {
   WaiterTable* const waiters_;
   const Clock* const clock_;
   const Sink sink_;
+  bool gave_up_ = false;  // as the append worker's
   Counters counters_;
   std::atomic<bool> has_work_ = false;
   std::mutex mutex_;

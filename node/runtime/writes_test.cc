@@ -111,6 +111,23 @@ TEST(Writes, ALeaderThatWaitsForSpaceHandsOver) {
   EXPECT_EQ(ValueAt(full, "k"), "v");
 }
 
+// Every fiftieth tick it looked for a successor, every tenth it forgot who had answered: where both
+// fell together it never found one.
+TEST(Writes, ALeaderThatWaitsForSpaceHandsOverAtWhateverTickItBegan) {
+  for (int ticks = 0; ticks < 10; ++ticks) {
+    TestCluster cluster;
+    cluster.StartStatic(3);
+    TestNode& full = *cluster.Leader();
+    cluster.Run(ticks);
+    ASSERT_EQ(cluster.Leader(), &full);
+    full.StallDisk(true);
+    full.ShortenSpace(true, true);
+    EXPECT_TRUE(cluster.Run(200, [&] {
+      return cluster.Leader() != nullptr && cluster.Leader() != &full;
+    })) << ticks;
+  }
+}
+
 // A put that the leader has seen, but not all of its consequences.
 auto PutAndLook(TestNode& node, const std::string& key) {
   auto put = node.Put(key, "v", seconds(60));

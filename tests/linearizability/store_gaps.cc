@@ -31,6 +31,12 @@ const std::vector<size_t>& Gaps::CandidatesFor(uint64_t revision) const {
   return gap == candidates_.end() ? beyond_ : gap->second;
 }
 
+const std::vector<Way>& Gaps::WaysFrom(uint64_t revision) const {
+  static const std::vector<Way> none;
+  const auto gap = ways_.find(revision);
+  return gap == ways_.end() ? none : gap->second;
+}
+
 bool Gaps::CanMake(size_t op, uint64_t revision) const {
   const PreparedOp& prepared = problem_.ops[op];
   if (revision <= prepared.after || revision > prepared.before) return false;
@@ -64,7 +70,7 @@ void Gaps::Prune() {
   bool changed = true;
   for (int round = 0; changed && round < kMaxRounds; ++round) {
     if (!GiveOutSingles()) return;
-    finding_ = projection.Prune(&candidates_, beyond_, &changed);
+    finding_ = projection.Prune(&candidates_, beyond_, &ways_, &changed);
     if (finding_.verdict != Verdict::kLinearizable) return;
     for (const auto& [revision, candidates] : candidates_) {
       if (candidates.empty()) return NobodyMade(revision, 1);

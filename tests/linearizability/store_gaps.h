@@ -25,6 +25,9 @@ class Gaps {
   // may lie above all that were seen.
   const std::vector<size_t>& CandidatesFor(uint64_t revision) const;
 
+  // Of the keys that may have changed at this gap: what leads to what was read of them later.
+  const std::vector<Way>& WaysFrom(uint64_t revision) const;
+
   // All free and open writes.
   const std::vector<size_t>& writes() const { return writes_; }
 
@@ -43,6 +46,7 @@ class Gaps {
   Candidates candidates_;              // of each gap
   std::map<size_t, uint64_t> gap_of_;  // of matched writes
   std::vector<size_t> beyond_;         // for revisions above those seen
+  Ways ways_;
   Finding finding_;
 };
 

@@ -1,5 +1,6 @@
 // The search for an order of a store's operations, one revision after the other.
 #include <algorithm>
+#include <limits>
 #include <set>
 #include <string>
 
@@ -51,6 +52,7 @@ class OrderSearch {
         useful_keys_.insert(prepared.key);
       }
     }
+    NoteWhoIsWanted();
     floating_.insert(floating_.end(), gaps.writes().begin(), gaps.writes().end());
     for (const size_t op : gaps.writes()) free_keys_.push_back(problem.ops[op].key);
     std::ranges::sort(free_keys_);
@@ -58,16 +60,14 @@ class OrderSearch {
   }
 
   Finding Run() {
-    if (!FactsHold()) return Finish(Verdict::kNotLinearizable);
-    while (true) {
-      TakeReads();
-      if (IsComplete() && StaleReadsFit()) return Finish(Verdict::kLinearizable);
-      // A stale read may have seen a write of unknown outcome that comes after all others.
-      frames_.push_back(Choose());
-      if (!GoOn()) {
-        return Finish(budget_->reached().empty() ? Verdict::kNotLinearizable : Verdict::kUnknown);
-      }
+    Verdict verdict = Search();
+    // For stale reads that do not tell their revision the way to a configuration matters, too: what
+    // was left out because it had been tried could have fitted them.
+    if (verdict == Verdict::kNotLinearizable && stale_reads_misfit_) {
+      remembers_ = false;
+      verdict = Search();
     }
+    return Finish(verdict);
   }
 
  private:
@@ -81,17 +81,52 @@ class OrderSearch {
     bool is_trying = false;
   };
 
+  Verdict Search() {
+    if (!FactsHold()) return Verdict::kNotLinearizable;
+    while (true) {
+      TakeReads();
+      if (IsComplete() && StaleReadsFit()) return Verdict::kLinearizable;
+      // A stale read may have seen a write of unknown outcome that comes after all others.
+      frames_.push_back(Choose());
+      if (!GoOn()) {
+        return budget_->reached().empty() ? Verdict::kNotLinearizable : Verdict::kUnknown;
+      }
+    }
+  }
+
+  void NoteWhoIsWanted() {
+    wanted_until_.resize(problem_.ops.size());
+    for (const auto& [revision, evidence] : problem_.evidence) {
+      if (revision <= state_.revision || problem_.writer.contains(revision)) continue;
+      if (std::ranges::none_of(evidence, [](const Evidence& each) { return each.value; })) continue;
+      for (const size_t op : gaps_.CandidatesFor(revision)) {
+        wanted_until_[op] = std::max(wanted_until_[op], revision);
+      }
+    }
+  }
+
   // --- Taking operations into the order ---
 
   void Take(size_t op) {
     if (problem_.ops[op].role != Role::kOpenWrite) events_.TakeOut(op);
     taken_[op] = true;
     order_.push_back(op);
+    const PreparedOp& prepared = problem_.ops[op];
+    const bool tells_time =
+        prepared.role != Role::kRead || (prepared.held_at != 0 && problem_.op(op).at_revision == 0);
+    latest_call_.push_back(tells_time ? std::max(LatestCall(), problem_.op(op).call)
+                                      : LatestCall());
+  }
+
+  // Of the operations taken, as CheckStaleReads counts them: the present revision is no older.
+  int64_t LatestCall() const {
+    return latest_call_.empty() ? std::numeric_limits<int64_t>::min() : latest_call_.back();
   }
 
   void GiveBack() {
     const size_t op = order_.back();
     order_.pop_back();
+    latest_call_.pop_back();
     taken_[op] = false;
     if (problem_.ops[op].role != Role::kOpenWrite) events_.PutBack(op);
   }
@@ -153,10 +188,39 @@ class OrderSearch {
     for (const size_t op : gaps_.CandidatesFor(next)) {
       if (taken_[op] || intervals_[op].call > first_end || HasTwin(frame.candidates, op)) continue;
       // Where no revision was seen any more, a write can only help what tells no revision.
-      if (is_seen || useful_keys_.contains(problem_.ops[op].key)) frame.candidates.push_back(op);
+      if (is_seen || useful_keys_.contains(problem_.ops[op].key)) Add(op, &frame.candidates);
     }
     if (frame.candidates.empty()) NoteBlocked(next, kNoOp);
     return frame;
+  }
+
+  // Unless one of them is as good, and no better later; nor stay those that this one is as good as.
+  void Add(size_t op, std::vector<size_t>* candidates) const {
+    if (std::ranges::any_of(*candidates, [&](size_t other) { return CanStandFor(other, op); })) {
+      return;
+    }
+    std::erase_if(*candidates, [&](size_t other) { return CanStandFor(op, other); });
+    candidates->push_back(op);
+  }
+
+  // Two writes of unknown outcome: whether in any order that has `other` next, `op` can be there
+  // instead; and, if that order has `op` later, `other` in its place. See
+  // docs/design/linearizability.md.
+  bool CanStandFor(size_t op, size_t other) const {
+    const PreparedOp& prepared = problem_.ops[op];
+    if (prepared.role != Role::kOpenWrite || problem_.ops[other].role != Role::kOpenWrite ||
+        prepared.key != problem_.ops[other].key) {
+      return false;
+    }
+    const Operation& a = problem_.op(op);
+    const Operation& b = problem_.op(other);
+    if (a.kind != b.kind || !CanWrite(a, state_.keys[prepared.key])) return false;
+    if (a.condition != b.condition && b.condition.type != Condition::Type::kNone) return false;
+    if (has_loose_stale_reads_ && a.call > std::max(b.call, LatestCall())) return false;
+    if (a.value == b.value) return true;
+    const uint64_t next = state_.revision + 1;
+    return !problem_.mentioned.contains(next) && wanted_until_[op] <= next &&
+           !problem_.shows_value_alone[prepared.key];
   }
 
   // A read that holds at this revision and cannot be taken any more once it has passed.
@@ -199,10 +263,7 @@ class OrderSearch {
     return problem_.observed_until[problem_.ops[op].key] <= state_.revision;
   }
 
-  bool HasBeenHere() {
-    // Stale reads that do not tell their revision look back: for them the way here matters too.
-    return !has_loose_stale_reads_ && !seen_.Insert(ConfigKey());
-  }
+  bool HasBeenHere() { return remembers_ && !seen_.Insert(ConfigKey()); }
 
   // Everything that the future depends on. What else has been taken follows from these.
   std::vector<uint64_t> ConfigKey() const {
@@ -214,7 +275,17 @@ class OrderSearch {
     for (const size_t number : free_keys_) {
       if (problem_.observed_until[number] <= state_.revision) continue;
       const KeyState& each = state_.keys[number];
-      key.insert(key.end(), {each.writer, each.mod_revision, each.create_revision, each.version});
+      // As LookAlike.
+      if (!each.exists) {
+        key.insert(key.end(), {0, 0, 0, 0, 0});
+        continue;
+      }
+      const bool shown =
+          problem_.mentioned.contains(each.mod_revision) || problem_.shows_value_alone[number];
+      key.insert(key.end(),
+                 {each.exists, shown ? each.writer : kNoOp, shown ? each.mod_revision : 0,
+                  problem_.mentioned.contains(each.create_revision) ? each.create_revision : 0,
+                  each.version});
     }
     return key;
   }
@@ -257,7 +328,28 @@ class OrderSearch {
     frame->is_trying = true;
     key = AfterWrite(op, number, ++state_.revision, key);
     Take(number);
-    return FactsHold();
+    return LeadsOn() && FactsHold();
+  }
+
+  // Whether each key, if it were alone, could get from here to what was read of it later.
+  bool LeadsOn() {
+    for (const Way& way : gaps_.WaysFrom(state_.revision)) {
+      budget_->Step();
+      const KeyState& key = state_.keys[way.key];
+      const auto is_it = [&](const KeyState& state) {
+        return LookAlike(problem_, way.key, key, state);
+      };
+      if (std::ranges::any_of(way.states, is_it)) continue;
+      if (!IsFurther()) return false;
+      std::vector<size_t> involved;
+      if (key.writer != kNoOp) involved.push_back(key.writer);
+      NoteDeadEnd("at revision " + std::to_string(state_.revision) + " " +
+                      DescribeKey(problem_.keys[way.key], key) +
+                      ", which does not lead to what was read of it later",
+                  std::move(involved));
+      return false;
+    }
+    return true;
   }
 
   // What anybody read of the present revision, whenever that was.
@@ -277,6 +369,7 @@ class OrderSearch {
   bool StaleReadsFit() {
     const Finding finding = CheckStaleReads(problem_, order_, budget_);
     if (finding.verdict == Verdict::kLinearizable) return true;
+    stale_reads_misfit_ = true;
     NoteDeadEnd(finding.reason, finding.involved);
     return false;
   }
@@ -373,8 +466,12 @@ class OrderSearch {
   std::vector<size_t> free_keys_;  // that writes without a known revision may change
   std::set<size_t> useful_keys_;   // of operations that have happened and tell no revision
   bool has_loose_stale_reads_ = false;
+  bool stale_reads_misfit_ = false;  // an order that fitted all others
+  bool remembers_ = true;
+  std::vector<uint64_t> wanted_until_;  // open writes: the last revision known by its value
   std::vector<bool> taken_;
   std::vector<size_t> order_;
+  std::vector<int64_t> latest_call_;  // up to each of order_
   std::vector<Frame> frames_;
   ConfigSet seen_;
   StoreState state_;

@@ -36,6 +36,7 @@ class Preparation {
     problem_.keys = AllKeys(history);
     problem_.unchanged.resize(problem_.keys.size());
     problem_.observed_until.resize(problem_.keys.size());
+    problem_.shows_value_alone.resize(problem_.keys.size());
     problem_.max_revision = history.initial_revision;
   }
 
@@ -73,9 +74,16 @@ class Preparation {
   }
 
   void AddEvidence(const Operation& op, const PreparedOp& prepared) {
+    problem_.mentioned.insert(op.condition.revision);
+    problem_.mentioned.insert(op.key_revision.value_or(0));
     for (const Item& item : op.items) {
-      if (item.mod_revision == 0) continue;
+      problem_.mentioned.insert(item.mod_revision);
+      problem_.mentioned.insert(item.create_revision);
       const size_t key = NumberOf(item.key);
+      if (item.mod_revision == 0) {
+        if (item.value) problem_.shows_value_alone[key] = true;
+        continue;
+      }
       problem_.evidence[item.mod_revision].push_back({key, item.value ? &*item.value : nullptr});
       if (item.create_revision != 0 && item.create_revision != item.mod_revision) {
         problem_.evidence[item.create_revision].push_back({key, nullptr});

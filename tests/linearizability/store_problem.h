@@ -8,6 +8,7 @@
 #include <map>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "tests/linearizability/budget.h"
@@ -62,6 +63,11 @@ struct StoreProblem {
   // For each key: what it is above this revision makes no difference to any answer.
   std::vector<uint64_t> observed_until;
   uint64_t max_revision = 0;  // that anybody saw
+  // Revisions that an answer shows or a condition names. Of any other nobody can tell when it was,
+  // nor what was written.
+  std::unordered_set<uint64_t> mentioned;
+  // Keys of which an answer shows a value without its revision.
+  std::vector<bool> shows_value_alone;
 
   const Operation& op(size_t number) const { return history->operations[number]; }
   bool IsUnchanged(size_t key, uint64_t revision) const;

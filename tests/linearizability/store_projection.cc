@@ -12,11 +12,6 @@ namespace {
 // More states than these at one revision are not followed: the key can then be in any.
 constexpr size_t kMaxStates = 64;
 
-bool IsSame(const KeyState& a, const KeyState& b) {
-  return a.exists == b.exists && a.writer == b.writer && a.mod_revision == b.mod_revision &&
-         a.create_revision == b.create_revision && a.version == b.version;
-}
-
 }  // namespace
 
 // --- What happens to which key
@@ -134,6 +129,19 @@ class Projection::Walk {
     }
   }
 
+  // The states behind each gap from which the key goes on to the end.
+  void KeepWays(Ways* ways) const {
+    for (size_t i = 0; i < events_.size(); ++i) {
+      const Layer& layer = layers_[i + 1];
+      if (events_[i].type != Event::Type::kGap || layer.any) continue;
+      std::vector<KeyState> alive;
+      for (size_t state = 0; state < layer.states.size(); ++state) {
+        if (layer.alive[state]) alive.push_back(layer.states[state]);
+      }
+      (*ways)[events_[i].revision].push_back({key_, std::move(alive)});
+    }
+  }
+
   // Whether a read that does not tell its revision fits one that it can have seen.
   bool HasPlace(size_t op) const {
     const PreparedOp& prepared = problem_.ops[op];
@@ -166,9 +174,9 @@ class Projection::Walk {
     bool any = false;  // states are not followed
   };
 
-  static void Add(Layer* layer, size_t from, const KeyState& state, size_t op) {
-    const auto same =
-        std::ranges::find_if(layer->states, [&](const auto& each) { return IsSame(each, state); });
+  void Add(Layer* layer, size_t from, const KeyState& state, size_t op) const {
+    const auto same = std::ranges::find_if(
+        layer->states, [&](const auto& each) { return LookAlike(problem_, key_, each, state); });
     const auto to = static_cast<size_t>(same - layer->states.begin());
     if (same == layer->states.end()) layer->states.push_back(state);
     layer->edges.push_back({from, to, op});
@@ -255,9 +263,10 @@ class Projection::Walk {
 // --- All keys
 // -------------------------------------------------------------------------------------
 
-Finding Projection::Prune(Candidates* candidates, const std::vector<size_t>& beyond,
+Finding Projection::Prune(Candidates* candidates, const std::vector<size_t>& beyond, Ways* ways,
                           bool* changed) const {
   *changed = false;
+  ways->clear();
   for (size_t key = 0; key < problem_.keys.size(); ++key) {
     const auto is_own = [&](size_t op) { return problem_.ops[op].key == key; };
     std::map<uint64_t, std::vector<size_t>> own;
@@ -275,6 +284,7 @@ Finding Projection::Prune(Candidates* candidates, const std::vector<size_t>& bey
     Finding finding = walk.Forward();
     if (finding.verdict != Verdict::kLinearizable) return finding;
     walk.Backward();
+    walk.KeepWays(ways);
     walk.VisitGaps([&](uint64_t revision, const std::vector<size_t>& remaining, bool must) {
       const size_t taken = std::erase_if((*candidates)[revision], [&](size_t op) {
         return is_own(op) ? std::ranges::find(remaining, op) == remaining.end() : must;

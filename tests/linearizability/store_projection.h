@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <map>
+#include <unordered_map>
 #include <vector>
 
 #include "tests/linearizability/store_problem.h"
@@ -18,14 +19,23 @@ namespace raftkv::linearizability {
 // For each revision without a known writer: the writes that may have made it.
 using Candidates = std::map<uint64_t, std::vector<size_t>>;
 
+// By gap: of keys that may have changed there, the states that lead to all that was read of them
+// later. Keys of which too little is known are left out.
+struct Way {
+  size_t key;
+  std::vector<KeyState> states;
+};
+using Ways = std::unordered_map<uint64_t, std::vector<Way>>;
+
 class Projection {
  public:
   explicit Projection(const StoreProblem& problem);
 
   // Takes from `candidates` what some key does not allow; a contradiction if a key has no way.
   // `changed` tells whether anything was taken. `beyond`: the writes that may have come after all
-  // revisions that were seen.
-  Finding Prune(Candidates* candidates, const std::vector<size_t>& beyond, bool* changed) const;
+  // revisions that were seen. `ways`: what was found of each key.
+  Finding Prune(Candidates* candidates, const std::vector<size_t>& beyond, Ways* ways,
+                bool* changed) const;
 
  private:
   // Something that a key lives through at a revision.

@@ -77,6 +77,20 @@ bool ShowsKey(const Item& item, const KeyState& key) {
          Told(item.mod_revision, key.mod_revision) && Told(item.version, key.version);
 }
 
+bool LookAlike(const StoreProblem& problem, size_t key, const KeyState& a, const KeyState& b) {
+  const auto alike = [&](uint64_t one, uint64_t other) {
+    return one == other || !(problem.mentioned.contains(one) || problem.mentioned.contains(other));
+  };
+  // Of a key that is not there nothing else is ever seen.
+  if (!a.exists && !b.exists) return true;
+  if (a.exists != b.exists || a.version != b.version ||
+      !alike(a.create_revision, b.create_revision) || !alike(a.mod_revision, b.mod_revision)) {
+    return false;
+  }
+  const bool shown = problem.mentioned.contains(a.mod_revision) || problem.shows_value_alone[key];
+  return !shown || *a.value == *b.value;
+}
+
 bool FitsKey(const Operation& op, const KeyState& key) {
   switch (op.outcome) {
     case Outcome::kOk:  // a get

@@ -38,6 +38,10 @@ bool FitsKey(const Operation& op, const KeyState& key);
 // Whether the key is as the item shows it.
 bool ShowsKey(const Item& item, const KeyState& key);
 
+// Whether no answer can tell the two states of a key apart, now or later: what they differ in is
+// nowhere mentioned.
+bool LookAlike(const StoreProblem& problem, size_t key, const KeyState& a, const KeyState& b);
+
 // "a" is "x" (created at 3, changed at 5, version 2)
 std::string DescribeKey(const std::string& name, const KeyState& key);
 

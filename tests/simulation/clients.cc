@@ -220,11 +220,6 @@ void Clients::AskAt(SimNode* node, size_t client, Operation operation) {
 
 void Clients::AskWrite(size_t client, size_t number, SimNode* node, Duration limit) {
   const v1::Command command = CommandFor(history_.operations()[number]);
-  const bool grows = command.has_put() || command.has_txn();
-  if (node->full() && grows) {
-    history_.EndWrite(number, Error(Code::kOutOfSpace, "the disk is full"));
-    return Next(client, number);
-  }
   // The number is known only after the call, which may answer at once.
   auto request = std::make_shared<uint64_t>(0);
   const uint64_t member = node->id().value;

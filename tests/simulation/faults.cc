@@ -27,6 +27,12 @@ Duration SomeTime(Random& random) {
   return std::chrono::milliseconds(10 + random.Uniform(longest_ms[random.Uniform(4)]));
 }
 
+// Around the amounts that make a difference (node/runtime/room.cc).
+uint64_t SomeSpace(Random& random) {
+  constexpr uint64_t kMostKiB[] = {1, 300, 3 << 10, 30 << 10, 200 << 10};
+  return random.Uniform(kMostKiB[random.Uniform(std::size(kMostKiB))]) << 10;
+}
+
 }  // namespace
 
 std::string Fault::Text() const {
@@ -329,6 +335,19 @@ void Injector::SlowApplyFor(SimNode& node, Duration each, Duration duration) {
   world_->scheduler.After(duration, [&node] { node.SlowApply(Duration(0)); });
 }
 
+void Injector::FillDiskFor(SimNode& node, Random& random, Duration duration) {
+  node.SetFree(SomeSpace(random));
+  for (uint64_t more = random.Uniform(4); more > 0; --more) {
+    const Duration after(random.Uniform(static_cast<uint64_t>(duration.count())));
+    world_->scheduler.After(after, [this, &node, bytes = SomeSpace(random)] {
+      if (!healed_) node.SetFree(bytes);
+    });
+  }
+  world_->scheduler.After(duration, [this, &node] {
+    if (!healed_) node.SetFree(std::nullopt);
+  });
+}
+
 void Injector::InjectDisk(const Fault& fault, Random& random) {
   switch (fault.kind) {
     case FaultKind::k_lose_disk:
@@ -358,9 +377,14 @@ void Injector::InjectDisk(const Fault& fault, Random& random) {
       return SlowApplyFor(node, each, SomeTime(random) * 2);
     }
     case FaultKind::k_full_disk: {
-      SimNode& node = AnyNode(random);
-      node.SetFull(true);
-      world_->scheduler.After(SomeTime(random) * 2, [&node] { node.SetFull(false); });
+      const Duration lasts = SomeTime(random) * 2;
+      if (random.Uniform(4) > 0) {
+        return FillDiskFor(random.Uniform(2) == 0 ? LeaderOrAny(random) : AnyNode(random), random,
+                           lasts);
+      }
+      for (const auto& node : world_->nodes) {
+        if (random.Uniform(2) == 0) FillDiskFor(*node, random, lasts);
+      }
       return;
     }
     default: {

@@ -111,6 +111,8 @@ class Injector {
   void PauseFor(SimNode& node, Duration duration);
   void SlowDiskFor(SimNode& node, Duration each, Duration duration);
   void SlowApplyFor(SimNode& node, Duration each, Duration duration);
+  // Others fill the disk, and now and then take or give back some.
+  void FillDiskFor(SimNode& node, Random& random, Duration duration);
   // It reaches nobody, and hears late what is said to it: it goes on believing what was.
   void Stall(SimNode& node, Random& random);
 

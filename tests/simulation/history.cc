@@ -97,6 +97,7 @@ void History::EndWrite(size_t number, const Result<kv::CommandResult>& result) {
   if (!result) {
     if (result.error().code() == Code::kUnknownOutcome) return EndUnknown(number);
     coverage_->Hit(Path::write_refused);
+    if (result.error().code() == Code::kOutOfSpace) coverage_->Hit(Path::growth_refused);
     return Finish(operation, Outcome::kRefused);
   }
   operation.TakeResult(*result);

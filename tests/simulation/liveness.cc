@@ -122,6 +122,33 @@ void Liveness::Ask(SimNode* node) {
   });
 }
 
+void Liveness::Expect(const std::vector<SimNode*>& with_room) {
+  waiting_.clear();
+  for (const SimNode* node : with_room) waiting_.insert(node->options().name);
+}
+
+// Of a key that never was: nothing changes, but the log grows.
+void Liveness::AskToDelete() {
+  for (const auto& node : world_->nodes) {
+    if (!node->running() || node->disk().blank()) continue;
+    node->Request([this, node = node.get()] {
+      v1::Command command;
+      command.mutable_delete_()->set_key("nobody");
+      (void)node->Write(command, std::chrono::seconds(5),
+                        [this, name = node->options().name](const auto& deleted) {
+                          if (deleted) waiting_.erase(name);
+                        });
+    });
+  }
+}
+
+std::string Liveness::MissingThough() const {
+  const SimNode* leader = world_->Leader();
+  if (leader == nullptr) return "there is no leader, though a majority has room";
+  if (leader->waits_for_space()) return "a leader that waits for space keeps the lead";
+  return waiting_.empty() ? "" : *waiting_.begin() + " has room, but does not carry out a delete";
+}
+
 std::string Liveness::Unanswered() const {
   return waiting_.empty() ? "" : *waiting_.begin() + " does not carry out a write and a read";
 }

@@ -3,7 +3,9 @@
 // Thread-safety: none.
 #pragma once
 
+#include <set>
 #include <string>
+#include <vector>
 
 #include "tests/simulation/operator.h"
 #include "tests/simulation/world.h"
@@ -25,6 +27,12 @@ class Liveness {
   void AskEveryMember();
   // Empty when all have been answered.
   std::string Unanswered() const;
+
+  // Some disks are full: each of these members has to answer a delete, and who leads must not wait
+  // for space. Deletes go everywhere, again and again.
+  void Expect(const std::vector<SimNode*>& with_room);
+  void AskToDelete();
+  std::string MissingThough() const;
 
   // The states of all members, which have applied the same, are the same.
   void CompareStates() const;

@@ -67,6 +67,11 @@ constexpr Mutation kMutations[] = {
     {"agree_unconfirmed", "agrees to replace a damaged member before a majority confirms",
      "damage"},
     {"unsorted_removed_ids", "a restored cluster does not find all ids that it refuses", "copies"},
+    {"acknowledge_without_room", "acknowledges what a full disk did not take", "space"},
+    {"lead_without_room", "a leader that waits for space never hands over", "space"},
+    {"hand_over_in_step", "looks for a successor only when nobody can have answered", "space"},
+    {"wait_for_ever", "does not go on when there is space again", "space"},
+    {"go_on_after_giving_up", "writes behind what it gave up when it was stopped", "space"},
     {"start_with_lost_log", "starts although its log lacks what its state has applied", "copies"},
 };
 

@@ -81,6 +81,14 @@ std::span<const Profile> Profiles() {
        .busy = true,
        .short_log = true,
        .restored = true},
+      // Disks that are full, of one or of many; and in the end for good, of a minority.
+      {.name = "space",
+       .ambushes = {{Moment::waits_for_space, Moment::leader_elected},
+                    {Blow::crash_it, Blow::isolate_it, Blow::pause_it, Blow::slow_apply}},
+       .favourites = {k_full_disk, k_lag, k_shut_down, k_ambush},
+       .busy = true,
+       .short_log = true,
+       .full_at_last = true},
   };
   return profiles;
 }

@@ -23,7 +23,8 @@ struct Profile {
   bool short_log = false;   // snapshots all the time
   bool five = false;        // members at first
   bool clocks_lie = false;  // nobody reads from leases then
-  bool restored = false;    // a new cluster is made from the newest snapshot
+  bool full_at_last = false;  // the disks of a minority, when all else is well
+  bool restored = false;      // a new cluster is made from the newest snapshot
 };
 
 std::span<const Profile> Profiles();

@@ -11,6 +11,7 @@
 #include "node/storage/data_dir.h"
 #include "tests/simulation/scheduler.h"
 #include "tests/simulation/sim_log.h"
+#include "tests/simulation/sim_space.h"
 #include "tests/simulation/sim_state.h"
 
 namespace raftkv::sim {
@@ -22,7 +23,10 @@ class SimDisk final : public storage::DataDir {
           Random& random)
       : path_(std::move(path)),
         log_(coverage, observer),
-        state_(coverage, &checkpoints_, random.Next()) {
+        state_(coverage, &checkpoints_, random.Next()),
+        space_([this] { return log_.stored_bytes() + state_.stored_bytes(); }) {
+    log_.SetSpace(&space_);
+    state_.SetSpace(&space_);
     identity_.set_format(storage::kDataFormat);
     // Never 0, nor one of the core's own numbers.
     identity_.set_member_id((random.Next() >> 1) | 1);
@@ -34,6 +38,8 @@ class SimDisk final : public storage::DataDir {
   const SimLog& log() const { return log_; }
   SimState& state() { return state_; }
   Checkpoints& checkpoints() { return checkpoints_; }
+  SimSpace& space() { return space_; }
+  const SimSpace& space() const { return space_; }
 
   raft::NodeId id() const { return raft::NodeId(identity_.member_id()); }
   bool blank() const { return identity_.cluster_id() == 0; }
@@ -117,6 +123,7 @@ class SimDisk final : public storage::DataDir {
   Checkpoints checkpoints_;
   SimLog log_;
   SimState state_;
+  SimSpace space_;
   enum class Damage { kNone, kForGood, kForNow };
   void Damaged(Damage damage, SimTime now) {
     damage_ = damage;

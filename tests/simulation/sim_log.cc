@@ -6,6 +6,32 @@
 #include "base/check.h"
 
 namespace raftkv::sim {
+namespace {
+
+constexpr uint64_t kSmallRecord = 32;  // a hard state, a mark
+constexpr uint64_t kMemtable = 1000;   // is flushed when it is larger
+
+uint64_t BytesOf(std::span<const storage::LogWrite> writes) {
+  uint64_t bytes = 0;
+  for (const storage::LogWrite& write : writes) {
+    if (write.hard_state) bytes += kSmallRecord;
+    for (const raft::Entry& entry : write.entries) bytes += raft::EntrySize(entry);
+  }
+  return bytes;
+}
+
+}  // namespace
+
+uint64_t SimLog::stored_bytes() const {
+  uint64_t bytes = garbage_bytes_;
+  for (const raft::Entry& entry : entries_) bytes += raft::EntrySize(entry);
+  return bytes;
+}
+
+void SimLog::Flush() {
+  memtable_bytes_ = 0;
+  garbage_bytes_ = 0;
+}
 
 void SimLog::Synced() {
   // A commit index alone is written without an fsync.
@@ -50,6 +76,7 @@ void SimLog::Clear() {
   hard_ = {};
   in_flight_.clear();
   durable_hard_ = {};
+  Flush();
 }
 
 // What is in flight is left out, as if a crash had lost all of it.
@@ -81,6 +108,14 @@ raft::Index SimLog::durable_last_index() const {
 }
 
 Status SimLog::Append(std::span<const storage::LogWrite> writes) {
+  const uint64_t bytes = BytesOf(writes);
+  const bool flushes = memtable_bytes_ + bytes > kMemtable;
+  // A flush writes its file before it removes another.
+  if (!Fits(bytes + (flushes ? memtable_bytes_ / 2 : 0))) {
+    return {Code::kOutOfSpace, "no space left on the device"};
+  }
+  if (flushes) Flush();
+  memtable_bytes_ += bytes;
   for (const storage::LogWrite& write : writes) Write(write);
   if (!fail_next_.ok()) return std::exchange(fail_next_, Status::Ok());
   if (!deferred_) Synced();
@@ -95,7 +130,10 @@ void SimLog::Write(const storage::LogWrite& write) {
     in_flight_.push_back(
         {.hard = hard_, .last = last_index(), .cut = {}, .compacted = {}, .whole = {}});
   }
-  if (write.hard_state) hard_ = *write.hard_state;
+  if (write.hard_state) {
+    hard_ = *write.hard_state;
+    garbage_bytes_ += kSmallRecord;
+  }
   if (write.entries.empty()) return;
   const raft::Index first = write.entries.front().index;
   CHECK(first > compacted_.index && first <= last_index().Next(), "appends leave no gap");
@@ -105,6 +143,7 @@ void SimLog::Write(const storage::LogWrite& write) {
     undo.last = first.Prev();
     const auto from = entries_.begin() + static_cast<ptrdiff_t>(first - first_index());
     undo.cut.assign(from, entries_.end());
+    for (const raft::Entry& entry : undo.cut) garbage_bytes_ += raft::EntrySize(entry);
     entries_.erase(from, entries_.end());
   }
   for (const raft::Entry& entry : write.entries) {
@@ -115,6 +154,7 @@ void SimLog::Write(const storage::LogWrite& write) {
 }
 
 Status SimLog::Reset(raft::EntryId snapshot, const raft::HardState& hard_state) {
+  if (!Fits(kSmallRecord)) return {Code::kOutOfSpace, "no space left on the device"};
   coverage_->Hit(Path::log_reset);
   if (last_index() > snapshot.index) coverage_->Hit(Path::snapshot_over_log);
   in_flight_.push_back({.hard = hard_,
@@ -123,6 +163,9 @@ Status SimLog::Reset(raft::EntryId snapshot, const raft::HardState& hard_state) 
                         .reset = true,
                         .compacted = compacted_,
                         .whole = std::exchange(entries_, {})});
+  for (const raft::Entry& entry : in_flight_.back().whole) {
+    garbage_bytes_ += raft::EntrySize(entry);
+  }
   compacted_ = snapshot;
   hard_ = hard_state;
   if (!fail_next_.ok()) return std::exchange(fail_next_, Status::Ok());
@@ -135,10 +178,19 @@ Status SimLog::Reset(raft::EntryId snapshot, const raft::HardState& hard_state) 
 Status SimLog::TruncatePrefix(raft::Index index) {
   if (index < first_index()) return Status::Ok();
   CHECK(index <= last_index(), "a log is not truncated beyond its end");
+  if (!Fits(kSmallRecord)) return {Code::kOutOfSpace, "no space left on the device"};
   coverage_->Hit(Path::log_truncated);
   const auto end = entries_.begin() + static_cast<ptrdiff_t>(index - compacted_.index);
   compacted_ = std::prev(end)->id();
+  for (auto it = entries_.begin(); it != end; ++it) garbage_bytes_ += raft::EntrySize(*it);
   entries_.erase(entries_.begin(), end);
+  return Status::Ok();
+}
+
+Status SimLog::GiveBackSpace() {
+  if (!Fits(memtable_bytes_ / 2)) return {Code::kOutOfSpace, "no space left on the device"};
+  if (garbage_bytes_ > 0) coverage_->Hit(Path::log_gave_back);
+  Flush();
   return Status::Ok();
 }
 

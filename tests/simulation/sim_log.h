@@ -3,6 +3,7 @@
 // What a write did stays "in flight" until the owner says that the fsync has ended; a crash before
 // that keeps any prefix of the writes in flight, each whole: what recovery leaves of a log whose
 // records carry checksums. A commit index that was written without a sync may be lost by any crash.
+// What was cut off or written over takes room until the next flush, as in the real log's files.
 //
 // Thread-safety: none.
 #pragma once
@@ -13,6 +14,7 @@
 #include "base/random.h"
 #include "node/storage/log_storage.h"
 #include "tests/simulation/coverage.h"
+#include "tests/simulation/sim_space.h"
 
 namespace raftkv::sim {
 
@@ -34,6 +36,10 @@ class SimLog final : public storage::LogStorage {
   // --- The owner's side
 
   void SetNode(raft::NodeId node) { node_ = node; }
+  // Without one there is always room.
+  void SetSpace(const SimSpace* space) { space_ = space; }
+  // What it takes of it.
+  uint64_t stored_bytes() const;
   // Whether writes are durable at once (they are not while a worker runs).
   void SetDeferred(bool deferred) { deferred_ = deferred; }
   // The fsync has ended: everything written so far is durable.
@@ -73,7 +79,11 @@ class SimLog final : public storage::LogStorage {
   raft::LogResult<raft::Term> term(raft::Index index) const override;
   raft::LogResult<std::vector<raft::Entry>> entries(raft::Index low, raft::Index high,
                                                     uint64_t max_bytes) const override;
-  storage::LogStats stats() const override { return {}; }
+  Status GiveBackSpace() override;
+  storage::LogStats stats() const override {
+    return {.bytes = stored_bytes() * SimSpace::kScale,
+            .memtable_bytes = memtable_bytes_ * SimSpace::kScale};
+  }
 
  private:
   // How to take one write back.
@@ -87,10 +97,13 @@ class SimLog final : public storage::LogStorage {
   };
 
   void Write(const storage::LogWrite& write);
+  bool Fits(uint64_t bytes) const { return space_ == nullptr || space_->Fits(bytes); }
+  void Flush();
   void TakeBack(Undo undo);
 
   Coverage* const coverage_;
   LogObserver* const observer_;
+  const SimSpace* space_ = nullptr;
   raft::NodeId node_;
   bool deferred_ = false;
   Status fail_next_;
@@ -100,6 +113,8 @@ class SimLog final : public storage::LogStorage {
   raft::HardState hard_;
   raft::HardState durable_hard_;
   std::vector<Undo> in_flight_;
+  uint64_t garbage_bytes_ = 0;   // on the disk, and of no use any more
+  uint64_t memtable_bytes_ = 0;  // to be flushed one day
 };
 
 }  // namespace raftkv::sim

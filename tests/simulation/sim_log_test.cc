@@ -120,5 +120,35 @@ TEST_F(SimLogTest, ACopyHoldsWhatIsDurable) {
   EXPECT_EQ(other.durable_last_index(), raft::Index(3));
 }
 
+// Nothing of what the disk has no room for is there; what was dropped is room again when the log
+// flushes.
+TEST_F(SimLogTest, AFullDiskRefuses) {
+  SimSpace space([this] { return log_.stored_bytes(); });
+  log_.SetSpace(&space);
+  const auto large = [](uint64_t index) {
+    storage::LogWrite write;
+    write.entries.push_back({raft::Term(1), raft::Index(index), Buffer(std::string(400, 'v'))});
+    return write;
+  };
+  Write(large(1));
+  space.Leave(600 * SimSpace::kScale);
+  Write(large(2));
+  const storage::LogWrite third = large(3);
+  EXPECT_EQ(log_.Append(std::span(&third, 1)).code(), Code::kOutOfSpace);
+  EXPECT_EQ(log_.last_index(), raft::Index(2));
+  EXPECT_EQ(log_.GiveBackSpace().code(), Code::kOutOfSpace) << "that needs some itself";
+
+  space.Leave(500 * SimSpace::kScale);
+  ASSERT_TRUE(log_.TruncatePrefix(raft::Index(1)).ok());
+  const uint64_t before = space.free();
+  ASSERT_TRUE(log_.GiveBackSpace().ok());
+  EXPECT_GE(space.free(), before + 400 * SimSpace::kScale);
+  space.Leave(0);
+  EXPECT_EQ(log_.TruncatePrefix(raft::Index(2)).code(), Code::kOutOfSpace);
+  space.Clear();
+  Write(third);
+  EXPECT_EQ(log_.last_index(), raft::Index(3));
+}
+
 }  // namespace
 }  // namespace raftkv::sim

@@ -20,6 +20,11 @@ struct ProcessEnds {};
 // Little, so that both what is gathered and what was written are often there.
 constexpr storage::WriteBehindOptions kGathered{.changes = 16, .bytes = 4096};
 constexpr Duration kHour = std::chrono::hours(1);
+// What opening the databases writes, of a SimSpace.
+constexpr uint64_t kOpening = 16;
+// As the janitor's.
+constexpr Duration kBetweenLooks = std::chrono::seconds(1);
+constexpr Duration kBetweenLooksNearLimit = std::chrono::milliseconds(100);
 
 }  // namespace
 
@@ -96,7 +101,7 @@ void SimNode::KeepCopy() {
 // --- The process ---------------------------------------------------------------------------------
 
 bool SimNode::Boot(runtime::Bootstrap bootstrap) {
-  if (running() || damaged() || disk_->identity().removed() || full_) return false;
+  if (running() || damaged() || disk_->identity().removed()) return false;
   options_.bootstrap = std::move(bootstrap);
   // As runtime::OpenDirectory, and Node::Start if that fails.
   options_.replaces.reset();
@@ -105,6 +110,7 @@ bool SimNode::Boot(runtime::Bootstrap bootstrap) {
     StartDamaged();
     return false;
   }
+  if (!MakeRoom()) return false;
   if (!Opened(Open())) return false;
   if (disk_->rebuild() && !disk_->blank()) disk_->rebuild().reset();
   if (disk_->rebuild()) options_.replaces = runtime::PlaceOf(options_, *disk_->rebuild());
@@ -121,6 +127,29 @@ bool SimNode::Boot(runtime::Bootstrap bootstrap) {
   }
   StartReplica();
   return true;
+}
+
+// As Node::Start: the reserve goes if it must; with next to nothing left the databases do not open.
+bool SimNode::MakeRoom() {
+  SimSpace& space = disk_->space();
+  space_guard_.emplace(
+      options_.data_dir,
+      runtime::SpaceGuard::Limits{.min_free_bytes = options_.min_free_bytes,
+                                  .quota_bytes = options_.quota_bytes,
+                                  .reserve_bytes = options_.reserve_bytes},
+      &clock_, [&space] { return std::optional(space.free()); },
+      runtime::SpaceGuard::Reserve{
+          .held = [&space] { return space.reserve(); },
+          .make = [&space](uint64_t bytes) { return space.MakeReserve(bytes); },
+          .give_back =
+              [this, &space] {
+                world_->coverage.Hit(Path::reserve_given_back);
+                space.GiveBackReserve();
+              }});
+  space_guard_->MakeRoom();
+  if (space.Fits(kOpening)) return true;
+  world_->coverage.Hit(Path::too_full_to_start);
+  return false;
 }
 
 // Whether the process goes on, and whether that is right.
@@ -194,20 +223,33 @@ void SimNode::StartReplica() {
   const runtime::FatalFn fatal = [](const Status&) { throw ProcessEnds(); };
   waiters_ = std::make_unique<runtime::WaiterTable>(options_.max_inflight_requests,
                                                     options_.max_inflight_bytes);
+  room_.emplace(&*space_guard_, &disk_->log(), store_.get(),
+                [this](Duration duration) { SleepForSpace(*running_thread_, duration); });
   append_ = std::make_unique<runtime::AppendWorker>(
       &disk_->log(),
-      runtime::AppendWorker::Sink{.done =
-                                      [this](size_t jobs, std::vector<raft::Message> responses) {
-                                        appended_.push_back({jobs, std::move(responses)});
-                                      },
-                                  .fatal = fatal,
-                                  .on_batch = {}});
+      runtime::AppendWorker::Sink{
+          .done =
+              [this](size_t jobs, std::vector<raft::Message> responses) {
+                appended_.push_back({jobs, std::move(responses)});
+              },
+          .fatal = fatal,
+          .on_batch = {},
+          .await_room =
+              [this](uint64_t bytes, bool failed, const std::function<void()>& tidy) {
+                return room_->Await(runtime::Room::For::kLog, bytes, failed, tidy);
+              }});
   apply_ = std::make_unique<runtime::ApplyWorker>(
       id().value, store_.get(), machine_.get(), waiters_.get(), &clock_,
       runtime::ApplyWorker::Sink{
           .done = [this](runtime::ApplyDone done) { applied_.push_back(std::move(done)); },
           .fatal = fatal,
-          .on_batch = {}});
+          .on_batch = {},
+          .on_checkpoint = {},
+          .await_room =
+              [this](uint64_t bytes, bool failed, const std::function<void()>& tidy) {
+                return room_->Await(runtime::Room::For::kState, bytes, failed, tidy);
+              },
+          .has_room_for_flush = [this] { return room_->HasRoomForFlush(); }});
   core_random_ = std::make_unique<SeededRandom>(random_.Next());
   next_request_id_ = random_.Next() | 1;
   runtime::Replica::Env env;
@@ -239,8 +281,12 @@ void SimNode::StartReplica() {
              });
   };
   env.wake = [this] { WakeReady(); };
+  env.accepts_growth = [this](uint64_t bytes) { return space_guard_->Admit(bytes); };
+  env.space_is_short = [this] { return room_->is_short(); };
+  env.waits_for_space = [this] { return room_->is_full(); };
   replica_ = std::make_unique<runtime::Replica>(std::move(env));
   replica_->Start(this);
+  LookAtSpace();
   WakeReady();
   ScheduleTick();
   AfterEvent(EventKind::kTick);
@@ -330,6 +376,11 @@ void SimNode::CountRebuilt(const v1::ClusterState& before, const v1::ClusterStat
 void SimNode::Crash() {
   if (damaged()) return End();
   if (!running()) return;
+  if (append_thread_.asleep() || apply_thread_.asleep()) {
+    world_->coverage.Hit(Path::ended_without_room);
+  }
+  append_thread_.Cancel();
+  apply_thread_.Cancel();
   disk_->log().Crash(random_);
   LoseState();
   End();
@@ -346,9 +397,31 @@ void SimNode::Shutdown() {
   if (!running()) return;
   OnRaftThread([](runtime::Replica& replica) { replica.HandOver("this node stops"); });
   Schedule(EventKind::kTimer, Jitter(1'000'000), [this] {
-    (void)store_->Flush();
+    FinishWork();
     throw ProcessEnds();
   });
+}
+
+// As NodeImpl::Stop: what was handed to the workers is finished, but nobody waits for space. It may
+// come just then.
+void SimNode::FinishWork() {
+  room_->Close();
+  if ((append_thread_.asleep() || apply_thread_.asleep()) && random_.Uniform(2) == 0) {
+    disk_->space().Clear();
+  }
+  const auto finish = [this](SimThread& thread, auto& worker) {
+    bool ended = true;
+    if (thread.asleep()) {
+      world_->coverage.Hit(Path::stopped_without_room);
+      ended = Resume(thread);
+    }
+    if (ended && worker.HasWork()) ended = RunWorker(thread, [&worker] { worker.RunOnce(); });
+    while (!ended) ended = Resume(thread);
+  };
+  finish(append_thread_, *append_);
+  disk_->log().Synced();
+  apply_->Submit(runtime::FlushState{});
+  finish(apply_thread_, *apply_);
 }
 
 void SimNode::CountLateReadAnswers() {
@@ -369,6 +442,8 @@ void SimNode::End() {
   apply_.reset();
   waiters_.reset();
   machine_.reset();
+  room_.reset();
+  space_guard_.reset();
   store_.reset();
   identity_ = {};
   streams_.clear();
@@ -381,6 +456,7 @@ void SimNode::End() {
   proposals_.clear();
   reads_.clear();
   requests_posted_ = ready_scheduled_ = removed_ = append_busy_ = apply_busy_ = false;
+  looks_at_space_ = false;
   ending_ = starts_again_ = false;
   noted_config_ = 0;
   appended_.clear();
@@ -410,9 +486,30 @@ void SimNode::ClearFaults() {
   disk_->log().FailNext(Status::Ok());
   disk_->state().FailNext(Status::Ok());
   disk_delay_ = apply_delay_ = Duration(0);
-  full_ = false;
+  disk_->space().Clear();
   SetUsualClockSpeed();
   Resume();
+}
+
+void SimNode::SetFree(std::optional<uint64_t> bytes) {
+  if (!bytes) return disk_->space().Clear();
+  world_->coverage.Hit(Path::disk_full);
+  disk_->space().Leave(*bytes);
+  if (running() && !std::exchange(looks_at_space_, true)) {
+    Schedule(EventKind::kJanitor, Jitter(1'000'000), [this] { LookAtSpace(); });
+  }
+}
+
+// As NodeImpl::CheckDisk, but only as long as there is something to see.
+void SimNode::LookAtSpace() {
+  const storage::StateStats stats = store_->stats();
+  space_guard_->Look({stats.disk_bytes, stats.memtable_bytes});
+  looks_at_space_ = disk_->space().limited() || space_guard_->is_near_limit();
+  if (!looks_at_space_) return;
+  const bool often = space_guard_->is_near_limit();
+  Schedule(EventKind::kJanitor,
+           clock_.FromLocal(often ? kBetweenLooksNearLimit : kBetweenLooks) + Jitter(200),
+           [this] { LookAtSpace(); });
 }
 
 void SimNode::SetUsualClockSpeed() {
@@ -490,6 +587,9 @@ void SimNode::AfterEvent(EventKind kind) {
                    static_cast<unsigned long long>(core->last_index().value));
     }
   }
+  if (waits_for_space() && leads() && replica_->core()->transferee() != raft::kNone) {
+    world_->coverage.Hit(Path::leader_hands_over);
+  }
   // What is being answered still goes out.
   if (removed_ && !std::exchange(ending_, true)) {
     world_->coverage.Hit(Path::node_tombstoned);
@@ -535,7 +635,12 @@ void SimNode::ScheduleTick() {
 
 // --- Requests ------------------------------------------------------------------------------------
 
+// As NodeImpl::Write.
 uint64_t SimNode::Write(v1::Command command, Duration timeout, runtime::WriteCallback done) {
+  if (runtime::Grows(command) && !space_guard_->Admit(command.ByteSizeLong())) {
+    done(Error(Code::kOutOfSpace, "the disk of this member is full"));
+    return 0;
+  }
   const uint64_t request_id = next_request_id_++;
   command.set_version(kv::kCommandVersion);
   command.set_origin(id().value);
@@ -606,22 +711,63 @@ void SimNode::StartAppend() {
   Schedule(EventKind::kAppendStart, Jitter(30), [this] { RunAppend(); });
 }
 
-// The write is there at once; that it is durable is known when the fsync ends.
-void SimNode::RunAppend() {
-  if (full_) {
-    world_->coverage.Hit(Path::disk_full);
-    disk_->log().FailNext({Code::kOutOfSpace, "no space left on the device"});
+// Only where space is scarce a worker may sleep, and needs a thread for that.
+bool SimNode::RunWorker(SimThread& thread, const Work& run) {
+  if (!disk_->space().limited() && !space_guard_->is_near_limit()) {
+    run();
+    return true;
   }
+  running_thread_ = &thread;
+  return thread.Run(run);
+}
+
+bool SimNode::Resume(SimThread& thread) {
+  running_thread_ = &thread;
+  return thread.Resume();
+}
+
+void SimNode::SleepForSpace(SimThread& thread, Duration duration) {
+  const bool log = &thread == &append_thread_;
+  world_->coverage.Hit(log ? Path::log_waits : Path::state_waits);
+  if (replica_->is_leader()) world_->coverage.Hit(Path::leader_waits);
+  thread.Sleep(duration);
+}
+
+void SimNode::RunAppend() {
   disk_->log().SetDeferred(true);
-  const uint64_t conflicts = world_->coverage.count(Path::conflicting_suffix);
-  append_->RunOnce();
-  if (world_->coverage.count(Path::conflicting_suffix) > conflicts) Announce(Moment::log_conflict);
-  Schedule(EventKind::kAppendEnd, DiskTime(600), [this] { FinishAppend(); });
+  conflicts_seen_ = world_->coverage.count(Path::conflicting_suffix);
+  AfterAppend(RunWorker(append_thread_, [this] { append_->RunOnce(); }));
+}
+
+// What was written is there at once; that it is durable is known when the fsync ends.
+void SimNode::AfterAppend(bool ended) {
+  if (world_->coverage.count(Path::conflicting_suffix) > conflicts_seen_) {
+    Announce(Moment::log_conflict);
+  }
+  if (ended) {
+    return Schedule(EventKind::kAppendEnd, DiskTime(600), [this] { FinishAppend(); });
+  }
+  // Whatever was written before is durable.
+  disk_->log().Synced();
+  TellAppended();
+  AwaitSpace(append_thread_, &SimNode::AfterAppend);
+}
+
+void SimNode::AwaitSpace(SimThread& thread, void (SimNode::*after)(bool ended)) {
+  Announce(Moment::waits_for_space);
+  Schedule(EventKind::kTimer, clock_.FromLocal(thread.sleeps_for()) + Jitter(200),
+           [this, &thread, after] { (this->*after)(Resume(thread)); });
 }
 
 void SimNode::FinishAppend() {
   disk_->log().Synced();
   disk_->log().SetDeferred(false);
+  TellAppended();
+  append_busy_ = false;
+  if (append_->HasWork()) StartAppend();
+}
+
+void SimNode::TellAppended() {
   for (Appended& done : std::exchange(appended_, {})) {
     Post(EventKind::kAppendDone,
          [this, jobs = done.jobs,
@@ -630,8 +776,6 @@ void SimNode::FinishAppend() {
            WakeReady();
          });
   }
-  append_busy_ = false;
-  if (append_->HasWork()) StartAppend();
 }
 
 void SimNode::SubmitApply(runtime::ApplyJob job) {
@@ -641,18 +785,30 @@ void SimNode::SubmitApply(runtime::ApplyJob job) {
 
 void SimNode::StartApply() {
   if (std::exchange(apply_busy_, true)) return;
-  Schedule(EventKind::kApplyStart, Jitter(100) + disk_delay_ / 4 + apply_delay_, [this] {
-    apply_->RunOnce();
-    const bool replaces = std::ranges::any_of(
-        applied_, [](const runtime::ApplyDone& done) { return done.replaced.has_value(); });
-    if (!replaces) return FinishApply();
-    // Directories are moved and databases opened; a crash meanwhile leaves the one or the other.
-    Announce(Moment::replacing);
-    Schedule(EventKind::kApplyReplace, DiskTime(20'000) + apply_delay_, [this] { FinishApply(); });
-  });
+  Schedule(EventKind::kApplyStart, Jitter(100) + disk_delay_ / 4 + apply_delay_,
+           [this] { AfterApply(RunWorker(apply_thread_, [this] { apply_->RunOnce(); })); });
+}
+
+void SimNode::AfterApply(bool ended) {
+  if (!ended) {
+    TellApplied();
+    return AwaitSpace(apply_thread_, &SimNode::AfterApply);
+  }
+  const bool replaces = std::ranges::any_of(
+      applied_, [](const runtime::ApplyDone& done) { return done.replaced.has_value(); });
+  if (!replaces) return FinishApply();
+  // Directories are moved and databases opened; a crash meanwhile leaves the one or the other.
+  Announce(Moment::replacing);
+  Schedule(EventKind::kApplyReplace, DiskTime(20'000) + apply_delay_, [this] { FinishApply(); });
 }
 
 void SimNode::FinishApply() {
+  TellApplied();
+  apply_busy_ = false;
+  if (apply_->HasWork()) StartApply();
+}
+
+void SimNode::TellApplied() {
   for (runtime::ApplyDone& done : std::exchange(applied_, {})) {
     Post(EventKind::kApplyDone,
          [this, shared = std::make_shared<runtime::ApplyDone>(std::move(done))] {
@@ -665,8 +821,6 @@ void SimNode::FinishApply() {
            WakeReady();
          });
   }
-  apply_busy_ = false;
-  if (apply_->HasWork()) StartApply();
 }
 
 void SimNode::SubmitDescribe(std::string dir, raft::Snapshot snapshot) {

@@ -18,7 +18,9 @@
 #include "node/raft/logger.h"
 #include "node/runtime/damaged_member.h"
 #include "node/runtime/replica.h"
+#include "node/runtime/room.h"
 #include "tests/simulation/probed_machine.h"
+#include "tests/simulation/sim_thread.h"
 #include "tests/simulation/world.h"
 
 namespace raftkv::sim {
@@ -105,8 +107,10 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   void FailNextSync();
   // Crash points, faults of the disk and of the clock, and pauses end.
   void ClearFaults();
-  void SetFull(bool full) { full_ = full; }
-  bool full() const { return full_; }
+  // Others fill the disk until so much is left; nullopt: they have gone.
+  void SetFree(std::optional<uint64_t> bytes);
+  // Some worker waits for space.
+  bool waits_for_space() const { return room_ && room_->is_full(); }
 
   // --- Requests, as from a client; each is answered once, or never if the process ends
 
@@ -197,6 +201,7 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   };
 
   // sim_node.cc
+  bool MakeRoom();
   Status Open();
   bool Opened(const Status& opened);
   Status BeginFrom(const Backup& backup);
@@ -224,9 +229,21 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   void DrainRequests();
   void StartAppend();
   void RunAppend();
+  void AfterAppend(bool ended);
   void FinishAppend();
+  void TellAppended();
   void StartApply();
+  void AfterApply(bool ended);
   void FinishApply();
+  void TellApplied();
+  // Runs a worker as far as it comes: true if it has ended, false if it waits for space.
+  bool RunWorker(SimThread& thread, const Work& run);
+  bool Resume(SimThread& thread);
+  void SleepForSpace(SimThread& thread, Duration duration);
+  // The worker of `thread` sleeps; `after` is called when it has gone on.
+  void AwaitSpace(SimThread& thread, void (SimNode::*after)(bool ended));
+  void FinishWork();
+  void LookAtSpace();
   Duration Jitter(uint64_t max_us) { return std::chrono::microseconds(random_.Uniform(max_us)); }
   Duration DiskTime(uint64_t usual_us);
 
@@ -261,7 +278,6 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   uint64_t ticks_from_ = 0;  // which chain of ticks is the one of now
   uint64_t incarnation_ = 1;
   bool paused_ = false;
-  bool full_ = false;
   Duration disk_delay_{0};
   Duration apply_delay_{0};
   std::optional<CrashPoint> crash_point_;
@@ -270,6 +286,8 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   std::unique_ptr<storage::StateStore> store_;
   std::unique_ptr<ProbedMachine> machine_;
   std::unique_ptr<runtime::WaiterTable> waiters_;
+  std::optional<runtime::SpaceGuard> space_guard_;
+  std::optional<runtime::Room> room_;
   std::unique_ptr<runtime::AppendWorker> append_;
   std::unique_ptr<runtime::ApplyWorker> apply_;
   std::unique_ptr<SeededRandom> core_random_;
@@ -299,6 +317,11 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   uint64_t noted_config_ = 0;  // that DIR/members has
   uint64_t late_answers_seen_ = 0;
   SimTime last_post_{0};
+  SimThread append_thread_;
+  SimThread apply_thread_;
+  SimThread* running_thread_ = nullptr;  // which of them it is, while one runs
+  bool looks_at_space_ = false;
+  uint64_t conflicts_seen_ = 0;  // of all nodes, when the append worker began
   bool append_busy_ = false;
   bool apply_busy_ = false;
   struct Appended {

@@ -1,19 +1,45 @@
 #include "tests/simulation/sim_state.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace raftkv::sim {
+namespace {
+
+constexpr uint64_t kMemtable = 16'000;  // is flushed when it is larger
+
+}  // namespace
+
+uint64_t SimState::stored_bytes() const {
+  // Of a memory state that is what it takes in all.
+  const uint64_t bytes = state_.stats().memtable_bytes;
+  return bytes - std::min(bytes, unflushed_bytes_);
+}
+
+Status SimState::CheckRoom(uint64_t bytes) const {
+  if (space_ == nullptr || space_->Fits(bytes)) return Status::Ok();
+  return {Code::kOutOfSpace, "no space left on the device"};
+}
+
+void SimState::Flushed() {
+  unflushed_ = false;
+  unflushed_bytes_ = 0;
+}
 
 Status SimState::Write(storage::StateBatch& batch) {
   if (!fail_next_.ok()) return std::exchange(fail_next_, Status::Ok());
-  Status status = state_.Write(batch);
+  const bool flushes = (flush_every_ > 0 && random_.Uniform(flush_every_) == 0) ||
+                       unflushed_bytes_ + batch.bytes() > kMemtable;
+  if (flushes) RETURN_IF_ERROR(CheckRoom(unflushed_bytes_ + batch.bytes()));
+  RETURN_IF_ERROR(state_.Write(batch));
   unflushed_ = true;
-  if (flush_every_ > 0 && random_.Uniform(flush_every_) == 0) return Flush();
-  return status;
+  unflushed_bytes_ += batch.bytes();
+  return flushes ? Flush() : Status::Ok();
 }
 
 Status SimState::Flush() {
-  unflushed_ = false;
+  RETURN_IF_ERROR(CheckRoom(unflushed_bytes_));
+  Flushed();
   return state_.Flush();
 }
 
@@ -21,6 +47,8 @@ Status SimState::Checkpoint(const std::string& dir) {
   if (checkpoints_->contains(dir)) {
     return {Code::kIoError, dir + " exists already"};
   }
+  // It flushes first.
+  RETURN_IF_ERROR(CheckRoom(unflushed_bytes_));
   checkpoints_->emplace(dir, std::make_shared<const storage::MemoryState::Contents>(state_.Dump()));
   return Status::Ok();
 }
@@ -33,7 +61,7 @@ Status SimState::Replace(const std::string& dir, raft::EntryId snapshot) {
   installing_before_replace_ = state_.installing();
   state_.Install(*found->second, snapshot);
   checkpoints_->erase(found);
-  unflushed_ = false;
+  Flushed();
   return Status::Ok();
 }
 
@@ -43,14 +71,14 @@ void SimState::Crash() {
     coverage_->Hit(Path::crash_in_replace);
     if (random_.Uniform(2) == 0) {
       state_.Install(std::move(*before_replace_), installing_before_replace_);
-      unflushed_ = false;
+      Flushed();
     }
     before_replace_.reset();
   }
   if (!unflushed_) return;
   coverage_->Hit(Path::crash_lost_state);
   state_.LoseUnflushed();
-  unflushed_ = false;
+  Flushed();
 }
 
 void SimState::Clear() { Load({}); }
@@ -58,7 +86,7 @@ void SimState::Clear() { Load({}); }
 void SimState::Load(const Image& image) {
   state_.Install(image.contents, image.installing);
   before_replace_.reset();
-  unflushed_ = false;
+  Flushed();
 }
 
 }  // namespace raftkv::sim

@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "node/storage/memory_state.h"
 #include "tests/simulation/coverage.h"
+#include "tests/simulation/sim_space.h"
 
 namespace raftkv::sim {
 
@@ -27,6 +28,10 @@ class SimState final : public storage::StateStore {
 
   // --- The owner's side
 
+  // Without one there is always room.
+  void SetSpace(const SimSpace* space) { space_ = space; }
+  // What it takes of it: what is flushed.
+  uint64_t stored_bytes() const;
   // A write flushes by itself once in so many; 0: never.
   void SetFlushEvery(uint64_t writes) { flush_every_ = writes; }
   // The installation of a snapshot is behind us.
@@ -62,15 +67,23 @@ class SimState final : public storage::StateStore {
   Status FinishInstallation(raft::EntryId snapshot) override {
     return state_.FinishInstallation(snapshot);
   }
-  storage::StateStats stats() const override { return state_.stats(); }
+  storage::StateStats stats() const override {
+    return {.disk_bytes = stored_bytes() * SimSpace::kScale,
+            .memtable_bytes = unflushed_bytes_ * SimSpace::kScale};
+  }
 
  private:
+  Status CheckRoom(uint64_t bytes) const;
+  void Flushed();
+
   Coverage* const coverage_;
   Checkpoints* const checkpoints_;
   SeededRandom random_;
+  const SimSpace* space_ = nullptr;
   storage::MemoryState state_;
   uint64_t flush_every_ = 0;
   bool unflushed_ = false;
+  uint64_t unflushed_bytes_ = 0;
   Status fail_next_;
   std::optional<storage::MemoryState::Contents> before_replace_;
   std::optional<raft::EntryId> installing_before_replace_;

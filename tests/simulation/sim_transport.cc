@@ -375,6 +375,13 @@ void SimNode::FinishSnapshot(SimNode* target, uint64_t transfer, const raft::Mes
             incarnation, EventKind::kSnapshotReceived,
             [this, self, target, transfer, message, checkpoint] {
               if (target->replica_->Admit(message.from) != v1::HelloReply::OK) return;
+              uint64_t bytes = 0;
+              for (const auto& [key, value] : *checkpoint) bytes += key.size() + value.size();
+              if (!target->disk_->space().Fits(bytes)) {
+                world_->coverage.Hit(Path::snapshot_without_room);
+                if (self == incarnation_) SnapshotOver(message.to, transfer, false, Jitter(5000));
+                return;
+              }
               const std::string received = target->disk_->snapshots_path() + "/received-" +
                                            std::to_string(transfer) + "-" + std::to_string(host_);
               target->disk_->checkpoints()[received] = checkpoint;

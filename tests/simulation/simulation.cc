@@ -17,6 +17,8 @@ constexpr size_t kHosts = 7;
 // redials, calls and transfers.
 constexpr Duration kHealWithin = std::chrono::seconds(90);
 constexpr uint64_t kCheckSteps = 20'000'000;
+// Until others lead than those whose disks are full: the detection, and some transfers that fail.
+constexpr Duration kBearWithin = std::chrono::seconds(60);
 constexpr Duration kHashEvery = std::chrono::seconds(7);
 
 // What a seed stands for, beside the runs' own numbers.
@@ -27,6 +29,7 @@ struct Plan {
   void BusyClients(Random& random);
   void SlowLinks(Random& random, uint64_t most_append_bytes);
   void ShortLog(Random& random);
+  void SmallDisk(Random& random);
   void Restore(Random& random, FaultOptions fault_options);
 
   uint64_t world_seed = 0;
@@ -38,6 +41,7 @@ struct Plan {
   LinkProfile network;
   AmbushOptions ambushes;
   bool clocks_lie = false;
+  bool full_at_last = false;
   std::vector<Fault> faults;
   SimTime faults_end{0};
   // Of the cluster that is made from a snapshot of the first one, if any is; the faults of `keep`
@@ -60,6 +64,7 @@ Plan::Plan(const RunOptions& run) {
   options.max_inflight_appends =
       random.Uniform(3) == 0 ? 1 + static_cast<int>(random.Uniform(8)) : 256;
   options.max_apply_bytes = random.Uniform(3) == 0 ? 100 + random.Uniform(2000) : 4 << 20;
+  SmallDisk(random);
   options.compact_keep_revisions = 0;
   options.compact_keep_age = Duration(0);
   flush_every = 1 + random.Uniform(60);
@@ -111,6 +116,7 @@ void Plan::Swarm(Random& random, FaultOptions* fault_options) {
   if (once_in(4)) ShortLog(random);
   clocks_lie = once_in(6);
   restores = once_in(4);
+  full_at_last = once_in(8);
   const size_t favourites = random.Uniform(4);
   for (size_t i = 0; i < favourites; ++i) {
     fault_options->favourites.push_back(
@@ -129,6 +135,7 @@ void Plan::Follow(const Profile& profile, Random& random, FaultOptions* fault_op
   if (profile.short_log) ShortLog(random);
   clocks_lie = profile.clocks_lie;
   restores = profile.restored;
+  full_at_last = profile.full_at_last;
   if (profile.busy) {
     BusyClients(random);
     clients.to_leaders_percent = 60 + random.Uniform(40);
@@ -156,6 +163,11 @@ void Plan::SlowLinks(Random& random, uint64_t most_append_bytes) {
   options.max_append_bytes = 1 + random.Uniform(most_append_bytes);
 }
 
+void Plan::SmallDisk(Random& random) {
+  options.min_free_bytes = (1 + random.Uniform(32)) << 20;
+  options.reserve_bytes = random.Uniform(2) == 0 ? 0 : (1 + random.Uniform(16)) << 20;
+}
+
 void Plan::ShortLog(Random& random) {
   options.log_keep_entries = random.Uniform(10);
   options.flush_after_bytes = 100 + random.Uniform(1000);
@@ -177,6 +189,9 @@ class Simulation {
   void InjectFaults();
   void CompareStatesNowAndThen();
   void Heal();
+  // Within a bounded time nothing is missing any more; else the run has failed.
+  bool GetWell();
+  void BearFullDisks();
   linearizability::History Answers() const {
     return ToAnswers(clients_->history().operations(), world_.checker, world_.scheduler.now(),
                      backup_ == nullptr ? kv::ReferenceModel() : backup_->model);
@@ -249,28 +264,76 @@ void Simulation::CompareStatesNowAndThen() {
   });
 }
 
-void Simulation::Heal() {
-  healing_ = true;
-  injector_->HealAll();
+bool Simulation::GetWell() {
   const SimTime bound = world_.scheduler.now() + kHealWithin;
-  // Clients go on for a while: getting well must not need silence.
-  RunUntil(world_.scheduler.now() + std::chrono::seconds(5));
-  clients_->Stop();
   std::string missing = "nothing was looked at";
   while (!world_.checker.failed() && world_.scheduler.now() < bound && !missing.empty()) {
     RunUntil(world_.scheduler.now() + std::chrono::milliseconds(250));
     missing = liveness_->Missing();
   }
-  if (!missing.empty()) {
-    return world_.checker.Fail("liveness: " + missing + '\n' + liveness_->Describe());
+  if (missing.empty()) {
+    liveness_->CompareStates();
+  } else {
+    world_.checker.Fail("liveness: " + missing + '\n' + liveness_->Describe());
   }
-  liveness_->CompareStates();
+  return !world_.checker.failed();
+}
+
+void Simulation::Heal() {
+  healing_ = true;
+  injector_->HealAll();
+  // Clients go on for a while: getting well must not need silence.
+  RunUntil(world_.scheduler.now() + std::chrono::seconds(5));
+  clients_->Stop();
+  if (!GetWell()) return;
   RunUntil(world_.scheduler.now() + std::chrono::seconds(10), [this] { return clients_->idle(); });
   liveness_->AskEveryMember();
   RunUntil(world_.scheduler.now() + std::chrono::seconds(10),
            [this] { return liveness_->Unanswered().empty(); });
   const std::string unanswered = liveness_->Unanswered();
   if (!unanswered.empty()) world_.checker.Fail("liveness: " + unanswered);
+  if (plan_.full_at_last && !world_.checker.failed()) BearFullDisks();
+}
+
+// As many disks are full as the voters bear, mostly with the leader's among them. The others go on.
+void Simulation::BearFullDisks() {
+  if (!GetWell()) return;
+  SeededRandom random(plan_.world_seed);
+  std::vector<SimNode*> voters;
+  for (const uint64_t id : world_.Leader()->machine().cluster()->conf().voters()) {
+    voters.push_back(world_.ById(raft::NodeId(id)));
+  }
+  for (size_t i = voters.size(); i > 1; --i) std::swap(voters[i - 1], voters[random.Uniform(i)]);
+  if (random.Uniform(4) > 0) std::ranges::partition(voters, &SimNode::leads);
+  const size_t full = (voters.size() - 1) / 2;
+  if (full == 0) return;
+  constexpr uint64_t kMostKiB[] = {1, 200, 1500};
+  for (size_t i = 0; i < full; ++i) {
+    voters[i]->SetFree(random.Uniform(kMostKiB[random.Uniform(std::size(kMostKiB))]) << 10);
+  }
+  const SimTime begin = world_.scheduler.now();
+  std::string missing;
+  const auto ask_for = [&](Duration duration) {
+    const SimTime until = world_.scheduler.now() + duration;
+    do {
+      liveness_->AskToDelete();
+      RunUntil(world_.scheduler.now() + std::chrono::milliseconds(500));
+      missing = liveness_->MissingThough();
+    } while (!world_.checker.failed() && world_.scheduler.now() < until);
+  };
+  // Whoever has no room has to notice it first.
+  ask_for(std::chrono::seconds(5));
+  liveness_->Expect({voters.begin() + static_cast<ptrdiff_t>(full), voters.end()});
+  do {
+    ask_for(std::chrono::seconds(1));
+  } while (!world_.checker.failed() && !missing.empty() &&
+           world_.scheduler.now() < begin + kBearWithin);
+  if (!missing.empty()) {
+    return world_.checker.Fail("liveness: " + missing + '\n' + liveness_->Describe());
+  }
+  world_.coverage.Hit(Path::full_disks_borne);
+  for (SimNode* node : voters) node->SetFree(std::nullopt);
+  (void)GetWell();
 }
 
 // Beside the witness (history.h): the same from the answers alone.

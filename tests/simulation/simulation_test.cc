@@ -13,7 +13,7 @@ constexpr uint64_t kFixedSeeds = 150;
 constexpr uint64_t kSeedsOfProfiles = 12;
 
 TEST(Simulation, SameSeedSameRun) {
-  for (const char* profile : {"", "copies", "clocks"}) {
+  for (const char* profile : {"", "copies", "clocks", "space"}) {
     const RunOptions run{.seed = 5, .profile = profile};
     EXPECT_EQ(RunApart(run).hash, RunApart(run).hash) << profile;
   }

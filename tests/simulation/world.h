@@ -33,7 +33,8 @@ class SimNode;
   X(snapshot_received) /* a node has got all of a snapshot */                            \
   X(state_replaced)    /* its state is in place, its log is not reset */                 \
   X(replacing)         /* a node replaces its state: it may be the old or the new one */ \
-  X(log_conflict)      /* a log has cut a suffix */
+  X(log_conflict)      /* a log has cut a suffix */                                      \
+  X(waits_for_space)   /* a worker of a node waits until its disk has room */
 
 enum class Moment : uint8_t {
 #define X(name) name,
