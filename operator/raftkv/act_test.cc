@@ -119,6 +119,35 @@ TEST_F(Act, TheServiceAccountGoesWhenTheSpecNamesAnotherAndComesBack) {
   EXPECT_TRUE(Exists(resources::kServiceAccounts, "store"));
 }
 
+// Seen on a real cluster: the cache had no pod's account, so nobody seemed to use ours, each live
+// look said otherwise, and the roll never began.
+TEST_F(Act, APodInACacheTellsWhatTheWholeOneTells) {
+  api_.Patch(resources::kPods, {"ns", "store-1"}, kube::PatchType::kMerge,
+             {{"metadata",
+               {{"labels", {{"controller-revision-hash", "r1"}}},
+                {"creationTimestamp", "2026-01-01T00:00:00Z"}}},
+              {"spec", {{"nodeName", "node1"}, {"serviceAccountName", "store"}}},
+              {"status",
+               {{"phase", "Running"},
+                {"conditions",
+                 {{{"type", "Ready"}, {"status", "True"}},
+                  {{"type", "PodScheduled"}, {"reason", "Unschedulable"}},
+                  {{"type", "Other"}, {"status", "True"}}}},
+                {"containerStatuses",
+                 {{{"name", std::string(kContainer)},
+                   {"restartCount", 3},
+                   {"state", {{"waiting", {{"reason", "CrashLoopBackOff"}}}}}}}}}}});
+  const PodView whole = *Look().observation.slots.at(1).pod;
+  EXPECT_TRUE(whole.own_account && whole.ready && whole.unschedulable && whole.finished);
+  Object pod = *api_.Get(resources::kPods, {"ns", "store-1"});
+  OnlyWhatIsViewed(pod);
+  EXPECT_TRUE(pod.At("/status/conditions/2").is_null()) << "smaller";
+  EXPECT_TRUE(pods_.Replace({pod}, "1001").ok());
+  auto seen = observer_.Look(clusters_.Get({"ns", "store"}), 4);
+  ASSERT_TRUE(seen);
+  EXPECT_EQ(*seen->observation.slots.at(1).pod, whole);
+}
+
 TEST_F(Act, SomebodyElsesServiceAccountOfOurNameStays) {
   ASSERT_TRUE(api_.Create(resources::kServiceAccounts,
                           Object(resources::kServiceAccounts, {"ns", "store"})));

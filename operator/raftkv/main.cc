@@ -93,45 +93,14 @@ kube::ReflectorOptions Ours(const std::string& ns,
           .transform = std::move(transform)};
 }
 
-// The entries of a list of objects whose `field` is `value`.
-kube::Json Entries(const kube::Json& list, const char* field, std::string_view value) {
-  kube::Json out = kube::Json::array();
-  if (!list.is_array()) return out;
-  std::ranges::copy_if(list, std::back_inserter(out), [&](const kube::Json& entry) {
-    return entry.is_object() && entry.value(field, kube::Json()) == value;
-  });
-  return out;
-}
-
 // Of nodes only whether they are ready is of interest; they have much more to tell.
 void OnlyReadiness(kube::Object& node) {
-  kube::Json conditions = Entries(node.At("/status/conditions"), "type", "Ready");
+  kube::Json conditions = EntriesOf(node.At("/status/conditions"), "type", "Ready");
   kube::Object small(kube::resources::kNodes, {"", std::string(node.name())});
   small.Set("/metadata/uid", std::string(node.uid()));
   small.Set("/metadata/resourceVersion", std::string(node.resource_version()));
   small.Set("/status/conditions", std::move(conditions));
   node = std::move(small);
-}
-
-// Of pods whose they are, where they run and what ViewPod looks at: all of their template and
-// status would be most of what an operator with many of them keeps in memory.
-void OnlyState(kube::Object& pod) {
-  kube::Json status = {{"phase", pod.String("/status/phase")},
-                       {"podIP", pod.String("/status/podIP")}};
-  status["conditions"] = Entries(pod.At("/status/conditions"), "type", "Ready");
-  for (kube::Json& scheduled : Entries(pod.At("/status/conditions"), "type", "PodScheduled")) {
-    status["conditions"].push_back(std::move(scheduled));
-  }
-  for (const kube::Json& container :
-       Entries(pod.At("/status/containerStatuses"), "name", kContainer)) {
-    status["containerStatuses"].push_back({{"name", kContainer},
-                                           {"restartCount", container.value("restartCount", 0)},
-                                           {"state", container.value("state", kube::Json())}});
-  }
-  pod.Erase("/metadata/managedFields");
-  pod.Erase("/metadata/annotations");
-  pod.Set("/spec", kube::Json{{"nodeName", pod.String("/spec/nodeName")}});
-  pod.Set("/status", std::move(status));
 }
 
 bool ReadinessChanged(const kube::Change& change) {
@@ -185,7 +154,7 @@ class Operator {
     namespace resources = kube::resources;
     return {.clusters = &manager->Watch(kRaftKvs, {.ns = ns}),
             .stateful_sets = &manager->Watch(resources::kStatefulSets, Ours(ns)),
-            .pods = &manager->Watch(resources::kPods, Ours(ns, OnlyState)),
+            .pods = &manager->Watch(resources::kPods, Ours(ns, OnlyWhatIsViewed)),
             .claims = &manager->Watch(resources::kClaims, Ours(ns)),
             .services = &manager->Watch(resources::kServices, Ours(ns)),
             .accounts = &manager->Watch(resources::kServiceAccounts, Ours(ns)),

@@ -42,6 +42,7 @@ struct PodView {
   // The node is gone or NotReady since then (wall clock); 0: it is well.
   int64_t node_lost_since_s = 0;
   bool node_gone = false;  // for ever: Kubernetes collects its pods soon
+  friend bool operator==(const PodView&, const PodView&) = default;
 };
 
 struct ClaimView {

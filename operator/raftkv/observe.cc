@@ -1,6 +1,7 @@
 #include "operator/raftkv/observe.h"
 
 #include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "base/hex_id.h"
@@ -87,6 +88,33 @@ std::optional<Membership> JoinByPods(const std::vector<NodeStatus>& nodes, Clust
 }
 
 }  // namespace
+
+Json EntriesOf(const Json& list, const char* field, std::string_view value) {
+  Json out = Json::array();
+  if (!list.is_array()) return out;
+  std::ranges::copy_if(list, std::back_inserter(out), [&](const Json& entry) {
+    return entry.is_object() && entry.value(field, Json()) == value;
+  });
+  return out;
+}
+
+void OnlyWhatIsViewed(Object& pod) {
+  Json status = {{"phase", pod.String("/status/phase")}, {"podIP", pod.String("/status/podIP")}};
+  status["conditions"] = EntriesOf(pod.At("/status/conditions"), "type", "Ready");
+  for (Json& scheduled : EntriesOf(pod.At("/status/conditions"), "type", "PodScheduled")) {
+    status["conditions"].push_back(std::move(scheduled));
+  }
+  for (const Json& container : EntriesOf(pod.At("/status/containerStatuses"), "name", kContainer)) {
+    status["containerStatuses"].push_back({{"name", kContainer},
+                                           {"restartCount", container.value("restartCount", 0)},
+                                           {"state", container.value("state", Json())}});
+  }
+  pod.Erase("/metadata/managedFields");
+  pod.Erase("/metadata/annotations");
+  pod.Set("/spec", Json{{"nodeName", pod.String("/spec/nodeName")},
+                        {"serviceAccountName", pod.String("/spec/serviceAccountName")}});
+  pod.Set("/status", std::move(status));
+}
 
 kube::Cache* Caches::Of(const kube::Resource& resource) const {
   for (kube::Cache* cache :

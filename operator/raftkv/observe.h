@@ -41,6 +41,13 @@ struct Seen {
   std::map<int, std::string> hosts;  // slot -> IP of its pod
 };
 
+// The entries of a list of objects whose `field` is `value`.
+kube::Json EntriesOf(const kube::Json& list, const char* field, std::string_view value);
+
+// Of pods whose they are, where they run and what an Observer looks at: all of their template and
+// status would be most of what an operator with many of them keeps in memory. For caches of pods.
+void OnlyWhatIsViewed(kube::Object& pod);
+
 class Observer {
  public:
   Observer(kube::Api* api, Caches caches, NodeApi* nodes, ObjectSettings settings,

@@ -10,11 +10,12 @@ namespace {
 
 // The first that has something to do, or to wait for, decides (plan.h, order of precedence).
 constexpr Rule kRules[] = {
-    PlanDeletion,    PlanFinalizer,      PlanPaused,    PlanForeign,   PlanObjects,
-    PlanStatefulSet, PlanServiceAccount, PlanStuckPods, PlanBootstrap, PlanDisruptionBudget,
-    PlanLeaderMark,  PlanClaimMarks,     PlanWake,      PlanHibernate, PlanNoQuorum,
-    PlanJoint,       PlanLeave,          PlanReplace,   PlanScale,     PlanRoll,
-    PlanResize,
+    PlanDeletion,         PlanFinalizer,   PlanPaused,     PlanForeign,
+    PlanObjects,          PlanStatefulSet, PlanStuckPods,  PlanBootstrap,
+    PlanDisruptionBudget, PlanLeaderMark,  PlanClaimMarks, PlanWake,
+    PlanHibernate,        PlanNoQuorum,    PlanJoint,      PlanLeave,
+    PlanReplace,          PlanScale,       PlanRoll,       PlanResize,
+    PlanServiceAccount,
 };
 
 Decision Decide(const Facts& facts) {

@@ -7,8 +7,8 @@
 // finalizer; paused; foreign objects; Services and StatefulSet; pods that can never start;
 // bootstrap; disruption budget, leader mark and notes on claims; wake and hibernate; then, with a
 // leader and outside of a joint state only: what members that were removed left behind;
-// replacement; scale; roll; resize. With a quorum lost nothing is done that needs one or takes
-// anything away.
+// replacement; scale; roll; resize; a ServiceAccount that nobody uses. With a quorum lost nothing
+// is done that needs one or takes anything away.
 //
 // Rules that no plan breaks (the model run checks them after each step):
 //   P1  Initialize only while status.clusterID is empty, on blank nodes, after the intent is

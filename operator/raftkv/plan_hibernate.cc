@@ -13,6 +13,7 @@ std::optional<Decision> PlanHibernate(const Facts& facts) {
     for (const auto& [slot, view] : facts.seen.slots) {
       if (view.pod) return Wait(Continue(facts, Operation::Type::kHibernate, "WaitForPods"));
     }
+    if (auto spare = PlanServiceAccount(facts)) return spare;
     Decision asleep = Wait(Operation{});
     asleep.at_rest = true;
     return asleep;

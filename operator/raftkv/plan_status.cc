@@ -179,6 +179,16 @@ bool IsComing(const Facts& facts, const Operation& operation, int slot) {
   return facts.seen.now_s - since_s < kComingSeconds;
 }
 
+// All pods were made together just now: the cluster begins, or wakes.
+bool AllBegin(const Facts& facts) {
+  const int slots = facts.seen.objects.stateful_set_replicas;
+  for (int slot = 0; slot < slots; ++slot) {
+    const std::optional<PodView>& pod = facts.slot(slot).pod;
+    if (!pod || facts.seen.now_s - pod->created_s >= kComingSeconds) return false;
+  }
+  return slots > 0;
+}
+
 // One sentence for each pod that does not do what it should.
 std::string Complaints(const Facts& facts, const Operation& operation) {
   std::string out;
@@ -268,8 +278,8 @@ PlannedCondition Degraded(const Facts& facts, const Decision& decision, const Op
   if (auto going = GoingClaim(facts)) return *std::move(going);
   std::string message = Complaints(facts, operation);
   // Fewer voters than are asked for are a wish that is not fulfilled yet, unless one was lost.
-  const bool well =
-      VotersWell(facts) && message.empty() && operation.type != Operation::Type::kReplace;
+  const bool well = (VotersWell(facts) || AllBegin(facts)) && message.empty() &&
+                    operation.type != Operation::Type::kReplace;
   if (facts.seen.cluster == 0 || Asleep(facts) || Healthy(facts) || well) {
     return {type, false, "AsExpected", "Nothing is known to be wrong."};
   }

@@ -174,6 +174,20 @@ TEST(Scale, UpGivesNoWarningMembersDown) {
   expect_well("joint, and no follower has that entry yet");
 }
 
+// Seen on a real cluster: the first election, and followers that have not got the log yet.
+TEST(Beginning, GivesNoWarningMembersDown) {
+  Given given = Given::Cluster(3);
+  for (const int slot : {0, 1, 2}) given.Pod(slot).created_s = kNow - 3;
+  for (const int slot : {1, 2}) {
+    given.slots[slot].report->role = Role::kJoining;
+    given.membership->members[Id(slot)].match = 0;
+    given.membership->members[Id(slot)].active = false;
+  }
+  EXPECT_EQ(ReasonOf(MakePlan(given), "Degraded"), "-AsExpected");
+  given.now_s += 60;
+  EXPECT_EQ(ReasonOf(MakePlan(given), "Degraded"), "+MembersDown") << "they have had their time";
+}
+
 TEST(Scale, UpToAPodThatDoesNotStartIsReported) {
   Given given = Given::Cluster(1);
   given.spec.replicas = 3;
@@ -886,6 +900,7 @@ TEST(Objects, TheSpareServiceAccountGoesAlsoFromAClusterThatSleeps) {
   given.StatefulSet(0);
   given.membership.reset();
   given.slots.clear();
+  given.objects.min_available = -1;
   given.objects.spare_account = true;
   EXPECT_EQ(Do(given), "DeleteServiceAccount");
 }
