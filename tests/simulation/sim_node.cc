@@ -18,7 +18,7 @@ namespace {
 struct ProcessEnds {};
 
 // Little, so that both what is gathered and what was written are often there.
-const storage::WriteBehindOptions kGathered{.changes = 16, .bytes = 4096};
+const storage::WriteBehindOptions kGathered{.changes = 16, .bytes = 4096, .on_write = {}};
 constexpr Duration kHour = std::chrono::hours(1);
 // What opening the databases writes, of a SimSpace.
 constexpr uint64_t kOpening = 16;

@@ -13,7 +13,7 @@ bool SimThread::Run(std::function<void()> work) {
     to_work_.acquire();
     try {
       work();
-    } catch (const Cancelled&) {
+    } catch (const Cancelled&) {  // NOLINT(bugprone-empty-catch): it has only to end
     } catch (...) {
       thrown_ = std::current_exception();
     }
