@@ -61,18 +61,21 @@ TEST(Simulation, PastBugsStayFixed) {
     const char* mutation;
     const char* what;
   } runs[] = {
-      {4, "", "read_before_first_commit",
+      {1, "", "read_before_first_commit",
        "a read at the only voter went behind an acknowledged write after a restart"},
-      {5, "departure", "no_introduction",
+      {23, "departure", "no_introduction",
        "a member that missed the addition of others refused them, and never came back"},
-      {201, "departure", "introduce_once",
+      {366, "departure", "introduce_once",
        "a member that did not know yet that it is one never learned its leader's address"},
-      {3, "departure", "leave_at_once",
+      {7, "departure", "leave_at_once",
        "removed members stopped before those who stay knew, and left them without a majority"},
-      {14, "departure", "refuse_before_durable",
+      {82, "departure", "refuse_before_durable",
        "a member told others that they are removed, and forgot it in a crash"},
-      {13, "damage", "agree_unconfirmed",
+      {24, "damage", "agree_unconfirmed",
        "members gave up their data although a majority was damaged"},
+      {35, "space", "hand_over_in_step", "a leader that waited for space never found a successor"},
+      {37, "space", "go_on_after_giving_up",
+       "a node that stopped while it waited for space wrote behind a gap"},
   };
   for (const auto& run : runs) {
     EXPECT_EQ(RunApart({.seed = run.seed, .profile = run.profile}).failure, "")
