@@ -96,7 +96,7 @@ std::vector<HistoryFile> FindFiles(const fs::path& folder) {
     for (fs::path parent = fs::absolute(entry.path()).parent_path(); parent != parent.root_path();
          parent = parent.parent_path()) {
       if (const auto format = FormatNamed(parent.filename().string())) {
-        files.push_back({entry.path(), *format});
+        files.push_back({entry.path(), format});
         break;
       }
       if (fs::equivalent(parent, folder)) break;
