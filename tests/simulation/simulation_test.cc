@@ -10,7 +10,7 @@ namespace {
 
 // Long enough to meet nearly everything, short enough for every build.
 constexpr uint64_t kFixedSeeds = 150;
-constexpr uint64_t kSeedsOfProfiles = 12;
+constexpr uint64_t kSeedsOfProfiles = 20;
 
 TEST(Simulation, SameSeedSameRun) {
   for (const char* profile : {"", "copies", "clocks", "space"}) {
