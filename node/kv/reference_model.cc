@@ -1,6 +1,7 @@
 #include "node/kv/reference_model.h"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 
 #include "node/kv/format.h"
@@ -148,12 +149,10 @@ CommandResult ReferenceModel::Do(const v1::Command& command) {
 std::optional<KeyValue> ReferenceModel::Get(std::string_view key, uint64_t revision) const {
   const auto it = keys_.find(key);
   if (it == keys_.end()) return std::nullopt;
-  std::optional<KeyValue> found;
-  for (const Version& version : it->second) {
-    if (version.item.mod_revision > revision) break;
-    found = version.live ? std::optional(version.item) : std::nullopt;
-  }
-  return found;
+  const auto newer = std::ranges::upper_bound(
+      it->second, revision, {}, [](const Version& version) { return version.item.mod_revision; });
+  if (newer == it->second.begin() || !std::prev(newer)->live) return std::nullopt;
+  return std::prev(newer)->item;
 }
 
 std::vector<KeyValue> ReferenceModel::Range(std::string_view start, std::string_view end,
