@@ -148,12 +148,13 @@ INSTANTIATE_TEST_SUITE_P(Stores, ConcurrencyTest,
                          testing::Values(StoreKind::kMemory, StoreKind::kBehind, StoreKind::kRocks),
                          testing::PrintToStringParamName());
 
-// Calls back before each point read of a value.
+// Calls back before each point read of a value, and is full after some writes.
 class InterruptedStore final : public storage::StateStore {
  public:
   using Value = Result<std::optional<std::string>>;
 
   std::function<void()> before_value_read;
+  size_t writes_left = SIZE_MAX;
 
   Value Get(std::string_view key) const override {
     if (key.front() == kRevisionTable && before_value_read) before_value_read();
@@ -161,7 +162,11 @@ class InterruptedStore final : public storage::StateStore {
   }
   std::shared_ptr<const storage::StateView> View() const override { return store_.View(); }
   std::unique_ptr<storage::StateBatch> NewBatch() const override { return store_.NewBatch(); }
-  Status Write(storage::StateBatch& batch) override { return store_.Write(batch); }
+  Status Write(storage::StateBatch& batch) override {
+    if (writes_left == 0) return {Code::kOutOfSpace, "full"};
+    --writes_left;
+    return store_.Write(batch);
+  }
   Value FlushedGet(std::string_view key) const override { return store_.FlushedGet(key); }
   Status Flush() override { return store_.Flush(); }
   Status Checkpoint(const std::string& dir) override { return store_.Checkpoint(dir); }
@@ -227,6 +232,31 @@ TEST_F(ReadRaceTest, AVersionOverwrittenButNotCollectedIsStillRead) {
   Apply(Put("k", "1"));
   store_.before_value_read = [&] { Apply(Put("k", "2")); };
   EXPECT_EQ(machine_->Get("k").value()->value, "1");
+}
+
+// Regression: the results of the first part were lost, with the answers and membership changes in
+// them, because what is written is not applied again.
+TEST(FullStoreTest, WhatWasWrittenBeforeTheDiskWasFullIsTold) {
+  InterruptedStore store;
+  const auto machine = StateMachine::Open(&store).value();
+  std::vector<raft::Entry> entries;
+  for (uint64_t i = 1; i <= 6; ++i) {
+    entries.push_back(CommandEntry(i, Put("k" + std::to_string(i), std::string(16 << 20, 'v'))));
+  }
+  store.writes_left = 0;
+  EXPECT_EQ(machine->Apply(entries).error().code(), Code::kOutOfSpace);
+  store.writes_left = 1;
+  const auto first = machine->Apply(entries).value();
+  ASSERT_GT(first.size(), 0u);
+  ASSERT_LT(first.size(), entries.size());
+  EXPECT_EQ(machine->applied().index, first.back().index);
+  EXPECT_EQ(machine->Apply(entries).error().code(), Code::kOutOfSpace);
+  store.writes_left = SIZE_MAX;
+  const auto rest = machine->Apply(entries).value();
+  EXPECT_EQ(first.size() + rest.size(), entries.size());
+  EXPECT_EQ(rest.front().index, first.back().index.Next());
+  EXPECT_EQ(machine->applied().index, entries.back().index);
+  EXPECT_EQ(machine->live_keys(), entries.size());
 }
 
 }  // namespace

@@ -178,7 +178,20 @@ Status StateMachineImpl::InitializeCluster(const ClusterState& initial) {
 Result<std::vector<ApplyResult>> StateMachineImpl::Apply(std::span<const Entry> entries) {
   std::vector<ApplyResult> results;
   results.reserve(entries.size());
+  size_t written = 0;  // of the results
   std::optional<Slice> slice;
+  const auto commit = [&] {
+    RETURN_IF_ERROR(Commit(*slice));
+    slice.reset();
+    written = results.size();
+    return Status::Ok();
+  };
+  // What was written is not applied again: its results are told now or never.
+  const auto fail = [&](Status error) -> Result<std::vector<ApplyResult>> {
+    if (written == 0) return Error(std::move(error));
+    results.resize(written);
+    return std::move(results);
+  };
   for (const Entry& entry : entries) {
     const raft::Index last = slice ? slice->writer.meta().index : meta_.index;
     if (entry.index <= last) continue;
@@ -192,12 +205,12 @@ Result<std::vector<ApplyResult>> StateMachineImpl::Apply(std::span<const Entry> 
     results.push_back(std::move(result));
     slice->writer.meta().index = entry.index;
     slice->writer.meta().term = entry.term;
-    if (slice->writer.memory_bytes() > kMaxBatchBytes) {
-      RETURN_UNEXPECTED_IF_ERROR(Commit(*slice));
-      slice.reset();
-    }
+    if (slice->writer.memory_bytes() <= kMaxBatchBytes) continue;
+    if (Status status = commit(); !status.ok()) return fail(std::move(status));
   }
-  if (slice) RETURN_UNEXPECTED_IF_ERROR(Commit(*slice));
+  if (slice) {
+    if (Status status = commit(); !status.ok()) return fail(std::move(status));
+  }
   return results;
 }
 

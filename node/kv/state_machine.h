@@ -129,8 +129,10 @@ class StateMachine {
 
   // Applies entries in order, in one atomic batch together with the applied index, term and
   // membership (in several, between entries, if they change very much). Entries at or below the
-  // applied index are skipped (no result). An error means the state store failed or an entry cannot
-  // be understood: the process must stop.
+  // applied index are skipped (no result). If the store fails after the first of several batches,
+  // the results are those of the entries that were written: call again with the rest. An error is
+  // the store's (after kOutOfSpace, call again once there is space), or an entry cannot be
+  // understood: the process must stop.
   virtual Result<std::vector<ApplyResult>> Apply(std::span<const raft::Entry> entries) = 0;
 
   // Frees a bounded part of what compaction has made unreachable; returns whether more is left.

@@ -101,27 +101,30 @@ ApplyDone ApplyWorker::Run(ApplyEntries& job) {
 }
 
 bool ApplyWorker::Apply(std::span<const raft::Entry> entries, ApplyDone* done) {
-  const MonotonicTime start = clock_->Now();
-  FAULT_POINT(apply_before);
-  Result<std::vector<kv::ApplyResult>> results = std::vector<kv::ApplyResult>();
-  const Status status = WithRoom([&] {
-    results = machine_->Apply(entries);
-    return results ? Status::Ok() : results.error();
-  });
-  FAULT_POINT(apply_after);
-  if (!status.ok()) {
-    Fail(status);
-    return false;
+  // More than once if the disk became full between two parts.
+  while (machine_->applied().index < entries.back().index) {
+    const MonotonicTime start = clock_->Now();
+    FAULT_POINT(apply_before);
+    Result<std::vector<kv::ApplyResult>> results = std::vector<kv::ApplyResult>();
+    const Status status = WithRoom([&] {
+      results = machine_->Apply(entries);
+      return results ? Status::Ok() : results.error();
+    });
+    FAULT_POINT(apply_after);
+    if (!status.ok()) {
+      Fail(status);
+      return false;
+    }
+    if (sink_.on_batch) sink_.on_batch(clock_->Now() - start, results->size());
+    Count(*results);
+    for (kv::ApplyResult& result : *results) {
+      if (!result.membership) continue;
+      done->memberships.push_back(*result.membership);
+      if (result.accepted_change) done->accepted_changes.push_back(result.accepted_change);
+    }
+    // Applied by now, and durable on a quorum: the clients may know.
+    waiters_->Complete(member_id_, *results);
   }
-  if (sink_.on_batch) sink_.on_batch(clock_->Now() - start, entries.size());
-  Count(*results);
-  for (kv::ApplyResult& result : *results) {
-    if (!result.membership) continue;
-    done->memberships.push_back(*result.membership);
-    if (result.accepted_change) done->accepted_changes.push_back(result.accepted_change);
-  }
-  // Applied by now, and durable on a quorum: the clients may know.
-  waiters_->Complete(member_id_, *results);
   return true;
 }
 
