@@ -108,9 +108,6 @@ bool ParseLife(uint64_t main, Parser* parser, uint64_t* create, uint64_t* versio
   return true;
 }
 
-bool IsLive(RecordKind kind) {
-  return kind == RecordKind::kValue || kind == RecordKind::kLargeValue;
-}
 bool KnownKind(RecordKind kind) { return IsLive(kind) || kind == RecordKind::kTombstone; }
 
 constexpr int kPreviousKindShift = 4;
@@ -128,7 +125,7 @@ Status Unreadable(std::string_view what) {
 }
 
 void SetPlaceAfter(const RecordHeader& last, RecordHeader* next) {
-  const bool jumps = last.exists() && last.steps == kJump;
+  const bool jumps = last.steps == kJump;
   next->jump = jumps ? last.mod : last.jump;
   next->steps = jumps ? 1 : last.steps + 1;
 }

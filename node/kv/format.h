@@ -49,6 +49,10 @@ struct Revision {
 
 enum class RecordKind : uint8_t { kNone = 0, kValue = 1, kTombstone = 2, kLargeValue = 3 };
 
+constexpr bool IsLive(RecordKind kind) {
+  return kind == RecordKind::kValue || kind == RecordKind::kLargeValue;
+}
+
 // Values of so many bytes are in their rows, so that a put is two insertions; larger ones are not,
 // so that whoever walks the rows need not read them.
 inline constexpr size_t kMaxRowValueBytes = 1024;
@@ -67,7 +71,7 @@ struct RecordHeader {
   uint32_t steps = 0;  // back to `jump`, or to before the first version; 1 to kJump
 
   bool exists() const { return kind != RecordKind::kNone; }
-  bool live() const { return kind == RecordKind::kValue || kind == RecordKind::kLargeValue; }
+  bool live() const { return IsLive(kind); }
   bool operator==(const RecordHeader&) const = default;
 };
 

@@ -13,8 +13,7 @@ class Collector {
   // What the row has ended goes, unless that was done before.
   void FreePrevious(const Row& row) {
     // A tombstone goes by itself.
-    if (row.previous_kind == RecordKind::kNone || row.previous_kind == RecordKind::kTombstone)
-      return;
+    if (!IsLive(row.previous_kind)) return;
     DeleteVersion(row.previous);
     if (row.previous_kind != RecordKind::kLargeValue) return;
     std::string key;

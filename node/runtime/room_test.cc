@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <functional>
 #include <future>
 #include <thread>
+#include <utility>
 
 #include "node/kv/test_support.h"
 #include "node/runtime/workers.h"
@@ -37,6 +39,18 @@ class RoomTest : public testing::Test {
                          [this](uint64_t bytes, bool failed, const std::function<void()>& tidy) {
                            return room_.Await(Room::For::kLog, bytes, failed, tidy);
                          }});
+  }
+
+  ApplyWorker::Sink ApplySink(std::function<void(ApplyDone)> done) {
+    return {.done = std::move(done),
+            .fatal = [](const Status& status) { FAIL() << status.ToString(); },
+            .on_batch = {},
+            .on_checkpoint = {},
+            .await_room =
+                [this](uint64_t bytes, bool failed, const std::function<void()>& tidy) {
+                  return room_.Await(Room::For::kState, bytes, failed, tidy);
+                },
+            .has_room_for_flush = [this] { return room_.HasRoomForFlush(); }};
   }
 
   storage::TempDir temp_;
@@ -129,15 +143,7 @@ TEST_F(RoomTest, AStateThatCannotBeWrittenWaitsForSpace) {
   WaiterTable waiters(10, 1000);
   std::atomic<bool> flushed = false;
   ApplyWorker worker(1, store.get(), machine.get(), &waiters, &Clock::System(),
-                     {.done = [&](const ApplyDone& done) { flushed = flushed || done.flushed; },
-                      .fatal = [](const Status& status) { FAIL() << status.ToString(); },
-                      .on_batch = {},
-                      .on_checkpoint = {},
-                      .await_room =
-                          [this](uint64_t bytes, bool failed, const std::function<void()>& tidy) {
-                            return room_.Await(Room::For::kState, bytes, failed, tidy);
-                          },
-                      .has_room_for_flush = [this] { return room_.HasRoomForFlush(); }});
+                     ApplySink([&](const ApplyDone& done) { flushed = flushed || done.flushed; }));
   free_ = 100 * kMiB;
   faults->on_append = rocksdb::IOStatus::NoSpace("injected");
   worker.Submit(ApplyEntries{{kv::CommandEntry(2, kv::Put("k", "v"))}, {}});
@@ -158,15 +164,7 @@ TEST_F(RoomTest, NothingIsAppliedBehindEntriesThatWereGivenUp) {
   ASSERT_TRUE(machine->InitializeCluster(kv::InitialState({1})).ok());
   WaiterTable waiters(10, 1000);
   ApplyWorker worker(1, state_.get(), machine.get(), &waiters, &Clock::System(),
-                     {.done = [&](const ApplyDone&) { ++done_; },
-                      .fatal = [](const Status& status) { FAIL() << status.ToString(); },
-                      .on_batch = {},
-                      .on_checkpoint = {},
-                      .await_room =
-                          [this](uint64_t bytes, bool failed, const std::function<void()>& tidy) {
-                            return room_.Await(Room::For::kState, bytes, failed, tidy);
-                          },
-                      .has_room_for_flush = [this] { return room_.HasRoomForFlush(); }});
+                     ApplySink([&](const ApplyDone&) { ++done_; }));
   Look();
   worker.Submit(ApplyEntries{{kv::CommandEntry(2, kv::Put("k", "v"))}, {}});
   std::thread thread([&] { worker.RunOnce(); });
