@@ -126,6 +126,29 @@ roll() {
     fail "not every pod has the new template"
 }
 
+# The same bytes under another name, which is another image to Kubernetes and the operator.
+roll_image() {
+  local from node image next
+  needs_own_cluster "it gives an image another name on the nodes"
+  image=$(images_in_use)
+  next=${image%:*}:e2e-next
+  for node in 1 2 3; do $KUBE tag $node "$image" "$next"; done
+  for image in "$next" "$image"; do
+    from=$(now)
+    patch "{\"spec\":{\"image\":\"$image\"}}"
+    settle 3
+    report "roll to the image ${image##*/}" "$(since "$from")"
+    report "  longest gap of a writer" "$(longest_gap "$from")" 1
+    [ "$(images_in_use)" = "$image" ] || fail "members run $(images_in_use), not $image"
+  done
+  k patch rkv "$NAME" --type json -p '[{"op":"remove","path":"/spec/image"}]' >/dev/null
+  settle 3
+}
+images_in_use() {
+  k get pods -l "app.kubernetes.io/instance=$NAME" -o 'jsonpath={range .items[*]}{.spec.containers[0].image}{"\n"}{end}' |
+    sort -u
+}
+
 # A setting comes into force, and goes when it is taken back.
 config() {
   local from large=$work/large
@@ -223,22 +246,74 @@ hibernate() {
   [ "$value" = world ] || fail "what was written is '$value' now"
 }
 
+# With what it wrote if the volumes are kept, and blank if they go.
 recreate() {
-  local from
+  local from url
   apply_store other 1
   k wait --for=condition=Available rkv/other --timeout=60s >/dev/null || fail "not available"
+  url=http://$(k get service other -o 'jsonpath={.spec.clusterIP}'):7070/kv/kept
+  soon 30 ask -X PUT -d treasure "$url" || fail "$url takes no write"
   from=$(now)
   k delete rkv other --timeout=60s >/dev/null || fail "not deleted within 60 s"
   report "delete" "$(since "$from")"
   [ -n "$(k get pvc data-other-0 -o name 2>/dev/null)" ] || fail "the claim went although it is to stay"
-  k delete pvc data-other-0 --timeout=60s >/dev/null
   from=$(now)
-  apply_store other 3
+  apply_store other 1
   k wait --for=condition=Available rkv/other --timeout=60s >/dev/null || fail "not available again"
-  report "another one under the same name" "$(since "$from")"
-  k patch rkv other --type merge -p '{"spec":{"storage":{"retention":{"onDelete":"Delete"}}}}' >/dev/null
+  report "another one under the same name, on its volume" "$(since "$from")"
+  url=http://$(k get service other -o 'jsonpath={.spec.clusterIP}'):7070/kv/kept
+  soon 30 value_is treasure "$url" || fail "$url is not what was written before"
+  patch '{"spec":{"replicas":3,"storage":{"retention":{"onDelete":"Delete"}}}}' other
+  settle 3 60 other
   k delete rkv other --timeout=60s >/dev/null || fail "not deleted within 60 s"
   soon 30 nothing_left_of other || fail "claims are left although they are to go"
+  from=$(now)
+  apply_store other 3
+  k wait --for=condition=Available rkv/other --timeout=60s >/dev/null || fail "not available without volumes"
+  report "another one under the same name, blank" "$(since "$from")"
+  url=http://$(k get service other -o 'jsonpath={.spec.clusterIP}'):7070/kv/kept
+  soon 30 not_found "$url" || fail "$url is not 404 on blank volumes"
+  k delete rkv other --timeout=60s >/dev/null || fail "not deleted within 60 s"
+  k delete pvc -l app.kubernetes.io/instance=other --timeout=60s >/dev/null
+}
+value_is() { [ "$(ask "$2")" = "$1" ]; }
+not_found() { [ "$("${enter[@]}" curl -s -m 2 -o /dev/null -w '%{http_code}' "$1")" = 404 ]; }
+
+# What Helm does to the operator does nothing to a store: its members and its volumes stay, and clients see nothing.
+chart() {
+  local from before
+  before=$(pods_now)
+  from=$(now)
+  helm_does upgrade "$RELEASE" charts/raftkv-operator --reuse-values --set replicas=2 --wait --timeout 120s
+  [ "$(operators_ready)" = 2 ] || fail "$(operators_ready) operators after an upgrade to two"
+  helm_does rollback "$RELEASE" 1 --wait --timeout 120s
+  [ "$(operators_ready)" = 1 ] || fail "$(operators_ready) operators after going back to one"
+  report "helm upgrade and rollback" "$(since "$from")"
+  report "  longest gap of a writer" "$(longest_gap "$from")" 1
+  from=$(now)
+  helm_does uninstall "$RELEASE" --wait --timeout 120s
+  k get "rkv/$NAME" >/dev/null || fail "the store went with the operator"
+  [ "$(pods_now)" = "$before" ] || fail "Helm's work on the operator changed the members' pods"
+  kill_a_follower
+  report "helm uninstall, and a pod that comes back without an operator" "$(since "$from")"
+  report "  longest gap of a writer" "$(longest_gap "$from")" 3
+  from=$(now)
+  install_operator
+  patch '{"spec":{"pod":{"annotations":{"e2e/roll":"3"}}}}'
+  settle 3
+  report "installed again, until it has rolled a change" "$(since "$from")"
+}
+pods_now() { k get pods -l "app.kubernetes.io/instance=$NAME" -o 'jsonpath={.items[*].metadata.uid}'; }
+helm_does() { helm "$1" -n "$SYSTEM" "${@:2}" >"$work/helm.log" 2>&1 || fail "helm $1: $(tail -n 3 "$work/helm.log")"; }
+operators_ready() { k_system get deployment "$RELEASE" -o 'jsonpath={.status.readyReplicas}'; }
+# A pod that does not lead, without any grace.
+kill_a_follower() {
+  local pod=$NAME-0 before
+  [ "$(leader)" != "$pod" ] || pod=$NAME-1
+  before=$(uid pod "$pod")
+  k delete pod "$pod" --grace-period=0 --force >/dev/null 2>&1
+  soon 60 other_object pod "$pod" "$before" || fail "$pod is not made again"
+  k wait --for=condition=Ready "pod/$pod" --timeout=60s >/dev/null || fail "$pod is not ready again"
 }
 
 many() {
