@@ -173,6 +173,9 @@ struct NodeMetrics::Families {
       Gauge("raftkv_rocksdb_write_stalled", "1 while RocksDB slows or stops writes.");
   prometheus::Gauge& free_bytes =
       Gauge("raftkv_disk_free_bytes", "Free space of the data directory's file system.");
+  prometheus::Gauge& space_left_bytes =
+      Gauge("raftkv_server_space_left_bytes",
+            "Bytes by which the store may grow before writes can be refused for lack of space.");
   prometheus::Gauge& out_of_space =
       Gauge("raftkv_server_out_of_space", "1 while writes are refused for lack of space.");
 
@@ -361,6 +364,7 @@ void NodeMetrics::Update(const Gauges& now) {
   f.compaction_bytes.Set(static_cast<double>(now.state.pending_compaction_bytes));
   f.stalled.Set(now.state.write_stalled);
   f.free_bytes.Set(static_cast<double>(now.free_bytes));
+  f.space_left_bytes.Set(static_cast<double>(now.space_left_bytes));
   f.out_of_space.Set(now.out_of_space);
 
   const ReplicaCounters& counters = *now.counters;

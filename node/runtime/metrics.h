@@ -42,6 +42,7 @@ class NodeMetrics {
     storage::StateStats state;
     storage::LogStats log;
     uint64_t free_bytes = 0;
+    uint64_t space_left_bytes = 0;
     bool out_of_space = false;
     uint64_t quota_bytes = 0;
     uint64_t min_free_bytes = 0;

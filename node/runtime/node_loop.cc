@@ -69,6 +69,7 @@ void NodeImpl::PublishStatus() {
                    .state = disk.state,
                    .log = disk.log,
                    .free_bytes = space_.free_bytes(),
+                   .space_left_bytes = space_.left_bytes(),
                    .out_of_space = space_.refuses(),
                    .quota_bytes = options_.quota_bytes,
                    .min_free_bytes = options_.min_free_bytes});

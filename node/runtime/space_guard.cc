@@ -78,9 +78,30 @@ uint64_t SpaceGuard::ReleaseBelow() const {
   return std::max(limits_.min_free_bytes, limits_.reserve_bytes) / 2;
 }
 
+// What the reserve has given back is not there to be filled again.
+uint64_t SpaceGuard::UsableOf(uint64_t free) const {
+  return Minus(free, Minus(limits_.reserve_bytes, reserve_.held()));
+}
+
+// In such terms that a flush, which only moves bytes from memory to the disk, changes nothing.
+uint64_t SpaceGuard::LeftOf(uint64_t usable) const {
+  const uint64_t state_bytes = state_.disk_bytes + state_.unflushed_bytes;
+  // While it lasts, less than the least may be free: writes are refused until it ends.
+  const uint64_t compaction = std::min(state_bytes, kMaxCompaction);
+  const uint64_t taken =
+      state_.unflushed_bytes + std::max(limits_.min_free_bytes, compaction) + compaction;
+  const uint64_t on_disk = Minus(usable, taken);
+  return limits_.quota_bytes > 0 ? std::min(on_disk, Minus(limits_.quota_bytes, state_bytes))
+                                 : on_disk;
+}
+
 void SpaceGuard::MakeRoom() {
   const std::optional<uint64_t> free = probe_();
-  if (free && *free < ReleaseBelow()) reserve_.give_back();
+  if (!free) return;
+  const std::lock_guard lock(mutex_);
+  free_ = *free;
+  left_ = LeftOf(UsableOf(*free));
+  if (*free < ReleaseBelow()) reserve_.give_back();
 }
 
 void SpaceGuard::KeepReserve(uint64_t usable) {
@@ -113,8 +134,7 @@ bool SpaceGuard::LookLocked() {
   last_look_ = now;
   free_ = *free;
   scarce_ = *free < ReleaseBelow();
-  // What the reserve has given back is not there to be filled again.
-  const uint64_t usable = Minus(*free, Minus(limits_.reserve_bytes, reserve_.held()));
+  const uint64_t usable = UsableOf(*free);
   KeepReserve(usable);
   const uint64_t state_bytes = state_.disk_bytes + state_.unflushed_bytes;
   // A compaction writes its result before it removes what it read.
@@ -123,6 +143,7 @@ bool SpaceGuard::LookLocked() {
   const bool over_quota = limits_.quota_bytes > 0 && state_bytes > limits_.quota_bytes;
   const uint64_t margin = full() ? min_free / 16 : 0;
   const bool full = usable < min_free + margin || over_quota;
+  left_ = full ? 0 : LeftOf(usable);
   // What was charged since the look before may still be on its way to the disk.
   const uint64_t under_way = charged_.exchange(0, std::memory_order_relaxed);
   const uint64_t spoken_for = min_free + under_way + state_.unflushed_bytes;

@@ -54,7 +54,8 @@ class SpaceGuard {
   SpaceGuard(std::string dir, Limits limits, const Clock* clock, Probe probe = {},
              Reserve reserve = {});
 
-  // Before anything in the directory is opened: gives the reserve back if the disk is full.
+  // Before anything in the directory is opened: gives the reserve back if the disk is full. The
+  // first look.
   void MakeRoom();
   // Looks at the disk, makes or gives back the reserve, and logs when writes begin or cease to be
   // refused. Looks that follow each other too closely are left out.
@@ -71,6 +72,10 @@ class SpaceGuard {
   // So little is free that the reserve is given back: whatever can be spared should go.
   bool scarce() const { return scarce_.load(std::memory_order_relaxed); }
   uint64_t free_bytes() const { return free_.load(std::memory_order_relaxed); }
+  // By how much the store may grow before a write can be refused, above what has to stay free and
+  // what a compaction takes for a while; of the quota, if less is left of that. For people: one who
+  // writes fast enough is refused earlier, because what is under way counts several times.
+  uint64_t left_bytes() const { return left_.load(std::memory_order_relaxed); }
   // Full or close to it: look more often.
   bool is_near_limit() const { return near_limit_.load(std::memory_order_relaxed); }
   std::string reserve_path() const { return dir_ + "/reserve"; }
@@ -84,6 +89,8 @@ class SpaceGuard {
  private:
   bool LookLocked();
   void KeepReserve(uint64_t usable);
+  uint64_t UsableOf(uint64_t free) const;
+  uint64_t LeftOf(uint64_t usable) const;
   uint64_t ReleaseBelow() const;
 
   const std::string dir_;
@@ -96,6 +103,7 @@ class SpaceGuard {
   std::atomic<bool> scarce_{false};
   std::atomic<bool> near_limit_{false};
   std::atomic<uint64_t> free_{0};
+  std::atomic<uint64_t> left_{0};
   std::atomic<uint64_t> budget_{UINT64_MAX};  // what may be charged until the next look
   std::atomic<uint64_t> charged_{0};
   std::atomic<MonotonicTime::rep> last_refusal_{0};  // 0: none

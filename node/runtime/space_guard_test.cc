@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include <filesystem>
+#include <utility>
 
 #include "base/log.h"
 
@@ -118,6 +119,66 @@ TEST_F(SpaceGuardTest, ThereIsRoomForACompaction) {
   free_ = 1000 * kMiB;
   Look(*guard, {.disk_bytes = 20'000 * kMiB});
   EXPECT_FALSE(guard->full());
+}
+
+// The share of the volume that is free says nothing of what a node still takes: on one of 400 MiB
+// with the usual limits writes were refused when almost two thirds were free.
+TEST_F(SpaceGuardTest, LittleIsLeftBeforeAnythingIsRefused) {
+  for (const uint64_t volume : {64, 100, 400, 700, 1024, 4096}) {
+    for (const uint64_t min_free : {1, 8, 32, 256}) {
+      if (volume <= min_free + 32) continue;
+      const SpaceGuard::Limits limits{.min_free_bytes = min_free * kMiB,
+                                      .reserve_bytes = std::min<uint64_t>(min_free, 32) * kMiB};
+      std::filesystem::remove(dir_ + "/reserve");
+      auto guard = Make(limits);
+      SpaceGuard::StateSize state;
+      uint64_t used = 0;
+      bool warned = false;
+      uint64_t warned_at = 0;
+      // Six MiB in memory are flushed at once; at times all of it, or 96 MiB, is compacted.
+      for (uint64_t i = 1;; ++i) {
+        state.unflushed_bytes += 64 << 10;
+        if (state.unflushed_bytes == 6 * kMiB) {
+          state.disk_bytes += std::exchange(state.unflushed_bytes, 0);
+        }
+        used = state.disk_bytes;
+        const bool compacts = i % 256 == 0;
+        const uint64_t dip = compacts ? std::min(state.disk_bytes, 96 * kMiB) : 0;
+        free_ = volume * kMiB - std::min(volume * kMiB, used + dip);
+        Look(*guard, state);
+        if (!guard->Admit(1000)) break;
+        if (compacts) continue;
+        const uint64_t left = guard->left_bytes();
+        const bool warns = static_cast<double>(left) < 0.15 * static_cast<double>(left + used);
+        ASSERT_TRUE(warns || !warned)
+            << "it comes and goes: " << volume << " MiB, " << min_free << " to stay free, " << used;
+        if (warns && !std::exchange(warned, true)) warned_at = used;
+      }
+      EXPECT_TRUE(warned) << volume << " MiB, refused with " << used;
+      EXPECT_LT(warned_at, used) << volume << " MiB";
+      EXPECT_EQ(guard->left_bytes(), 0u) << volume << " MiB";
+    }
+  }
+}
+
+TEST_F(SpaceGuardTest, WhatIsLeftOfTheQuotaCounts) {
+  auto guard = Make({.quota_bytes = 10 * kMiB});
+  free_ = 1000 * kMiB;
+  Look(*guard, {.disk_bytes = 6 * kMiB, .unflushed_bytes = 1 * kMiB});
+  EXPECT_EQ(guard->left_bytes(), 3 * kMiB);
+  Look(*guard, {.disk_bytes = 8 * kMiB, .unflushed_bytes = 3 * kMiB});
+  EXPECT_EQ(guard->left_bytes(), 0u);
+}
+
+// A node that has just started reported nothing free, until its first look.
+TEST_F(SpaceGuardTest, WhatIsLeftIsKnownFromTheStartOn) {
+  auto guard = Make({.min_free_bytes = 16 * kMiB, .reserve_bytes = 4 * kMiB});
+  free_ = 64 * kMiB;
+  guard->MakeRoom();
+  EXPECT_EQ(guard->free_bytes(), 64 * kMiB);
+  EXPECT_EQ(guard->left_bytes(), 44 * kMiB);
+  Look(*guard);
+  EXPECT_EQ(guard->left_bytes(), 44 * kMiB);
 }
 
 TEST_F(SpaceGuardTest, TheReserveComesAndGoes) {

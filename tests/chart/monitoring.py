@@ -249,6 +249,8 @@ def break_things(lab, chosen):
             print(f"{fault.__name__:28} {alert:34} {cell(fired):>7} {cell(ended):>7}", flush=True)
             if alert not in fired or alert not in ended:
                 failures.append(f"{alert} did not {'fire' if alert not in fired else 'end'} with {fault.__name__}")
+        failures += [f"{late} did not fire later than {early} with {fault.__name__}" for early, late in faults.EARLIER
+                     if early in fired and late in fired and fired[early] >= fired[late]]
     return failures
 
 
