@@ -100,6 +100,8 @@ bool AllBlank(const Facts& facts) {
 
 PlannedCondition QuorumLost(const Facts& facts) {
   const char* type = "QuorumLost";
+  // Members that end because somebody wants it are not missed.
+  if (facts.seen.deleting) return {type, false, "Deleting", "The cluster is being deleted."};
   if (facts.seen.cluster == 0) return {type, false, "NotBootstrapped", "There is no cluster yet."};
   if (Asleep(facts))
     return {type, false, "Hibernated", "replicas is 0: the pods are gone, the volumes stay."};
@@ -133,6 +135,7 @@ PlannedCondition QuorumLost(const Facts& facts) {
 
 PlannedCondition Available(const Facts& facts, const PlannedCondition& quorum_lost) {
   const char* type = "Available";
+  if (facts.seen.deleting) return {type, false, "Deleting", quorum_lost.message};
   if (facts.has_leader()) {
     if (Healthy(facts)) return {type, true, "QuorumHealthy", "Every member takes part."};
     return {type, true, "QuorumAvailable",
@@ -198,7 +201,8 @@ std::string Complaints(const Facts& facts, const Operation& operation) {
     const SlotView& view = facts.slot(slot);
     const std::string pod = "Pod " + PodName(facts.seen.name, slot);
     if (!view.pod) {
-      add(pod + " does not exist.");
+      add(pod + " does not exist; if it does not come, the events of StatefulSet " +
+          facts.seen.name + " say why.");
     } else if (view.pod->node_lost_since_s != 0) {
       add(pod + ": its node is lost.");
     } else if (view.pod->unschedulable) {
@@ -220,6 +224,25 @@ std::string Complaints(const Facts& facts, const Operation& operation) {
     }
   }
   return out;
+}
+
+// The voters that do not take part or have not caught up, where nothing worse is known of any.
+std::string Stragglers(const Facts& facts) {
+  if (facts.config() == nullptr || !facts.has_leader()) return "No leader is known.";
+  std::string silent;
+  std::string behind;
+  for (const MemberId voter : facts.config()->voters) {
+    const int slot = facts.SlotOf(voter);
+    const std::string name = slot < 0 ? HexId(voter) : PodName(facts.seen.name, slot);
+    const bool answers = facts.Active(voter) && (slot < 0 || facts.TakesPart(voter));
+    if (answers && facts.Lag(voter) <= kCaughtUpEntries) continue;
+    std::string& list = answers ? behind : silent;
+    list += (list.empty() ? "" : ", ") + name;
+  }
+  std::string out;
+  if (!silent.empty()) out = "Does not answer: " + silent + ".";
+  if (!behind.empty()) out += (out.empty() ? "" : " ") + ("Has not caught up: " + behind + ".");
+  return out.empty() ? "Fewer members take part than are asked for." : out;
 }
 
 // A learner for which an operation has waited past its deadline; nullopt: there is none.
@@ -280,10 +303,10 @@ PlannedCondition Degraded(const Facts& facts, const Decision& decision, const Op
   // Fewer voters than are asked for are a wish that is not fulfilled yet, unless one was lost.
   const bool well = (VotersWell(facts) || AllBegin(facts)) && message.empty() &&
                     operation.type != Operation::Type::kReplace;
-  if (facts.seen.cluster == 0 || Asleep(facts) || Healthy(facts) || well) {
+  if (facts.seen.cluster == 0 || Asleep(facts) || Healthy(facts) || well || facts.seen.deleting) {
     return {type, false, "AsExpected", "Nothing is known to be wrong."};
   }
-  if (message.empty()) message = "Not every member takes part and has caught up.";
+  if (message.empty()) message = Stragglers(facts);
   const bool lost =
       facts.config() != nullptr && std::ranges::any_of(facts.config()->voters, [&](MemberId voter) {
         return facts.LossOf(voter) != Loss::kNone;

@@ -206,7 +206,8 @@ TEST(Scale, UpToAPodThatDoesNotStartIsReported) {
   EXPECT_EQ(Condition(plan, "Degraded").message, "Pod db-1 cannot be scheduled.");
   EXPECT_THAT(EventReasons(plan), Contains("MembersDown"));
   given.slots.erase(1);
-  EXPECT_EQ(Condition(MakePlan(given), "Degraded").message, "Pod db-1 does not exist.")
+  EXPECT_EQ(Condition(MakePlan(given), "Degraded").message,
+            "Pod db-1 does not exist; if it does not come, the events of StatefulSet db say why.")
       << "somebody's quota refuses it";
 }
 
@@ -903,6 +904,32 @@ TEST(Objects, TheSpareServiceAccountGoesAlsoFromAClusterThatSleeps) {
   given.objects.min_available = -1;
   given.objects.spare_account = true;
   EXPECT_EQ(Do(given), "DeleteServiceAccount");
+}
+
+// "Not every member takes part and has caught up": which?
+TEST(Status, NamesThePodsThatDoNotAnswerOrHaveNotCaughtUp) {
+  Given given = Given::Cluster(3);
+  given.membership->members[Id(1)].active = false;
+  EXPECT_EQ(Condition(MakePlan(given), "Degraded").message, "Does not answer: db-1.");
+  given.membership->leader_commit += 5000;
+  given.membership->members[Id(0)].match = given.membership->leader_commit;
+  EXPECT_EQ(Condition(MakePlan(given), "Degraded").message,
+            "Does not answer: db-1. Has not caught up: db-2.");
+}
+
+// Warnings QuorumLost, ClusterUnreachable and MembersDown told of pods that were to go.
+TEST(Delete, IsNoReasonToWorry) {
+  Given given = Given::Cluster(3);
+  given.spec.on_delete = Retention::kDelete;
+  given.deleting = true;
+  given.StatefulSet(0);
+  for (int slot = 0; slot < 3; ++slot) given.slots[slot].report.reset();
+  given.membership.reset();
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(Condition(plan, "Available").reason, "Deleting");
+  EXPECT_FALSE(Condition(plan, "QuorumLost").status);
+  EXPECT_FALSE(Condition(plan, "Degraded").status);
+  for (const PlannedEvent& event : plan.events) EXPECT_FALSE(event.warning) << event.reason;
 }
 
 TEST(Status, LagIsRoundedSoThatWritesDoNotMoveIt) {

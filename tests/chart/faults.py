@@ -195,10 +195,15 @@ def joint_without_majority(_lab):
 
 @contextlib.contextmanager
 def claim_cannot_be_made_again(_lab):
+    """The operator does not see the claim go while its pod still runs: it would take the member out before it has none."""
     apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "no-claims"}, "spec": {"hard": {"persistentvolumeclaims": "0"}}})
     lost = followers()[0]
+    patch(NAME, {"paused": True})
+    until("the pause", lambda: status().get("phase") == "Paused")
     kubectl("delete", "pvc", f"data-{lost}", "-n", NS, "--wait=false")
     kubectl("delete", "pod", lost, "-n", NS, "--grace-period=1", "--wait=false")
+    kubectl("wait", "--for=delete", f"pvc/data-{lost}", "-n", NS, "--timeout=60s")
+    patch(NAME, {"paused": False})
     try:
         yield
     finally:
