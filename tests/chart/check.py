@@ -304,6 +304,32 @@ def check_scenarios():
             expect(set(names.split(", ")) <= set(known), f"docs/kubernetes-levels.md: ./dev {command} has no {set(names.split(', ')) - set(known)}")
 
 
+def check_cgroups():
+    """Where a limit on writes goes in either version of cgroups, and where both are mounted: to the one that has the controller."""
+    sys.path.insert(0, str(ROOT / "tests/chart"))
+    import cgroups  # pylint: disable=import-outside-toplevel
+    v1 = "cgroup /sys/fs/cgroup/blkio cgroup rw,relatime,blkio 0 0\n"
+    mixed = v1 + "cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n"
+    for mounts, groups, made, wanted in (
+            (v1, "4:memory:/\n7:blkio:/kubepods/a\n", None, ("sys/fs/cgroup/blkio/kubepods/a/blkio.throttle.write_bps_device", "8:0 100", "0")),
+            (mixed, "7:blkio:/kubepods/a\n0::/kubepods/a\n", None, ("sys/fs/cgroup/blkio/kubepods/a/blkio.throttle.write_bps_device", "8:0 100", "0")),
+            ("cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n", "0::/kubepods.slice/a\n", "sys/fs/cgroup/kubepods.slice/a/io.max",
+             ("sys/fs/cgroup/kubepods.slice/a/io.max", "8:0 wbps=100", "max")),
+            (mixed.replace(v1, ""), "0::/a\n", None, None)):
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            for name, text in {"proc/self/mounts": mounts, "proc/5/cgroup": groups, made: ""}.items():
+                if name:
+                    (root / name).parent.mkdir(parents=True, exist_ok=True)
+                    (root / name).write_text(text)
+            try:
+                file, line, unlimited = cgroups.write_limit(5, root)
+                found = (str(file.relative_to(root)), line.format(device="8:0", rate=100), unlimited)
+            except SystemExit:
+                found = None
+            expect(found == wanted, f"the limit on writes with {groups!r}: {found}")
+
+
 # --- With an API server ---------------------------------------------------------------------------
 
 
@@ -453,6 +479,7 @@ def main():
     check_dashboards()
     check_settings()
     check_documents()
+    check_cgroups()
     if "--server" in sys.argv[1:]:
         with_server()
     print(f"{len(failures)} failed" if failures else "the chart is in order")

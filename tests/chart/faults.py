@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 
+import cgroups
 import queries
 from cluster import KUBE_HOME, NAME, NS, ROOT, SYSTEM, address, admin, apply, at_rest, kubectl, patch, processes, raftkv, run, status, until
 
@@ -64,20 +65,9 @@ def disk():
     return ((block.parent if (block / "partition").exists() else block) / "dev").read_text().strip()
 
 
-@contextlib.contextmanager
 def slow_writes(pod, rate):
     """The kernel lets the pod's process write this many bytes a second."""
-    lines = pathlib.Path(f"/proc/{processes(pod)[0]}/cgroup").read_text().splitlines()
-    group = next((line.split(":", 2)[2] for line in lines if line.split(":")[1] == "blkio"), None)
-    if group is None:
-        raise SystemExit("needs the controller blkio of cgroups (version 1)")
-    limit = pathlib.Path("/sys/fs/cgroup/blkio" + group) / "blkio.throttle.write_bps_device"
-    limit.write_text(f"{disk()} {rate}")
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            limit.write_text(f"{disk()} 0")
+    return cgroups.slow_writes(processes(pod)[0], disk(), rate)
 
 
 @contextlib.contextmanager
