@@ -1,7 +1,9 @@
 // What people read of it: an event for each act, each refusal and each end of an operation.
 
 #include <utility>
+#include <vector>
 
+#include "base/hex_id.h"
 #include "operator/raftkv/plan_rules.h"
 
 namespace raftkv::op {
@@ -11,6 +13,29 @@ template <class... Ts>
 struct Overloaded : Ts... {
   using Ts::operator()...;
 };
+
+std::string Ids(const std::vector<MemberId>& members) {
+  std::string out;
+  for (const MemberId member : members) out += (out.empty() ? "" : ", ") + HexId(member);
+  return out;
+}
+
+std::string Ids(const std::vector<MemberView>& members) {
+  std::vector<MemberId> ids;
+  for (const MemberView& member : members) ids.push_back(member.id);
+  return Ids(ids);
+}
+
+std::string Describe(const ChangeMembership& change) {
+  std::string out;
+  const auto add = [&](const char* what, const std::string& ids) {
+    if (!ids.empty()) out += (out.empty() ? "" : "; ") + (what + ids);
+  };
+  add("new learners: ", Ids(change.add_learners));
+  add("learners that become voters: ", Ids(change.promote));
+  add("removed: ", Ids(change.remove));
+  return out.empty() ? "nobody" : out;
+}
 
 }  // namespace
 
@@ -41,7 +66,6 @@ std::string OperationName(Operation::Type type) {
 std::optional<PlannedEvent> EventOf(const std::string& name, const Action& action) {
   const auto pod = [&](int slot) { return "pod " + PodName(name, slot); };
   const auto claim = [&](int slot) { return "claim data-" + PodName(name, slot); };
-  const std::string what = ToString(action);
   using Pair = std::pair<std::string, std::string>;
   auto [reason, note] = std::visit(
       Overloaded{
@@ -56,7 +80,7 @@ std::optional<PlannedEvent> EventOf(const std::string& name, const Action& actio
           },
           [](const ApplyStatefulSet& a) {
             return Pair{"StatefulSetApplied",
-                        "pod template of the spec, " + std::to_string(a.replicas) + " replicas"};
+                        "pod template of the spec, replicas: " + std::to_string(a.replicas)};
           },
           [&](const DeleteServiceAccount&) {
             return Pair{"ServiceAccountDeleted",
@@ -71,12 +95,20 @@ std::optional<PlannedEvent> EventOf(const std::string& name, const Action& actio
             return Pair{"LeaderMarked",
                         "the leader Service points to " + (a.pod.empty() ? "no pod" : a.pod)};
           },
-          [&](const MarkClaim& a) { return Pair{"ClaimMarked", claim(a.slot) + ": " + what}; },
-          [&](const Initialize& a) {
-            return Pair{"Initialized", pod(a.slot) + " makes the cluster: " + what};
+          [&](const MarkClaim& a) {
+            return Pair{"ClaimMarked",
+                        claim(a.slot) + (a.member == 0 ? " holds no member's data any more"
+                                                       : " holds the data of " + HexId(a.member))};
           },
-          [&](const ChangeMembership&) { return Pair{"MembershipChanged", what}; },
-          [&](const TransferLeadership&) { return Pair{"LeadershipTransferred", what}; },
+          [&](const Initialize& a) {
+            return Pair{"Initialized", pod(a.slot) + " makes cluster " + HexId(a.cluster) +
+                                           " of members " + Ids(a.members)};
+          },
+          [](const ChangeMembership& a) { return Pair{"MembershipChanged", Describe(a)}; },
+          [](const TransferLeadership& a) {
+            return Pair{"LeadershipTransferred",
+                        "from " + HexId(a.from) + (a.to == 0 ? "" : " to " + HexId(a.to))};
+          },
           [&](const DeletePod& a) { return Pair{"PodDeleted", pod(a.slot) + ": " + a.why}; },
           [&](const DeleteClaim& a) { return Pair{"ClaimDeleted", claim(a.slot) + ": " + a.why}; },
           [&](const ResizeClaim& a) {

@@ -70,6 +70,26 @@ TEST(Events, EveryStepHasOneOfItsOwnThatIsDocumented) {
   }
 }
 
+// They were those of the log: "ChangeMembership add= promote= remove=00000000000000a1".
+TEST(Events, SayInWordsWhatIsDone) {
+  const auto note = [](const Action& action) { return EventOf("db", action)->note; };
+  EXPECT_EQ(note(MarkClaim{1, "uid", Id(1)}), "claim data-db-1 holds the data of 00000000000000a1");
+  EXPECT_EQ(note(MarkClaim{1, "uid", 0}), "claim data-db-1 holds no member's data any more");
+  EXPECT_EQ(note(Initialize{0, 7, {{.id = Id(0)}, {.id = Id(1)}}}),
+            "pod db-0 makes cluster 0000000000000007 of members 00000000000000a0, "
+            "00000000000000a1");
+  ChangeMembership change;
+  change.add_learners = {{.id = Id(3)}};
+  EXPECT_EQ(note(change), "new learners: 00000000000000a3");
+  change = {};
+  change.promote = {Id(3)};
+  change.remove = {Id(0), Id(1)};
+  EXPECT_EQ(note(change),
+            "learners that become voters: 00000000000000a3; removed: 00000000000000a0, "
+            "00000000000000a1");
+  EXPECT_EQ(note(TransferLeadership{Id(0), Id(1)}), "from 00000000000000a0 to 00000000000000a1");
+}
+
 // --- Bootstrap
 // --------------------------------------------------------------------------------------
 
