@@ -47,8 +47,9 @@ void Bound(Map& map, size_t max) {
 
 }  // namespace
 
-EventRecorder::EventRecorder(Api* api, EventOptions options, Timing* timing, uint64_t seed)
-    : api_(api), options_(std::move(options)), timing_(timing), random_(seed) {
+EventRecorder::EventRecorder(Api* api, EventOptions options, Timing* timing, uint64_t seed,
+                             Metrics* metrics)
+    : api_(api), options_(std::move(options)), timing_(timing), metrics_(metrics), random_(seed) {
   thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "events");
     Run();
@@ -92,9 +93,9 @@ void EventRecorder::Record(const Object& regarding, const EventNote& note) {
   std::lock_guard lock(mutex_);
   MonotonicTime now = timing_->Now();
   std::string object_key = ObjectKey(regarding);
-  if (stopping_ || !AllowedLocked(object_key, now)) {
-    ++stats_.dropped;
-    return;
+  if (stopping_) return DropLocked(regarding, note, "the operator stops");
+  if (!note.step && !AllowedLocked(object_key, now)) {
+    return DropLocked(regarding, note, "too many of one object");
   }
   EventNote cut = note;
   cut.note = Cut(note.note, kMaxNoteBytes);
@@ -116,8 +117,7 @@ void EventRecorder::Record(const Object& regarding, const EventNote& note) {
     return;
   }
   if (queue_.size() >= options_.max_queued) {
-    ++stats_.dropped;
-    return;
+    return DropLocked(regarding, note, "too many wait for the API server");
   }
   series_[key] = {.count = 1,
                   .last_seen = now,
@@ -127,6 +127,16 @@ void EventRecorder::Record(const Object& regarding, const EventNote& note) {
   queue_.push_back({std::move(key), MakeEventLocked(regarding, cut)});
   busy_ = true;
   wake_.notify_one();
+}
+
+// Nobody sees the event: its words are in the log at least.
+void EventRecorder::DropLocked(const Object& regarding, const EventNote& note, const char* why) {
+  ++stats_.dropped;
+  if (metrics_ != nullptr) metrics_->CountDroppedEvent();
+  log::Info("event dropped", {{"object", regarding.key().ToString()},
+                              {"reason", note.reason},
+                              {"note", note.note},
+                              {"why", why}});
 }
 
 bool EventRecorder::AllowedLocked(const std::string& object_key, MonotonicTime now) {
@@ -209,6 +219,7 @@ void EventRecorder::CreateEvent(std::unique_lock<std::mutex>& lock) {
       if (series != series_.end()) series->second.event = waiting.event.key();
     } else {
       ++stats_.dropped;
+      if (metrics_ != nullptr) metrics_->CountDroppedEvent();
       if (series != series_.end()) series_.erase(series);
       log::Warning("event not recorded", {{"reason", waiting.event.String("/reason")},
                                           {"error", created.error().ToString()}});

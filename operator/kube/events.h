@@ -7,7 +7,7 @@
 //   - the same event again within 6 minutes: its series is patched, at most once in 30 s while it
 //     goes on, and once when it has ended
 //   - 10 that differ in the note alone within 600 s: combined into one
-//   - per object: 25 at once, then 1 in 300 s
+//   - per object: 25 at once, then 1 in 300 s; but for steps, whose number the steps bound
 //
 // Thread-safety: every method from any thread.
 #pragma once
@@ -25,6 +25,7 @@
 #include "base/random.h"
 #include "operator/kube/api.h"
 #include "operator/kube/backoff.h"
+#include "operator/kube/metrics.h"
 #include "operator/kube/timing.h"
 
 namespace raftkv::kube {
@@ -34,6 +35,7 @@ struct EventNote {
   std::string reason;  // why, CamelCase: "ScaledUp", "RefusedScaleDown"
   std::string action;  // what was done or tried, CamelCase: "AddLearner"
   std::string note;    // a sentence; cut at 1 KiB
+  bool step = false;   // of what was done, and not of a state that lasts: each is told
 };
 
 struct EventOptions {
@@ -56,7 +58,9 @@ struct EventStats {
 
 class EventRecorder {
  public:
-  EventRecorder(Api* api, EventOptions options, Timing* timing, uint64_t seed);
+  // `metrics`, which counts what is dropped, may be null.
+  EventRecorder(Api* api, EventOptions options, Timing* timing, uint64_t seed,
+                Metrics* metrics = nullptr);
   // Sends what waits for at most 2 s.
   ~EventRecorder();
   EventRecorder(const EventRecorder&) = delete;
@@ -94,6 +98,7 @@ class EventRecorder {
   };
 
   void Run();
+  void DropLocked(const Object& regarding, const EventNote& note, const char* why);
   bool AllowedLocked(const std::string& object_key, MonotonicTime now);
   std::string CombinedLocked(const std::string& similar_key, const std::string& note,
                              MonotonicTime now);
@@ -107,6 +112,7 @@ class EventRecorder {
   Api* const api_;
   const EventOptions options_;
   Timing* const timing_;
+  Metrics* const metrics_;
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;

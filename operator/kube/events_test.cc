@@ -103,6 +103,20 @@ TEST_F(EventsTest, AnObjectHas25AtOnceAndThenOneIn300Seconds) {
   EXPECT_EQ(Events().size(), 27u);
 }
 
+// A bootstrap, 3 to 5 and back are more than 25 steps: the later ones were silently dropped.
+TEST_F(EventsTest, EachStepIsTold) {
+  for (int i = 0; i < 40; ++i) {
+    EventNote step = Note("x", "Reason" + std::to_string(i));
+    step.step = true;
+    recorder_->Record(Cluster("a"), step);
+  }
+  // They take nothing from what else may be told.
+  recorder_->Record(Cluster("a"), Note("x", "Refused"));
+  ASSERT_TRUE(Flush());
+  EXPECT_EQ(Events().size(), 41u);
+  EXPECT_EQ(recorder_->stats().dropped, 0u);
+}
+
 TEST_F(EventsTest, TheQueueIsBounded) {
   Make({.max_queued = 3, .object_burst = 1000});
   std::mutex gate;

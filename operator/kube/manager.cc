@@ -61,8 +61,8 @@ Manager::Manager(ClientConfig config, ManagerOptions options, Timing* timing)
   }
   client_ = std::make_unique<RestClient>(std::move(config), options_.rest, timing, metrics_.get(),
                                          election_.get());
-  events_ =
-      std::make_unique<EventRecorder>(client_.get(), options_.events, timing, options_.seed + 2);
+  events_ = std::make_unique<EventRecorder>(client_.get(), options_.events, timing,
+                                            options_.seed + 2, metrics_.get());
 }
 
 Manager::~Manager() {

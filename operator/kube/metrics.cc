@@ -80,7 +80,12 @@ struct Metrics::Families {
                                  "How long a request to the API server takes, by verb and host, in "
                                  "seconds.")),
         leader(Register(prometheus::BuildGauge(), r, "leader_election_master_status",
-                        "1 in the process that holds the lease, 0 in the others.")) {}
+                        "1 in the process that holds the lease, 0 in the others.")),
+        dropped_events(Register(prometheus::BuildCounter(), r,
+                                "raftkv_operator_events_dropped_total",
+                                "Events that nobody can see: too many of one object, or refused by "
+                                "the API server. The log has them.")
+                           .Add({})) {}
 
   prometheus::Registry* const registry;
   Family<Gauge>& depth;
@@ -99,6 +104,7 @@ struct Metrics::Families {
   Family<Counter>& requests;
   Family<Histogram>& request_seconds;
   Family<Gauge>& leader;
+  Counter& dropped_events;
 
   // Gauges that are computed when they are read.
   std::mutex mutex;
@@ -249,6 +255,8 @@ void Metrics::CountRequest(std::string_view method, int status, const std::strin
 void Metrics::SetLeader(const std::string& lease, bool leader) {
   families_->leader.Add({{"name", lease}}).Set(leader ? 1 : 0);
 }
+
+void Metrics::CountDroppedEvent() { families_->dropped_events.Increment(); }
 
 std::string Metrics::Render() const {
   {

@@ -44,6 +44,9 @@ class Metrics {
   // leader_election_master_status{name}
   void SetLeader(const std::string& lease, bool leader);
 
+  // raftkv_operator_events_dropped_total
+  void CountDroppedEvent();
+
   // The text format (0.0.4): everything in the registry, and the process_* set.
   std::string Render() const;
 

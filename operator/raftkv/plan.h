@@ -48,6 +48,7 @@ struct PlannedEvent {
   std::string reason;
   std::string action;
   std::string note;
+  bool step = false;  // of the plan's action; the others are of the status
 };
 
 struct MemberStatus {
@@ -85,7 +86,8 @@ struct Plan {
   // after the write has succeeded.
   PlannedStatus status;
   Action action = Nothing{};
-  // Recorded after the action has succeeded (refusals: at once, when the action is Nothing).
+  // Those of the status are recorded when it is written, because the next plan finds it said; the
+  // step's after the action has succeeded.
   std::vector<PlannedEvent> events;
   // Look again after this time although Kubernetes reports no change (the nodes are not watched);
   // zero: only after a change.

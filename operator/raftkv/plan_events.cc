@@ -127,6 +127,7 @@ std::vector<PlannedEvent> MakeEvents(const Facts& facts, const Decision& decisio
   const std::string name = OperationName(status.operation.type);
   if (auto step = EventOf(facts.seen.name, decision.action)) {
     step->action = name == "None" ? "Maintain" : name;
+    step->step = true;
     events.push_back(*std::move(step));
   }
   if (before.type != Operation::Type::kNone && before.type != status.operation.type &&

@@ -100,6 +100,7 @@ ApiResult<ReconcileResult> Reconciler::Reconcile(const Key& key, std::stop_token
   if (!written && written.error().Is(Reason::kConflict)) return After(kBehindPause);
   if (!written && written.error().Is(Reason::kNotFound)) return ReconcileResult{};
   if (!written) return std::unexpected(written.error());
+  Record(*seen->resource, plan, false);
   return Carry(*seen, plan);
 }
 
@@ -142,10 +143,7 @@ Result<Seen> Reconciler::Confirm(const Seen& seen, const Plan& plan) {
 ApiResult<ReconcileResult> Reconciler::Carry(const Seen& seen, const Plan& plan) {
   const Object& resource = *seen.resource;
   Key key = resource.key();
-  if (std::holds_alternative<Nothing>(plan.action)) {
-    Record(resource, plan);
-    return After(plan.look_again);
-  }
+  if (std::holds_alternative<Nothing>(plan.action)) return After(plan.look_again);
   std::string name = ActionName(plan.action);
   log::Info("act", {{"raftkv", key.ToString()}, {"action", ToString(plan.action)}});
   auto confirmed = Confirm(seen, plan);
@@ -153,7 +151,7 @@ ApiResult<ReconcileResult> Reconciler::Carry(const Seen& seen, const Plan& plan)
   Status done = actor_.Carry(*confirmed, plan.action);
   if (done.ok()) {
     parts_.metrics->CountAction(key, name);
-    Record(resource, plan);
+    Record(resource, plan, true);
     return After(kAfterAction);
   }
   log::Warning("not done",
@@ -181,13 +179,15 @@ void Reconciler::WatchLeader(const Seen& seen) {
   parts_.watch_leader(seen.resource->key(), host);
 }
 
-void Reconciler::Record(const Object& resource, const Plan& plan) {
+void Reconciler::Record(const Object& resource, const Plan& plan, bool step) {
   bool acted = !std::holds_alternative<Nothing>(plan.action);
   for (const PlannedEvent& event : plan.events) {
+    if (event.step != step) continue;
     parts_.events->Record(resource, {.warning = event.warning,
                                      .reason = event.reason,
                                      .action = event.action,
-                                     .note = event.note});
+                                     .note = event.note,
+                                     .step = event.step});
     if (event.warning && !acted) parts_.metrics->CountRefusal(resource.key(), event.reason);
   }
 }

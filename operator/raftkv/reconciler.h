@@ -46,7 +46,7 @@ class Reconciler {
   // Before something is taken away: the same plan must come out of a live look, which is returned.
   Result<Seen> Confirm(const Seen& seen, const Plan& plan);
   kube::ApiResult<kube::ReconcileResult> Carry(const Seen& seen, const Plan& plan);
-  void Record(const kube::Object& resource, const Plan& plan);
+  void Record(const kube::Object& resource, const Plan& plan, bool step);
   void WatchLeader(const Seen& seen);
 
   const ReconcilerParts parts_;

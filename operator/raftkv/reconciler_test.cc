@@ -14,6 +14,8 @@
 namespace raftkv::op {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -52,6 +54,14 @@ class Reconciling : public ThreeMembers {
     return static_cast<size_t>(std::ranges::count_if(
         calls, [](const std::string& call) { return !call.starts_with("GET "); }));
   }
+  std::vector<std::string> Told() {
+    EXPECT_TRUE(events_.Flush(std::chrono::seconds(5)));
+    std::vector<std::string> reasons;
+    for (const Object& event : event_api_.All(kube::resources::kEvents)) {
+      reasons.push_back(event.String("/reason"));
+    }
+    return reasons;
+  }
   std::string Metrics() { return prometheus::TextSerializer().Serialize(registry_.Collect()); }
 
   prometheus::Registry registry_;
@@ -88,6 +98,26 @@ TEST_F(Reconciling, DoesNothingBeforeTheIntentIsWritten) {
   api_.before = nullptr;
   EXPECT_TRUE(Reconcile());
   EXPECT_GT(api_.CountCalls("APPLY statefulsets/store"), before);
+}
+
+// The next plan finds it in the status, and says it no more: it was lost whenever the act behind it
+// failed.
+TEST_F(Reconciling, WhatTheStatusSaysIsToldAlsoIfTheActFails) {
+  Settle();
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"metadata", {{"generation", 2}}},
+              {"spec", {{"image", "node:2"}}},
+              {"status", {{"operation", {{"type", "Scale"}, {"target", 3}}}}}});
+  api_.before = [](const std::string& call) -> kube::ApiResult<void> {
+    if (call == "APPLY statefulsets/store") return kube::Fail(kube::Reason::kServer, "down");
+    return {};
+  };
+  EXPECT_FALSE(Reconcile());
+  EXPECT_THAT(Told(), AllOf(Contains("ScaleInterrupted"), Contains("ActionFailed")));
+  EXPECT_THAT(Told(), Not(Contains("StatefulSetApplied"))) << "it was not";
+  api_.before = nullptr;
+  EXPECT_TRUE(Reconcile());
+  EXPECT_THAT(Told(), Contains("StatefulSetApplied"));
 }
 
 // Two operators: what one is about to do is not what the other has written since.
