@@ -87,6 +87,26 @@ Status Actor::CheckNoMember(const Seen& seen, int first_slot, int last_slot, Mem
   return Status::Ok();
 }
 
+// Whoever owns the pods: a StatefulSet may have been taken away from us.
+Status Actor::CheckUnused(const Seen& seen, std::string_view claim) {
+  auto pods =
+      api_->List(kube::resources::kPods,
+                 {.ns = seen.observation.ns, .label_selector = PodSelector(seen.observation.name)});
+  if (!pods) return pods.error().ToStatus();
+  for (const Object& pod : pods->items) {
+    const Json& volumes = pod.At("/spec/volumes");
+    const bool mounted =
+        volumes.is_array() && std::ranges::any_of(volumes, [&](const Json& volume) {
+          return Object(volume).String("/persistentVolumeClaim/claimName") == claim;
+        });
+    if (mounted) {
+      return {Code::kConflict,
+              "pod " + std::string(pod.name()) + " uses claim " + std::string(claim) + " yet"};
+    }
+  }
+  return Status::Ok();
+}
+
 Status Actor::Patch(const kube::Resource& resource, const Key& key, const Json& patch) {
   FAULT_POINT(patch_before);
   auto patched = api_->Patch(resource, key, kube::PatchType::kMerge, patch);
@@ -304,6 +324,8 @@ Status Actor::Do(const Seen& seen, const DeleteClaim& action) {
   if (!seen.observation.deleting) {
     MemberId member = ParseHexId(live->Annotation(kMemberAnnotation).value_or("")).value_or(0);
     RETURN_IF_ERROR(CheckNoMember(seen, action.slot, action.slot, member));
+  } else {
+    RETURN_IF_ERROR(CheckUnused(seen, live->name()));
   }
   FAULT_POINT(delete_before);
   auto deleted =

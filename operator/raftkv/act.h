@@ -49,6 +49,8 @@ class Actor {
   Status CheckUnchanged(const Seen& seen);
   // No member of the configuration has its data in a slot that loses it.
   Status CheckNoMember(const Seen& seen, int first_slot, int last_slot, MemberId member);
+  // No pod mounts this claim.
+  Status CheckUnused(const Seen& seen, std::string_view claim);
   Status SetFinalizers(const Seen& seen, bool present);
   Status Apply(const Seen& seen, const DesiredObject& desired);
   // Of what has the resource's own name, if the resource controls it.

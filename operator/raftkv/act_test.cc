@@ -253,6 +253,33 @@ TEST_F(Act, AClaimOfAMemberIsNeverDeleted) {
   EXPECT_FALSE(Exists(resources::kClaims, "data-store-2"));
 }
 
+// Also when the planner sees no pod, because their StatefulSet is not ours any more.
+TEST_F(Act, AClaimThatAPodUsesSurvivesTheDeletionOfItsCluster) {
+  Seen seen = Look();
+  seen.observation.deleting = true;
+  std::string uid = UidOf(resources::kClaims, "data-store-2");
+  Json volumes =
+      Json::array({{{"name", "data"}, {"persistentVolumeClaim", {{"claimName", "data-store-2"}}}}});
+  ASSERT_TRUE(api_.Patch(resources::kPods, {"ns", "store-2"}, kube::PatchType::kMerge,
+                         {{"spec", {{"volumes", volumes}}}}));
+  EXPECT_EQ(actor_.Carry(seen, DeleteClaim{.slot = 2, .uid = uid}).code(), Code::kConflict);
+  EXPECT_TRUE(Exists(resources::kClaims, "data-store-2"));
+  ASSERT_TRUE(api_.Delete(resources::kPods, {"ns", "store-2"}, {}));
+  EXPECT_TRUE(actor_.Carry(seen, DeleteClaim{.slot = 2, .uid = uid}).ok());
+  EXPECT_FALSE(Exists(resources::kClaims, "data-store-2"));
+}
+
+TEST_F(Act, ADeletionThatOrphansIsSeenAsOne) {
+  ASSERT_TRUE(api_.Patch(
+      kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+      {{"metadata",
+        {{"deletionTimestamp", "2026-01-01T00:00:00Z"}, {"finalizers", {kFinalizer, "orphan"}}}}}));
+  EXPECT_TRUE(Look().observation.orphans);
+  ASSERT_TRUE(api_.Patch(resources::kStatefulSets, {"ns", "store"}, kube::PatchType::kMerge,
+                         {{"metadata", {{"ownerReferences", nullptr}}}}));
+  EXPECT_TRUE(Look().observation.objects.foreign_set);
+}
+
 TEST_F(Act, AClaimIsNotDeletedWhileNobodyCanTellWhoseItIs) {
   Seen seen = Look();
   nodes_.nodes.clear();

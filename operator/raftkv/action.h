@@ -75,7 +75,9 @@ struct ResizeClaim {
   std::string uid;
   uint64_t bytes = 0;
 };
-struct RemoveFinalizer {};
+struct RemoveFinalizer {
+  std::string why = "nothing is left to be done here";
+};
 
 using Action =
     std::variant<Nothing, AddFinalizer, ApplyObjects, ApplyStatefulSet, DeleteServiceAccount,

@@ -145,6 +145,7 @@ struct Operation {
 
 struct ObjectsView {
   bool stateful_set = false;      // exists and is ours
+  bool foreign_set = false;       // one of its name exists and is not ours
   int stateful_set_replicas = 0;  // spec.replicas
   std::string update_revision;    // status.updateRevision
   bool template_current = false;  // its pod template is what the spec asks for
@@ -166,6 +167,7 @@ struct Observation {
   int64_t observed_generation = 0;  // status.observedGeneration
   bool deleting = false;
   bool finalizer = false;
+  bool orphans = false;  // deleted with --cascade=orphan: what it owns is to go on without it
   ClusterSpec spec;
   ClusterId cluster = 0;  // status.clusterID
   Operation operation;    // status.operation

@@ -170,6 +170,7 @@ Result<Seen> Observer::LookIn(const Caches& caches, const ObjectPtr& resource, u
   out.observed_generation = resource->Int("/status/observedGeneration").value_or(0);
   out.deleting = resource->deleting();
   out.finalizer = resource->HasFinalizer(kFinalizer);
+  out.orphans = out.deleting && resource->HasFinalizer("orphan");
   auto spec = ReadSpec(*resource);
   // A deletion waits for nobody to mend the spec; the defaults keep the claims.
   if (!spec && !out.deleting) return std::unexpected(spec.error());
@@ -228,7 +229,10 @@ void Observer::LookAtObjects(const Caches& caches, Seen& seen) {
 
   Object set(kube::resources::kStatefulSets, resource.key());
   seen.stateful_set = find(kube::resources::kStatefulSets, set);
-  if (seen.stateful_set == nullptr) return;
+  if (seen.stateful_set == nullptr) {
+    out.foreign_set = caches.stateful_sets->Get(resource.key()) != nullptr;
+    return;
+  }
   out.stateful_set = true;
   out.stateful_set_replicas =
       static_cast<int>(seen.stateful_set->Int("/spec/replicas").value_or(0));

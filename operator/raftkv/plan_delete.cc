@@ -19,6 +19,11 @@ std::optional<Decision> PlanDeletion(const Facts& facts) {
   if (facts.spec.on_delete == Retention::kRetain) {
     return Do(RemoveFinalizer{}, Op(Operation::Type::kDelete, "KeepClaims"));
   }
+  // Whoever left the pods running, or gave them to somebody else, did not mean their data.
+  if (seen.orphans || seen.objects.foreign_set) {
+    return Do(RemoveFinalizer{"the claims stay, because the StatefulSet does"},
+              Op(Operation::Type::kDelete, "KeepClaims"));
+  }
   if (seen.objects.stateful_set && seen.objects.stateful_set_replicas > 0) {
     return Do(ApplyStatefulSet{0}, Op(Operation::Type::kDelete, "StopPods"));
   }

@@ -73,7 +73,7 @@ std::optional<PlannedEvent> EventOf(const std::string& name, const Action& actio
           [](const AddFinalizer&) {
             return Pair{"FinalizerAdded", "its deletion waits for the operator from now on"};
           },
-          [](const RemoveFinalizer&) { return Pair{"Deleted", "nothing is left to be done here"}; },
+          [](const RemoveFinalizer& a) { return Pair{"Deleted", a.why}; },
           [](const ApplyObjects&) {
             return Pair{"ObjectsApplied",
                         "Services, ServiceAccount and NetworkPolicies are as the spec asks"};

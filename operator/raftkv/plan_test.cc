@@ -336,6 +336,24 @@ TEST(Delete, DeleteStopsPodsThenClaims) {
   EXPECT_EQ(Do(given), "RemoveFinalizer");
 }
 
+// `kubectl delete --cascade=orphan` leaves the pods running; their claims were deleted under them.
+TEST(Delete, ClaimsOfPodsThatAreLeftRunningStay) {
+  Given orphans = Given::Cluster(3);
+  orphans.spec.on_delete = Retention::kDelete;
+  orphans.deleting = true;
+  orphans.orphans = true;
+  EXPECT_EQ(Do(orphans), "RemoveFinalizer");
+  // When the garbage collector has taken the owner off, neither set nor pods are ours.
+  Given taken = Given::Cluster(3);
+  taken.spec.on_delete = Retention::kDelete;
+  taken.deleting = true;
+  taken.objects.stateful_set = false;
+  taken.objects.stateful_set_replicas = 0;
+  taken.objects.foreign_set = true;
+  for (auto& [slot, view] : taken.slots) view.pod.reset();
+  EXPECT_EQ(Do(taken), "RemoveFinalizer");
+}
+
 // --- Replace
 // ----------------------------------------------------------------------------------------
 

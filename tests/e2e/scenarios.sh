@@ -273,8 +273,19 @@ recreate() {
   report "another one under the same name, blank" "$(since "$from")"
   url=http://$(k get service other -o 'jsonpath={.spec.clusterIP}'):7070/kv/kept
   soon 30 not_found "$url" || fail "$url is not 404 on blank volumes"
-  k delete rkv other --timeout=60s >/dev/null || fail "not deleted within 60 s"
-  k delete pvc -l app.kubernetes.io/instance=other --timeout=60s >/dev/null
+  patch '{"spec":{"storage":{"retention":{"onDelete":"Delete"}}}}' other
+  settle 3 60 other
+  orphan_other
+}
+# Pods that are to go on without their RaftKV keep their claims.
+orphan_other() {
+  k delete rkv other --cascade=orphan --timeout=60s >/dev/null || fail "not deleted within 60 s, leaving orphans"
+  sleep 3
+  [ "$(k get pods -l app.kubernetes.io/instance=other -o name | wc -l)" = 3 ] || fail "orphaned pods ended"
+  [ -z "$(k get pvc -l app.kubernetes.io/instance=other -o 'jsonpath={.items[*].metadata.deletionTimestamp}')" ] ||
+    fail "claims of running pods were deleted"
+  k delete statefulset,service,networkpolicy,pdb,serviceaccount,pvc -l app.kubernetes.io/instance=other --wait=false >/dev/null
+  soon 60 nothing_left_of other || fail "what was left does not go by hand"
 }
 value_is() { [ "$(ask "$2")" = "$1" ]; }
 not_found() { [ "$("${enter[@]}" curl -s -m 2 -o /dev/null -w '%{http_code}' "$1")" = 404 ]; }
