@@ -70,7 +70,7 @@ Status NodeImpl::Init() {
   apply_worker_ = std::make_unique<ApplyWorker>(
       member_id_, storage_.store.get(), storage_.machine.get(), &waiters_, &Clock::System(),
       ApplyWorker::Sink{
-          .done = [this](ApplyDone done) { TellApplied(std::move(done)); },
+          .done = [this](ApplyDone done) { replica_->TellApplied(std::move(done)); },
           .fatal = fatal_,
           .on_batch = [this](Duration took,
                              size_t entries) { metrics_.ObserveApply(took, entries); },

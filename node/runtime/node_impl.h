@@ -116,8 +116,6 @@ class NodeImpl final : public Node, private StoragePorts {
   void OnTick();
   void PublishStatus();
   void WakeReady();
-  void TellApplied(ApplyDone done);  // apply thread
-  void TakeApplied();
   void DrainQueue();
 
   // node_janitor.cc, on the janitor's thread
@@ -163,9 +161,6 @@ class NodeImpl final : public Node, private StoragePorts {
   std::vector<Proposal> proposals_;
   std::vector<Read> reads_;
   bool queue_posted_ = false;
-  std::vector<ApplyDone> applied_;  // not told the replica yet
-  uint64_t applied_bytes_ = 0;      // of the entries in applied_
-  bool applied_posted_ = false;
 
   mutable std::mutex status_mutex_;
   std::shared_ptr<const v1::StatusResponse> status_ = std::make_shared<v1::StatusResponse>();

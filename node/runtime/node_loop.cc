@@ -8,13 +8,6 @@
 #include "node/runtime/node_impl.h"
 
 namespace raftkv::runtime {
-namespace {
-
-// What is applied and not told the replica.
-constexpr uint64_t kMaxUntoldBytes = 256 << 10;
-constexpr size_t kMaxUntoldJobs = 64;
-
-}  // namespace
 
 void NodeImpl::ScheduleTick() {
   tick_timer_.expires_after(options_.tick);
@@ -82,43 +75,11 @@ void NodeImpl::PublishStatus() {
 void NodeImpl::WakeReady() {
   if (std::exchange(ready_scheduled_, true)) return;
   asio::post(io_, [this] {
-    TakeApplied();
     ready_scheduled_ = false;
     replica_->ProcessReady();
     // People and the ready check should not wait a tick to see a new leader.
     if (std::exchange(published_leader_, replica_->leader()) != replica_->leader()) PublishStatus();
   });
-}
-
-// On the apply thread. The clients have their answers: the raft thread may hear of it at its next
-// turn, unless somebody waits for it.
-void NodeImpl::TellApplied(ApplyDone done) {
-  const bool waits =
-      done.applied_bytes == 0 || !done.memberships.empty() || replica_->awaits_apply();
-  bool post = false;
-  {
-    std::lock_guard lock(queue_mutex_);
-    applied_bytes_ += done.applied_bytes;
-    applied_.push_back(std::move(done));
-    const bool many = applied_bytes_ >= std::min(options_.max_apply_bytes / 4, kMaxUntoldBytes) ||
-                      applied_.size() >= kMaxUntoldJobs;
-    if (waits || many) post = !std::exchange(applied_posted_, true);
-  }
-  if (!post) return;
-  asio::post(io_, [this] { TakeApplied(); });
-}
-
-void NodeImpl::TakeApplied() {
-  std::vector<ApplyDone> applied;
-  {
-    std::lock_guard lock(queue_mutex_);
-    applied.swap(applied_);
-    applied_bytes_ = 0;
-    applied_posted_ = false;
-  }
-  if (applied.empty()) return;
-  for (ApplyDone& done : applied) replica_->OnApplyDone(std::move(done));
-  WakeReady();
 }
 
 void NodeImpl::DrainQueue() {

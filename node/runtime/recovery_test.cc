@@ -160,6 +160,7 @@ TEST(Installation, ACrashAtAnyStepIsMended) {
     cluster.Heal();
     ASSERT_TRUE(RunToInstallation(cluster, node));
     if (step >= 1) node.WorkApply();   // the state is replaced
+    if (step >= 2) node.RunPosted();   // the raft thread hears of it
     if (step >= 2) node.WorkAppend();  // the log is reset
     if (step >= 3) node.WorkApply();   // the mark is taken away
     EXPECT_EQ(Marked(node), step == 1 || step == 2);

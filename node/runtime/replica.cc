@@ -21,6 +21,7 @@ Replica::Replica(Env env)
     : env_(std::move(env)),
       id_(env_.data_dir->identity().member_id()),
       replica_log_(env_.log, env_.machine, [this] { RequestSnapshot(); }),
+      applied_(env_.options->max_apply_bytes),
       read_round_(env_.next_request_id()) {}
 
 Replica::~Replica() = default;
@@ -140,6 +141,7 @@ void Replica::OnTick() {
 }
 
 void Replica::ProcessReady() {
+  TakeApplied();
   if (core_ == nullptr || removed_) return;
   NoteCommitted();
   ProposeWaiting();
@@ -256,6 +258,14 @@ void Replica::WakeAt(MonotonicTime at) {
   env_.post_after(at - env_.clock->Now(), [this, at] {
     if (wake_at_ == at) wake_at_.reset();
   });
+}
+
+void Replica::TellApplied(ApplyDone done) {
+  if (applied_.Add(std::move(done), awaits_apply_.load())) env_.post([this] { TakeApplied(); });
+}
+
+void Replica::TakeApplied() {
+  for (ApplyDone& done : applied_.Take()) OnApplyDone(std::move(done));
 }
 
 void Replica::OnApplyDone(ApplyDone done) {

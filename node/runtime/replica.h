@@ -14,8 +14,8 @@
 //     answered when the joint configuration has been left
 //   - a snapshot is installed by the apply worker first, then the log is reset; appends wait
 //
-// Thread-safety: none; every method on one thread (the raft thread). Callbacks given to it run on
-// that thread or on the apply worker's.
+// Thread-safety: none; every method on one thread (the raft thread), but for TellApplied. Callbacks
+// given to it run on that thread or on the apply worker's.
 #pragma once
 
 #include <atomic>
@@ -32,6 +32,7 @@
 #include "base/random.h"
 #include "node/kv/state_machine.h"
 #include "node/raft/core.h"
+#include "node/runtime/apply_notices.h"
 #include "node/runtime/commit_notices.h"
 #include "node/runtime/gathering.h"
 #include "node/runtime/latency_counts.h"
@@ -142,10 +143,11 @@ class Replica final : public transport::Handler {
   void OnTick();
   // `jobs` append jobs are done, and released these.
   void OnAppendDone(size_t jobs, std::vector<raft::Message> responses);
-  void OnApplyDone(ApplyDone done);
   void OnManifest(std::string dir, raft::Snapshot snapshot, Result<v1::SnapshotManifest> manifest);
   // Takes everything the core wants done and hands it out. Call after each batch of events.
   void ProcessReady();
+  // An apply job is done. On the apply worker's thread: the replica looks at it when it is time.
+  void TellApplied(ApplyDone done);
 
   // --- Requests of this node's clients
   // -----------------------------------------------------------------
@@ -173,8 +175,6 @@ class Replica final : public transport::Handler {
   raft::NodeId leader() const { return core_ ? core_->leader() : raft::kNone; }
   const raft::Core* core() const { return core_.get(); }
   const ReplicaCounters& counters() const { return counters_; }
-  // Whether a read waits for an entry to be applied: it should hear of it at once. Any thread.
-  bool awaits_apply() const { return awaits_apply_.load(); }
   SnapshotsUnderWay snapshots_under_way() const {
     return {snapshot_requested_ || !exports_.empty(), snapshot_targets_.size(), installing_};
   }
@@ -207,6 +207,8 @@ class Replica final : public transport::Handler {
   bool NothingToWrite(const raft::StorageAppend& work) const;
   void HandOutAppend(AppendJob job);
   void HandleLeaderChange();
+  void TakeApplied();
+  void OnApplyDone(ApplyDone done);
   void ApplyConfChanges(const ApplyDone& done);
   void NoteDurableMembership();
   // Whether clients can be served: a member, and not on its way out.
@@ -371,6 +373,8 @@ class Replica final : public transport::Handler {
   raft::HardState hard_state_;     // the newest that the core handed out
   bool commit_unwritten_ = false;  // its commit index goes with the next append
 
+  ApplyNotices applied_;
+
   // Messages.
   CommitNotices notices_;
   std::optional<MonotonicTime> wake_at_;  // ProcessReady will be called then
@@ -404,7 +408,7 @@ class Replica final : public transport::Handler {
   std::vector<PendingRead> next_reads_;                    // wait for the next round
   std::vector<PendingRead> round_reads_;                   // wait for the round under way
   std::multimap<raft::Index, PendingRead> applied_reads_;  // confirmed; wait for the state machine
-  std::atomic<bool> awaits_apply_ = false;                 // there are such
+  std::atomic<bool> awaits_apply_ = false;                 // there are such; any thread
   MonotonicTime lease_until_{};                            // leader only; see LeaseValid
   raft::Term lease_term_;
   // This process started again: until then it grants no vote (see OnMessages).

@@ -78,7 +78,7 @@ Status TestNode::TryBoot() {
       id_.value, storage_.store.get(), storage_.machine.get(), waiters_.get(), &cluster_->clock_,
       ApplyWorker::Sink{.done =
                             [this](ApplyDone done) {
-                              replica_->OnApplyDone(std::move(done));
+                              replica_->TellApplied(std::move(done));
                               woken_ = true;
                             },
                         .fatal = TestFatal,

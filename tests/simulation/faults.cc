@@ -185,7 +185,7 @@ void Injector::CrashAtEvent(Random& random) {
   constexpr EventKind kKinds[] = {EventKind::kReady,        EventKind::kMessages,
                                   EventKind::kAppendStart,  EventKind::kAppendEnd,
                                   EventKind::kAppendDone,   EventKind::kApplyStart,
-                                  EventKind::kApplyDone,    EventKind::kSnapshotReceived,
+                                  EventKind::kPost,         EventKind::kSnapshotReceived,
                                   EventKind::kSnapshotSent, EventKind::kJanitor,
                                   EventKind::kCall,         EventKind::kReply};
   SimNode& node = random.Uniform(2) == 0 ? LeaderOrAny(random) : AnyNode(random);

@@ -57,6 +57,7 @@ constexpr Mutation kMutations[] = {
     {"refuse_what_is_under_way", "calls proposals lost that may still commit"},
     {"forward_twice", "passes a write on twice"},
     {"apply_done_lost", "the core sometimes does not hear that entries are applied"},
+    {"notice_overtakes", "tells the core of some entries that are applied before others"},
     {"leave_at_once", "a removed member stops before the others know", "departure"},
     {"refuse_before_durable", "calls a member removed before that is on its disk", "departure"},
     {"no_introduction", "does not learn of members that it missed", "departure"},

@@ -810,16 +810,13 @@ void SimNode::FinishApply() {
 
 void SimNode::TellApplied() {
   for (runtime::ApplyDone& done : std::exchange(applied_, {})) {
-    Post(EventKind::kApplyDone,
-         [this, shared = std::make_shared<runtime::ApplyDone>(std::move(done))] {
-           if (shared->replaced) {
-             world_->coverage.Hit(Path::snapshot_installed);
-             disk_->state().Confirm();
-             Announce(Moment::state_replaced);
-           }
-           replica_->OnApplyDone(std::move(*shared));
-           WakeReady();
-         });
+    const bool replaced = done.replaced.has_value();
+    if (replaced) {
+      world_->coverage.Hit(Path::snapshot_installed);
+      disk_->state().Confirm();
+    }
+    replica_->TellApplied(std::move(done));
+    if (replaced) Post(EventKind::kPost, [this] { Announce(Moment::state_replaced); });
   }
 }
 

@@ -39,7 +39,6 @@ enum class EventKind : uint8_t {
   kAppendDone,
   kApplyStart,
   kApplyReplace,
-  kApplyDone,
   kJanitor,
   kSnapshotReceived,
   kSnapshotSent,
