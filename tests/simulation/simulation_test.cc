@@ -58,7 +58,9 @@ TEST(Simulation, FixedSeedsAndProfilesHoldAndTakeEveryPath) {
       coverage.Add(result.coverage);
     }
   }
-  if (kShare == 1) EXPECT_EQ(coverage.Missing(), "");
+  if (kShare == 1) {
+    EXPECT_EQ(coverage.Missing(), "");
+  }
 }
 
 // Runs that find again what was broken once, if it comes back: each is the first that sees the
