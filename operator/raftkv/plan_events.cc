@@ -130,8 +130,9 @@ std::vector<PlannedEvent> MakeEvents(const Facts& facts, const Decision& decisio
     step->step = true;
     events.push_back(*std::move(step));
   }
+  // What a deletion interrupts does not go on after it.
   if (before.type != Operation::Type::kNone && before.type != status.operation.type &&
-      !facts.spec.paused) {
+      !facts.spec.paused && !facts.seen.deleting) {
     const bool done = status.operation.type == Operation::Type::kNone;
     events.push_back({false, OperationName(before.type) + (done ? "Finished" : "Interrupted"),
                       OperationName(before.type), done ? "done" : "goes on after: " + name});

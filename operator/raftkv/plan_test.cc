@@ -968,6 +968,9 @@ TEST(Delete, IsNoReasonToWorry) {
   EXPECT_FALSE(Condition(plan, "QuorumLost").status);
   EXPECT_FALSE(Condition(plan, "Degraded").status);
   for (const PlannedEvent& event : plan.events) EXPECT_FALSE(event.warning) << event.reason;
+  // "BootstrapInterrupted: goes on after: Delete".
+  given.operation.type = Type::kBootstrap;
+  EXPECT_THAT(EventReasons(MakePlan(given)), ::testing::Not(Contains("BootstrapInterrupted")));
 }
 
 TEST(Status, LagIsRoundedSoThatWritesDoNotMoveIt) {
