@@ -23,6 +23,7 @@
 #include "base/host_port.h"
 #include "base/log.h"
 #include "base/out_of_memory.h"
+#include "base/scheduling.h"
 #include "base/version.h"
 #include "node/config/config.h"
 #include "node/runtime/node.h"
@@ -62,9 +63,14 @@ class EndOfProcess {
   void Wishes(Wish wish) { CHECK(eventfd_write(wish_, wish == Wish::kRestart ? 1 : 2) == 0); }
 
   // Why the node ends; empty if it is to be started again. Else the next signal kills the process.
-  const char* Wait() {
+  const char* Wait(WakeupPolicy& wakeups) {
     std::array<pollfd, 2> events = {pollfd{signals_, POLLIN, 0}, pollfd{wish_, POLLIN, 0}};
-    while (poll(events.data(), events.size(), -1) < 0) {
+    for (int ready = 0; ready <= 0;) {
+      const Duration period = wakeups.period();
+      const MonotonicTime due = Clock::System().Now() + period;
+      ready = poll(events.data(), events.size(),
+                   static_cast<int>(period / std::chrono::milliseconds(1)));
+      if (ready == 0) wakeups.Woke(Clock::System().Now() - due);
     }
     const char* reason = "removed from the cluster";
     if (events[0].revents == 0) {
@@ -143,6 +149,7 @@ Status WriteAdminAddress(const std::string& data_dir, const std::string& address
 
 // Until the process is to end (false), or the node to be started again.
 Result<bool> RunNode(const NodeConfig& config, EndOfProcess& end) {
+  WakeupPolicy wakeups;
   prometheus::Registry registry;
   ASSIGN_OR_RETURN(const std::unique_ptr<runtime::Node> node,
                    runtime::Node::Start(config.node, &registry));
@@ -162,7 +169,7 @@ Result<bool> RunNode(const NodeConfig& config, EndOfProcess& end) {
                         {"peers", config.node.peer_advertise},
                         {"admin", admin}});
 
-  const std::string reason = end.Wait();
+  const std::string reason = end.Wait(wakeups);
   log::Info("stopping", {{"reason", reason.empty() ? "to start as a new member" : reason},
                          {"grace_s", config.stop_grace / std::chrono::seconds(1)}});
   // Requests that are under way need the node to finish.

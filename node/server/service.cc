@@ -26,8 +26,12 @@ Service::Service(runtime::Node* node, Duration request_timeout, size_t max_value
 
 void Service::Write(const ExchangePtr& exchange, v1::Command command,
                     std::function<void(Result<kv::CommandResult>)> done) const {
-  auto continue_on_loop = [exchange, done = std::move(done)](Result<kv::CommandResult> result) {
-    exchange->Run([done, result = std::move(result)]() mutable { done(std::move(result)); });
+  // Called once.
+  auto continue_on_loop = [exchange,
+                           done = std::move(done)](Result<kv::CommandResult> result) mutable {
+    exchange->Run([done = std::move(done), result = std::move(result)]() mutable {
+      done(std::move(result));
+    });
   };
   node_->Write(std::move(command), Deadline(exchange->request()), std::move(continue_on_loop));
 }
@@ -35,8 +39,10 @@ void Service::Write(const ExchangePtr& exchange, v1::Command command,
 void Service::Barrier(const ExchangePtr& exchange, runtime::Consistency consistency,
                       std::function<void(Status)> done) const {
   counters_.ranges.fetch_add(1, std::memory_order_relaxed);
-  auto continue_on_loop = [exchange, done = std::move(done)](Status status) {
-    exchange->Run([done, status = std::move(status)]() mutable { done(std::move(status)); });
+  auto continue_on_loop = [exchange, done = std::move(done)](Status status) mutable {
+    exchange->Run([done = std::move(done), status = std::move(status)]() mutable {
+      done(std::move(status));
+    });
   };
   node_->ReadBarrier(consistency, Deadline(exchange->request()), std::move(continue_on_loop));
 }
