@@ -13,7 +13,11 @@ class MemoryState::Versions {
  public:
   Versions() = default;
   explicit Versions(Contents contents) {
-    for (auto& [key, value] : contents) keys_[key].emplace(0, std::move(value));
+    while (!contents.empty()) {
+      auto item = contents.extract(contents.begin());
+      keys_.emplace_hint(keys_.end(), std::move(item.key()), History())
+          ->second.emplace_back(0, std::move(item.mapped()));
+    }
   }
 
   std::optional<std::string> Get(std::string_view key, uint64_t moment) const {
@@ -59,7 +63,12 @@ class MemoryState::Versions {
     const std::lock_guard lock(mutex_);
     const uint64_t moment = now_ + 1;
     for (const auto& [key, value] : changes) {
-      keys_[key].insert_or_assign(moment, value);
+      History& history = keys_[key];
+      if (history.empty() || history.back().first < moment) {
+        history.emplace_back(moment, value);
+      } else {
+        history.back().second = value;
+      }
       touched_.insert(key);
     }
     now_ = moment;
@@ -95,16 +104,18 @@ class MemoryState::Versions {
     const std::lock_guard lock(mutex_);
     uint64_t bytes = 0;
     for (const auto& [key, history] : keys_) {
-      for (const auto& [moment, value] : history) bytes += key.size() + value.value_or("").size();
+      for (const auto& [moment, value] : history) bytes += key.size() + (value ? value->size() : 0);
     }
     return bytes;
   }
 
  private:
-  using History = std::map<uint64_t, std::optional<std::string>>;
+  // By moment; mostly there is one.
+  using Version = std::pair<uint64_t, std::optional<std::string>>;
+  using History = std::vector<Version>;
 
   static const std::string* ValueAt(const History& history, uint64_t moment) {
-    auto it = history.upper_bound(moment);
+    auto it = std::ranges::upper_bound(history, moment, {}, &Version::first);
     if (it == history.begin()) return nullptr;
     --it;
     return it->second ? &*it->second : nullptr;
@@ -120,7 +131,9 @@ class MemoryState::Versions {
   Contents At(uint64_t moment) const {
     Contents contents;
     for (const auto& [key, history] : keys_) {
-      if (const std::string* value = ValueAt(history, moment)) contents.emplace(key, *value);
+      if (const std::string* value = ValueAt(history, moment)) {
+        contents.emplace_hint(contents.end(), key, *value);
+      }
     }
     return contents;
   }
@@ -130,11 +143,14 @@ class MemoryState::Versions {
     for (auto touched = touched_.begin(); touched != touched_.end();) {
       const auto key = keys_.find(*touched);
       History& history = key->second;
-      for (auto it = history.begin(); it != history.end();) {
+      auto kept = history.begin();
+      for (auto it = history.begin(); it != history.end(); ++it) {
         const auto next = std::next(it);
-        const bool shown = next == history.end() || PinnedIn(it->first, next->first);
-        it = shown ? next : history.erase(it);
+        if (next != history.end() && !PinnedIn(it->first, next->first)) continue;
+        if (kept != it) *kept = std::move(*it);
+        ++kept;
       }
+      history.erase(kept, history.end());
       const bool single = history.size() == 1;
       if (single && !history.begin()->second) keys_.erase(key);
       touched = single ? touched_.erase(touched) : std::next(touched);

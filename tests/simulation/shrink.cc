@@ -1,5 +1,6 @@
 #include "tests/simulation/shrink.h"
 
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -48,6 +49,10 @@ bool WriteAll(int fd, const char* data, size_t size) {
   const rlimit cpu{seconds, seconds + 1};
   setrlimit(RLIMIT_CPU, &cpu);
   dup2(errors, STDERR_FILENO);
+  // All of its memory goes with the process, soon enough.
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  mallopt(M_TOP_PAD, 16 << 20);
   const RunResult result = Run(options);
   const Header header{result.failed_at, result.simulated,  result.hash,
                       result.events,    result.operations, result.members,
