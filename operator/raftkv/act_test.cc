@@ -264,7 +264,8 @@ TEST_F(Act, AClaimThatAPodUsesSurvivesTheDeletionOfItsCluster) {
                          {{"spec", {{"volumes", volumes}}}}));
   EXPECT_EQ(actor_.Carry(seen, DeleteClaim{.slot = 2, .uid = uid}).code(), Code::kConflict);
   EXPECT_TRUE(Exists(resources::kClaims, "data-store-2"));
-  ASSERT_TRUE(api_.Delete(resources::kPods, {"ns", "store-2"}, {}));
+  ASSERT_TRUE(api_.Delete(resources::kPods, {"ns", "store-2"},
+                          {.uid = UidOf(resources::kPods, "store-2")}));
   EXPECT_TRUE(actor_.Carry(seen, DeleteClaim{.slot = 2, .uid = uid}).ok());
   EXPECT_FALSE(Exists(resources::kClaims, "data-store-2"));
 }

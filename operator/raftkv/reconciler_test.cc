@@ -58,7 +58,7 @@ class Reconciling : public ThreeMembers {
     EXPECT_TRUE(events_.Flush(std::chrono::seconds(5)));
     std::vector<std::string> reasons;
     for (const Object& event : event_api_.All(kube::resources::kEvents)) {
-      reasons.push_back(event.String("/reason"));
+      reasons.emplace_back(event.String("/reason"));
     }
     return reasons;
   }
@@ -105,15 +105,14 @@ TEST_F(Reconciling, DoesNothingBeforeTheIntentIsWritten) {
 TEST_F(Reconciling, WhatTheStatusSaysIsToldAlsoIfTheActFails) {
   Settle();
   api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
-             {{"metadata", {{"generation", 2}}},
-              {"spec", {{"image", "node:2"}}},
-              {"status", {{"operation", {{"type", "Scale"}, {"target", 3}}}}}});
+             {{"metadata", {{"generation", 2}}}, {"spec", {{"image", "node:2"}}}});
+  nodes_.nodes.erase("10.0.0.2");
   api_.before = [](const std::string& call) -> kube::ApiResult<void> {
     if (call == "APPLY statefulsets/store") return kube::Fail(kube::Reason::kServer, "down");
     return {};
   };
   EXPECT_FALSE(Reconcile());
-  EXPECT_THAT(Told(), AllOf(Contains("ScaleInterrupted"), Contains("ActionFailed")));
+  EXPECT_THAT(Told(), AllOf(Contains("MembersDown"), Contains("ActionFailed")));
   EXPECT_THAT(Told(), Not(Contains("StatefulSetApplied"))) << "it was not";
   api_.before = nullptr;
   EXPECT_TRUE(Reconcile());
