@@ -181,6 +181,9 @@ def check_namespaced():
     nodes = of(template({"watchNamespace": "prod"}), "ClusterRole")
     expect([rule["verbs"] for item in nodes for rule in item["rules"]] == [["list", "watch"]], "nodes are listed and watched")
     expect([rule["resources"] for item in nodes for rule in item["rules"]] == [["nodes"]], "the ClusterRole of namespaced mode reads nodes alone")
+    # It said "no ClusterRole", which is so only without rbac.readNodes.
+    said = next(line for line in (CHART / "README.md").read_text().splitlines() if line.startswith("| `watchNamespace` |"))
+    expect("rbac.readNodes" in said and "no list" in said, f"the README of namespaced mode: {said}")
     monitor = of(template({"watchNamespace": "prod", "monitoring": {"podMonitor": {"enabled": True}}}, *MONITORING), "PodMonitor")[0]
     expect(monitor["spec"]["namespaceSelector"] == {"matchNames": ["prod"]}, "the PodMonitor looks into the watched namespace alone")
 
