@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <utility>
 
+#include "operator/raftkv/plan.h"
 #include "operator/raftkv/test_cluster.h"
 
 namespace raftkv::op {
@@ -12,7 +14,20 @@ namespace {
 
 using ::testing::HasSubstr;
 
-class Act : public ThreeMembers {};
+class Act : public ThreeMembers {
+ protected:
+  // The members' own: three that answer are not yet one.
+  void HaveCluster() {
+    ASSERT_TRUE(api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+                           {{"status", {{"clusterID", "00000000000000c1"}}}}, "status"));
+  }
+  static std::string ReasonOf(const Observation& seen, const std::string& type) {
+    for (const PlannedCondition& condition : MakePlan(seen).status.conditions) {
+      if (condition.type == type) return condition.reason;
+    }
+    return "";
+  }
+};
 
 TEST_F(Act, ObservesWhatIsThere) {
   Observation out = Look().observation;
@@ -51,17 +66,40 @@ TEST_F(Act, SilenceIsRememberedAndForgotten) {
 
 // Else members of a node that is NotReady for a moment would be replaced.
 TEST_F(Act, AWallClockThatIsSetMakesNoSilenceLong) {
-  nodes_.nodes.erase("10.0.0.2");
+  HaveCluster();
   nodes_.nodes.erase("10.0.0.1");  // the leader
   Look();
   timing_.JumpWall(std::chrono::hours(48));
   timing_.Advance(std::chrono::seconds(7));
   Observation later = Look().observation;
-  EXPECT_EQ(later.now_s - later.slots.at(2).silent_since_s, 7);
+  EXPECT_EQ(later.now_s - later.slots.at(1).silent_since_s, 7);
   EXPECT_EQ(later.now_s - later.leaderless_since_s, 7);
   timing_.JumpWall(-std::chrono::hours(96));
   later = Look().observation;
-  EXPECT_EQ(later.now_s - later.slots.at(2).silent_since_s, 7);
+  EXPECT_EQ(later.now_s - later.slots.at(1).silent_since_s, 7);
+  EXPECT_EQ(later.now_s - later.leaderless_since_s, 7);
+}
+
+// Seen on a real cluster: two pods came back after 40 s, and a second later the warning was
+// ElectionsFail, before they had had a chance to elect anybody.
+TEST_F(Act, AQuorumThatComesBackHasItsTimeToElectALeader) {
+  HaveCluster();
+  const auto lost = std::exchange(nodes_.nodes, {});
+  nodes_.nodes["10.0.0.0"] = lost.at("10.0.0.0");
+  Observation out = Look().observation;
+  EXPECT_EQ(ReasonOf(out, "QuorumLost"), "MembersDown");
+  EXPECT_EQ(out.leaderless_since_s, 0) << "one of three cannot elect anybody";
+  timing_.Advance(std::chrono::seconds(40));
+  nodes_.nodes["10.0.0.2"] = lost.at("10.0.0.2");
+  out = Look().observation;
+  EXPECT_EQ(out.leaderless_since_s, out.now_s);
+  EXPECT_EQ(ReasonOf(out, "QuorumLost"), "Electing");
+  timing_.Advance(std::chrono::seconds(40));
+  EXPECT_EQ(ReasonOf(Look().observation, "QuorumLost"), "ElectionsFail");
+  nodes_.nodes.erase("10.0.0.0");
+  Look();
+  nodes_.nodes["10.0.0.0"] = lost.at("10.0.0.0");
+  EXPECT_EQ(ReasonOf(Look().observation, "QuorumLost"), "Electing") << "lost again meanwhile";
 }
 
 TEST_F(Act, ObjectsAreAppliedOnceAndNoMore) {

@@ -185,7 +185,8 @@ class Operator {
       }
     }
     seen.membership = world_->AskMembership(reports);
-    if (!seen.membership || seen.membership->leader != 0) {
+    const Facts facts(seen);
+    if (facts.has_leader() || !facts.QuorumAnswers()) {
       leaderless_since_s_ = 0;
     } else if (leaderless_since_s_ == 0) {
       leaderless_since_s_ = seen.now_s;

@@ -177,7 +177,7 @@ struct Observation {
   ObjectsView objects;
   std::map<int, SlotView> slots;
   std::optional<Membership> membership;  // nullopt: no member answers
-  // Since when members answer and none of them leads, wall clock; 0: one does, or nobody answers.
+  // Since when a quorum answers and nobody leads, wall clock; 0: somebody does, or too few answer.
   int64_t leaderless_since_s = 0;
   uint64_t epoch = 0;  // of this operator's term of office
 };

@@ -6,6 +6,7 @@
 
 #include "base/hex_id.h"
 #include "operator/kube/ownership.h"
+#include "operator/raftkv/plan_facts.h"
 #include "operator/raftkv/resource.h"
 
 namespace raftkv::op {
@@ -343,7 +344,9 @@ void Observer::LookAtNodes(Seen& seen) {
   memory.silent_since = std::move(silent);
   Observation& out = seen.observation;
   out.membership = JoinByPods(all, out.cluster);
-  if (!out.membership || out.membership->leader != 0) {
+  const Facts facts(out);
+  // Those who are too few to elect anybody do not begin to be late with it.
+  if (facts.has_leader() || !facts.QuorumAnswers()) {
     memory.leaderless_since.reset();
   } else {
     if (!memory.leaderless_since) memory.leaderless_since = timing_->Now();

@@ -101,7 +101,7 @@ class Observer {
   struct Memory {
     std::map<int, MonotonicTime> silent_since;  // by slot
     Since missing_nodes;                        // by the pod's UID: since its node has no object
-    std::optional<MonotonicTime> leaderless_since;  // nullopt: there is a leader, or no answer
+    std::optional<MonotonicTime> leaderless_since;  // nullopt: a leader, or no quorum
     std::string foreign;
     MonotonicTime foreign_until;
   };

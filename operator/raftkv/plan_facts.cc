@@ -225,6 +225,16 @@ bool Facts::ClaimGoes(MemberId member) const {
   return view.pod && view.claim && view.claim->deleting && Occupant(index) == member;
 }
 
+bool Facts::QuorumAnswers() const {
+  if (config() == nullptr) return false;
+  const auto answers = [&](const std::set<MemberId>& voters) {
+    const auto count =
+        std::ranges::count_if(voters, [&](MemberId voter) { return TakesPart(voter); });
+    return voters.empty() || count >= Quorum(voters.size());
+  };
+  return answers(config()->voters) && answers(config()->voters_outgoing);
+}
+
 bool Facts::HaveQuorum(const std::set<MemberId>& voters) const {
   const auto live = std::ranges::count_if(voters, [&](MemberId voter) { return Active(voter); });
   return !voters.empty() && live >= Quorum(voters.size());

@@ -100,6 +100,9 @@ class Facts {
   // Somebody deletes its claim while its pod uses it: the data stay as long as the pod does.
   bool ClaimGoes(MemberId member) const;
 
+  // So many voters answer, of both halves of the configuration, that they can elect a leader. False
+  // while no member answers.
+  bool QuorumAnswers() const;
   // Live voters are a quorum of `voters`.
   bool HaveQuorum(const std::set<MemberId>& voters) const;
   // From the voters in force to `voters` and no quorum is missing before or after.

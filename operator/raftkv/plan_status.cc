@@ -73,15 +73,6 @@ bool Asleep(const Facts& facts) {
   return facts.spec.replicas == 0 && facts.seen.objects.stateful_set_replicas == 0;
 }
 
-int Answering(const Facts& facts, const std::set<MemberId>& voters) {
-  return static_cast<int>(
-      std::ranges::count_if(voters, [&](MemberId voter) { return facts.TakesPart(voter); }));
-}
-
-bool QuorumAnswers(const Facts& facts, const std::set<MemberId>& voters) {
-  return voters.empty() || Answering(facts, voters) >= Quorum(voters.size());
-}
-
 // So many are lost for good that no quorum can come back.
 bool GoneForGood(const Facts& facts, const std::set<MemberId>& voters) {
   const auto lost = std::ranges::count_if(
@@ -120,7 +111,7 @@ PlannedCondition QuorumLost(const Facts& facts) {
     return {type, true, "DataLost",
             std::string("Too many members have lost their data or are out of reach.") + recover};
   }
-  if (!QuorumAnswers(facts, config.voters) || !QuorumAnswers(facts, config.voters_outgoing)) {
+  if (!facts.QuorumAnswers()) {
     return {type, true, "MembersDown",
             "Less than a quorum of the members answers; they may come back."};
   }
