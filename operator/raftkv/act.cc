@@ -307,7 +307,7 @@ Status Actor::Do(const Seen& seen, const DeletePod& action) {
     return {Code::kConflict, "the pod is not of this resource's StatefulSet"};
   }
   if (live->deleting() && !action.force) return Status::Ok();
-  kube::DeleteOptions options{.uid = action.uid};
+  kube::DeleteOptions options = kube::DeleteOptions::For(*live);
   if (action.force) options.grace_period_s = 0;
   FAULT_POINT(delete_before);
   auto deleted = api_->Delete(kube::resources::kPods, live->key(), options);

@@ -256,6 +256,21 @@ TEST_F(Act, APodIsDeletedOnlyIfItIsTheOneThatWasMeant) {
   EXPECT_TRUE(actor_.Carry(seen, DeletePod{.slot = 0, .uid = uid}).ok()) << "it is done";
 }
 
+// The UID alone was asked for: whatever the pod had become since it was read did not count.
+TEST_F(Act, APodIsDeletedInTheVersionThatWasReadAlone) {
+  Seen seen = Look();
+  const std::string uid = UidOf(resources::kPods, "store-0");
+  api_.before = [&](const std::string& call) -> kube::ApiResult<void> {
+    if (call == "DELETE pods/store-0") api_.Touch(resources::kPods, {"ns", "store-0"});
+    return {};
+  };
+  EXPECT_EQ(actor_.Carry(seen, DeletePod{.slot = 0, .uid = uid}).code(), Code::kConflict);
+  EXPECT_TRUE(Exists(resources::kPods, "store-0"));
+  api_.before = nullptr;
+  EXPECT_TRUE(actor_.Carry(seen, DeletePod{.slot = 0, .uid = uid}).ok());
+  EXPECT_FALSE(Exists(resources::kPods, "store-0"));
+}
+
 TEST_F(Act, NothingIsDestroyedForAResourceThatHasChanged) {
   Seen seen = Look();
   api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,

@@ -21,6 +21,7 @@ constexpr Duration kBehindPause = std::chrono::milliseconds(50);
 // After an action: what nodes do is not watched.
 constexpr Duration kAfterAction = std::chrono::milliseconds(200);
 constexpr Duration kAfterRefusal = std::chrono::seconds(1);
+constexpr int kDeleteTries = 3;
 
 // Without what changes with every write to the store.
 Json WithoutLag(Json status) {
@@ -31,6 +32,13 @@ Json WithoutLag(Json status) {
     if (member.is_object()) member.erase("lag");
   }
   return status;
+}
+
+// What is deleted is deleted in the version that was read, and statuses move by themselves.
+bool MayHaveMoved(const Action& action, const Status& done) {
+  const bool deletes =
+      std::holds_alternative<DeletePod>(action) || std::holds_alternative<DeleteClaim>(action);
+  return deletes && done.code() == Code::kConflict;
 }
 
 ReconcileResult After(Duration pause) { return {.requeue_after = pause}; }
@@ -146,9 +154,13 @@ ApiResult<ReconcileResult> Reconciler::Carry(const Seen& seen, const Plan& plan)
   if (std::holds_alternative<Nothing>(plan.action)) return After(plan.look_again);
   std::string name = ActionName(plan.action);
   log::Info("act", {{"raftkv", key.ToString()}, {"action", ToString(plan.action)}});
-  auto confirmed = Confirm(seen, plan);
-  if (!confirmed) return After(kAfterAction);
-  Status done = actor_.Carry(*confirmed, plan.action);
+  Status done;
+  for (int tries = 0; tries < kDeleteTries; ++tries) {
+    auto confirmed = Confirm(seen, plan);
+    if (!confirmed) return After(kAfterAction);
+    done = actor_.Carry(*confirmed, plan.action);
+    if (!MayHaveMoved(plan.action, done)) break;
+  }
   if (done.ok()) {
     parts_.metrics->CountAction(key, name);
     Record(resource, plan, true);

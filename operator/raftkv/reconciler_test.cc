@@ -49,6 +49,20 @@ class Reconciling : public ThreeMembers {
     }
     FAIL() << "there is always something to write";
   }
+  // All pods are ready, and of a template that is not the newest; the next act deletes one.
+  void BeginRoll() {
+    for (auto& [id, member] : configuration_.members) member.match = configuration_.config_index;
+    Settle();
+    for (int slot = 0; slot < 3; ++slot) {
+      api_.Patch(resources::kPods, {"ns", PodName("store", slot)}, kube::PatchType::kMerge,
+                 {{"metadata", {{"labels", {{"controller-revision-hash", "old"}}}}},
+                  {"spec", {{"nodeName", "node1"}}},
+                  {"status", {{"conditions", {{{"type", "Ready"}, {"status", "True"}}}}}}});
+    }
+    api_.Patch(resources::kStatefulSets, {"ns", "store"}, kube::PatchType::kMerge,
+               {{"metadata", {{"generation", 1}}},
+                {"status", {{"observedGeneration", 1}, {"updateRevision", "new"}}}});
+  }
   size_t Writes() const {
     auto calls = api_.calls();
     return static_cast<size_t>(std::ranges::count_if(
@@ -136,6 +150,53 @@ TEST_F(Reconciling, WhoVotesIsChangedOnlyIfTheIntentOnTheServerIsItsOwn) {
   EXPECT_TRUE(nodes_.membership.remove.empty());
   EXPECT_TRUE(Reconcile());
   EXPECT_EQ(nodes_.membership.remove, std::vector<MemberId>{0xc3}) << "with its own intent again";
+}
+
+// Versions of a pod that differ in nothing the plan goes by are no reason to refuse its deletion.
+TEST_F(Reconciling, APodWhoseStatusMovesWhileItIsDeletedIsLookedAtAgain) {
+  BeginRoll();
+  size_t moved = 0;
+  api_.before = [&](const std::string& call) -> kube::ApiResult<void> {
+    if (call == "DELETE pods/store-2" && ++moved == 1) {
+      api_.Touch(resources::kPods, {"ns", "store-2"});
+    }
+    return {};
+  };
+  EXPECT_TRUE(Reconcile());
+  EXPECT_EQ(moved, 2U);
+  EXPECT_FALSE(Exists(resources::kPods, "store-2"));
+  EXPECT_THAT(Told(), AllOf(Contains("PodDeleted"), Not(Contains("ActionRefused"))));
+}
+
+TEST_F(Reconciling, APodIsNotDeletedIfItHasBecomeWhatIsWanted) {
+  BeginRoll();
+  size_t tried = 0;
+  api_.before = [&](const std::string& call) -> kube::ApiResult<void> {
+    if (call == "DELETE pods/store-2" && ++tried == 1) {
+      api_.Patch(resources::kPods, {"ns", "store-2"}, kube::PatchType::kMerge,
+                 {{"metadata", {{"labels", {{"controller-revision-hash", "new"}}}}}});
+    }
+    return {};
+  };
+  EXPECT_TRUE(Reconcile());
+  EXPECT_EQ(tried, 1U);
+  EXPECT_TRUE(Exists(resources::kPods, "store-2"));
+}
+
+TEST_F(Reconciling, APodThatNeverStandsStillIsRefusedAfterSomeTries) {
+  BeginRoll();
+  size_t tried = 0;
+  api_.before = [&](const std::string& call) -> kube::ApiResult<void> {
+    if (call == "DELETE pods/store-2") {
+      ++tried;
+      api_.Touch(resources::kPods, {"ns", "store-2"});
+    }
+    return {};
+  };
+  EXPECT_TRUE(Reconcile());
+  EXPECT_EQ(tried, 3U);
+  EXPECT_TRUE(Exists(resources::kPods, "store-2"));
+  EXPECT_THAT(Told(), Contains("ActionRefused"));
 }
 
 TEST_F(Reconciling, ASpecThatCannotBeUnderstoodIsLeftAlone) {
