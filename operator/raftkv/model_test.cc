@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <iostream>
+#include <iterator>
 #include <sstream>
 #include <string>
 
@@ -138,6 +139,8 @@ class Operator {
     }
     if (step && !recorded(step->reason)) world_->Fail("not recorded: " + ToString(last_.action));
     for (const PlannedCondition& c : last_.status.conditions) {
+      const auto known = std::ranges::find(kConditionReasons, c.reason, &ConditionReason::reason);
+      if (known == std::end(kConditionReasons)) world_->Fail("not in the list: " + c.reason);
       const auto said = seen.reasons.find(c.type);
       const bool is_new = said == seen.reasons.end() || said->second != c.reason;
       const bool bad = c.status && (c.type == "Degraded" || c.type == "QuorumLost");

@@ -125,8 +125,9 @@ std::vector<PlannedEvent> MakeEvents(const Facts& facts, const Decision& decisio
   std::vector<PlannedEvent> events;
   const Operation& before = facts.seen.operation;
   const std::string name = OperationName(status.operation.type);
+  const std::string action = name == "None" ? "Maintain" : name;
   if (auto step = EventOf(facts.seen.name, decision.action)) {
-    step->action = name == "None" ? "Maintain" : name;
+    step->action = action;
     step->step = true;
     events.push_back(*std::move(step));
   }
@@ -145,7 +146,7 @@ std::vector<PlannedEvent> MakeEvents(const Facts& facts, const Decision& decisio
         (condition.type == "Degraded" || condition.type == "QuorumLost")
             ? condition.status
             : condition.type == "Progressing" && condition.reason == "DeadlineExceeded";
-    if (bad) events.push_back({true, condition.reason, name, condition.message});
+    if (bad) events.push_back({true, condition.reason, action, condition.message});
   }
   return events;
 }

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "operator/raftkv/plan.h"
@@ -91,6 +92,57 @@ std::optional<Decision> HandOver(const Facts& facts, const std::set<MemberId>& l
 PlannedStatus MakeStatus(const Facts& facts, const Decision& decision);
 // The nodes and the quorum are as the spec wants them.
 bool Healthy(const Facts& facts);
+// Every reason that a condition can have; those of warnings are also the reasons of events. The
+// documentation explains each (plan_test), and no plan has another (model_test).
+struct ConditionReason {
+  std::string_view reason;
+  bool warning = false;
+};
+inline constexpr ConditionReason kConditionReasons[] = {
+    // Available
+    {"QuorumHealthy"},
+    {"QuorumAvailable"},
+    {"Bootstrapping"},
+    {"NoLeader"},
+    // Progressing
+    {"Bootstrap"},
+    {"Scale"},
+    {"Replace"},
+    {"Roll"},
+    {"Resize"},
+    {"Hibernate"},
+    {"Wake"},
+    {"Delete"},
+    {"Reconciled"},
+    {"DeadlineExceeded", true},
+    // Degraded
+    {"AsExpected"},
+    {"QuorumLost", true},
+    {"MembersDown", true},
+    {"MemberLost", true},
+    {"ReplacementDisabled", true},
+    {"LearnerBehind", true},
+    {"LearnerSilent", true},
+    {"ClaimGoes", true},
+    {"ForeignObject", true},
+    {"WouldLoseQuorum", true},
+    {"ClaimOfRemovedMember", true},
+    {"ClaimOfUnknownMember", true},
+    {"ClaimOfAnotherCluster", true},
+    {"ClustersDiffer", true},
+    // QuorumLost
+    {"QuorumPresent"},
+    {"Electing"},
+    {"NotBootstrapped"},
+    {"DataLost", true},
+    {"ClusterUnreachable", true},
+    {"ElectionsFail", true},
+    // Paused, and more than one
+    {"Paused"},
+    {"NotPaused"},
+    {"Hibernated"},
+    {"Deleting"},
+};
 // plan_events.cc
 // Of a step that was taken, without its `action`; nullopt: Nothing is none.
 std::optional<PlannedEvent> EventOf(const std::string& name, const Action& action);

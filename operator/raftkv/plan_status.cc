@@ -80,6 +80,14 @@ bool GoneForGood(const Facts& facts, const std::set<MemberId>& voters) {
   return !voters.empty() && static_cast<int>(voters.size()) - lost < Quorum(voters.size());
 }
 
+std::string HowManyAreSilent(const Facts& facts) {
+  std::set<MemberId> voters = facts.config()->voters;
+  voters.insert(facts.config()->voters_outgoing.begin(), facts.config()->voters_outgoing.end());
+  const auto silent =
+      std::ranges::count_if(voters, [&](MemberId voter) { return !facts.TakesPart(voter); });
+  return std::to_string(silent) + " of " + std::to_string(voters.size()) + " voters do not answer";
+}
+
 bool AllBlank(const Facts& facts) {
   int blank = 0;
   for (int slot = 0; slot < facts.seen.objects.stateful_set_replicas; ++slot) {
@@ -87,41 +95,6 @@ bool AllBlank(const Facts& facts) {
     ++blank;
   }
   return blank > 0;
-}
-
-PlannedCondition QuorumLost(const Facts& facts) {
-  const char* type = "QuorumLost";
-  // Members that end because somebody wants it are not missed.
-  if (facts.seen.deleting) return {type, false, "Deleting", "The cluster is being deleted."};
-  if (facts.seen.cluster == 0) return {type, false, "NotBootstrapped", "There is no cluster yet."};
-  if (Asleep(facts))
-    return {type, false, "Hibernated", "replicas is 0: the pods are gone, the volumes stay."};
-  if (facts.has_leader()) return {type, false, "QuorumPresent", "A leader is known."};
-  const char* recover =
-      " Nothing is done about it automatically: see the documentation's manual recovery.";
-  if (facts.config() == nullptr) {
-    if (AllBlank(facts)) {
-      return {type, true, "DataLost",
-              std::string("All nodes are blank: the data is gone.") + recover};
-    }
-    return {type, true, "ClusterUnreachable", "No member answers."};
-  }
-  const Membership& config = *facts.config();
-  if (GoneForGood(facts, config.voters) || GoneForGood(facts, config.voters_outgoing)) {
-    return {type, true, "DataLost",
-            std::string("Too many members have lost their data or are out of reach.") + recover};
-  }
-  if (!facts.QuorumAnswers()) {
-    return {type, true, "MembersDown",
-            "Less than a quorum of the members answers; they may come back."};
-  }
-  if (facts.seen.leaderless_since_s != 0 &&
-      facts.seen.now_s - facts.seen.leaderless_since_s >= kElectionSeconds) {
-    return {type, true, "ElectionsFail",
-            "A quorum answers, and has elected no leader for a while: members do not reach each "
-            "other, or wait for others that a membership change needs."};
-  }
-  return {type, false, "Electing", "A quorum answers, and no leader is known yet."};
 }
 
 PlannedCondition Available(const Facts& facts, const PlannedCondition& quorum_lost) {
@@ -147,10 +120,13 @@ bool PastDeadline(const Facts& facts, const Operation& operation) {
 }
 
 PlannedCondition Progressing(const Facts& facts, const Decision& decision,
-                             const Operation& operation) {
+                             const Operation& operation, const PlannedCondition& quorum_lost) {
   const char* type = "Progressing";
   if (facts.spec.paused) return {type, false, "Paused", "spec.paused is true."};
   if (!decision.blocked.empty()) return {type, false, decision.blocked, decision.blocked_message};
+  if (operation.type == Operation::Type::kNone && quorum_lost.status) {
+    return {type, false, "QuorumLost", "Nothing can be done without a quorum."};
+  }
   if (operation.type == Operation::Type::kNone) {
     return {type, false, "Reconciled", "Nothing is left to be done."};
   }
@@ -183,8 +159,9 @@ bool AllBegin(const Facts& facts) {
   return slots > 0;
 }
 
-// One sentence for each pod that does not do what it should.
-std::string Complaints(const Facts& facts, const Operation& operation) {
+// One sentence for each pod that does not do what it should. With `silence`, also for those of
+// which no more is known than that they do not answer.
+std::string Complaints(const Facts& facts, const Operation& operation, bool silence) {
   std::string out;
   const auto add = [&](const std::string& text) { out += (out.empty() ? "" : " ") + text; };
   for (int slot = 0; slot < facts.needed_slots(); ++slot) {
@@ -212,9 +189,50 @@ std::string Complaints(const Facts& facts, const Operation& operation) {
           ", which this cluster does not know.");
     } else if (facts.MemberIn(slot) && facts.Blank(slot)) {
       add(pod + " is blank where a member was.");
+    } else if (silence && !view.report && (facts.config() == nullptr || facts.MemberIn(slot))) {
+      add(pod + " does not answer.");
     }
   }
   return out;
+}
+
+PlannedCondition QuorumLost(const Facts& facts, const Operation& operation) {
+  const char* type = "QuorumLost";
+  // Members that end because somebody wants it are not missed.
+  if (facts.seen.deleting) return {type, false, "Deleting", "The cluster is being deleted."};
+  if (facts.seen.cluster == 0) return {type, false, "NotBootstrapped", "There is no cluster yet."};
+  if (Asleep(facts))
+    return {type, false, "Hibernated", "replicas is 0: the pods are gone, the volumes stay."};
+  if (facts.has_leader()) return {type, false, "QuorumPresent", "A leader is known."};
+  const auto lost = [&](const char* reason, const std::string& message) {
+    const std::string pods = Complaints(facts, operation, true);
+    return PlannedCondition{type, true, reason, message + (pods.empty() ? "" : " ") + pods};
+  };
+  const char* recover =
+      " Nothing is done about it automatically: see the documentation's manual recovery.";
+  if (facts.config() == nullptr) {
+    if (AllBlank(facts)) {
+      return lost("DataLost", std::string("All nodes are blank: the data is gone.") + recover);
+    }
+    return lost("ClusterUnreachable", "No member answers.");
+  }
+  const Membership& config = *facts.config();
+  if (GoneForGood(facts, config.voters) || GoneForGood(facts, config.voters_outgoing)) {
+    return lost(
+        "DataLost",
+        std::string("Too many members have lost their data or are out of reach.") + recover);
+  }
+  if (!facts.QuorumAnswers()) {
+    return lost("MembersDown",
+                HowManyAreSilent(facts) + ", which leaves no quorum; they may come back.");
+  }
+  if (facts.seen.leaderless_since_s != 0 &&
+      facts.seen.now_s - facts.seen.leaderless_since_s >= kElectionSeconds) {
+    return lost("ElectionsFail",
+                "A quorum answers, and has elected no leader for a while: members do not reach "
+                "each other, or wait for others that a membership change needs.");
+  }
+  return {type, false, "Electing", "A quorum answers, and no leader is known yet."};
 }
 
 // The voters that do not take part or have not caught up, where nothing worse is known of any.
@@ -290,7 +308,7 @@ PlannedCondition Degraded(const Facts& facts, const Decision& decision, const Op
   if (quorum_lost.status) return {type, true, "QuorumLost", quorum_lost.message};
   if (auto late = LateLearner(facts, operation)) return *std::move(late);
   if (auto going = GoingClaim(facts)) return *std::move(going);
-  std::string message = Complaints(facts, operation);
+  std::string message = Complaints(facts, operation, false);
   // Fewer voters than are asked for are a wish that is not fulfilled yet, unless one was lost.
   const bool well = (VotersWell(facts) || AllBegin(facts)) && message.empty() &&
                     operation.type != Operation::Type::kReplace;
@@ -395,10 +413,10 @@ PlannedStatus MakeStatus(const Facts& facts, const Decision& decision) {
   }
   status.members = DescribeMembers(facts);
   status.operation = WithTimes(facts, decision.operation);
-  const PlannedCondition quorum_lost = QuorumLost(facts);
+  const PlannedCondition quorum_lost = QuorumLost(facts, status.operation);
   status.conditions = {
       Available(facts, quorum_lost),
-      Progressing(facts, decision, status.operation),
+      Progressing(facts, decision, status.operation, quorum_lost),
       Degraded(facts, decision, status.operation, quorum_lost),
       quorum_lost,
       {"Paused", facts.spec.paused, facts.spec.paused ? "Paused" : "NotPaused",

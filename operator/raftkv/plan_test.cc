@@ -8,6 +8,7 @@
 
 #include <fstream>
 #include <iterator>
+#include <regex>
 #include <set>
 #include <string>
 #include <utility>
@@ -19,6 +20,7 @@ namespace raftkv::op {
 namespace {
 
 using ::testing::Contains;
+using ::testing::EndsWith;
 using ::testing::IsEmpty;
 using Role = NodeReport::Role;
 using Type = Operation::Type;
@@ -67,6 +69,32 @@ TEST(Events, EveryStepHasOneOfItsOwnThatIsDocumented) {
     EXPECT_TRUE(reasons.insert(event->reason).second) << event->reason;
     EXPECT_FALSE(event->note.empty());
     EXPECT_NE(documented.find(event->reason), std::string::npos) << event->reason;
+  }
+}
+
+// One with its rows, up to the empty line behind it.
+std::string TableOf(const std::string& documented, const std::string& head) {
+  const size_t begin = documented.find(head);
+  return begin == std::string::npos
+             ? ""
+             : documented.substr(begin, documented.find("\n\n", begin) - begin);
+}
+
+// "QuorumLost" also stands in "QuorumLost=True" and in "RaftKVQuorumLost".
+bool HasWord(const std::string& text, const std::string& word) {
+  return std::regex_search(text, std::regex("[|, ]" + word + "[ ,(]"));
+}
+
+// The warnings that a person meets in kubectl describe had no row: QuorumLost, MembersDown,
+// DataLost, DeadlineExceeded and more.
+TEST(Events, EachReasonOfAConditionIsDocumentedAndAWarningAmongTheEventsToo) {
+  std::ifstream file(RAFTKV_EVENTS);
+  const std::string documented{std::istreambuf_iterator<char>(file), {}};
+  const std::string conditions = TableOf(documented, "| Condition | Reason |");
+  const std::string events = TableOf(documented, "| Event | Meaning |");
+  for (const auto& [reason, warning] : kConditionReasons) {
+    EXPECT_TRUE(HasWord(conditions, std::string(reason))) << reason;
+    EXPECT_TRUE(!warning || HasWord(events, std::string(reason))) << reason;
   }
 }
 
@@ -837,6 +865,41 @@ TEST(QuorumLost, NothingIsDone) {
   given.Silent(2, 3);
   given.Pod(1).node_lost_since_s = given.Pod(2).node_lost_since_s = 0;
   EXPECT_EQ(ReasonOf(MakePlan(given), "QuorumLost"), "+MembersDown") << "they may come back";
+}
+
+// All three conditions said "Less than a quorum of the members answers", none said which, and
+// Progressing said that nothing was left to be done.
+TEST(QuorumLost, TheStatusNamesThePodsAndWhatIsWrongWithEach) {
+  Given given = Given::Cluster(3);
+  given.membership->leader = 0;
+  given.slots[0].report->role = Role::kFollower;
+  given.Silent(1, 3);
+  given.Pod(1).unschedulable = true;
+  given.Silent(2, 3);
+  Plan plan = MakePlan(given);
+  const std::string what =
+      "2 of 3 voters do not answer, which leaves no quorum; they may come back. Pod db-1 cannot "
+      "be scheduled. Pod db-2 does not answer.";
+  EXPECT_EQ(ReasonOf(plan, "QuorumLost"), "+MembersDown");
+  EXPECT_EQ(Condition(plan, "QuorumLost").message, what);
+  EXPECT_EQ(Condition(plan, "Degraded").message, what);
+  EXPECT_EQ(Condition(plan, "Available").message, what);
+  EXPECT_EQ(ReasonOf(plan, "Progressing"), "-QuorumLost");
+  for (const PlannedEvent& event : plan.events) EXPECT_EQ(event.action, "Maintain");
+
+  given.NodeLost(1, 3600);
+  given.NodeLost(2, 3600);
+  plan = MakePlan(given);
+  EXPECT_EQ(ReasonOf(plan, "QuorumLost"), "+DataLost");
+  EXPECT_THAT(Condition(plan, "QuorumLost").message,
+              EndsWith(" Pod db-1: its node is lost. Pod db-2: its node is lost."));
+
+  given.Silent(0, 3);
+  given.membership.reset();
+  plan = MakePlan(given);
+  EXPECT_EQ(Condition(plan, "QuorumLost").message,
+            "No member answers. Pod db-0 does not answer. Pod db-1: its node is lost. Pod db-2: "
+            "its node is lost.");
 }
 
 TEST(QuorumLost, ABrokenTemplateCanStillBeTakenBack) {
