@@ -144,8 +144,10 @@ struct Operation {
 };
 
 struct ObjectsView {
-  bool stateful_set = false;      // exists and is ours
-  bool foreign_set = false;       // one of its name exists and is not ours
+  bool stateful_set = false;  // exists and is ours
+  bool foreign_set = false;   // one of its name exists and is not ours
+  // Somebody deletes it, and its pods with it (foreground) or without them (orphan).
+  bool stateful_set_deleting = false;
   int stateful_set_replicas = 0;  // spec.replicas
   std::string update_revision;    // status.updateRevision
   bool template_current = false;  // its pod template is what the spec asks for

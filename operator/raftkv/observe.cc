@@ -235,6 +235,7 @@ void Observer::LookAtObjects(const Caches& caches, Seen& seen) {
     return;
   }
   out.stateful_set = true;
+  out.stateful_set_deleting = seen.stateful_set->deleting();
   out.stateful_set_replicas =
       static_cast<int>(seen.stateful_set->Int("/spec/replicas").value_or(0));
   // The revision of a template that its controller has not seen yet is not known.

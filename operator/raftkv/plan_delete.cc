@@ -24,7 +24,9 @@ std::optional<Decision> PlanDeletion(const Facts& facts) {
     return Do(RemoveFinalizer{"the claims stay, because the StatefulSet does"},
               Op(Operation::Type::kDelete, "KeepClaims"));
   }
-  if (seen.objects.stateful_set && seen.objects.stateful_set_replicas > 0) {
+  // In a foreground deletion it goes before the resource does, and takes its pods with it.
+  const bool goes = seen.objects.stateful_set_deleting;
+  if (seen.objects.stateful_set && !goes && seen.objects.stateful_set_replicas > 0) {
     return Do(ApplyStatefulSet{0}, Op(Operation::Type::kDelete, "StopPods"));
   }
   for (const auto& [slot, view] : seen.slots) {

@@ -34,9 +34,10 @@ std::optional<Decision> PlanObjects(const Facts& facts) {
 
 // A StatefulSet that was deleted comes back with room for everybody who may have been there; one
 // that somebody shrank, with room for every member. Before there is a cluster the bootstrap makes
-// it.
+// it. Nothing can be done to one that is being deleted.
 std::optional<Decision> PlanStatefulSet(const Facts& facts) {
   const ObjectsView& objects = facts.seen.objects;
+  if (objects.stateful_set_deleting) return Wait(facts.seen.operation);
   if (facts.seen.cluster == 0) return std::nullopt;
   if (!objects.stateful_set) {
     const int replicas =

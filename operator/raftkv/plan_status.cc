@@ -164,6 +164,9 @@ bool AllBegin(const Facts& facts) {
 std::string Complaints(const Facts& facts, const Operation& operation, bool silence) {
   std::string out;
   const auto add = [&](const std::string& text) { out += (out.empty() ? "" : " ") + text; };
+  if (facts.seen.objects.stateful_set_deleting) {
+    add("StatefulSet " + facts.seen.name + " is being deleted; it is made again when it is gone.");
+  }
   for (int slot = 0; slot < facts.needed_slots(); ++slot) {
     if (IsComing(facts, operation, slot)) continue;
     const SlotView& view = facts.slot(slot);

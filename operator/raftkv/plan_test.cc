@@ -21,6 +21,7 @@ namespace {
 
 using ::testing::Contains;
 using ::testing::EndsWith;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using Role = NodeReport::Role;
 using Type = Operation::Type;
@@ -380,6 +381,36 @@ TEST(Delete, ClaimsOfPodsThatAreLeftRunningStay) {
   taken.objects.foreign_set = true;
   for (auto& [slot, view] : taken.slots) view.pod.reset();
   EXPECT_EQ(Do(taken), "RemoveFinalizer");
+}
+
+// kubectl delete --cascade=foreground: the StatefulSet goes before the resource. It was to be
+// scaled to 0, which is refused for what is being deleted.
+TEST(Delete, AStatefulSetThatGoesByItselfIsWaitedFor) {
+  Given given = Given::Cluster(2);
+  given.spec.on_delete = Retention::kDelete;
+  given.deleting = true;
+  given.objects.stateful_set_deleting = true;
+  EXPECT_EQ(Do(given), "Nothing") << "its pods go with it";
+  EXPECT_EQ(MakePlan(given).status.operation.step, "StopPods");
+  given.slots[0].pod.reset();
+  given.slots[1].pod.reset();
+  EXPECT_EQ(Do(given), "DeleteClaim slot=0 uid=claim-uid-0 member=00000000000000a0");
+}
+
+TEST(Objects, AStatefulSetThatSomebodyDeletesIsWaitedForAndMadeAgain) {
+  Given given = Given::Cluster(3);
+  given.objects.stateful_set_deleting = true;
+  given.objects.template_current = false;
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing") << "it would be refused";
+  EXPECT_EQ(plan.look_again, std::chrono::seconds(1));
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "-AsExpected") << "every member answers";
+  given.Silent(2, 1);
+  given.slots[2].pod.reset();
+  EXPECT_THAT(Condition(MakePlan(given), "Degraded").message,
+              HasSubstr("StatefulSet db is being deleted; it is made again when it is gone."));
+  given.objects.stateful_set = given.objects.stateful_set_deleting = false;
+  EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=3");
 }
 
 // --- Replace

@@ -218,6 +218,28 @@ TEST_F(Reconciling, ASpecThatCannotBeUnderstoodDoesNotHoldUpADeletion) {
   EXPECT_TRUE(Exists(resources::kClaims, "data-store-0")) << "in doubt data is kept";
 }
 
+// With --cascade=foreground the StatefulSet goes first: warning ActionRefused, "it is being
+// deleted".
+TEST_F(Reconciling, AForegroundDeletionIsNoRefusal) {
+  Settle();
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"metadata", {{"deletionTimestamp", "2026-01-01T00:00:00Z"}}},
+              {"spec", {{"storage", {{"retention", {{"onDelete", "Delete"}}}}}}}});
+  api_.Patch(resources::kStatefulSets, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"metadata", {{"deletionTimestamp", "2026-01-01T00:00:00Z"}}}});
+  Settle();
+  EXPECT_TRUE(Exists(resources::kClaims, "data-store-0")) << "its pod is there";
+  EXPECT_THAT(Told(), Not(Contains("ActionRefused")));
+  for (int slot = 0; slot < 3; ++slot) {
+    const std::string pod = PodName("store", slot);
+    ASSERT_TRUE(api_.Delete(resources::kPods, {"ns", pod}, {.uid = UidOf(resources::kPods, pod)}));
+  }
+  Settle();
+  EXPECT_FALSE(Exists(resources::kClaims, "data-store-0"));
+  EXPECT_FALSE(api_.Get(kRaftKvs, {"ns", "store"})->HasFinalizer(kFinalizer));
+  EXPECT_THAT(Told(), Not(Contains("ActionRefused")));
+}
+
 TEST_F(Reconciling, AHigherEpochIsExceeded) {
   configuration_.epoch = 9;
   ASSERT_TRUE(Reconcile());
