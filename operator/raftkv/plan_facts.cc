@@ -209,9 +209,13 @@ Loss Facts::LossOf(MemberId member) const {
       (Blank(index) || InConfig(occupant) || Removed(occupant))) {
     return Loss::kDataGone;
   }
+  const bool volume_lost = view.claim && view.claim->lost;
+  // A pod that has no node has no volume, and gets none. On a node its container may come back on
+  // the volume that it has.
+  const bool placed = view.pod && !view.pod->node.empty();
+  if (volume_lost && !view.report && !placed) return Loss::kUnreachable;
   const int64_t after = Seconds(spec.replacement_after);
   if (!SilentForLong(index, after)) return Loss::kNone;
-  const bool volume_lost = view.claim && view.claim->lost;
   // A learner has nothing that others lack: one whose pod has had its time and does not answer is
   // rather made anew. A voter's pod may be waited for by people.
   const bool useless = spec.replacement_enabled && !IsVoter(member) && view.pod &&

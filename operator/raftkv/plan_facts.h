@@ -42,9 +42,11 @@ int SlotOfPod(const std::string& name, const std::string& pod);
 // Why a member of the configuration will not come back as itself.
 enum class Loss {
   kNone,
-  kDataGone,     // another directory is in its slot
-  kDamaged,      // it says itself that its disk is corrupt
-  kUnreachable,  // silent for too long, and its node or its volume is lost, or it is a learner
+  kDataGone,  // another directory is in its slot
+  kDamaged,   // it says itself that its disk is corrupt
+  // Its volume is lost and no pod of it has a node; or it is silent for too long, and its node or
+  // its volume is lost, or it is a learner.
+  kUnreachable,
 };
 
 class Facts {

@@ -171,7 +171,9 @@ std::string Complaints(const Facts& facts, const Operation& operation, bool sile
     if (IsComing(facts, operation, slot)) continue;
     const SlotView& view = facts.slot(slot);
     const std::string pod = "Pod " + PodName(facts.seen.name, slot);
-    if (!view.pod) {
+    if (view.claim && view.claim->lost) {
+      add("The claim of pod " + PodName(facts.seen.name, slot) + " has lost its volume.");
+    } else if (!view.pod) {
       add(pod + " does not exist; if it does not come, the events of StatefulSet " +
           facts.seen.name + " say why.");
     } else if (view.pod->node_lost_since_s != 0) {

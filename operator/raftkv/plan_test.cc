@@ -464,6 +464,28 @@ TEST(Replace, VolumeLostWhileTheMemberAnswersIsNoLossYet) {
   EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a1");
 }
 
+// It was waited for through all of replacement.after, for nothing.
+TEST(Replace, AMemberWhoseClaimIsLostAndWhosePodCannotStartIsReplacedAtOnce) {
+  Given given = Given::Cluster(3);
+  given.Claim(1).lost = true;
+  given.Silent(1, 2);
+  EXPECT_EQ(Do(given), "Nothing") << "its container may come back on the volume that it has";
+  given.Pod(1).node = "";
+  given.Pod(1).unschedulable = true;
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "ChangeMembership add= promote= remove=00000000000000a1");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+MemberLost");
+  EXPECT_EQ(Condition(plan, "Degraded").message, "The claim of pod db-1 has lost its volume.");
+  given.membership->members[Id(1)].active = true;
+  EXPECT_EQ(Do(given), "Nothing") << "it is heard of, whatever the caches say";
+  given.membership->members[Id(1)].active = false;
+  given.slots[1].pod.reset();
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a1");
+  given.Silent(2, 2);
+  EXPECT_EQ(ReasonOf(MakePlan(given), "QuorumLost"), "-QuorumPresent");
+  EXPECT_EQ(ReasonOf(MakePlan(given), "Degraded"), "+WouldLoseQuorum");
+}
+
 TEST(Replace, SwitchedOff) {
   Given given = Given::Cluster(3);
   given.spec.replacement_enabled = false;
