@@ -169,7 +169,8 @@ struct Observation {
   int64_t observed_generation = 0;  // status.observedGeneration
   bool deleting = false;
   bool finalizer = false;
-  bool orphans = false;  // deleted with --cascade=orphan: what it owns is to go on without it
+  bool orphans = false;     // deleted with --cascade=orphan: what it owns is to go on without it
+  bool foreground = false;  // with --cascade=foreground: what it owns goes before it
   ClusterSpec spec;
   ClusterId cluster = 0;  // status.clusterID
   Operation operation;    // status.operation

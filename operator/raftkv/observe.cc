@@ -172,6 +172,7 @@ Result<Seen> Observer::LookIn(const Caches& caches, const ObjectPtr& resource, u
   out.deleting = resource->deleting();
   out.finalizer = resource->HasFinalizer(kFinalizer);
   out.orphans = out.deleting && resource->HasFinalizer("orphan");
+  out.foreground = out.deleting && resource->HasFinalizer("foregroundDeletion");
   auto spec = ReadSpec(*resource);
   // A deletion waits for nobody to mend the spec; the defaults keep the claims.
   if (!spec && !out.deleting) return std::unexpected(spec.error());

@@ -24,9 +24,10 @@ std::optional<Decision> PlanDeletion(const Facts& facts) {
     return Do(RemoveFinalizer{"the claims stay, because the StatefulSet does"},
               Op(Operation::Type::kDelete, "KeepClaims"));
   }
-  // In a foreground deletion it goes before the resource does, and takes its pods with it.
-  const bool goes = seen.objects.stateful_set_deleting;
-  if (seen.objects.stateful_set && !goes && seen.objects.stateful_set_replicas > 0) {
+  if (seen.objects.stateful_set && seen.objects.stateful_set_replicas > 0 &&
+      !seen.objects.stateful_set_deleting) {
+    // In a foreground deletion it is deleted in this moment, and takes its pods with it.
+    if (seen.foreground) return Wait(Op(Operation::Type::kDelete, "StopPods"));
     return Do(ApplyStatefulSet{0}, Op(Operation::Type::kDelete, "StopPods"));
   }
   for (const auto& [slot, view] : seen.slots) {

@@ -389,6 +389,8 @@ TEST(Delete, AStatefulSetThatGoesByItselfIsWaitedFor) {
   Given given = Given::Cluster(2);
   given.spec.on_delete = Retention::kDelete;
   given.deleting = true;
+  given.foreground = true;
+  EXPECT_EQ(Do(given), "Nothing") << "garbage collection is about to delete it";
   given.objects.stateful_set_deleting = true;
   EXPECT_EQ(Do(given), "Nothing") << "its pods go with it";
   EXPECT_EQ(MakePlan(given).status.operation.step, "StopPods");

@@ -223,8 +223,13 @@ TEST_F(Reconciling, ASpecThatCannotBeUnderstoodDoesNotHoldUpADeletion) {
 TEST_F(Reconciling, AForegroundDeletionIsNoRefusal) {
   Settle();
   api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
-             {{"metadata", {{"deletionTimestamp", "2026-01-01T00:00:00Z"}}},
+             {{"metadata",
+               {{"deletionTimestamp", "2026-01-01T00:00:00Z"},
+                {"finalizers", {kFinalizer, "foregroundDeletion"}}}},
               {"spec", {{"storage", {{"retention", {{"onDelete", "Delete"}}}}}}}});
+  const size_t applied = api_.CountCalls("APPLY statefulsets/store");
+  Settle();
+  EXPECT_EQ(api_.CountCalls("APPLY statefulsets/store"), applied) << "too late for that";
   api_.Patch(resources::kStatefulSets, {"ns", "store"}, kube::PatchType::kMerge,
              {{"metadata", {{"deletionTimestamp", "2026-01-01T00:00:00Z"}}}});
   Settle();
