@@ -64,6 +64,9 @@ void DamagedMember::Ask() {
 
 void DamagedMember::OnAnswer(const std::string& address, const Result<v1::PeerReply>& reply) {
   if (!reply || reply->code() != 0 || !reply->has_join()) {
+    if (reply && reply->join().cluster_id() == note_.cluster_id()) {
+      LearnWhomToAsk(*env_.options, reply->join(), &ask_);
+    }
     return env_.on_waiting(address, reply ? reply->message() : reply.error().message());
   }
   if (reply->join().cluster_id() != note_.cluster_id()) {

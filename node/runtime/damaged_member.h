@@ -62,7 +62,7 @@ class DamagedMember final : public transport::Handler {
 
   const v1::MemberNote note_;
   const Env env_;
-  const std::vector<std::string> ask_;
+  std::vector<std::string> ask_;
   transport::Transport* transport_ = nullptr;
   size_t next_ = 0;
   MonotonicTime next_ask_{};

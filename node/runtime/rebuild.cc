@@ -18,6 +18,7 @@ using storage::Exists;
 constexpr std::string_view kMagic = "RAFTKVNT";
 constexpr size_t kHeaderBytes = 12;
 constexpr std::string_view kDamaged = "damaged-";
+constexpr size_t kMostAsked = 64;
 
 std::string MembersFile(const std::string& dir) { return dir + "/members"; }
 std::string SuspectFile(const std::string& dir) { return dir + "/suspect"; }
@@ -80,6 +81,12 @@ Status RemoveOlderCopies(const std::string& dir) {
     if (name.starts_with(kDamaged)) RETURN_IF_ERROR(storage::RemoveTree(dir + "/" + name));
   }
   return Status::Ok();
+}
+
+void AddAddress(const Options& options, const std::string& address,
+                std::vector<std::string>* addresses) {
+  if (address.empty() || address == options.peer_advertise) return;
+  if (std::ranges::find(*addresses, address) == addresses->end()) addresses->push_back(address);
 }
 
 }  // namespace
@@ -156,13 +163,21 @@ std::vector<std::string> WhomToAsk(const Options& options, const v1::MemberNote&
     return {};
   }
   std::vector<std::string> addresses;
-  const auto add = [&](const std::string& address) {
-    if (address.empty() || address == options.peer_advertise) return;
-    if (std::ranges::find(addresses, address) == addresses.end()) addresses.push_back(address);
-  };
-  for (const v1::Member& member : note.members()) add(member.peer_address());
-  for (const std::string& address : options.bootstrap.addresses) add(address);
+  for (const v1::Member& member : note.members()) {
+    AddAddress(options, member.peer_address(), &addresses);
+  }
+  for (const std::string& address : options.bootstrap.addresses) {
+    AddAddress(options, address, &addresses);
+  }
   return addresses;
+}
+
+void LearnWhomToAsk(const Options& options, const v1::JoinReply& told,
+                    std::vector<std::string>* ask) {
+  for (const v1::Member& member : told.members()) {
+    if (ask->size() >= kMostAsked) return;
+    AddAddress(options, member.peer_address(), ask);
+  }
 }
 
 Status SetAside(const Options& options, v1::MemberNote note) {

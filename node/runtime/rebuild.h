@@ -21,6 +21,7 @@
 #include "node/runtime/recovery.h"
 #include "node/storage/data_dir.h"
 #include "raftkv/v1/cluster.pb.h"
+#include "raftkv/v1/peer.pb.h"
 
 namespace raftkv::runtime {
 
@@ -50,6 +51,10 @@ v1::MemberNote DamagedMemberFrom(const std::optional<v1::Identity>& identity,
 
 // Whom to ask to be replaced; empty if this member must not or cannot be.
 std::vector<std::string> WhomToAsk(const Options& options, const v1::MemberNote& note);
+// A member that refuses names the members it knows: who asks may have nothing but the address of
+// one that does not lead. Adds theirs, but not the node's own, and not without end.
+void LearnWhomToAsk(const Options& options, const v1::JoinReply& told,
+                    std::vector<std::string>* ask);
 
 // Gives the member up for good and moves its files aside. A crash at any point leaves either the
 // member as it was, or a directory with DIR/rebuild that OpenDirectory goes on with.

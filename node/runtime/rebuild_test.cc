@@ -95,6 +95,27 @@ TEST_F(RebuildTest, DamagedMemberIsReplacedByANewOneAtItsPlace) {
   EXPECT_EQ(node.id(), id);
 }
 
+// The leader alone replaces, and somebody whose list of members was damaged too may know just one
+// that follows: it asked that one for ever.
+TEST_F(RebuildTest, WhoKnowsNobodyButAFollowerFindsTheLeader) {
+  TestNode& node = Follower();
+  const raft::NodeId old = node.id();
+  std::string other;
+  for (const char* name : {"n1", "n2", "n3"}) {
+    TestNode& third = cluster_.node(name);
+    if (&third != &node && &third != cluster_.Leader()) other = third.options().peer_advertise;
+  }
+  node.Crash();
+  Damage(Dir(node) / "identity");
+  v1::MemberNote note = ReadDamagedMember(node.options());
+  note.clear_members();
+  ASSERT_TRUE(SaveMemberNote(node.options().data_dir, note).ok());
+  node.options().bootstrap = {.mode = Bootstrap::Mode::kJoin, .addresses = {other}};
+  EXPECT_EQ(node.TryBoot().code(), Code::kCorruption);
+  SetAsideAndBoot(node);
+  EXPECT_TRUE(cluster_.Run(300, [&] { return IsReplaced(node, old); }));
+}
+
 // A member that is alive is not removed because somebody has a copy of its files.
 TEST_F(RebuildTest, LeaderRefusesToReplaceAMemberThatIsAlive) {
   TestNode& node = Follower();

@@ -338,6 +338,7 @@ class Replica final : public transport::Handler {
   Result<v1::ChangeMembershipRequest> PlanReplacement(const v1::PeerCall& call) const;
   void HandleJoin(const v1::PeerCall& call, transport::ReplyFn reply);
   v1::PeerReply JoinAnswer() const;
+  v1::PeerReply RefuseReplacement(const raftkv::Status& status) const;
   void AgreeToReplace(v1::PeerCall call, transport::ReplyFn reply);
 
   // replica_peers.cc: calls of others, adoption, introductions

@@ -11,6 +11,7 @@
 #include "base/hex_id.h"
 #include "base/host_port.h"
 #include "base/log.h"
+#include "node/runtime/rebuild.h"
 #include "node/runtime/replica.h"
 
 namespace raftkv::runtime {
@@ -384,6 +385,10 @@ void Replica::TryJoin() {
   transport_->CallAddress(address, std::move(call), [this, address](Result<v1::PeerReply> reply) {
     bootstrap_call_under_way_ = false;
     if (!reply || reply->code() != 0 || !reply->has_join()) {
+      if (replacing() && reply &&
+          reply->join().cluster_id() == env_.options->replaces->cluster_id) {
+        LearnWhomToAsk(*env_.options, reply->join(), &join_addresses_);
+      }
       return LogBootstrap(address + ": " + (reply ? reply->message() : reply.error().message()),
                           address);
     }

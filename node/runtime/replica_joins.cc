@@ -70,13 +70,14 @@ void Replica::AgreeToReplace(v1::PeerCall call, transport::ReplyFn reply) {
     if (ChangeUnderWay()) return {Code::kUnavailable, "another change is under way"};
     return raftkv::Status::Ok();
   };
-  if (const raftkv::Status refused = refusal(call); !refused.ok()) return reply(Refusal(refused));
+  if (const raftkv::Status refused = refusal(call); !refused.ok())
+    return reply(RefuseReplacement(refused));
   if (MUTATION(agree_unconfirmed)) return reply(JoinAnswer());
   Read(Consistency::kLinearizable, env_.clock->Now() + kConfirmWithin,
        [this, refusal, call = std::move(call), reply](const raftkv::Status& confirmed) {
-         if (!confirmed.ok()) return reply(Refusal(confirmed));
+         if (!confirmed.ok()) return reply(RefuseReplacement(confirmed));
          const raftkv::Status refused = refusal(call);
-         reply(refused.ok() ? JoinAnswer() : Refusal(refused));
+         reply(refused.ok() ? JoinAnswer() : RefuseReplacement(refused));
        });
 }
 
@@ -85,6 +86,13 @@ v1::PeerReply Replica::JoinAnswer() const {
   joined.mutable_join()->set_cluster_id(env_.data_dir->identity().cluster_id());
   *joined.mutable_join()->mutable_members() = env_.machine->cluster()->members();
   return joined;
+}
+
+// Names the members: whoever asks may know one of them only, and that one need never lead.
+v1::PeerReply Replica::RefuseReplacement(const raftkv::Status& status) const {
+  v1::PeerReply refusal = Refusal(status);
+  if (!MUTATION(refusal_names_nobody)) *refusal.mutable_join() = JoinAnswer().join();
+  return refusal;
 }
 
 // At a member: somebody wants to join.
@@ -100,7 +108,7 @@ void Replica::HandleJoin(const v1::PeerCall& call, transport::ReplyFn reply) {
   v1::ChangeMembershipRequest request;
   if (call.replaces() != 0) {
     Result<v1::ChangeMembershipRequest> planned = PlanReplacement(call);
-    if (!planned) return reply(Refusal(planned.error()));
+    if (!planned) return reply(RefuseReplacement(planned.error()));
     request = std::move(*planned);
     log::Warning("a member with damaged data is replaced",
                  {{"member", log::Hex{call.replaces()}}, {"by", log::Hex{member.id()}}});

@@ -65,6 +65,7 @@ constexpr Mutation kMutations[] = {
     {"no_help_for_candidates", "a candidate is not told that its configuration is over",
      "departure"},
     {"introduce_once", "a member introduces itself once a stream, heard or not", "departure"},
+    {"refusal_names_nobody", "refuses a damaged member without saying whom else to ask"},
     {"agree_unconfirmed", "agrees to replace a damaged member before a majority confirms",
      "damage"},
     {"unsorted_removed_ids", "a restored cluster does not find all ids that it refuses", "copies"},

@@ -84,6 +84,8 @@ TEST(Simulation, PastBugsStayFixed) {
        "a member told others that they are removed, and forgot it in a crash"},
       {24, "damage", "agree_unconfirmed",
        "members gave up their data although a majority was damaged"},
+      {572723043, "", "refusal_names_nobody",
+       "a damaged member that knew the address of a follower alone never found the leader"},
       {15, "space", "hand_over_in_step", "a leader that waited for space never found a successor"},
       {20, "space", "go_on_after_giving_up",
        "a node that stopped while it waited for space wrote behind a gap"},
