@@ -73,7 +73,7 @@ function(raftkv_test name)
   endif()
   cmake_parse_arguments(ARG "" "TIMEOUT" "LIBS;LABELS" ${ARGN})
   if(NOT ARG_TIMEOUT)
-    set(ARG_TIMEOUT 120)
+    set(ARG_TIMEOUT 300)  # against what hangs, not what is slow
   endif()
   if(NOT ARG_LABELS)
     set(ARG_LABELS unit)
