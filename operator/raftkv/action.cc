@@ -5,26 +5,21 @@
 namespace raftkv::op {
 namespace {
 
-template <class... Ts>
-struct Overloaded : Ts... {
-  using Ts::operator()...;
-};
-
-std::string Ids(const std::vector<MemberId>& ids) {
-  std::string out;
-  for (const MemberId id : ids) out += (out.empty() ? "" : ",") + HexId(id);
-  return out;
-}
-
-std::string Ids(const std::vector<MemberView>& members) {
-  std::vector<MemberId> ids;
-  for (const MemberView& member : members) ids.push_back(member.id);
-  return Ids(ids);
-}
-
 std::string Slot(int slot) { return " slot=" + std::to_string(slot); }
 
 }  // namespace
+
+std::string ListIds(const std::vector<MemberId>& ids, const char* separator) {
+  std::string out;
+  for (const MemberId id : ids) out += (out.empty() ? "" : separator) + HexId(id);
+  return out;
+}
+
+std::string ListIds(const std::vector<MemberView>& members, const char* separator) {
+  std::vector<MemberId> ids;
+  for (const MemberView& member : members) ids.push_back(member.id);
+  return ListIds(ids, separator);
+}
 
 std::string ToString(const Action& action) {
   return std::visit(
@@ -47,11 +42,11 @@ std::string ToString(const Action& action) {
           },
           [](const Initialize& a) {
             return "Initialize" + Slot(a.slot) + " cluster=" + HexId(a.cluster) +
-                   " members=" + Ids(a.members);
+                   " members=" + ListIds(a.members, ",");
           },
           [](const ChangeMembership& a) {
-            return "ChangeMembership add=" + Ids(a.add_learners) + " promote=" + Ids(a.promote) +
-                   " remove=" + Ids(a.remove);
+            return "ChangeMembership add=" + ListIds(a.add_learners, ",") +
+                   " promote=" + ListIds(a.promote, ",") + " remove=" + ListIds(a.remove, ",");
           },
           [](const TransferLeadership& a) {
             return "TransferLeadership from=" + HexId(a.from) + " to=" + HexId(a.to);

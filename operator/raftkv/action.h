@@ -84,6 +84,16 @@ using Action =
                  ApplyDisruptionBudget, MarkLeader, MarkClaim, Initialize, ChangeMembership,
                  TransferLeadership, DeletePod, DeleteClaim, ResizeClaim, RemoveFinalizer>;
 
+// For std::visit.
+template <class... Ts>
+struct Overloaded : Ts... {
+  using Ts::operator()...;
+};
+
+// In hexadecimal, for people.
+std::string ListIds(const std::vector<MemberId>& ids, const char* separator);
+std::string ListIds(const std::vector<MemberView>& members, const char* separator);
+
 // One line for logs: "ChangeMembership add=1a2b promote= remove=".
 std::string ToString(const Action& action);
 // Takes something away that cannot be had back, or says who votes: before it, everything is read

@@ -1,7 +1,6 @@
 // What people read of it: an event for each act, each refusal and each end of an operation.
 
 #include <utility>
-#include <vector>
 
 #include "base/hex_id.h"
 #include "operator/raftkv/plan_rules.h"
@@ -9,31 +8,14 @@
 namespace raftkv::op {
 namespace {
 
-template <class... Ts>
-struct Overloaded : Ts... {
-  using Ts::operator()...;
-};
-
-std::string Ids(const std::vector<MemberId>& members) {
-  std::string out;
-  for (const MemberId member : members) out += (out.empty() ? "" : ", ") + HexId(member);
-  return out;
-}
-
-std::string Ids(const std::vector<MemberView>& members) {
-  std::vector<MemberId> ids;
-  for (const MemberView& member : members) ids.push_back(member.id);
-  return Ids(ids);
-}
-
 std::string Describe(const ChangeMembership& change) {
   std::string out;
   const auto add = [&](const char* what, const std::string& ids) {
     if (!ids.empty()) out += (out.empty() ? "" : "; ") + (what + ids);
   };
-  add("new learners: ", Ids(change.add_learners));
-  add("learners that become voters: ", Ids(change.promote));
-  add("removed: ", Ids(change.remove));
+  add("new learners: ", ListIds(change.add_learners, ", "));
+  add("learners that become voters: ", ListIds(change.promote, ", "));
+  add("removed: ", ListIds(change.remove, ", "));
   return out.empty() ? "nobody" : out;
 }
 
@@ -102,7 +84,7 @@ std::optional<PlannedEvent> EventOf(const std::string& name, const Action& actio
           },
           [&](const Initialize& a) {
             return Pair{"Initialized", pod(a.slot) + " makes cluster " + HexId(a.cluster) +
-                                           " of members " + Ids(a.members)};
+                                           " of members " + ListIds(a.members, ", ")};
           },
           [](const ChangeMembership& a) { return Pair{"MembershipChanged", Describe(a)}; },
           [](const TransferLeadership& a) {
