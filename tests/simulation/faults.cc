@@ -410,10 +410,10 @@ void Injector::InjectClock(Random& random) {
   switch (random.Uniform(4)) {
     case 0:
       world_->coverage.Hit(Path::clock_jumped);
-      return node.JumpClock(SomeTime(random) * 5);
+      return node.clock().Jump(SomeTime(random) * 5);
     case 1:
       world_->coverage.Hit(Path::clock_went_back);
-      return node.JumpClock(-SomeTime(random));
+      return node.clock().Jump(-SomeTime(random));
     case 2:
       world_->coverage.Hit(Path::clock_stood_still);
       return ClockSpeedFor(node, -990'000, lasts);
@@ -425,8 +425,8 @@ void Injector::InjectClock(Random& random) {
 }
 
 void Injector::ClockSpeedFor(SimNode& node, int64_t parts_per_million, Duration duration) {
-  node.SetClockSpeed(parts_per_million);
-  world_->scheduler.After(duration, [&node] { node.SetUsualClockSpeed(); });
+  node.clock().SetSpeed(parts_per_million);
+  world_->scheduler.After(duration, [&node] { node.clock().SetUsualSpeed(); });
 }
 
 void Injector::HealAll() {

@@ -5,6 +5,12 @@
 #include "tests/simulation/sim_node.h"
 
 namespace raftkv::sim {
+namespace {
+
+// In the history: none of the clients.
+constexpr size_t kAsker = 1'000'000;
+
+}  // namespace
 
 std::string Liveness::Missing() const {
   const SimNode* leader = world_->Leader();
@@ -96,12 +102,20 @@ void Liveness::AskEveryMember() {
 
 void Liveness::Ask(SimNode* node) {
   const std::string name = node->disk().identity().name();
-  node->Request([this, node, name] {
+  Operation operation;
+  operation.client = kAsker;
+  operation.kind = Operation::Kind::kPut;
+  operation.key = "alive-" + name;
+  operation.value = "yes";
+  const size_t number = history_->Begin(std::move(operation));
+  node->Request([this, node, name, number] {
     v1::Command command;
-    command.mutable_put()->set_key("alive-" + name);
-    command.mutable_put()->set_value("yes");
-    (void)node->Write(
-        command, std::chrono::seconds(5), [this, node, name](const Result<kv::CommandResult>& put) {
+    command.mutable_put()->set_key(history_->operations()[number].key);
+    command.mutable_put()->set_value(history_->operations()[number].value);
+    const uint64_t request = node->Write(
+        command, std::chrono::seconds(5),
+        [this, node, name, number](const Result<kv::CommandResult>& put) {
+          history_->EndWrite(number, put);
           if (!put || !put->status.ok()) return;
           const uint64_t revision = put->revision;
           world_->scheduler.After(Duration(0), [this, node, name, revision] {
@@ -119,6 +133,7 @@ void Liveness::Ask(SimNode* node) {
             });
           });
         });
+    history_->SetRequest(number, node->id().value, request);
   });
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/simulation/history.h"
 #include "tests/simulation/operator.h"
 #include "tests/simulation/world.h"
 
@@ -14,7 +15,9 @@ namespace raftkv::sim {
 
 class Liveness {
  public:
-  Liveness(World* world, Operator* op) : world_(world), operator_(op) {}
+  // The writes are put down in the history: older ones may still be on their way behind them.
+  Liveness(World* world, Operator* op, History* history)
+      : world_(world), operator_(op), history_(history) {}
 
   // One leader; no joint configuration, no lost member; everybody whom a disk calls a member runs,
   // belongs to the configuration and has applied what is committed. Empty, or what is missing.
@@ -42,6 +45,7 @@ class Liveness {
 
   World* const world_;
   Operator* const operator_;
+  History* const history_;
   std::set<std::string> waiting_;  // names of nodes
 };
 

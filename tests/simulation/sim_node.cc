@@ -19,7 +19,6 @@ struct ProcessEnds {};
 
 // Little, so that both what is gathered and what was written are often there.
 const storage::WriteBehindOptions kGathered{.changes = 16, .bytes = 4096, .on_write = {}};
-constexpr Duration kHour = std::chrono::hours(1);
 // What opening the databases writes, of a SimSpace.
 constexpr uint64_t kOpening = 16;
 // As the janitor's.
@@ -27,28 +26,6 @@ constexpr Duration kBetweenLooks = std::chrono::seconds(1);
 constexpr Duration kBetweenLooksNearLimit = std::chrono::milliseconds(100);
 
 }  // namespace
-
-SimNode::HostClock::HostClock(const Scheduler* scheduler, Random& random, int64_t max_drift_ppm)
-    : scheduler_(scheduler),
-      local_(kHour * static_cast<int64_t>(1 + random.Uniform(1000))),
-      usual_(static_cast<int64_t>(random.Uniform(static_cast<uint64_t>(2 * max_drift_ppm + 1))) -
-             max_drift_ppm),
-      parts_per_million_(usual_) {}
-
-MonotonicTime SimNode::HostClock::Now() const {
-  const Duration passed = scheduler_->now() - since_;
-  return MonotonicTime(local_ + passed + passed * parts_per_million_ / 1'000'000);
-}
-
-Duration SimNode::HostClock::FromLocal(Duration local) const {
-  return Duration(local.count() * 1'000'000 / (1'000'000 + parts_per_million_));
-}
-
-void SimNode::HostClock::SetSpeed(int64_t parts_per_million) {
-  local_ = Now().time_since_epoch();
-  since_ = scheduler_->now();
-  parts_per_million_ = parts_per_million;
-}
 
 SimNode::SimNode(World* world, size_t host)
     : world_(world),
@@ -274,11 +251,10 @@ void SimNode::StartReplica() {
     });
   };
   env.post_after = [this](Duration delay, Work work) {
-    Schedule(EventKind::kTimer, clock_.FromLocal(delay) + Jitter(200),
-             [this, work = std::move(work)] {
-               work();
-               WakeReady();
-             });
+    ScheduleLocal(EventKind::kTimer, delay, [this, work = std::move(work)] {
+      work();
+      WakeReady();
+    });
   };
   env.wake = [this] { WakeReady(); };
   env.accepts_growth = [this](uint64_t bytes) { return space_guard_->Admit(bytes); };
@@ -487,7 +463,7 @@ void SimNode::ClearFaults() {
   disk_->state().FailNext(Status::Ok());
   disk_delay_ = apply_delay_ = Duration(0);
   disk_->space().Clear();
-  SetUsualClockSpeed();
+  clock_.SetUsualSpeed();
   Resume();
 }
 
@@ -507,28 +483,24 @@ void SimNode::LookAtSpace() {
   looks_at_space_ = disk_->space().limited() || space_guard_->is_near_limit();
   if (!looks_at_space_) return;
   const bool often = space_guard_->is_near_limit();
-  Schedule(EventKind::kJanitor,
-           clock_.FromLocal(often ? kBetweenLooksNearLimit : kBetweenLooks) + Jitter(200),
-           [this] { LookAtSpace(); });
-}
-
-void SimNode::SetUsualClockSpeed() {
-  clock_.SetUsualSpeed();
-  if (running() || damaged()) ScheduleTick();
-}
-
-void SimNode::SetClockSpeed(int64_t parts_per_million) {
-  clock_.SetSpeed(parts_per_million);
-  if (running() || damaged()) ScheduleTick();
+  ScheduleLocal(EventKind::kJanitor, often ? kBetweenLooksNearLimit : kBetweenLooks,
+                [this] { LookAtSpace(); });
 }
 
 // --- Events --------------------------------------------------------------------------------------
 
+Scheduler::Event SimNode::Firing(EventKind kind, Work work) {
+  return [this, incarnation = incarnation_, kind, work = std::move(work)]() mutable {
+    Fire(incarnation, kind, std::move(work));
+  };
+}
+
 void SimNode::Schedule(EventKind kind, Duration delay, Work work) {
-  world_->scheduler.After(
-      delay, [this, incarnation = incarnation_, kind, work = std::move(work)]() mutable {
-        Fire(incarnation, kind, std::move(work));
-      });
+  world_->scheduler.After(delay, Firing(kind, std::move(work)));
+}
+
+void SimNode::ScheduleLocal(EventKind kind, Duration delay, Work work) {
+  clock_.After(delay, Jitter(200), Firing(kind, std::move(work)));
 }
 
 void SimNode::Post(EventKind kind, Work work) {
@@ -615,12 +587,9 @@ void SimNode::WakeReady() {
   });
 }
 
-// As node_loop.cc: a thread that was held up ticks once. When the clock has changed its speed, a
-// new chain takes the place of the old one.
+// As node_loop.cc: a thread that was held up ticks once.
 void SimNode::ScheduleTick() {
-  const uint64_t chain = ++ticks_from_;
-  Schedule(EventKind::kTick, clock_.FromLocal(options_.tick) + Jitter(200), [this, chain] {
-    if (chain != ticks_from_) return;
+  ScheduleLocal(EventKind::kTick, options_.tick, [this] {
     if (damaged()) {
       damaged_->OnTick();
     } else {
@@ -755,8 +724,8 @@ void SimNode::AfterAppend(bool ended) {
 
 void SimNode::AwaitSpace(SimThread& thread, void (SimNode::*after)(bool ended)) {
   Announce(Moment::waits_for_space);
-  Schedule(EventKind::kTimer, clock_.FromLocal(thread.sleeps_for()) + Jitter(200),
-           [this, &thread, after] { (this->*after)(Resume(thread)); });
+  ScheduleLocal(EventKind::kTimer, thread.sleeps_for(),
+                [this, &thread, after] { (this->*after)(Resume(thread)); });
 }
 
 void SimNode::FinishAppend() {

@@ -19,6 +19,7 @@
 #include "node/runtime/damaged_member.h"
 #include "node/runtime/replica.h"
 #include "node/runtime/room.h"
+#include "tests/simulation/host_clock.h"
 #include "tests/simulation/probed_machine.h"
 #include "tests/simulation/sim_thread.h"
 #include "tests/simulation/world.h"
@@ -91,13 +92,7 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   // Ends the process at the n-th next event of this kind, just before or just after it.
   void CrashAt(EventKind kind, uint64_t n, bool before) { crash_point_ = {kind, n, before}; }
 
-  // --- Its monotonic clock
-
-  // This much faster (or slower) than the simulation from now on.
-  void SetClockSpeed(int64_t parts_per_million);
-  void SetUsualClockSpeed();
-  // By this much, ahead or back.
-  void JumpClock(Duration by) { clock_.Jump(by); }
+  HostClock& clock() { return clock_; }
 
   // --- Its disk's faults
 
@@ -163,23 +158,6 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   using CallDone = std::function<void(Result<v1::PeerReply>)>;
 
   // The host's own monotonic clock: begins anywhere, runs a little fast or slow.
-  class HostClock final : public Clock {
-   public:
-    HostClock(const Scheduler* scheduler, Random& random, int64_t max_drift_ppm);
-    MonotonicTime Now() const override;
-    // How long the simulation takes until this clock has moved by `local`.
-    Duration FromLocal(Duration local) const;
-    void SetSpeed(int64_t parts_per_million);
-    void SetUsualSpeed() { SetSpeed(usual_); }
-    void Jump(Duration by) { local_ += by; }
-
-   private:
-    const Scheduler* const scheduler_;
-    Duration local_;    // what it showed
-    SimTime since_{0};  // then
-    const int64_t usual_;
-    int64_t parts_per_million_;
-  };
   class SilentLogger final : public raft::Logger {
    public:
     bool Enabled(raft::LogLevel) const override { return false; }
@@ -216,6 +194,9 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   void LoseState();
   // Runs `work` as an event of this process after `delay`.
   void Schedule(EventKind kind, Duration delay, Work work);
+  // `delay` by the host's clock.
+  void ScheduleLocal(EventKind kind, Duration delay, Work work);
+  Scheduler::Event Firing(EventKind kind, Work work);
   // Likewise, in the order of the calls: what the raft thread is posted.
   void Post(EventKind kind, Work work);
   void Fire(uint64_t incarnation, EventKind kind, Work work);
@@ -274,7 +255,6 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   std::unique_ptr<SimDisk> disk_;
   std::optional<SimDisk::Image> kept_copy_;
   uint64_t formats_ = 0;
-  uint64_t ticks_from_ = 0;  // which chain of ticks is the one of now
   uint64_t incarnation_ = 1;
   bool paused_ = false;
   Duration disk_delay_{0};

@@ -238,7 +238,7 @@ Simulation::Simulation(const RunOptions& options, const Plan& plan, const Backup
                                          plan_.clocks_lie);
   world_.usual_network = plan_.network;
   world_.network.SetProfile(plan_.network);
-  liveness_ = std::make_unique<Liveness>(&world_, operator_.get());
+  liveness_ = std::make_unique<Liveness>(&world_, operator_.get(), &clients_->history());
   world_.on_process_end = [this](SimNode& node) { clients_->OnProcessEnd(node); };
 }
 

@@ -86,6 +86,11 @@ TEST(Simulation, PastBugsStayFixed) {
        "members gave up their data although a majority was damaged"},
       {572723043, "", "refusal_names_nobody",
        "a damaged member that knew the address of a follower alone never found the leader"},
+      {991217565, "", "",
+       "writes that were under way for long came behind those of the last phase, which no history "
+       "held: a wrong alarm"},
+      {991217831, "", "",
+       "who slept while its clock stood still slept on when it went again: a wrong alarm"},
       {15, "space", "hand_over_in_step", "a leader that waited for space never found a successor"},
       {20, "space", "go_on_after_giving_up",
        "a node that stopped while it waited for space wrote behind a gap"},
