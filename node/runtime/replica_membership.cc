@@ -169,8 +169,10 @@ void Replica::ResolveAddresses(MembershipCall call) {
   v1::PeerCall who;
   who.mutable_who_are_you();
   auto shared = std::make_shared<MembershipCall>(std::move(call));
+  resolving_.push_back(shared);
   transport_->CallAddress(
       address, std::move(who), [this, shared, open, address](Result<v1::PeerReply> reply) {
+        if (std::erase(resolving_, shared) == 0) return;  // answered meanwhile
         if (!reply || reply->code() != 0) {
           return shared->done(Error(
               Code::kUnavailable, "nobody answers at " + address + " (" +
@@ -340,6 +342,13 @@ void Replica::ExpireMembershipCalls() {
         Error(Code::kUnknownOutcome,
               "the removal of this member was passed on to the leader, and its answer did not come "
               "in time: it may or may not happen; watch /cluster"));
+    return true;
+  });
+  std::erase_if(resolving_, [&](const std::shared_ptr<MembershipCall>& call) {
+    if (call->deadline > now) return false;
+    call->done(Error(Code::kUnavailable,
+                     "a new member did not say in time who it is: see that it runs and can be "
+                     "reached; the change was not proposed"));
     return true;
   });
   std::erase_if(parked_changes_, [&](MembershipCall& call) {

@@ -336,6 +336,40 @@ TEST(Replica, GrowsFromThreeToFiveInOneChange) {
   EXPECT_EQ((*stale)->error().code(), Code::kConflict);
 }
 
+// It waited for the call to end, however long that took.
+TEST(Replica, ANewMemberThatDoesNotSayWhoItIsHoldsNoChangeUp) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  cluster.Add("n4");
+  TestNode& leader = *cluster.Leader();
+  leader.LoseReplies(true);
+  v1::ChangeMembershipRequest add;
+  add.add_add_learners()->set_peer_address("n4:1");
+  auto added = leader.Change(add, std::chrono::seconds(1));
+  ASSERT_TRUE(cluster.Run(20, [&] { return added->has_value(); }));
+  ASSERT_FALSE((*added)->has_value());
+  EXPECT_EQ((*added)->error().code(), Code::kUnavailable);
+}
+
+// The simulator's: nobody answered a change that waited for that when the member was removed.
+TEST(Replica, ARemovedMemberAnswersWhatWaitsForANewOne) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  cluster.Add("n4");
+  TestNode& leader = *cluster.Leader();
+  leader.LoseReplies(true);
+  v1::ChangeMembershipRequest swap;
+  swap.add_remove(leader.id().value);
+  swap.add_add_learners()->set_peer_address("n4:1");
+  auto swapped = leader.Change(swap);
+  v1::ChangeMembershipRequest remove;
+  remove.add_remove(leader.id().value);
+  (void)cluster.node(leader.options().name == "n1" ? "n2" : "n1").Change(remove);
+  ASSERT_TRUE(cluster.Run(100, [&] { return leader.removed(); }));
+  ASSERT_TRUE(swapped->has_value());
+  EXPECT_EQ((*swapped)->error().code(), Code::kNotServing);
+}
+
 TEST(Replica, LeaderHandsOverBeforeItIsRemoved) {
   TestCluster cluster;
   cluster.StartStatic(3);

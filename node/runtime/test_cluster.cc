@@ -288,7 +288,7 @@ void TestNode::CallAddress(const std::string& address, v1::PeerCall call,
     hello.set_member_id(id_.value);
     target->replica_->OnStrangerCall(hello, call, [this, done](v1::PeerReply reply) {
       cluster_->network_.push_back([this, done, reply = std::move(reply)] {
-        if (!running()) return;
+        if (!running() || replies_lost_) return;
         done(reply);
         woken_ = true;
       });
