@@ -101,39 +101,39 @@ void Liveness::AskEveryMember() {
 }
 
 void Liveness::Ask(SimNode* node) {
-  const std::string name = node->disk().identity().name();
   Operation operation;
   operation.client = kAsker;
   operation.kind = Operation::Kind::kPut;
-  operation.key = "alive-" + name;
+  operation.key = "alive-" + node->disk().identity().name();
   operation.value = "yes";
-  const size_t number = history_->Begin(std::move(operation));
-  node->Request([this, node, name, number] {
-    v1::Command command;
-    command.mutable_put()->set_key(history_->operations()[number].key);
-    command.mutable_put()->set_value(history_->operations()[number].value);
-    const uint64_t request = node->Write(
-        command, std::chrono::seconds(5),
-        [this, node, name, number](const Result<kv::CommandResult>& put) {
-          history_->EndWrite(number, put);
-          if (!put || !put->status.ok()) return;
-          const uint64_t revision = put->revision;
-          world_->scheduler.After(Duration(0), [this, node, name, revision] {
-            if (!node->running()) return;
-            node->Request([this, node, name, revision] {
-              node->Read(
-                  runtime::Consistency::kLinearizable, std::chrono::seconds(5),
-                  [this, node, name, revision](const Status& status) {
-                    if (!status.ok()) return;
-                    if (node->machine().applied().revision < revision) {
-                      world_->checker.Fail("liveness: " + name + " does not read its own write");
-                    }
-                    waiting_.erase(name);
-                  });
-            });
-          });
-        });
+  const size_t number = history_->Begin(operation);
+  v1::Command command;
+  command.mutable_put()->set_key(operation.key);
+  command.mutable_put()->set_value(operation.value);
+  node->Request([this, node, number, command] {
+    const auto written = [this, node, number](const Result<kv::CommandResult>& put) {
+      history_->EndWrite(number, put);
+      if (put && put->status.ok()) ReadBack(node, put->revision);
+    };
+    const uint64_t request = node->Write(command, std::chrono::seconds(5), written);
     history_->SetRequest(number, node->id().value, request);
+  });
+}
+
+void Liveness::ReadBack(SimNode* node, uint64_t revision) {
+  const auto read = [this, node, revision](const Status& status) {
+    if (!status.ok()) return;
+    const std::string& name = node->disk().identity().name();
+    if (node->machine().applied().revision < revision) {
+      world_->checker.Fail("liveness: " + name + " does not read its own write");
+    }
+    waiting_.erase(name);
+  };
+  world_->scheduler.After(Duration(0), [node, read] {
+    if (!node->running()) return;
+    node->Request([node, read] {
+      node->Read(runtime::Consistency::kLinearizable, std::chrono::seconds(5), read);
+    });
   });
 }
 

@@ -42,6 +42,7 @@ class Liveness {
 
  private:
   void Ask(SimNode* node);
+  void ReadBack(SimNode* node, uint64_t revision);
 
   World* const world_;
   Operator* const operator_;
