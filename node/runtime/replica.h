@@ -420,7 +420,7 @@ class Replica final : public transport::Handler {
   std::vector<MembershipCall> parked_changes_;  // wait for a leader
   // Wait for a new member to say who it is.
   std::vector<std::shared_ptr<MembershipCall>> resolving_;
-  std::vector<MembershipCall> joint_waiters_;   // applied; wait until the joint state is left
+  std::vector<MembershipCall> joint_waiters_;  // applied; wait until the joint state is left
   // Passed on to a leader, and remove this member: the answer may never come, because whoever is
   // removed is let in no more.
   std::vector<std::shared_ptr<MembershipCall>> own_removals_;

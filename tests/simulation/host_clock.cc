@@ -23,8 +23,8 @@ MonotonicTime HostClock::Now() const { return MonotonicTime(jumped_ + Elapsed())
 
 void HostClock::After(Duration delay, Duration late, Scheduler::Event event) {
   const uint64_t number = next_sleeper_++;
-  Arm(number, sleepers_.emplace(number, Sleeper{Elapsed() + delay, late, std::move(event)})
-                  .first->second);
+  Arm(number,
+      sleepers_.emplace(number, Sleeper{Elapsed() + delay, late, std::move(event)}).first->second);
 }
 
 void HostClock::Arm(uint64_t number, const Sleeper& sleeper) {

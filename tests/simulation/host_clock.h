@@ -1,7 +1,8 @@
 // HostClock: the monotonic clock of a simulated host, and what waits for it.
 //
-// It may drift, jump, stand still and race. Who sleeps is woken when the clock has moved far enough,
-// whatever speeds it has had meanwhile. A jump is in what the clock shows alone: it wakes nobody.
+// It may drift, jump, stand still and race. Who sleeps is woken when the clock has moved far
+// enough, whatever speeds it has had meanwhile. A jump is in what the clock shows alone: it wakes
+// nobody.
 //
 // Thread-safety: none.
 #pragma once
@@ -17,7 +18,8 @@ namespace raftkv::sim {
 
 class HostClock final : public Clock {
  public:
-  // It usually drifts by at most `max_drift_ppm`; how much, and when its host was started, is drawn.
+  // It usually drifts by at most `max_drift_ppm`; how much, and when its host was started, is
+  // drawn.
   HostClock(Scheduler* scheduler, Random& random, int64_t max_drift_ppm);
 
   MonotonicTime Now() const override;
@@ -41,10 +43,10 @@ class HostClock final : public Clock {
   void Arm(uint64_t number, const Sleeper& sleeper);
 
   Scheduler* const scheduler_;
-  Duration jumped_;         // how far what it shows is from Elapsed()
-  Duration elapsed_{0};     // when it took on its speed
-  SimTime since_{0};        // then
-  uint64_t speeds_ = 0;     // that it has had
+  Duration jumped_;      // how far what it shows is from Elapsed()
+  Duration elapsed_{0};  // when it took on its speed
+  SimTime since_{0};     // then
+  uint64_t speeds_ = 0;  // that it has had
   const int64_t usual_;
   int64_t parts_per_million_;
   uint64_t next_sleeper_ = 0;
