@@ -14,16 +14,10 @@
 namespace raftkv::sim {
 namespace {
 
-// Thrown where the real process would end; nothing catches it but the loop of events.
-struct ProcessEnds {};
-
 // Little, so that both what is gathered and what was written are often there.
 const storage::WriteBehindOptions kGathered{.changes = 16, .bytes = 4096, .on_write = {}};
 // What opening the databases writes, of a SimSpace.
 constexpr uint64_t kOpening = 16;
-// As the janitor's.
-constexpr Duration kBetweenLooks = std::chrono::seconds(1);
-constexpr Duration kBetweenLooksNearLimit = std::chrono::milliseconds(100);
 
 }  // namespace
 
@@ -268,87 +262,6 @@ void SimNode::StartReplica() {
   AfterEvent(EventKind::kTick);
 }
 
-// --- A damaged disk ------------------------------------------------------------------------------
-
-void SimNode::StartDamaged() {
-  world_->coverage.Hit(Path::disk_rotten);
-  runtime::DamagedMember::Env env;
-  env.options = &options_;
-  env.clock = &clock_;
-  env.set_aside = [this] { return SetAside(); };
-  env.on_set_aside = [this] { starts_again_ = true; };
-  env.on_waiting = [this](const std::string&, const std::string&) {
-    world_->coverage.Hit(Path::replacement_refused);
-  };
-  damaged_ = std::make_unique<runtime::DamagedMember>(
-      runtime::DamagedMemberFrom(disk_->readable_identity(), disk_->members()), std::move(env));
-  if (!damaged_->asks()) world_->coverage.Hit(Path::damage_only_told);
-  damaged_->Start(this);
-  ScheduleTick();
-}
-
-// As runtime::SetAside: a crash may come before the files are moved.
-Status SimNode::SetAside() {
-  disk_->rebuild() = damaged_->note();
-  if (random_.Uniform(4) == 0) {
-    world_->coverage.Hit(Path::set_aside_interrupted);
-    throw ProcessEnds();
-  }
-  MoveAside();
-  return Status::Ok();
-}
-
-void SimNode::MoveAside() {
-  world_->coverage.Hit(Path::member_set_aside);
-  const v1::MemberNote given_up = *disk_->rebuild();
-  const bool rebuilds = options_.rebuild_damaged;
-  Format();
-  disk_->BeginInPlaceOf(given_up);
-  options_.rebuild_damaged = rebuilds;
-}
-
-// The identity has been written; a crash may come before DIR/rebuild is gone.
-Status SimNode::FinishRebuild() {
-  if (random_.Uniform(8) == 0) throw ProcessEnds();
-  disk_->rebuild().reset();
-  return Status::Ok();
-}
-
-std::vector<std::string> SimNode::asks_for_place() const {
-  if (damaged_) return runtime::WhomToAsk(options_, damaged_->note());
-  return options_.replaces ? options_.replaces->ask : std::vector<std::string>();
-}
-
-// As node_janitor.cc, where it is the janitor's.
-void SimNode::NoteMembers() {
-  const auto cluster = machine_->cluster();
-  if (disk_->blank() || cluster->members().empty() || cluster->config_index() == noted_config_ ||
-      random_.Uniform(10) > 0) {
-    return;
-  }
-  v1::MemberNote note;
-  note.set_cluster_id(cluster->cluster_id());
-  note.set_member_id(id().value);
-  note.set_config_index(cluster->config_index());
-  *note.mutable_members() = cluster->members();
-  noted_config_ = cluster->config_index();
-  disk_->members() = std::move(note);
-}
-
-// The change that removes a damaged member has the new one of its host.
-void SimNode::CountRebuilt(const v1::ClusterState& before, const v1::ClusterState& after) {
-  for (const auto& node : world_->nodes) {
-    const uint64_t old = node->disk().place_of();
-    if (old == 0 || !std::ranges::binary_search(after.removed_ids(), old) ||
-        std::ranges::binary_search(before.removed_ids(), old)) {
-      continue;
-    }
-    const bool placed = std::ranges::any_of(
-        after.members(), [&](const v1::Member& member) { return member.id() == node->id().value; });
-    if (placed && world_->rebuilt.insert(old).second) world_->coverage.Hit(Path::member_rebuilt);
-  }
-}
-
 void SimNode::Crash() {
   if (damaged()) return End();
   if (!running()) return;
@@ -465,26 +378,6 @@ void SimNode::ClearFaults() {
   disk_->space().Clear();
   clock_.SetUsualSpeed();
   Resume();
-}
-
-void SimNode::SetFree(std::optional<uint64_t> bytes) {
-  if (!bytes) return disk_->space().Clear();
-  world_->coverage.Hit(Path::disk_full);
-  disk_->space().Leave(*bytes);
-  if (running() && !std::exchange(looks_at_space_, true)) {
-    Schedule(EventKind::kJanitor, Jitter(1'000'000), [this] { LookAtSpace(); });
-  }
-}
-
-// As NodeImpl::CheckDisk, but only as long as there is something to see.
-void SimNode::LookAtSpace() {
-  const storage::StateStats stats = store_->stats();
-  space_guard_->Look({stats.disk_bytes, stats.memtable_bytes});
-  looks_at_space_ = disk_->space().limited() || space_guard_->is_near_limit();
-  if (!looks_at_space_) return;
-  const bool often = space_guard_->is_near_limit();
-  ScheduleLocal(EventKind::kJanitor, often ? kBetweenLooksNearLimit : kBetweenLooks,
-                [this] { LookAtSpace(); });
 }
 
 // --- Events --------------------------------------------------------------------------------------
@@ -659,160 +552,6 @@ void SimNode::OnRaftThread(std::function<void(runtime::Replica&)> work) {
     work(*replica_);
     WakeReady();
   });
-}
-
-// --- The workers ---------------------------------------------------------------------------------
-
-Duration SimNode::DiskTime(uint64_t usual_us) { return Jitter(usual_us) + disk_delay_; }
-
-void SimNode::SubmitAppend(runtime::AppendJob job) {
-  append_->Submit(std::move(job));
-  StartAppend();
-}
-
-void SimNode::SubmitTruncate(raft::Index index) {
-  append_->SubmitTruncate(index);
-  StartAppend();
-}
-
-void SimNode::StartAppend() {
-  if (std::exchange(append_busy_, true)) return;
-  Schedule(EventKind::kAppendStart, Jitter(30), [this] { RunAppend(); });
-}
-
-// Only where space is scarce a worker may sleep, and needs a thread for that.
-bool SimNode::RunWorker(SimThread& thread, const Work& run) {
-  if (!disk_->space().limited() && !space_guard_->is_near_limit()) {
-    run();
-    return true;
-  }
-  running_thread_ = &thread;
-  return thread.Run(run);
-}
-
-bool SimNode::Resume(SimThread& thread) {
-  running_thread_ = &thread;
-  return thread.Resume();
-}
-
-void SimNode::SleepForSpace(SimThread& thread, Duration duration) {
-  const bool log = &thread == &append_thread_;
-  world_->coverage.Hit(log ? Path::log_waits : Path::state_waits);
-  if (replica_->is_leader()) world_->coverage.Hit(Path::leader_waits);
-  thread.Sleep(duration);
-}
-
-void SimNode::RunAppend() {
-  disk_->log().SetDeferred(true);
-  conflicts_seen_ = world_->coverage.count(Path::conflicting_suffix);
-  AfterAppend(RunWorker(append_thread_, [this] { append_->RunOnce(); }));
-}
-
-// What was written is there at once; that it is durable is known when the fsync ends.
-void SimNode::AfterAppend(bool ended) {
-  if (world_->coverage.count(Path::conflicting_suffix) > conflicts_seen_) {
-    Announce(Moment::log_conflict);
-  }
-  if (ended) {
-    return Schedule(EventKind::kAppendEnd, DiskTime(600), [this] { FinishAppend(); });
-  }
-  // Whatever was written before is durable.
-  disk_->log().Synced();
-  TellAppended();
-  AwaitSpace(append_thread_, &SimNode::AfterAppend);
-}
-
-void SimNode::AwaitSpace(SimThread& thread, void (SimNode::*after)(bool ended)) {
-  Announce(Moment::waits_for_space);
-  ScheduleLocal(EventKind::kTimer, thread.sleeps_for(),
-                [this, &thread, after] { (this->*after)(Resume(thread)); });
-}
-
-void SimNode::FinishAppend() {
-  disk_->log().Synced();
-  disk_->log().SetDeferred(false);
-  TellAppended();
-  append_busy_ = false;
-  if (append_->HasWork()) StartAppend();
-}
-
-void SimNode::TellAppended() {
-  for (Appended& done : std::exchange(appended_, {})) {
-    Post(EventKind::kAppendDone,
-         [this, jobs = done.jobs,
-          responses = std::make_shared<std::vector<raft::Message>>(std::move(done.responses))] {
-           replica_->OnAppendDone(jobs, std::move(*responses));
-           WakeReady();
-         });
-  }
-}
-
-void SimNode::SubmitApply(runtime::ApplyJob job) {
-  apply_->Submit(std::move(job));
-  StartApply();
-}
-
-void SimNode::StartApply() {
-  if (std::exchange(apply_busy_, true)) return;
-  Schedule(EventKind::kApplyStart, Jitter(100) + disk_delay_ / 4 + apply_delay_,
-           [this] { AfterApply(RunWorker(apply_thread_, [this] { apply_->RunOnce(); })); });
-}
-
-void SimNode::AfterApply(bool ended) {
-  if (!ended) {
-    TellApplied();
-    return AwaitSpace(apply_thread_, &SimNode::AfterApply);
-  }
-  const bool replaces = std::ranges::any_of(
-      applied_, [](const runtime::ApplyDone& done) { return done.replaced.has_value(); });
-  if (!replaces) return FinishApply();
-  // Directories are moved and databases opened; a crash meanwhile leaves the one or the other.
-  Announce(Moment::replacing);
-  Schedule(EventKind::kApplyReplace, DiskTime(20'000) + apply_delay_, [this] { FinishApply(); });
-}
-
-void SimNode::FinishApply() {
-  TellApplied();
-  apply_busy_ = false;
-  if (apply_->HasWork()) StartApply();
-}
-
-void SimNode::TellApplied() {
-  for (runtime::ApplyDone& done : std::exchange(applied_, {})) {
-    const bool replaced = done.replaced.has_value();
-    if (replaced) {
-      world_->coverage.Hit(Path::snapshot_installed);
-      disk_->state().Confirm();
-    }
-    replica_->TellApplied(std::move(done));
-    if (replaced) Post(EventKind::kPost, [this] { Announce(Moment::state_replaced); });
-  }
-}
-
-void SimNode::SubmitDescribe(std::string dir, raft::Snapshot snapshot) {
-  Schedule(EventKind::kJanitor, DiskTime(50'000), [this, dir = std::move(dir), snapshot] {
-    Result<v1::SnapshotManifest> manifest = Error(Code::kIoError, dir + " does not exist");
-    const auto found = disk_->checkpoints().find(dir);
-    if (found != disk_->checkpoints().end()) {
-      world_->coverage.Hit(Path::snapshot_made);
-      manifest = v1::SnapshotManifest();
-      manifest->set_cluster_id(identity_.cluster_id);
-      manifest->set_snapshot_id(next_request_id_++);
-      v1::SnapshotManifest::File& file = *manifest->add_files();
-      file.set_name("state");
-      file.set_bytes(found->second->size());
-      manifest->set_total_bytes(file.bytes());
-    }
-    Post(EventKind::kPost, [this, dir, snapshot, manifest = std::move(manifest)]() mutable {
-      replica_->OnManifest(std::move(dir), std::move(snapshot), std::move(manifest));
-      WakeReady();
-    });
-  });
-}
-
-void SimNode::RemoveDir(std::string dir) {
-  Schedule(EventKind::kJanitor, Jitter(1000),
-           [this, dir = std::move(dir)] { disk_->checkpoints().erase(dir); });
 }
 
 }  // namespace raftkv::sim

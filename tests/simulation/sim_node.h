@@ -155,6 +155,8 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
 
  private:
   using Work = std::function<void()>;
+  // Thrown where the real process would end; nothing catches it but the loop of events.
+  struct ProcessEnds {};
   using CallDone = std::function<void(Result<v1::PeerReply>)>;
 
   // The host's own monotonic clock: begins anywhere, runs a little fast or slow.

@@ -1,0 +1,90 @@
+// A host whose disk is damaged, from the start that finds it to the member that takes its place.
+
+#include <algorithm>
+#include <utility>
+
+#include "node/runtime/rebuild.h"
+#include "tests/simulation/sim_node.h"
+
+namespace raftkv::sim {
+
+void SimNode::StartDamaged() {
+  world_->coverage.Hit(Path::disk_rotten);
+  runtime::DamagedMember::Env env;
+  env.options = &options_;
+  env.clock = &clock_;
+  env.set_aside = [this] { return SetAside(); };
+  env.on_set_aside = [this] { starts_again_ = true; };
+  env.on_waiting = [this](const std::string&, const std::string&) {
+    world_->coverage.Hit(Path::replacement_refused);
+  };
+  damaged_ = std::make_unique<runtime::DamagedMember>(
+      runtime::DamagedMemberFrom(disk_->readable_identity(), disk_->members()), std::move(env));
+  if (!damaged_->asks()) world_->coverage.Hit(Path::damage_only_told);
+  damaged_->Start(this);
+  ScheduleTick();
+}
+
+// As runtime::SetAside: a crash may come before the files are moved.
+Status SimNode::SetAside() {
+  disk_->rebuild() = damaged_->note();
+  if (random_.Uniform(4) == 0) {
+    world_->coverage.Hit(Path::set_aside_interrupted);
+    throw ProcessEnds();
+  }
+  MoveAside();
+  return Status::Ok();
+}
+
+void SimNode::MoveAside() {
+  world_->coverage.Hit(Path::member_set_aside);
+  const v1::MemberNote given_up = *disk_->rebuild();
+  const bool rebuilds = options_.rebuild_damaged;
+  Format();
+  disk_->BeginInPlaceOf(given_up);
+  options_.rebuild_damaged = rebuilds;
+}
+
+// The identity has been written; a crash may come before DIR/rebuild is gone.
+Status SimNode::FinishRebuild() {
+  if (random_.Uniform(8) == 0) throw ProcessEnds();
+  disk_->rebuild().reset();
+  return Status::Ok();
+}
+
+std::vector<std::string> SimNode::asks_for_place() const {
+  if (damaged_) return runtime::WhomToAsk(options_, damaged_->note());
+  return options_.replaces ? options_.replaces->ask : std::vector<std::string>();
+}
+
+// As node_janitor.cc, where it is the janitor's.
+void SimNode::NoteMembers() {
+  const auto cluster = machine_->cluster();
+  if (disk_->blank() || cluster->members().empty() || cluster->config_index() == noted_config_ ||
+      random_.Uniform(10) > 0) {
+    return;
+  }
+  v1::MemberNote note;
+  note.set_cluster_id(cluster->cluster_id());
+  note.set_member_id(id().value);
+  note.set_config_index(cluster->config_index());
+  *note.mutable_members() = cluster->members();
+  noted_config_ = cluster->config_index();
+  disk_->members() = std::move(note);
+}
+
+// The change that removes a damaged member has the new one of its host.
+void SimNode::CountRebuilt(const v1::ClusterState& before, const v1::ClusterState& after) {
+  for (const auto& node : world_->nodes) {
+    const uint64_t old = node->disk().place_of();
+    if (old == 0 || !std::ranges::binary_search(after.removed_ids(), old) ||
+        std::ranges::binary_search(before.removed_ids(), old)) {
+      continue;
+    }
+    const bool placed = std::ranges::any_of(
+        after.members(), [&](const v1::Member& member) { return member.id() == node->id().value; });
+    if (placed && world_->rebuilt.insert(old).second) world_->coverage.Hit(Path::member_rebuilt);
+  }
+}
+
+}  // namespace raftkv::sim
