@@ -381,6 +381,14 @@ TestNode* TestCluster::Leader() {
   return leader;
 }
 
+TestNode& TestCluster::Follower() {
+  for (const auto& [name, node] : nodes_) {
+    if (node->running() && !node->replica().is_leader()) return *node;
+  }
+  CHECK(false, "no follower");
+  return *nodes_.begin()->second;
+}
+
 void TestCluster::Cut(const std::string& a, const std::string& b) {
   cuts_.insert({a, b});
   cuts_.insert({b, a});

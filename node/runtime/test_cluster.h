@@ -170,6 +170,7 @@ class TestCluster {
   TestNode& node(const std::string& name) { return *nodes_.at(name); }
   TestNode* ById(raft::NodeId id);
   TestNode* Leader();
+  TestNode& Follower();  // some other one that runs
 
   // Messages between the two are lost until healed.
   void Cut(const std::string& a, const std::string& b);

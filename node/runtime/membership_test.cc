@@ -1,0 +1,426 @@
+// Changes of the membership, and the end of members.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+
+#include "node/runtime/test_cluster.h"
+
+namespace raftkv::runtime {
+namespace {
+
+TEST(Membership, GrowsFromThreeToFiveInOneChange) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  cluster.Add("n4");
+  cluster.Add("n5");
+  v1::ChangeMembershipRequest learners;
+  for (const char* name : {"n4", "n5"}) {
+    v1::Member& member = *learners.add_add_learners();
+    member.set_peer_address(std::string(name) + ":1");
+  }
+  TestNode& leader = *cluster.Leader();
+  auto added = leader.Change(learners);
+  ASSERT_TRUE(cluster.Run(50, [&] { return added->has_value(); }));
+  ASSERT_TRUE((*added)->has_value()) << (*added)->error().message();
+  cluster.Run(50);
+  v1::ChangeMembershipRequest promote;
+  promote.set_expected_config_index((**added)->config_index());
+  promote.add_promote(cluster.node("n4").id().value);
+  promote.add_promote(cluster.node("n5").id().value);
+  auto promoted = leader.Change(promote);
+  ASSERT_TRUE(cluster.Run(50, [&] { return promoted->has_value(); }));
+  ASSERT_TRUE((*promoted)->has_value()) << (*promoted)->error().message();
+  EXPECT_EQ((**promoted)->conf().voters_size(), 5);
+  EXPECT_EQ((**promoted)->conf().voters_outgoing_size(), 0);
+  // The same decision once more is refused: the configuration is another one now.
+  auto stale = leader.Change(promote);
+  cluster.Run(5);
+  ASSERT_TRUE(stale->has_value());
+  EXPECT_EQ((*stale)->error().code(), Code::kConflict);
+}
+
+// It waited for the call to end, however long that took.
+TEST(Membership, ANewMemberThatDoesNotSayWhoItIsHoldsNoChangeUp) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  cluster.Add("n4");
+  TestNode& leader = *cluster.Leader();
+  leader.LoseReplies(true);
+  v1::ChangeMembershipRequest add;
+  add.add_add_learners()->set_peer_address("n4:1");
+  auto added = leader.Change(add, std::chrono::seconds(1));
+  ASSERT_TRUE(cluster.Run(20, [&] { return added->has_value(); }));
+  ASSERT_FALSE((*added)->has_value());
+  EXPECT_EQ((*added)->error().code(), Code::kUnavailable);
+}
+
+// The simulator's: nobody answered a change that waited for that when the member was removed.
+TEST(Membership, ARemovedMemberAnswersWhatWaitsForANewOne) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  cluster.Add("n4");
+  TestNode& leader = *cluster.Leader();
+  leader.LoseReplies(true);
+  v1::ChangeMembershipRequest swap;
+  swap.add_remove(leader.id().value);
+  swap.add_add_learners()->set_peer_address("n4:1");
+  auto swapped = leader.Change(swap);
+  v1::ChangeMembershipRequest remove;
+  remove.add_remove(leader.id().value);
+  (void)cluster.node(leader.options().name == "n1" ? "n2" : "n1").Change(remove);
+  ASSERT_TRUE(cluster.Run(100, [&] { return leader.removed(); }));
+  ASSERT_TRUE(swapped->has_value());
+  EXPECT_EQ((*swapped)->error().code(), Code::kNotServing);
+}
+
+TEST(Membership, LeaderHandsOverBeforeItIsRemoved) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& old_leader = *cluster.Leader();
+  v1::ChangeMembershipRequest remove;
+  remove.add_remove(old_leader.id().value);
+  auto removed = old_leader.Change(remove);
+  ASSERT_TRUE(cluster.Run(100, [&] { return removed->has_value(); }));
+  ASSERT_TRUE((*removed)->has_value()) << (*removed)->error().message();
+  EXPECT_EQ((**removed)->conf().voters_size(), 2);
+  ASSERT_NE(cluster.Leader(), nullptr);
+  EXPECT_NE(cluster.Leader(), &old_leader);
+  EXPECT_TRUE(cluster.Run(50, [&] { return old_leader.removed(); }));
+}
+
+// Was answered as one of unknown outcome (504): whoever is removed is let in no more, and the
+// successor's answer was lost with the stream.
+TEST(Membership, LeaderThatRemovesItselfKnowsThatItWorked) {
+  for (const bool others_too : {false, true}) {
+    TestCluster cluster;
+    cluster.StartStatic(5);
+    TestNode& old_leader = *cluster.Leader();
+    old_leader.LoseReplies(true);
+    v1::ChangeMembershipRequest change;
+    change.add_remove(old_leader.id().value);
+    if (others_too) {
+      TestNode& other = cluster.node(old_leader.options().name == "n1" ? "n2" : "n1");
+      change.add_demote(other.id().value);
+    }
+    auto removed = old_leader.Change(change, std::chrono::seconds(5));
+    ASSERT_TRUE(cluster.Run(100, [&] { return removed->has_value(); }));
+    ASSERT_TRUE((*removed)->has_value()) << (*removed)->error().message();
+    EXPECT_EQ((**removed)->conf().voters_size(), others_too ? 3 : 4);
+    EXPECT_EQ((**removed)->conf().learners_size(), others_too ? 1 : 0);
+    EXPECT_EQ((**removed)->conf().voters_outgoing_size(), 0);
+    EXPECT_TRUE(cluster.Run(50, [&] { return old_leader.removed(); }));
+  }
+}
+
+// ... but not if nobody says that it is removed.
+TEST(Membership, RemovalOfOneselfThatNobodyConfirmsIsOfUnknownOutcome) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& leader = *cluster.Leader();
+  TestNode& asked = cluster.node(leader.options().name == "n1" ? "n2" : "n1");
+  asked.LoseReplies(true);
+  v1::ChangeMembershipRequest remove;
+  remove.add_remove(asked.id().value);
+  auto removed = asked.Change(remove, std::chrono::seconds(2));
+  cluster.Settle();
+  cluster.Isolate(asked.options().name);
+  ASSERT_TRUE(cluster.Run(100, [&] { return removed->has_value(); }));
+  ASSERT_FALSE((*removed)->has_value());
+  EXPECT_EQ((*removed)->error().code(), Code::kUnknownOutcome);
+}
+
+// The simulator's: the old members were gone before the new ones knew that the joint configuration
+// had been left; they asked the old ones for votes, in vain, for ever.
+TEST(Membership, RemovedMembersStayUntilAMajorityKnows) {
+  TestCluster cluster;
+  TestNode& old = cluster.Add("n1", {Bootstrap::Mode::kSingle, {}});
+  ASSERT_TRUE(cluster.Run(50, [&] { return old.replica().is_leader(); }));
+  v1::ChangeMembershipRequest swap;
+  swap.set_force(true);
+  swap.add_remove(old.id().value);
+  for (const char* name : {"n2", "n3"}) {
+    v1::Member& voter = *swap.add_add_voters();
+    voter.set_id(cluster.Add(name).id().value);
+    voter.set_name(name);
+    voter.set_peer_address(std::string(name) + ":1");
+  }
+  (void)old.Change(swap);
+  // The old leader learns that the change is complete; what it says of it gets lost.
+  ASSERT_TRUE(cluster.Run(100, [&] {
+    for (const char* name : {"n2", "n3"}) {
+      if (cluster.node(name).replica().blank()) return false;
+      cluster.node(name).StallApply(cluster.node(name).machine().cluster()->conf().voters_size() >
+                                    0);
+    }
+    return old.machine().cluster()->removed_ids_size() == 1;
+  }));
+  for (const char* name : {"n2", "n3"}) cluster.Cut(name, "n1");
+  cluster.Run(50);
+  EXPECT_FALSE(old.removed()) << "nobody has called it removed";
+  for (const char* name : {"n2", "n3"}) {
+    TestNode& node = cluster.node(name);
+    node.Crash();
+    node.Boot();
+    node.StallApply(false);
+  }
+  cluster.Heal();
+  EXPECT_TRUE(cluster.Run(300, [&] { return cluster.Leader() != nullptr && old.removed(); }));
+}
+
+// The simulator's: what is left of three members forgot in a crash that it was alone, and asked the
+// others, who had gone, for votes for ever.
+TEST(Membership, LastMemberOfThreeRemembersThatItIsAlone) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& last = *cluster.Leader();
+  v1::ChangeMembershipRequest remove;
+  for (const char* name : {"n1", "n2", "n3"}) {
+    if (&cluster.node(name) != &last) remove.add_remove(cluster.node(name).id().value);
+  }
+  auto removed = last.Change(remove);
+  ASSERT_TRUE(cluster.Run(100, [&] {
+    for (const char* name : {"n1", "n2", "n3"}) {
+      if (&cluster.node(name) != &last && !cluster.node(name).removed()) return false;
+    }
+    return removed->has_value();
+  }));
+  ASSERT_TRUE((*removed)->has_value()) << (*removed)->error().message();
+  for (const char* name : {"n1", "n2", "n3"}) cluster.node(name).Crash();
+  last.Boot();
+  EXPECT_TRUE(cluster.Run(100, [&] { return last.replica().is_leader(); }));
+}
+
+// The answer must not have to come through the leader that is removed.
+TEST(Membership, FollowerIsAnsweredWhenItRemovesTheLeader) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& old_leader = *cluster.Leader();
+  TestNode& asked = cluster.node(old_leader.options().name == "n1" ? "n2" : "n1");
+  v1::ChangeMembershipRequest remove;
+  remove.add_remove(old_leader.id().value);
+  auto removed = asked.Change(remove);
+  ASSERT_TRUE(cluster.Run(100, [&] { return cluster.Leader() != &old_leader; }));
+  cluster.Isolate(old_leader.options().name);
+  ASSERT_TRUE(cluster.Run(100, [&] { return removed->has_value(); }));
+  ASSERT_TRUE((*removed)->has_value()) << (*removed)->error().message();
+  EXPECT_EQ((**removed)->conf().voters_size(), 2);
+}
+
+// The simulator's: a member that missed the addition of those who lead now refused them for ever,
+// and had no address for its answers.
+TEST(Membership, MemberThatMissedTheAdditionOfTheLeaderIsReached) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& away = cluster.Follower();
+  cluster.Isolate(away.options().name);
+  v1::ChangeMembershipRequest change;
+  for (const char* name : {"n4", "n5"}) {
+    TestNode& node = cluster.Add(name);
+    cluster.Cut(name, away.options().name);
+    v1::Member& member = *change.add_add_voters();
+    member.set_id(node.id().value);
+    member.set_name(name);
+    member.set_peer_address(std::string(name) + ":1");
+  }
+  for (const char* name : {"n1", "n2", "n3"}) {
+    if (name != away.options().name) change.add_remove(cluster.node(name).id().value);
+  }
+  change.set_force(true);
+  TestNode* leader = cluster.Leader();
+  auto changed = (leader == &away ? cluster.Follower() : *leader).Change(change);
+  ASSERT_TRUE(cluster.Run(200, [&] { return changed->has_value(); }));
+  ASSERT_TRUE(cluster.Run(100, [&] {
+    return cluster.Leader() != nullptr && cluster.Leader()->options().name >= "n4";
+  }));
+  cluster.Heal();
+  (void)cluster.Leader()->Put("news", "yes");
+  EXPECT_TRUE(cluster.Run(100, [&] { return ValueAt(away, "news") == "yes"; }));
+  EXPECT_EQ(away.replica().leader(), cluster.Leader()->id());
+}
+
+// The simulator's: the members that a node was told when it joined may all be gone before the log
+// reaches it.
+TEST(Membership, LearnerWhoseSeedsAreGoneIsReached) {
+  TestCluster cluster;
+  TestNode& first = cluster.Add("n1", {Bootstrap::Mode::kSingle, {}});
+  ASSERT_TRUE(cluster.Run(50, [&] { return first.replica().is_leader(); }));
+  TestNode& second = cluster.Add("n2");
+  v1::ChangeMembershipRequest add;
+  add.set_force(true);
+  v1::Member& voter = *add.add_add_voters();
+  voter.set_id(second.id().value);
+  voter.set_name("n2");
+  voter.set_peer_address("n2:1");
+  auto added = first.Change(add);
+  TestNode& joiner = cluster.Add("n3", {Bootstrap::Mode::kJoin, {"n1:1"}});
+  ASSERT_TRUE(cluster.Run(100, [&] { return added->has_value() && !joiner.replica().blank(); }));
+  joiner.Crash();
+  v1::ChangeMembershipRequest remove;
+  remove.add_remove(first.id().value);
+  auto removed = second.Change(remove);
+  ASSERT_TRUE(
+      cluster.Run(200, [&] { return removed->has_value() && second.replica().is_leader(); }));
+  (void)second.Put("news", "yes");
+  joiner.Boot();
+  EXPECT_TRUE(cluster.Run(100, [&] { return ValueAt(joiner, "news") == "yes"; }));
+}
+
+// The entry that leaves a joint configuration, once it is in an append message; and what messages
+// say of it.
+class LeaveWatch {
+ public:
+  void Look(const raft::Message& message) {
+    const auto* append = std::get_if<raft::AppendEntries>(&message.body);
+    if (append == nullptr) return;
+    for (const raft::Entry& entry : append->entries) {
+      if (!entry.IsConfChange() || entry.index <= last_change_) continue;
+      last_change_ = entry.index;
+      if (++changes_ == 2) leave_ = entry.index;
+    }
+  }
+  bool seen() const { return leave_ > raft::Index(0); }
+  bool Commits(const raft::Message& message) const {
+    const auto* append = std::get_if<raft::AppendEntries>(&message.body);
+    const auto* heartbeat = std::get_if<raft::Heartbeat>(&message.body);
+    return seen() && ((append != nullptr && append->commit >= leave_) ||
+                      (heartbeat != nullptr && heartbeat->commit >= leave_));
+  }
+  bool HasMore(const raft::Message& message) const {
+    const auto* append = std::get_if<raft::AppendEntries>(&message.body);
+    return seen() && append != nullptr && !append->entries.empty() &&
+           append->entries.back().index > leave_;
+  }
+
+ private:
+  size_t changes_ = 0;
+  raft::Index last_change_{0};
+  raft::Index leave_{0};
+};
+
+// The simulator's: two of three voters go, and the leader among them dies when the joint
+// configuration has been left. The one that stays does not know that, needs a vote of one of them,
+// and their logs are longer by entries that nobody can commit any more: no leader ever again.
+TEST(Membership, VoterThatIsLeftAloneIsToldSoByThoseWhoRefuseTheirVotes) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& leader = *cluster.Leader();
+  TestNode& stays = cluster.Follower();
+  TestNode* third = nullptr;
+  for (const char* name : {"n1", "n2", "n3"}) {
+    TestNode& node = cluster.node(name);
+    if (&node != &leader && &node != &stays) third = &node;
+  }
+  TestNode& other = *third;
+  v1::ChangeMembershipRequest change;
+  for (TestNode* node : {&leader, &other}) change.add_remove(node->id().value);
+  // The leader does not hand over to somebody whom it has not heard of.
+  cluster.Isolate(stays.options().name);
+  cluster.Run(25);
+  (void)leader.Change(change);
+  LeaveWatch watch;
+  cluster.Hold([&](const raft::Message& message) {
+    if (message.to != stays.id()) return false;
+    const bool seen = watch.seen();
+    watch.Look(message);
+    if (!seen && watch.seen()) stays.StallDisk(true);
+    return watch.Commits(message) || watch.HasMore(message);
+  });
+  cluster.Heal();
+  ASSERT_TRUE(cluster.Run(100, [&] { return watch.seen(); }));
+  for (int i = 0; i < 3; ++i) (void)leader.Put("lost", "yes");
+  cluster.Settle();
+  leader.StallApply(true);
+  stays.StallDisk(false);
+  ASSERT_TRUE(cluster.Run(50, [&] { return other.machine().cluster()->members_size() == 1; }));
+  ASSERT_EQ(stays.machine().cluster()->conf().voters_outgoing_size(), 3);
+  leader.Crash();
+  cluster.Release();
+  ASSERT_TRUE(cluster.Run(300, [&] { return stays.replica().is_leader(); }));
+  auto put = stays.Put("news", "yes");
+  EXPECT_TRUE(cluster.Run(50, [&] { return put->has_value() && (*put)->has_value(); }));
+}
+
+// The simulator's: five voters give way to two new ones, who do not know yet that the joint
+// configuration has been left. Members that were only demoted called the others removed, and half
+// a minute later these went; the two still needed their votes.
+TEST(Membership, RemovedMembersWaitForThoseWhoStayHoweverLong) {
+  TestCluster cluster;
+  cluster.StartStatic(5);
+  TestNode& leader = *cluster.Leader();
+  v1::ChangeMembershipRequest change;
+  change.set_force(true);
+  change.add_remove(leader.id().value);
+  std::vector<TestNode*> removed = {&leader};
+  for (const char* name : {"n1", "n2", "n3", "n4", "n5"}) {
+    TestNode& node = cluster.node(name);
+    if (&node == &leader) continue;
+    if (change.demote_size() < 2) {
+      change.add_demote(node.id().value);
+    } else {
+      change.add_remove(node.id().value);
+      removed.push_back(&node);
+    }
+  }
+  for (const char* name : {"n6", "n7"}) {
+    v1::Member& voter = *change.add_add_voters();
+    voter.set_id(cluster.Add(name).id().value);
+    voter.set_name(name);
+    voter.set_peer_address(std::string(name) + ":1");
+  }
+  LeaveWatch watch;
+  cluster.Hold([&](const raft::Message& message) {
+    watch.Look(message);
+    if (!watch.Commits(message)) return false;
+    for (const char* name : {"n6", "n7"}) cluster.Isolate(name);
+    return false;
+  });
+  (void)leader.Change(change);
+  ASSERT_TRUE(
+      cluster.Run(100, [&] { return leader.machine().cluster()->removed_ids_size() == 3; }));
+  cluster.Run(400);
+  for (const TestNode* node : removed) EXPECT_FALSE(node->removed()) << node->options().name;
+  cluster.Hold({});
+  cluster.Heal();
+  EXPECT_TRUE(cluster.Run(300, [&] {
+    return std::ranges::all_of(removed, [](const TestNode* node) { return node->removed(); });
+  }));
+  EXPECT_TRUE(cluster.Run(100, [&] { return cluster.Leader() != nullptr; }));
+}
+
+// The simulator's: of the members that stayed when this one was removed, most were removed
+// themselves before they could tell it so. It waited for a majority of them, for ever.
+TEST(Membership, RemovedMemberDoesNotWaitForThoseWhoWereRemovedAfterIt) {
+  TestCluster cluster;
+  cluster.StartStatic(5);
+  TestNode& leader = *cluster.Leader();
+  std::vector<TestNode*> others;
+  for (const char* name : {"n1", "n2", "n3", "n4", "n5"}) {
+    if (&cluster.node(name) != &leader) others.push_back(&cluster.node(name));
+  }
+  TestNode& away = *others[0];
+  v1::ChangeMembershipRequest change;
+  for (TestNode* node : {&away, others[1]}) change.add_remove(node->id().value);
+  // It knows the joint configuration, not that it has been left.
+  LeaveWatch watch;
+  cluster.Hold([&](const raft::Message& message) {
+    watch.Look(message);
+    if (watch.Commits(message)) cluster.Isolate(away.options().name);
+    return false;
+  });
+  auto changed = leader.Change(change);
+  ASSERT_TRUE(cluster.Run(100, [&] { return changed->has_value() && others[1]->removed(); }));
+  ASSERT_EQ(away.machine().cluster()->conf().voters_outgoing_size(), 5);
+  v1::ChangeMembershipRequest again;
+  for (TestNode* node : {others[2], others[3]}) again.add_remove(node->id().value);
+  auto alone = leader.Change(again);
+  ASSERT_TRUE(cluster.Run(
+      100, [&] { return alone->has_value() && others[2]->removed() && others[3]->removed(); }));
+  for (size_t i = 1; i < others.size(); ++i) others[i]->Crash();
+  cluster.Heal();
+  EXPECT_TRUE(cluster.Run(600, [&] { return away.removed(); }));
+}
+
+}  // namespace
+}  // namespace raftkv::runtime
