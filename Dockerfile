@@ -41,7 +41,7 @@ LABEL org.opencontainers.image.title="raftkv-node" \
 USER 10001:10001
 ENV RAFTKV_DATA_DIR=/data
 VOLUME /data
-EXPOSE 7070 7071 7072
+EXPOSE 7070 7071 7072 7073
 ENTRYPOINT ["/usr/bin/raftkv-node"]
 
 FROM runtime AS operator

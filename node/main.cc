@@ -122,6 +122,7 @@ server::ServerOptions MakeServerOptions(const NodeConfig& config) {
   server::ServerOptions options;
   options.client_listen = config.client_listen;
   options.admin_listen = config.admin_listen;
+  options.metrics_listen = config.metrics_listen;
   options.dialect = server::ParseDialect(config.client_dialect).value();
   options.max_value_bytes = config.max_value_bytes;
   options.request_timeout = config.request_timeout;

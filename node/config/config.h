@@ -23,6 +23,7 @@ struct NodeConfig {
   runtime::Options node;
   std::string client_listen = "127.0.0.1:7070";
   std::string admin_listen = "127.0.0.1:7072";
+  std::string metrics_listen;             // empty: none
   std::string client_dialect = "native";  // see server::ParseDialect
   uint64_t max_value_bytes = 1 << 20;
   Duration request_timeout = std::chrono::seconds(5);

@@ -48,7 +48,11 @@ SettingGroup MakeListeners(NodeConfig* c) {
         "peer.listen"},
        {"admin.listen", AddressValue{&c->admin_listen},
         "Where the admin API, health checks and metrics listen. Whoever reaches it can change the "
-        "membership. The bound address is written to DATA_DIR/admin.addr."}}};
+        "membership. The bound address is written to DATA_DIR/admin.addr."},
+       {"metrics.listen", AddressValue{&c->metrics_listen},
+        "A further address, for health checks and metrics alone: whoever asks for these need not "
+        "reach the admin address.",
+        "none"}}};
 }
 
 SettingGroup MakeStart(NodeConfig* c) {

@@ -31,13 +31,15 @@ Status ValidateName(const std::string& name) {
 
 Status CompleteAddresses(NodeConfig* config) {
   runtime::Options& node = config->node;
-  const std::array<const std::string*, 3> listeners = {&config->client_listen, &node.peer_listen,
-                                                       &config->admin_listen};
+  const std::array<const std::string*, 4> listeners = {
+      &config->client_listen, &node.peer_listen, &config->admin_listen, &config->metrics_listen};
   for (size_t i = 0; i < listeners.size(); ++i) {
     for (size_t j = i + 1; j < listeners.size(); ++j) {
       if (*listeners[i] == *listeners[j] && !listeners[i]->ends_with(":0")) {
-        return Invalid("client.listen, peer.listen and admin.listen must differ: two of them are " +
-                       *listeners[i]);
+        return Invalid(
+            "client.listen, peer.listen, admin.listen and metrics.listen must differ: two of them "
+            "are " +
+            *listeners[i]);
       }
     }
   }

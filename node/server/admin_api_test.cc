@@ -145,6 +145,20 @@ TEST_F(AdminApiTest, KeysAreNotServedHere) {
   EXPECT_EQ(Admin("GET", "/admin").status, 404);
 }
 
+// For those who must not change the membership.
+TEST_F(AdminApiTest, TheMetricsListenerHasHealthAndMetricsAlone) {
+  const uint16_t port = server_->metrics_port();
+  for (const char* path : {"/livez", "/readyz", "/metrics"}) {
+    EXPECT_EQ(Ask(port, "GET", path, "", "").status, 200) << path;
+  }
+  for (const char* path : {"/admin/status", "/admin/membership", "/admin/snapshot/file", "/kv/a"}) {
+    EXPECT_EQ(Ask(port, "GET", path, "", "").status, 404) << path;
+    EXPECT_EQ(Ask(port, "POST", path, "", "").status, 404) << path;
+  }
+  EXPECT_NE(Admin("GET", "/metrics").body.find("listener=\"metrics\",route=\"readyz\""),
+            std::string::npos);
+}
+
 TEST_F(AdminApiTest, LivezDependsOnTheNodeAlone) {
   node_.FailReads(Status(Code::kUnavailable, "no quorum"));
   TestResponse live = Admin("GET", "/livez");

@@ -16,7 +16,7 @@ class ApiTest : public testing::Test {
  protected:
   explicit ApiTest(Dialect dialect = Dialect::kNative) {
     ServerOptions options;
-    options.client_listen = options.admin_listen = "127.0.0.1:0";
+    options.client_listen = options.admin_listen = options.metrics_listen = "127.0.0.1:0";
     options.dialect = dialect;
     options.max_value_bytes = 1000;
     options.open_snapshot = [this](MonotonicTime deadline, auto done) {

@@ -26,7 +26,7 @@ namespace raftkv::server {
 // neither lock nor share cache lines; they are added up when somebody asks.
 class HttpMetrics final : public HttpObserver, public prometheus::Collectable {
  public:
-  // `listener`: "client" or "admin", a label of every series.
+  // `listener`: "client", "admin" or "metrics", a label of every series.
   explicit HttpMetrics(std::string listener);
 
   void OnStart(int loop) override;

@@ -50,9 +50,12 @@ class ServerImpl final : public Server {
         admin_(&service_),
         client_metrics_("client"),
         admin_metrics_("admin"),
+        metrics_metrics_("metrics"),
         service_metrics_(&service_),
         sources_{registry, &client_metrics_, &admin_metrics_, &service_metrics_,
-                 &process_metrics_} {}
+                 &process_metrics_} {
+    if (!options.metrics_listen.empty()) sources_.push_back(&metrics_metrics_);
+  }
 
   ~ServerImpl() override { Stop(Duration::zero()); }
 
@@ -68,6 +71,14 @@ class ServerImpl final : public Server {
     admin_server_ = std::move(*admin);
     admin_port_ = admin_server_->port();
     admin_metrics_.SetServer(admin_server_.get());
+    if (!options.metrics_listen.empty()) {
+      auto metrics = HttpServer::Start(
+          options.metrics_listen, limits, [this](const ExchangePtr& e) { HandleMetricsOnly(e); },
+          &metrics_metrics_);
+      if (!metrics) return metrics.error();
+      metrics_server_ = std::move(*metrics);
+      metrics_metrics_.SetServer(metrics_server_.get());
+    }
     limits = options.limits;
     limits.max_body_bytes = MaxBody(options);
     if (const Result<ProcessStats> process = ReadProcessStats()) {
@@ -83,15 +94,18 @@ class ServerImpl final : public Server {
   }
 
   void Stop(Duration grace) override {
-    // At the same time, so that the grace is that of both.
-    std::jthread admin([this, grace] {
-      if (admin_server_) admin_server_->Stop(grace);
-    });
-    if (client_server_) client_server_->Stop(grace);
+    // At the same time, so that the grace is that of all.
+    const auto stop = [grace](const std::unique_ptr<HttpServer>& server) {
+      if (server) server->Stop(grace);
+    };
+    const std::jthread admin([this, stop] { stop(admin_server_); });
+    const std::jthread metrics([this, stop] { stop(metrics_server_); });
+    stop(client_server_);
   }
 
   uint16_t client_port() const override { return client_server_->port(); }
   uint16_t admin_port() const override { return admin_port_; }
+  uint16_t metrics_port() const override { return metrics_server_ ? metrics_server_->port() : 0; }
 
  private:
   void HandleClient(const ExchangePtr& exchange) {
@@ -121,15 +135,34 @@ class ServerImpl final : public Server {
 
   void HandleAdmin(const ExchangePtr& exchange) {
     if (!TimeoutIsValid(exchange)) return;
+    if (TellsHealth(exchange)) return;
     std::string_view path = exchange->request().raw_path;
-    if (path == "/livez") return HandleLivez(service_, exchange);
-    if (path == "/readyz") return HandleReadyz(service_, exchange);
-    if (path == "/metrics") return HandleMetrics(&service_, sources_, exchange);
     if (path == "/admin/snapshot/file" && open_snapshot_) return HandleSnapshotFile(exchange);
     if (admin_.Handle(exchange)) return;
     exchange->Respond(
         NoSuchResource("There is no such resource; this is the admin listener: /admin/..., "
                        "/livez, /readyz, /metrics."));
+  }
+
+  void HandleMetricsOnly(const ExchangePtr& exchange) {
+    if (!TimeoutIsValid(exchange) || TellsHealth(exchange)) return;
+    exchange->Respond(
+        NoSuchResource("There is no such resource; this listener has /livez, /readyz and /metrics "
+                       "alone."));
+  }
+
+  bool TellsHealth(const ExchangePtr& exchange) {
+    const std::string_view path = exchange->request().raw_path;
+    if (path == "/livez") {
+      HandleLivez(service_, exchange);
+    } else if (path == "/readyz") {
+      HandleReadyz(service_, exchange);
+    } else if (path == "/metrics") {
+      HandleMetrics(&service_, sources_, exchange);
+    } else {
+      return false;
+    }
+    return true;
   }
 
   void HandleSnapshotFile(const ExchangePtr& exchange) {
@@ -153,11 +186,13 @@ class ServerImpl final : public Server {
   AdminApi admin_;
   HttpMetrics client_metrics_;
   HttpMetrics admin_metrics_;
+  HttpMetrics metrics_metrics_;
   ServiceMetrics service_metrics_;
   ProcessMetrics process_metrics_;
-  const std::vector<const prometheus::Collectable*> sources_;
+  std::vector<const prometheus::Collectable*> sources_;
   uint16_t admin_port_ = 0;
   std::unique_ptr<HttpServer> admin_server_;
+  std::unique_ptr<HttpServer> metrics_server_;
   std::unique_ptr<HttpServer> client_server_;
 };
 

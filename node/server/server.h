@@ -1,4 +1,5 @@
-// The two HTTP listeners of a node: clients, and admin with health and metrics.
+// The HTTP listeners of a node: clients; admin with health and metrics; and, for those who must not
+// reach the admin API, health and metrics alone.
 //
 // Thread-safety: any thread; Stop once.
 #pragma once
@@ -32,13 +33,14 @@ using SnapshotOpener =
 struct ServerOptions {
   std::string client_listen;  // host:port
   std::string admin_listen;
+  std::string metrics_listen;  // empty: none
   Dialect dialect = Dialect::kNative;
   size_t max_value_bytes = 1 << 20;
   // Bounds every wait for the node: no leader, no quorum, a slow disk.
   Duration request_timeout = std::chrono::seconds(5);
   // Of the client listener; max_body_bytes follows from max_value_bytes.
   Limits limits;
-  // The admin listener has its own, so that clients cannot shut operators out.
+  // The admin and metrics listeners have their own, so that clients cannot shut operators out.
   size_t max_admin_connections = 256;
   // For GET /admin/snapshot/file; without it there is no such route.
   SnapshotOpener open_snapshot;
@@ -51,11 +53,12 @@ class Server {
                                                const prometheus::Registry* registry);
   virtual ~Server() = default;
 
-  // Ends the client listener first (see HttpServer::Stop), then the admin listener.
+  // Ends all listeners at the same time (see HttpServer::Stop).
   virtual void Stop(Duration grace) = 0;
 
   virtual uint16_t client_port() const = 0;
   virtual uint16_t admin_port() const = 0;
+  virtual uint16_t metrics_port() const = 0;  // 0: none
 };
 
 }  // namespace raftkv::server

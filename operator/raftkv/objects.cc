@@ -112,6 +112,7 @@ Json Environment(const Object& resource) {
   env.push_back(Env("RAFTKV_PEER_LISTEN", "0.0.0.0:" + std::to_string(kPeerPort)));
   env.push_back(Env("RAFTKV_PEER_ADVERTISE", host + ":" + std::to_string(kPeerPort)));
   env.push_back(Env("RAFTKV_ADMIN_LISTEN", "0.0.0.0:" + std::to_string(kAdminPort)));
+  env.push_back(Env("RAFTKV_METRICS_LISTEN", "0.0.0.0:" + std::to_string(kMetricsPort)));
   env.push_back(Env("RAFTKV_START_MODE", "wait"));
   if (resource.At("/spec/config/log/format").is_null()) {
     env.push_back(Env("RAFTKV_LOG_FORMAT", "json"));
@@ -130,7 +131,7 @@ Json Environment(const Object& resource) {
 }
 
 Json Probe(const char* path, int period, int timeout, int failures) {
-  return {{"httpGet", {{"path", path}, {"port", "admin"}, {"scheme", "HTTP"}}},
+  return {{"httpGet", {{"path", path}, {"port", "metrics"}, {"scheme", "HTTP"}}},
           {"periodSeconds", period},
           {"timeoutSeconds", timeout},
           {"failureThreshold", failures}};
@@ -147,19 +148,20 @@ Json Container(const Object& resource, const ObjectSettings& settings) {
   auto port = [](const char* name, int number) {
     return Json{{"name", name}, {"containerPort", number}, {"protocol", "TCP"}};
   };
-  Json container = {{"name", std::string(kContainer)},
-                    {"image", ImageOf(resource, settings.default_image)},
-                    {"imagePullPolicy", "IfNotPresent"},
-                    {"env", Environment(resource)},
-                    {"ports", Json::array({port("client", kClientPort), port("peer", kPeerPort),
-                                           port("admin", kAdminPort)})},
-                    {"volumeMounts", Json::array({{{"name", "data"}, {"mountPath", "/data"}}})},
-                    {"securityContext", std::move(security)},
-                    {"startupProbe", Probe("/livez", 1, 5, kStartupSeconds)},
-                    // Of the process alone: a lost quorum is no reason to restart it.
-                    {"livenessProbe", Probe("/livez", 10, 5, 6)},
-                    {"readinessProbe", Probe("/readyz", 1, 3, 3)},
-                    {"terminationMessagePolicy", "FallbackToLogsOnError"}};
+  Json container = {
+      {"name", std::string(kContainer)},
+      {"image", ImageOf(resource, settings.default_image)},
+      {"imagePullPolicy", "IfNotPresent"},
+      {"env", Environment(resource)},
+      {"ports", Json::array({port("client", kClientPort), port("peer", kPeerPort),
+                             port("admin", kAdminPort), port("metrics", kMetricsPort)})},
+      {"volumeMounts", Json::array({{{"name", "data"}, {"mountPath", "/data"}}})},
+      {"securityContext", std::move(security)},
+      {"startupProbe", Probe("/livez", 1, 5, kStartupSeconds)},
+      // Of the process alone: a lost quorum is no reason to restart it.
+      {"livenessProbe", Probe("/livez", 10, 5, 6)},
+      {"readinessProbe", Probe("/readyz", 1, 3, 3)},
+      {"terminationMessagePolicy", "FallbackToLogsOnError"}};
   if (const Json& resources = resource.At("/spec/resources"); resources.is_object()) {
     container["resources"] = resources;
   }
@@ -287,16 +289,14 @@ std::vector<DesiredObject> Policies(const Object& resource, const ObjectSettings
       {"namespaceSelector",
        {{"matchLabels", {{"kubernetes.io/metadata.name", settings.operator_namespace}}}}},
       {"podSelector", {{"matchLabels", {{"app.kubernetes.io/name", "raftkv-operator"}}}}}};
-  Json prometheus = {
-      {"namespaceSelector", Json::object()},
-      {"podSelector", {{"matchLabels", {{"app.kubernetes.io/name", "prometheus"}}}}}};
   std::vector<DesiredObject> out;
-  out.push_back(MakePolicy(resource, "-clients", Json::array({{{"ports", port(kClientPort)}}})));
+  out.push_back(
+      MakePolicy(resource, "-clients",
+                 Json::array({{{"ports", port(kClientPort)}}, {{"ports", port(kMetricsPort)}}})));
   out.push_back(MakePolicy(
       resource, "-members",
       Json::array({{{"ports", port(kPeerPort)}, {"from", Json::array({members})}},
-                   {{"ports", port(kAdminPort)},
-                    {"from", Json::array({std::move(the_operator), std::move(prometheus)})}}})));
+                   {{"ports", port(kAdminPort)}, {"from", Json::array({the_operator})}}})));
   return out;
 }
 

@@ -5,8 +5,8 @@
 //   NAME-leader   Service: the pod with the label raftkv.dev/role=leader
 //   NAME-read     Service: every pod, for reads with consistency=stale while there is no quorum
 //   NAME          StatefulSet, ServiceAccount, PodDisruptionBudget
-//   NAME-clients, NAME-members   NetworkPolicies: clients from anywhere; peers from members alone;
-//                 admin (with health and metrics) from the operator and Prometheus
+//   NAME-clients, NAME-members   NetworkPolicies: clients, health and metrics from anywhere; peers
+//                 from members alone; admin from the operator alone
 //
 // Each carries a hash of what was applied (annotation raftkv.dev/applied), so that a reconcile can
 // tell from the cache alone that nothing has to be written.
@@ -30,6 +30,7 @@ inline constexpr std::string_view kContainer = "raftkv";
 inline constexpr int kClientPort = 7070;
 inline constexpr int kPeerPort = 7071;
 inline constexpr int kAdminPort = 7072;
+inline constexpr int kMetricsPort = 7073;  // with health
 
 struct ObjectSettings {
   std::string default_image;       // for resources that name none

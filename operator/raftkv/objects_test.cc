@@ -145,6 +145,34 @@ TEST(Objects, AreTheseAndNoMore) {
   EXPECT_EQ(DesiredObjects(own, kSettings).size(), 6U);
 }
 
+// Who could reach the admin port could change the membership: Prometheus was let in for the
+// metrics.
+TEST(Objects, TheAdminPortIsForTheOperatorAlone) {
+  int doors = 0;
+  for (const DesiredObject& desired : DesiredObjects(Resource(Json::object()), kSettings)) {
+    if (desired.resource.kind != "NetworkPolicy") continue;
+    for (const Json& rule : desired.object.At("/spec/ingress")) {
+      for (const Json& port : rule["ports"]) {
+        if (port["port"] != kAdminPort) continue;
+        ++doors;
+        ASSERT_EQ(rule["from"].size(), 1U) << rule;
+        const Json& who = rule["from"][0];
+        EXPECT_EQ(who["podSelector"]["matchLabels"]["app.kubernetes.io/name"], "raftkv-operator");
+        EXPECT_EQ(who["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"],
+                  "raftkv-system");
+      }
+    }
+  }
+  EXPECT_EQ(doors, 1);
+  const Object set = Set(Json::object());
+  for (const char* probe : {"startupProbe", "livenessProbe", "readinessProbe"}) {
+    EXPECT_EQ(
+        set.String("/spec/template/spec/containers/0/" + std::string(probe) + "/httpGet/port"),
+        "metrics")
+        << probe;
+  }
+}
+
 TEST(Objects, TheClientServiceIsAsTheSpecSays) {
   Object resource =
       Resource({{"service", {{"type", "NodePort"}, {"annotations", {{"lb", "internal"}}}}}});
