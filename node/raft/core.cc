@@ -113,6 +113,8 @@ StepResult Core::RequestForgetLeader() { return impl_->Step({.body = ForgetLeade
 
 void Core::LearnCommitted(EntryId entry) { impl_->LearnCommitted(entry); }
 
+void Core::EntriesRead() { impl_->EntriesRead(); }
+
 void Core::ReportUnreachable(NodeId peer) {
   (void)impl_->Step({.from = peer, .to = kNone, .term = {}, .body = Unreachable{}});
 }

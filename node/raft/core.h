@@ -114,6 +114,8 @@ class Core {
   // Somebody has applied this entry: if it is in this log, it is committed here too. A member that
   // was alone with its former configuration may need that to be elected by the one that followed.
   void LearnCommitted(EntryId entry);
+  // Entries that LogReader::AtHand lacked were read.
+  void EntriesRead();
   void ReportUnreachable(NodeId peer);
   void ReportSnapshot(NodeId peer, bool failed);
 

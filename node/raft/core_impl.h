@@ -98,6 +98,9 @@ class Core::Impl {
   // --- election.cc
   void Tick();
 
+  // --- replication.cc
+  void EntriesRead();
+
   // --- membership.cc
   ConfState ApplyConfChange(const ConfChange& change);
 

@@ -1,5 +1,6 @@
 // What the core asks of the stable log. The core calls it while it steps, so every call must be
-// answered from memory or nearly so (node/storage keeps recent entries cached).
+// answered from memory (node/storage keeps recent entries cached; older ones are read before they
+// are asked for).
 //
 // Thread-safety: called from the thread that owns the core only. The state between two steps may
 // only change by what the core handed out itself (StorageAppend), by compaction up to the applied
@@ -43,6 +44,14 @@ class LogReader {
   // The term of an entry. Also answers for first_index - 1 (the compaction point, so that the
   // first append after it can be checked).
   virtual LogResult<Term> term(Index index) const = 0;
+
+  // Whether entries from `low` on can be had from memory. If not, the owner has them read
+  // meanwhile, and calls Core::EntriesRead when they are there: peers that lack them, and the state
+  // machine, get nothing until then.
+  virtual bool AtHand(Index low) const {
+    (void)low;
+    return true;
+  }
 
   // Entries [low, high), cut so that the sum of their sizes (EntrySize) stays within max_bytes, but
   // at least one. low >= first_index, high <= last_index + 1.

@@ -56,10 +56,17 @@ bool RaftLog::IsUpToDate(EntryId their_last) const {
          (their_last.term == ours.term && their_last.index >= ours.index);
 }
 
-std::vector<Entry> RaftLog::SliceStable(Index low, Index high, uint64_t max_bytes) const {
+bool RaftLog::AtHand(Index index) const {
+  return index >= unstable_.offset() || stable_.AtHand(index);
+}
+
+// They may be compacted in this very moment: another thread does that.
+LogResult<std::vector<Entry>> RaftLog::SliceStable(Index low, Index high,
+                                                   uint64_t max_bytes) const {
   LogResult<std::vector<Entry>> entries = stable_.entries(low, high, max_bytes);
-  CHECK(entries, Text("entries[", low, ":", high, ") is unavailable from storage"));
-  return std::move(*entries);
+  CHECK(entries || entries.error() == LogError::kCompacted,
+        Text("entries[", low, ":", high, ") is unavailable from storage"));
+  return entries;
 }
 
 LogResult<std::vector<Entry>> RaftLog::Slice(Index low, Index high, uint64_t max_bytes) const {
@@ -72,15 +79,15 @@ LogResult<std::vector<Entry>> RaftLog::Slice(Index low, Index high, uint64_t max
   if (low >= offset) return unstable_.Slice(low, high, max_bytes);
 
   const Index cut = std::min(high, offset);
-  std::vector<Entry> entries = SliceStable(low, cut, max_bytes);
+  LogResult<std::vector<Entry>> entries = SliceStable(low, cut, max_bytes);
   // Shorter than asked: the next entry would exceed the limit.
-  if (high <= offset || entries.size() < cut - low) return entries;
-  const uint64_t size = max_bytes == kNoLimit ? 0 : EntrySize(entries);
+  if (!entries || high <= offset || entries->size() < cut - low) return entries;
+  const uint64_t size = max_bytes == kNoLimit ? 0 : EntrySize(*entries);
   const uint64_t first_unstable = EntrySize(unstable_.entries().front());
   if (size >= max_bytes || first_unstable > max_bytes - size) return entries;
   std::vector<Entry> rest = unstable_.Slice(offset, high, max_bytes - size);
-  entries.insert(entries.end(), std::make_move_iterator(rest.begin()),
-                 std::make_move_iterator(rest.end()));
+  entries->insert(entries->end(), std::make_move_iterator(rest.begin()),
+                  std::make_move_iterator(rest.end()));
   return entries;
 }
 
@@ -166,7 +173,7 @@ Index RaftLog::MaxAppliable(bool allow_unstable) const {
 bool RaftLog::HasNextCommitted(bool allow_unstable) const {
   // Nothing beside a snapshot: what should be applied first?
   if (applying_paused_ || HasPendingSnapshot()) return false;
-  return applying_ < MaxAppliable(allow_unstable);
+  return applying_ < MaxAppliable(allow_unstable) && AtHand(applying_.Next());
 }
 
 std::vector<Entry> RaftLog::NextCommitted(bool allow_unstable) const {

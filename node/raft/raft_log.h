@@ -43,6 +43,8 @@ class RaftLog {
   // one may have committed (paper, section 5.4.1).
   bool IsUpToDate(EntryId their_last) const;
 
+  // Whether the entry at `index`, if there is one, can be had from memory (LogReader::AtHand).
+  bool AtHand(Index index) const;
   // [low, high), cut after max_bytes, but at least one.
   LogResult<std::vector<Entry>> Slice(Index low, Index high, uint64_t max_bytes) const;
   // From `from` to the end, likewise; none if `from` lies beyond the end.
@@ -100,7 +102,7 @@ class RaftLog {
   Index MaxAppliable(bool allow_unstable) const;
   // The position in `entries` of the first one that this log does not have; size() if none.
   size_t FindConflict(const std::vector<Entry>& entries) const;
-  std::vector<Entry> SliceStable(Index low, Index high, uint64_t max_bytes) const;
+  LogResult<std::vector<Entry>> SliceStable(Index low, Index high, uint64_t max_bytes) const;
 
   const LogReader& stable_;
   Report report_;

@@ -86,6 +86,8 @@ bool Core::Impl::MaybeSendAppend(NodeId to, Progress& progress, bool even_if_emp
   // filled the window was lost, one of these will be answered and open it again.
   LogResult<std::vector<Entry>> entries;
   if (progress.state != ProgressState::kReplicate || !progress.inflights.Full()) {
+    // They come from the disk: EntriesRead goes on.
+    if (!log_.AtHand(progress.next)) return false;
     entries = log_.EntriesFrom(progress.next, config_.max_bytes_per_append);
   }
   if ((!entries || entries->empty()) && !even_if_empty) return false;
@@ -102,6 +104,13 @@ bool Core::Impl::MaybeSendAppend(NodeId to, Progress& progress, bool even_if_emp
 void Core::Impl::BroadcastAppend() {
   for (auto& [member, progress] : tracker_.progress) {
     if (member != id()) SendAppend(member, progress);
+  }
+}
+
+void Core::Impl::EntriesRead() {
+  if (as_leader() == nullptr) return;
+  for (auto& [member, progress] : tracker_.progress) {
+    if (member != id()) MaybeSendAppend(member, progress, false);
   }
 }
 

@@ -80,6 +80,14 @@ Status NodeImpl::Init() {
                 return room_->Await(Room::For::kState, bytes, failed, tidy);
               },
           .has_room_for_flush = [this] { return room_->HasRoomForFlush(); }});
+  read_worker_ = std::make_unique<ReadWorker>(
+      storage_.log.get(),
+      [this](raft::Index low, raft::LogResult<std::vector<raft::Entry>> entries) {
+        asio::post(io_, [this, low, entries = std::move(entries)]() mutable {
+          replica_->OnLogRead(low, std::move(entries));
+          WakeReady();
+        });
+      });
 
   transport::Options transport_options;
   transport_options.listen_address = options_.peer_listen;
@@ -144,6 +152,7 @@ Replica::Env NodeImpl::MakeEnv() {
 void NodeImpl::StartThreads() {
   append_thread_.Start("raftkv-append", [this] { append_worker_->RunOnce(); });
   apply_thread_.Start("raftkv-apply", [this] { apply_worker_->RunOnce(); });
+  read_thread_.Start("raftkv-read", [this] { read_worker_->RunOnce(); });
   janitor_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "raftkv-janitor");
     RunJanitor();
@@ -193,6 +202,7 @@ void NodeImpl::Stop(Duration grace) {
     apply_thread_.Wake();
   }
   apply_thread_.Stop();
+  read_thread_.Stop();
   {
     std::lock_guard lock(janitor_mutex_);
     janitor_stop_ = true;

@@ -3,6 +3,7 @@
 //   raft      the io_context: sockets, ticks and the replica; never waits for a disk
 //   append    log writes and fsyncs (AppendWorker)
 //   apply     the state machine (ApplyWorker); answers the waiters
+//   read      parts of the log that are in memory no more (ReadWorker)
 //   janitor   what is slow and not urgent: checksums of snapshots, free disk space, removing files
 //
 // Requests of other threads go through a bounded queue that the raft thread drains at once.
@@ -104,6 +105,7 @@ class NodeImpl final : public Node, private StoragePorts {
   void SubmitAppend(AppendJob job) override;
   void SubmitTruncate(raft::Index index) override;
   void SubmitApply(ApplyJob job) override;
+  void SubmitRead(raft::Index low, uint64_t max_bytes) override;
   void SubmitDescribe(std::string dir, raft::Snapshot snapshot) override;
   void RemoveDir(std::string dir) override;
 
@@ -149,8 +151,10 @@ class NodeImpl final : public Node, private StoragePorts {
   std::unique_ptr<Replica> replica_;
   std::unique_ptr<AppendWorker> append_worker_;
   std::unique_ptr<ApplyWorker> apply_worker_;
+  std::unique_ptr<ReadWorker> read_worker_;
   WorkerThread append_thread_;
   WorkerThread apply_thread_;
+  WorkerThread read_thread_;
   std::thread raft_thread_;
   bool ready_scheduled_ = false;   // raft thread
   raft::NodeId published_leader_;  // raft thread

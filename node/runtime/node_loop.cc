@@ -110,5 +110,9 @@ void NodeImpl::SubmitApply(ApplyJob job) {
   apply_worker_->Submit(std::move(job));
   apply_thread_.Wake();
 }
+void NodeImpl::SubmitRead(raft::Index low, uint64_t max_bytes) {
+  read_worker_->Submit(low, max_bytes);
+  read_thread_.Wake();
+}
 
 }  // namespace raftkv::runtime

@@ -20,7 +20,9 @@ constexpr uint64_t kHousekeepingTicks = 5;
 Replica::Replica(Env env)
     : env_(std::move(env)),
       id_(env_.data_dir->identity().member_id()),
-      replica_log_(env_.log, env_.machine, [this] { RequestSnapshot(); }),
+      replica_log_(
+          env_.log, env_.machine, [this] { RequestSnapshot(); },
+          [this](raft::Index low) { env_.ports->SubmitRead(low, ReadAhead::kPieceBytes); }),
       applied_(env_.options->max_apply_bytes),
       read_round_(env_.next_request_id()) {}
 
@@ -120,6 +122,7 @@ void Replica::OnTick() {
     return;
   }
   core_->Tick();
+  replica_log_.read_ahead().Tick();
   if (env_.machine->cluster()->conf().voters().empty()) BootstrapTick();
   ExpireParked();
   FinishTransfers();
@@ -258,6 +261,11 @@ void Replica::WakeAt(MonotonicTime at) {
   env_.post_after(at - env_.clock->Now(), [this, at] {
     if (wake_at_ == at) wake_at_.reset();
   });
+}
+
+void Replica::OnLogRead(raft::Index low, raft::LogResult<std::vector<raft::Entry>> entries) {
+  replica_log_.read_ahead().Add(low, std::move(entries).value_or(std::vector<raft::Entry>()));
+  if (core_ != nullptr) core_->EntriesRead();
 }
 
 void Replica::TellApplied(ApplyDone done) {

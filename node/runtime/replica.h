@@ -56,6 +56,9 @@ class StoragePorts {
   virtual void SubmitAppend(AppendJob job) = 0;
   virtual void SubmitTruncate(raft::Index index) = 0;
   virtual void SubmitApply(ApplyJob job) = 0;
+  // Reads entries from `low` on from the log, at most `max_bytes` of them but at least one, where
+  // the disk may take its time; answered by OnLogRead.
+  virtual void SubmitRead(raft::Index low, uint64_t max_bytes) = 0;
   // Reads and checksums the checkpoint in `dir` somewhere else; answered by OnManifest.
   virtual void SubmitDescribe(std::string dir, raft::Snapshot snapshot) = 0;
   virtual void RemoveDir(std::string dir) = 0;
@@ -143,6 +146,7 @@ class Replica final : public transport::Handler {
   void OnTick();
   // `jobs` append jobs are done, and released these.
   void OnAppendDone(size_t jobs, std::vector<raft::Message> responses);
+  void OnLogRead(raft::Index low, raft::LogResult<std::vector<raft::Entry>> entries);
   void OnManifest(std::string dir, raft::Snapshot snapshot, Result<v1::SnapshotManifest> manifest);
   // Takes everything the core wants done and hands it out. Call after each batch of events.
   void ProcessReady();

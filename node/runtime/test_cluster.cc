@@ -83,6 +83,12 @@ Status TestNode::TryBoot() {
                             },
                         .fatal = TestFatal,
                         .on_batch = {}});
+  read_ = std::make_unique<ReadWorker>(
+      storage_.log.get(),
+      [this](raft::Index low, raft::LogResult<std::vector<raft::Entry>> entries) {
+        replica_->OnLogRead(low, std::move(entries));
+        woken_ = true;
+      });
   Replica::Env env;
   env.options = &options_;
   env.clock = &cluster_->clock_;
@@ -119,6 +125,7 @@ void TestNode::Crash() {
   replica_.reset();
   append_.reset();
   apply_.reset();
+  read_.reset();
   waiters_.reset();
   posted_.clear();
   delayed_.clear();
@@ -220,6 +227,11 @@ bool TestNode::Work() {
   }
   if (apply_->HasWork() && !apply_stalled_) {
     apply_->RunOnce();
+    CheckInvariants();
+    worked = true;
+  }
+  if (read_->HasWork() && !reads_stalled_) {
+    read_->RunOnce();
     CheckInvariants();
     worked = true;
   }

@@ -62,6 +62,9 @@ class TestNode final : public transport::Transport, public StoragePorts {
   void StallDisk(bool stalled) { disk_stalled_ = stalled; }
   // Committed entries stay unapplied until it is over.
   void StallApply(bool stalled) { apply_stalled_ = stalled; }
+  // What the log has in memory no more cannot be read until it is over.
+  void StallReads(bool stalled) { reads_stalled_ = stalled; }
+  bool reads_log() const { return read_->HasWork(); }
   // What others answer to its calls gets lost, as when the stream breaks.
   void LoseReplies(bool lost) { replies_lost_ = lost; }
   // The disk has no room for commands that make the store grow.
@@ -120,6 +123,7 @@ class TestNode final : public transport::Transport, public StoragePorts {
     installation_queued_ = installation_queued_ || std::holds_alternative<ReplaceState>(job);
     apply_->Submit(std::move(job));
   }
+  void SubmitRead(raft::Index low, uint64_t max_bytes) override { read_->Submit(low, max_bytes); }
   void SubmitDescribe(std::string dir, raft::Snapshot snapshot) override;
   void RemoveDir(std::string dir) override { std::filesystem::remove_all(dir); }
 
@@ -137,6 +141,7 @@ class TestNode final : public transport::Transport, public StoragePorts {
   std::unique_ptr<WaiterTable> waiters_;
   std::unique_ptr<AppendWorker> append_;
   std::unique_ptr<ApplyWorker> apply_;
+  std::unique_ptr<ReadWorker> read_;
   std::unique_ptr<Replica> replica_;
   std::unique_ptr<SeededRandom> random_;
   SilentLogger logger_;
@@ -148,6 +153,7 @@ class TestNode final : public transport::Transport, public StoragePorts {
   bool removed_ = false;
   bool disk_stalled_ = false;
   bool apply_stalled_ = false;
+  bool reads_stalled_ = false;
   bool disk_full_ = false;
   bool space_short_ = false;
   bool waits_for_space_ = false;

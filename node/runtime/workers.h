@@ -1,10 +1,11 @@
-// The two storage workers: what the append thread and the apply thread do, without the threads. A
-// thread (or the simulator) calls RunOnce whenever there is work; the results go to a sink.
+// The storage workers: what the append, apply and read threads do, without the threads. A thread
+// (or the simulator) calls RunOnce whenever there is work; the results go to a sink.
 //
 //   AppendWorker  drains everything queued into one write and one fsync (group commit), then
 //                 releases the responses that had to wait for it
 //   ApplyWorker   applies committed entries in order, answers waiters, installs and makes
 //                 snapshots, collects garbage
+//   ReadWorker    reads parts of the log that are in memory no more
 //
 // Thread-safety: Submit and HasWork from any thread; RunOnce from one thread. Sinks are called on
 // that thread.
@@ -77,6 +78,30 @@ class AppendWorker {
   std::mutex mutex_;
   std::vector<AppendJob> queue_;
   raft::Index truncate_to_;
+};
+
+class ReadWorker {
+ public:
+  // As Replica::OnLogRead.
+  using Done = std::function<void(raft::Index low, raft::LogResult<std::vector<raft::Entry>>)>;
+
+  ReadWorker(const storage::LogStorage* log, Done done) : log_(log), done_(std::move(done)) {}
+
+  // As StoragePorts::SubmitRead. Few are under way at any time (ReadAhead).
+  void Submit(raft::Index low, uint64_t max_bytes);
+  bool HasWork() const;
+  void RunOnce();
+
+ private:
+  struct Job {
+    raft::Index low;
+    uint64_t max_bytes;
+  };
+
+  const storage::LogStorage* const log_;
+  const Done done_;
+  mutable std::mutex mutex_;
+  std::vector<Job> queue_;
 };
 
 struct ApplyEntries {

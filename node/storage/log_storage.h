@@ -67,6 +67,8 @@ class LogStorage {
   virtual raft::Index last_index() const = 0;
   virtual raft::EntryId compacted() const = 0;
   virtual raft::LogResult<raft::Term> term(raft::Index index) const = 0;
+  // Entries from here on are in memory.
+  virtual raft::Index memory_begin() const = 0;
   // Recent entries come from memory, older ones from disk. A record that is damaged is reported to
   // the fatal-error handler given at opening (which does not return).
   virtual raft::LogResult<std::vector<raft::Entry>> entries(raft::Index low, raft::Index high,

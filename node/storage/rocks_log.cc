@@ -58,6 +58,7 @@ class RocksLog final : public LogStorage {
   Index last_index() const override;
   EntryId compacted() const override;
   LogResult<Term> term(Index index) const override;
+  Index memory_begin() const override;
   LogResult<std::vector<raft::Entry>> entries(Index low, Index high,
                                               uint64_t max_bytes) const override;
   LogStats stats() const override;
@@ -401,6 +402,11 @@ EntryId RocksLog::compacted() const {
 LogResult<Term> RocksLog::term(Index index) const {
   const std::lock_guard lock(mutex_);
   return tail_.term(index);
+}
+
+Index RocksLog::memory_begin() const {
+  const std::lock_guard lock(mutex_);
+  return tail_.cache_begin();
 }
 
 LogResult<std::vector<raft::Entry>> RocksLog::entries(Index low, Index high,

@@ -17,6 +17,7 @@ namespace raftkv::sim {
   X(two_leaders, "two nodes took themselves for leaders at the same time")           \
   X(conflicting_suffix, "a log cut a conflicting suffix")                            \
   X(log_truncated, "a log dropped its beginning")                                    \
+  X(log_read, "entries that were not in memory were read from a log")                \
   X(log_reset, "a log was reset after a snapshot")                                   \
   X(crash_in_append, "a crash hit a write whose fsync had not ended")                \
   X(crash_kept_part, "... and a part of it survived")                                \

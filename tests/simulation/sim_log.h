@@ -8,6 +8,7 @@
 // Thread-safety: none.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <vector>
 
@@ -77,6 +78,10 @@ class SimLog final : public storage::LogStorage {
   raft::Index last_index() const override { return compacted_.index + entries_.size(); }
   raft::EntryId compacted() const override { return compacted_; }
   raft::LogResult<raft::Term> term(raft::Index index) const override;
+  // Little, so that followers often need what is not in memory.
+  raft::Index memory_begin() const override {
+    return last_index().Next() - std::min<uint64_t>(entries_.size(), 8);
+  }
   raft::LogResult<std::vector<raft::Entry>> entries(raft::Index low, raft::Index high,
                                                     uint64_t max_bytes) const override;
   Status GiveBackSpace() override;

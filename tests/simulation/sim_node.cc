@@ -209,6 +209,14 @@ void SimNode::StartReplica() {
               [this](uint64_t bytes, bool failed, const std::function<void()>& tidy) {
                 return room_->Await(runtime::Room::For::kLog, bytes, failed, tidy);
               }});
+  read_ = std::make_unique<runtime::ReadWorker>(
+      &disk_->log(), [this](raft::Index low, raft::LogResult<std::vector<raft::Entry>> entries) {
+        world_->coverage.Hit(Path::log_read);
+        Post(EventKind::kPost, [this, low, entries = std::move(entries)] {
+          replica_->OnLogRead(low, entries);
+          WakeReady();
+        });
+      });
   apply_ = std::make_unique<runtime::ApplyWorker>(
       id().value, store_.get(), machine_.get(), waiters_.get(), &clock_,
       runtime::ApplyWorker::Sink{
@@ -329,6 +337,7 @@ void SimNode::End() {
   damaged_.reset();
   append_.reset();
   apply_.reset();
+  read_.reset();
   waiters_.reset();
   machine_.reset();
   room_.reset();

@@ -150,6 +150,7 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   void SubmitAppend(runtime::AppendJob job) override;
   void SubmitTruncate(raft::Index index) override;
   void SubmitApply(runtime::ApplyJob job) override;
+  void SubmitRead(raft::Index low, uint64_t max_bytes) override;
   void SubmitDescribe(std::string dir, raft::Snapshot snapshot) override;
   void RemoveDir(std::string dir) override;
 
@@ -271,6 +272,7 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   std::optional<runtime::Room> room_;
   std::unique_ptr<runtime::AppendWorker> append_;
   std::unique_ptr<runtime::ApplyWorker> apply_;
+  std::unique_ptr<runtime::ReadWorker> read_;
   std::unique_ptr<SeededRandom> core_random_;
   std::unique_ptr<runtime::Replica> replica_;
   std::unique_ptr<runtime::DamagedMember> damaged_;  // in its place

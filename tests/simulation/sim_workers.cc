@@ -160,6 +160,12 @@ void SimNode::TellApplied() {
   }
 }
 
+void SimNode::SubmitRead(raft::Index low, uint64_t max_bytes) {
+  read_->Submit(low, max_bytes);
+  // At once, or as late as a slow disk is.
+  Schedule(EventKind::kJanitor, DiskTime(500), [this] { read_->RunOnce(); });
+}
+
 void SimNode::SubmitDescribe(std::string dir, raft::Snapshot snapshot) {
   Schedule(EventKind::kJanitor, DiskTime(50'000), [this, dir = std::move(dir), snapshot] {
     Result<v1::SnapshotManifest> manifest = Error(Code::kIoError, dir + " does not exist");
