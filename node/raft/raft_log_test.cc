@@ -275,6 +275,37 @@ TEST_F(RaftLogTest, SurvivesCompactionUpToApplied) {
   }
 }
 
+// The thread that compacts came in between: the process ended with "unavailable from storage".
+TEST_F(RaftLogTest, EntriesThatAreCompactedWhileTheyAreReadAreCalledSo) {
+  struct CompactsMeanwhile : MemoryLog {
+    LogResult<std::vector<Entry>> entries(Index, Index, uint64_t) const override {
+      return std::unexpected(LogError::kCompacted);
+    }
+  } memory;
+  memory.Append(EntriesWithTerms(Index(1), {1, 1, 1}));
+  RaftLog log(memory, Report(logger_), kNoLimit);
+  log.Append(EntriesWithTerms(Index(4), {1}));
+  EXPECT_EQ(log.EntriesFrom(Index(2), kNoLimit).error(), LogError::kCompacted);
+}
+
+TEST_F(RaftLogTest, OffersOnlyWhatIsAtHand) {
+  struct Slow : MemoryLog {
+    bool AtHand(Index low) const override { return low >= at_hand; }
+    Index at_hand{3};
+  } memory;
+  memory.Append(EntriesWithTerms(Index(1), {1, 1, 1}));
+  RaftLog log(memory, Report(logger_), kNoLimit);
+  log.Append(EntriesWithTerms(Index(4), {1}));
+  EXPECT_FALSE(log.AtHand(Index(2)));
+  EXPECT_TRUE(log.AtHand(Index(3)));
+  EXPECT_TRUE(log.AtHand(Index(4))) << "not stable yet, so in memory";
+  log.CommitTo(Index(4));
+  EXPECT_FALSE(log.HasNextCommitted(false));
+  EXPECT_THAT(log.NextCommitted(false), IsEmpty());
+  memory.at_hand = Index(1);
+  EXPECT_EQ(log.NextCommitted(false).size(), 3u);
+}
+
 TEST_F(RaftLogTest, DescribesItselfWhenRestoring) {
   RaftLog log = Make({1, 1}, {1});
   log.CommitTo(Index(2));
