@@ -84,8 +84,8 @@ SettingGroup MakeRaft(NodeConfig* c) {
       {{"raft.tick", DurationValue{&o.tick, milliseconds(1), seconds(10)},
         "The unit of the two settings below. The same on every member."},
        {"raft.election_ticks", IntValue{&o.election_ticks, 3, 1000},
-        "A follower that hears no leader for this many ticks (to twice as many, by chance) starts "
-        "an election."},
+        "A follower that hears no leader for this many ticks (to twice as many, by chance; to a "
+        "quarter more if its connection to the leader broke) starts an election."},
        {"raft.heartbeat_ticks", IntValue{&o.heartbeat_ticks, 1, 100},
         "Ticks between a leader's heartbeats. At most a third of raft.election_ticks."},
        {"raft.pre_vote", SwitchValue{&o.pre_vote},

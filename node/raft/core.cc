@@ -73,7 +73,7 @@ NodeId Core::Impl::leader() const {
 Core::Core(const Config& config) : impl_(std::make_unique<Impl>(config)) {}
 Core::~Core() = default;
 
-void Core::Tick() { impl_->Tick(); }
+void Core::Tick(bool leader_lost) { impl_->Tick(leader_lost); }
 
 StepResult Core::Step(Message message) { return impl_->StepChecked(std::move(message)); }
 

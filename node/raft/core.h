@@ -87,8 +87,10 @@ class Core {
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
 
-  // One unit of logical time has passed.
-  void Tick();
+  // One unit of logical time has passed. `leader_lost`: the owner's connection to the leader broke
+  // and is not back. That proves nothing, so it is waited for as long as ever before anybody votes;
+  // but the chance that decides who campaigns first then has a quarter of its usual range.
+  void Tick(bool leader_lost = false);
 
   // A message from a peer, or a response from a storage thread.
   StepResult Step(Message message);

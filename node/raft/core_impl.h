@@ -96,7 +96,7 @@ class Core::Impl {
   StepResult Step(Message&& message);
 
   // --- election.cc
-  void Tick();
+  void Tick(bool leader_lost);
 
   // --- replication.cc
   void EntriesRead();
@@ -202,7 +202,8 @@ class Core::Impl {
   void Forward(NodeId leader, Message& m);
 
   // --- election.cc
-  void TickElection();
+  void TickElection(bool leader_lost);
+  int ElectionTimeout(bool leader_lost) const;
   void TickHeartbeat();
   void Reset(Term term);
   void BecomeFollower(Term term, NodeId leader);

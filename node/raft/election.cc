@@ -7,17 +7,17 @@ namespace raftkv::raft {
 
 // --- Time ----------------------------------------------------------------------------------------
 
-void Core::Impl::Tick() {
+void Core::Impl::Tick(bool leader_lost) {
   if (as_leader() != nullptr) {
     TickHeartbeat();
   } else {
-    TickElection();
+    TickElection(leader_lost);
   }
 }
 
-void Core::Impl::TickElection() {
+void Core::Impl::TickElection(bool leader_lost) {
   ++election_elapsed_;
-  if (!Promotable() || election_elapsed_ < randomized_election_timeout_) return;
+  if (!Promotable() || election_elapsed_ < ElectionTimeout(leader_lost)) return;
   election_elapsed_ = 0;
   (void)Step({.from = id(), .to = kNone, .term = {}, .body = Campaign{}});
 }
@@ -52,6 +52,15 @@ void Core::Impl::CheckQuorumActive() {
 void Core::Impl::ResetElectionTimeout() {
   const int spread = static_cast<int>(config_.random->Uniform(config_.election_ticks));
   randomized_election_timeout_ = config_.election_ticks + spread;
+}
+
+// The usual range is wide because a leader that is only slow should have time to be heard again; one
+// that is lost mostly is gone. What is left of it keeps members from campaigning together. Only the
+// first campaign is meant: after a split vote the range is the usual one.
+int Core::Impl::ElectionTimeout(bool leader_lost) const {
+  if (!leader_lost || leader() == kNone) return randomized_election_timeout_;
+  const int drawn = randomized_election_timeout_ - config_.election_ticks;
+  return config_.election_ticks + drawn / 4;
 }
 
 bool Core::Impl::InLease() const {

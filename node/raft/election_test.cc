@@ -171,6 +171,53 @@ TEST(CheckQuorum, LeasesForbidForgettingTheLeader) {
   EXPECT_EQ(node->leader(), NodeId(2));
 }
 
+// --- A leader to which the connection broke ------------------------------------------------------
+
+TEST(LostLeader, ShortensTheWaitButNotBelowAnElectionTimeout) {
+  for (int drawn = kElectionTicks; drawn < 2 * kElectionTicks; ++drawn) {
+    TestNode node({.tweak = UseBoth});
+    node.BecomeFollower(1, 2);
+    node->SetRandomizedElectionTimeout(drawn);
+    int ticks = 0;
+    while (node->role() == Role::kFollower) {
+      node->Tick(/*leader_lost=*/true);
+      ++ticks;
+    }
+    EXPECT_GE(ticks, kElectionTicks);
+    EXPECT_LE(ticks, kElectionTicks + kElectionTicks / 4);
+    EXPECT_EQ(node->role(), Role::kPreCandidate);
+    // Nobody answers: there is no leader whose loss would be a reason to hurry.
+    node.Drain();
+    node->SetRandomizedElectionTimeout(2 * kElectionTicks - 1);
+    for (int i = 1; i < 2 * kElectionTicks - 1; ++i) node->Tick(/*leader_lost=*/true);
+    EXPECT_TRUE(node.Drain().empty());
+    node->Tick(/*leader_lost=*/true);
+    EXPECT_EQ(Only<RequestPreVote>(node.Drain()).size(), 2u);
+  }
+}
+
+TEST(LostLeader, VotesAreWithheldAsLongAsEver) {
+  TestNode node({.tweak = UseBoth});
+  node.BecomeFollower(1, 2);
+  for (int i = 1; i < kElectionTicks; ++i) node->Tick(/*leader_lost=*/true);
+  ASSERT_TRUE(node.Step(3, 2, RequestPreVote{}));
+  ASSERT_TRUE(node.Step(3, 2, RequestVote{}));
+  EXPECT_TRUE(node.Drain().empty());
+  EXPECT_EQ(node->leader(), NodeId(2));
+}
+
+// One that is heard leads, whatever became of our connection to it.
+TEST(LostLeader, IsFollowedWhileItIsHeard) {
+  TestNode node({.tweak = UseBoth});
+  node.BecomeFollower(1, 2);
+  for (int i = 0; i < 10 * kElectionTicks; ++i) {
+    node->Tick(/*leader_lost=*/true);
+    ASSERT_TRUE(node.Step(2, 1, Heartbeat{}));
+  }
+  EXPECT_EQ(node->role(), Role::kFollower);
+  EXPECT_EQ(node->leader(), NodeId(2));
+}
+
 // A candidate whose term ran ahead while it was cut off is brought back by the leader's messages:
 // its answer makes the leader step down, and an election at a newer term follows.
 TEST(CheckQuorum, StuckCandidateIsFreed) {

@@ -121,7 +121,7 @@ void Replica::OnTick() {
     BootstrapTick();
     return;
   }
-  core_->Tick();
+  core_->Tick(lost_.contains(core_->leader()));
   replica_log_.read_ahead().Tick();
   if (env_.machine->cluster()->conf().voters().empty()) BootstrapTick();
   ExpireParked();

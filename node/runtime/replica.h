@@ -483,6 +483,7 @@ class Replica final : public transport::Handler {
   std::vector<std::pair<MonotonicTime, Callback<v1::JoinResponse>>> join_waiters_;
   std::set<raft::NodeId> adopting_;
   std::set<raft::NodeId> connected_;     // our streams that are up
+  std::set<raft::NodeId> lost_;          // that were, and are not up again
   std::set<raft::NodeId> unintroduced_;  // of these, who may not know us and our address
   std::map<raft::NodeId, MonotonicTime> helped_;
   // Members of a configuration newer than our own, as a member that has it told us.

@@ -247,6 +247,7 @@ void Replica::OnPeerVerdict(raft::NodeId peer, const v1::HelloReply& reply) {
 void Replica::OnPeerUp(raft::NodeId peer) {
   if (core_ == nullptr || removed_) return;
   connected_.insert(peer);
+  lost_.erase(peer);
   unintroduced_.insert(peer);
   IntroduceSelf();
   if (MUTATION(introduce_once)) unintroduced_.clear();
@@ -254,7 +255,7 @@ void Replica::OnPeerUp(raft::NodeId peer) {
 
 void Replica::OnPeerDown(raft::NodeId peer) {
   if (core_ == nullptr) return;
-  connected_.erase(peer);
+  if (connected_.erase(peer) > 0) lost_.insert(peer);
   unintroduced_.erase(peer);
   core_->ReportUnreachable(peer);
   env_.wake();
