@@ -39,7 +39,7 @@ void NodeImpl::Write(v1::Command command, MonotonicTime deadline, WriteCallback 
       return done(Error(std::move(readable)));
     }
   }
-  Waiter waiter{deadline, proposal.command.size(), std::move(done)};
+  Waiter waiter{deadline, proposal.command.size(), std::move(done), proposal.command};
   const Status added = waiters_.Add(request_id, waiter);
   if (!added.ok()) return waiter.Fail(added);
   bool post = false;

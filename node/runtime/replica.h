@@ -243,7 +243,7 @@ class Replica final : public transport::Handler {
     transport::ReplyFn refuse;  // another member's: tells it that this was not proposed
   };
   void ForwardNow(std::vector<Proposal> proposals);
-  void OnForwardRefused(Proposal proposal, const v1::PeerReply& reply);
+  void OnForwardRefused(uint64_t request_id, const v1::PeerReply& reply);
   bool HasRoomFor(std::string_view forwarded_command) const;
   void AddWaiting(WaitingProposal waiting);
   void ProposeWaiting();

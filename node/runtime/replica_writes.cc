@@ -146,21 +146,25 @@ void Replica::ForwardNow(std::vector<Proposal> proposals) {
       transport_->Forward(core_->leader(), call, [](const v1::PeerReply&) {});
     }
     // A refusal says that the command was not proposed; so it may try again with the next leader.
+    // The transport keeps this until no refusal can come any more, which is long after most
+    // commands are answered: so it holds neither the command nor memory of its own.
     transport_->Forward(core_->leader(), std::move(call),
-                        [this, proposal](const v1::PeerReply& reply) mutable {
-                          OnForwardRefused(std::move(proposal), reply);
+                        [this, id = proposal.request_id](const v1::PeerReply& reply) {
+                          OnForwardRefused(id, reply);
                         });
   }
 }
 
-void Replica::OnForwardRefused(Proposal proposal, const v1::PeerReply& reply) {
+void Replica::OnForwardRefused(uint64_t request_id, const v1::PeerReply& reply) {
   if (reply.code() != static_cast<uint32_t>(Code::kUnavailable)) {
-    FailWaiter(proposal.request_id,
-               raftkv::Status(static_cast<Code>(reply.code()), reply.message()));
+    FailWaiter(request_id, raftkv::Status(static_cast<Code>(reply.code()), reply.message()));
     return;
   }
-  proposal.deadline = std::min(proposal.deadline, env_.clock->Now() + kLeaderWait);
-  parked_.push_back(std::move(proposal));
+  std::optional<WaiterTable::Wanted> wanted = env_.waiters->Find(request_id);
+  if (!wanted) return;  // its client has been answered
+  const MonotonicTime latest = env_.clock->Now() + kLeaderWait;
+  parked_.push_back(
+      {request_id, std::move(wanted->command), std::min(wanted->deadline, latest)});
 }
 
 // The member that took the request has looked at its own disk only. Commands are parsed only when

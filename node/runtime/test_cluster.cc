@@ -152,17 +152,19 @@ std::shared_ptr<std::optional<Result<kv::CommandResult>>> TestNode::Put(const st
   command.mutable_put()->set_key(key);
   command.mutable_put()->set_value(value);
   const MonotonicTime deadline = cluster_->clock_.Now() + timeout;
+  const Buffer serialized(command.SerializeAsString());
   Waiter waiter{deadline, value.size(), WriteCallback([slot](Result<kv::CommandResult> result) {
                   CHECK(!slot->has_value(), "a waiter is answered once");
                   *slot = std::move(result);
-                })};
+                }),
+                serialized};
   const Status added = waiters_->Add(command.request_id(), waiter);
   if (!added.ok()) {
     *slot = Error(added);
     return slot;
   }
   std::vector<Proposal> proposals;
-  proposals.push_back({command.request_id(), Buffer(command.SerializeAsString()), deadline});
+  proposals.push_back({command.request_id(), serialized, deadline});
   replica_->Propose(std::move(proposals));
   woken_ = true;
   return slot;

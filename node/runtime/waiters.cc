@@ -27,6 +27,13 @@ Status WaiterTable::Add(uint64_t request_id, Waiter& waiter) {
   return Status::Ok();
 }
 
+std::optional<WaiterTable::Wanted> WaiterTable::Find(uint64_t request_id) const {
+  std::lock_guard lock(mutex_);
+  const auto it = waiters_.find(request_id);
+  if (it == waiters_.end()) return std::nullopt;
+  return Wanted{it->second.command, it->second.deadline};
+}
+
 std::optional<Waiter> WaiterTable::Take(uint64_t request_id) {
   std::lock_guard lock(mutex_);
   const auto it = waiters_.find(request_id);

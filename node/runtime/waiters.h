@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/buffer.h"
 #include "base/clock.h"
 #include "node/kv/state_machine.h"
 #include "node/runtime/node.h"
@@ -24,6 +25,7 @@ struct Waiter {
   MonotonicTime deadline;
   uint64_t bytes = 0;
   std::variant<WriteCallback, MembershipCallback> done;
+  Buffer command;  // of a write: what is proposed again when the leader refuses it
 
   void Fail(const Status& status);
 };
@@ -37,6 +39,12 @@ class WaiterTable {
   // Takes `waiter` over if ok; kResourceExhausted when full, and `waiter` stays the caller's. Ids
   // are unique for the lifetime of the process.
   Status Add(uint64_t request_id, Waiter& waiter);
+  // What a write wants, if nobody has answered it yet.
+  struct Wanted {
+    Buffer command;
+    MonotonicTime deadline;
+  };
+  std::optional<Wanted> Find(uint64_t request_id) const;
   // Whoever gets the waiter answers it; nullopt if somebody else did.
   std::optional<Waiter> Take(uint64_t request_id);
   std::vector<Waiter> TakeExpired(MonotonicTime now);

@@ -518,7 +518,7 @@ uint64_t SimNode::Write(v1::Command command, Duration timeout, runtime::WriteCal
   command.set_request_id(request_id);
   const MonotonicTime deadline = clock_.Now() + timeout;
   runtime::Proposal proposal{request_id, Buffer(command.SerializeAsString()), deadline};
-  runtime::Waiter waiter{deadline, proposal.command.size(), std::move(done)};
+  runtime::Waiter waiter{deadline, proposal.command.size(), std::move(done), proposal.command};
   const Status added = waiters_->Add(request_id, waiter);
   if (!added.ok()) {
     waiter.Fail(added);
