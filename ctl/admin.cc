@@ -88,4 +88,17 @@ raftkv::Status Admin::SaveSnapshot(const Endpoint& endpoint,
   return http_.Stream(endpoint, "/admin/snapshot/file", receive);
 }
 
+Result<v1::RestoreResponse> Admin::Restore(const Endpoint& endpoint, uint64_t offset,
+                                           std::string_view piece) {
+  ASSIGN_OR_RETURN(
+      Answer answer,
+      http_.SendTo(endpoint,
+                   Request{.method = "POST",
+                           .target = "/admin/restore?offset=" + std::to_string(offset),
+                           .body = std::string(piece),
+                           .headers = {{"Content-Type", "application/vnd.raftkv.snapshot"},
+                                       {"Accept", kProtobuf}}}));
+  return Parse<v1::RestoreResponse>(answer);
+}
+
 }  // namespace raftkv::client

@@ -41,6 +41,11 @@ class Admin {
   raftkv::Status SaveSnapshot(const Endpoint& endpoint,
                               const std::function<raftkv::Status(std::string_view)>& receive);
 
+  // To that node, which is blank: the next piece of such a stream, from its byte `offset` on. With
+  // the last one it becomes a new cluster.
+  Result<v1::RestoreResponse> Restore(const Endpoint& endpoint, uint64_t offset,
+                                      std::string_view piece);
+
  private:
   template <typename Response>
   Result<Response> Post(const std::string& target, const google::protobuf::MessageLite& body);

@@ -1,4 +1,4 @@
-// snapshot save, inspect, take.
+// snapshot save, inspect, restore, take.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -7,6 +7,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
@@ -21,6 +22,9 @@ namespace raftkv::ctl {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+// Of a file that is read: as much as a node takes in one request, and half of it.
+constexpr size_t kPieceBytes = 512 << 10;
 
 Status OsError(const std::string& what) {
   return Status(Code::kIoError, what + ": " + std::strerror(errno));
@@ -129,16 +133,63 @@ Status Save(const Session& session, const std::string& path, bool force) {
   return last;
 }
 
-Status Inspect(const Session& session, const std::string& path) {
+using Piece = std::function<Status(std::string_view)>;
+
+// The whole file, checked on the way; each piece is handed on before the next is read.
+Status Read(const std::string& path, storage::SnapshotStreamReader& reader, const Piece& piece) {
   std::ifstream in(path, std::ios::binary);
   if (!in) return OsError("cannot open " + path);
-  storage::SnapshotStreamReader reader;
-  std::vector<char> buffer(1 << 20);
-  while (in.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) || in.gcount() > 0)
-    RETURN_IF_ERROR(reader.Feed({buffer.data(), static_cast<size_t>(in.gcount())}));
+  std::vector<char> buffer(kPieceBytes);
+  while (in.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) || in.gcount() > 0) {
+    const std::string_view bytes(buffer.data(), static_cast<size_t>(in.gcount()));
+    RETURN_IF_ERROR(reader.Feed(bytes));
+    if (piece) RETURN_IF_ERROR(piece(bytes));
+  }
   if (in.bad()) return OsError("cannot read " + path);
-  RETURN_IF_ERROR(reader.Finish());
+  return reader.Finish();
+}
+
+Status Inspect(const Session& session, const std::string& path) {
+  storage::SnapshotStreamReader reader;
+  RETURN_IF_ERROR(Read(path, reader, nullptr));
   PrintSnapshot(session, reader);
+  return Status::Ok();
+}
+
+void PrintRestored(const Session& session, const v1::RestoreResponse& restored,
+                   const storage::SnapshotStreamReader& reader) {
+  const std::string cluster = HexId(restored.cluster_id());
+  const std::string member = HexId(restored.member_id());
+  if (session.format == Format::kRaw) {
+    session.out << cluster << ' ' << member << '\n';
+  } else if (session.format == Format::kJson) {
+    session.out << Json{{"cluster_id", cluster},
+                        {"member_id", member},
+                        {"index", reader.snapshot().index()}}
+                       .dump(2)
+                << '\n';
+  } else {
+    session.out << "cluster " << cluster << " of member " << member
+                << " alone has the state of index " << reader.snapshot().index() << '\n';
+  }
+}
+
+// A file that is damaged is found out before the node hears of it.
+Status Restore(const Session& session, const std::string& path) {
+  ASSIGN_OR_RETURN_STATUS(client::Admin admin, session.MakeAdminOfOneNode());
+  storage::SnapshotStreamReader whole;
+  RETURN_IF_ERROR(Read(path, whole, nullptr));
+  storage::SnapshotStreamReader reader;
+  v1::RestoreResponse response;
+  RETURN_IF_ERROR(Read(path, reader, [&](std::string_view bytes) {
+    ASSIGN_OR_RETURN_STATUS(response,
+                            admin.Restore(admin.endpoints().front(), response.received(), bytes));
+    return Status::Ok();
+  }));
+  if (response.cluster_id() == 0) {
+    return Status(Code::kInternal, "the node has the whole file and made no cluster of it");
+  }
+  PrintRestored(session, response, reader);
   return Status::Ok();
 }
 
@@ -162,7 +213,8 @@ Status Take(const Session& session) {
 }  // namespace
 
 void AddSnapshotCommands(CLI::App& app, Session& session) {
-  CLI::App* snapshot = app.add_subcommand("snapshot", "save and inspect snapshots of the state");
+  CLI::App* snapshot =
+      app.add_subcommand("snapshot", "save, inspect and restore snapshots of the state");
   snapshot->require_subcommand(1);
 
   struct SaveArgs {
@@ -184,6 +236,14 @@ void AddSnapshotCommands(CLI::App& app, Session& session) {
   inspect->add_option("file", *path, "written by snapshot save")->required();
   inspect->callback(
       [&session, path] { session.action = [&session, path] { return Inspect(session, *path); }; });
+
+  auto restore_path = std::make_shared<std::string>();
+  CLI::App* restore = snapshot->add_subcommand(
+      "restore", "make a new cluster of one blank node, with the content of a saved file");
+  restore->add_option("file", *restore_path, "written by snapshot save")->required();
+  restore->callback([&session, restore_path] {
+    session.action = [&session, restore_path] { return Restore(session, *restore_path); };
+  });
 
   CLI::App* take = snapshot->add_subcommand(
       "take", "let each node of the endpoints flush its state now, so that its log can shrink");

@@ -103,5 +103,76 @@ TEST_F(SnapshotTest, InspectTellsOtherFilesFromSnapshots) {
   EXPECT_EQ(RunArgs({"snapshot", "inspect", "/nowhere/at/all"}).status, 1);
 }
 
+// A node that puts the pieces of a snapshot together.
+class BlankNode {
+ public:
+  FakeNode::Handler Handler() {
+    return [this](const httplib::Request& request, httplib::Response& response) {
+      if (request.path != "/admin/restore") return Refuse(response, 404, "not found", "x");
+      const uint64_t offset = std::stoull(request.get_param_value("offset"));
+      if (offset != received.size()) return Refuse(response, 409, "conflict", "wrong offset");
+      received += request.body;
+      ++pieces;
+      storage::SnapshotStreamReader reader;
+      EXPECT_TRUE(reader.Feed(received).ok());
+      v1::RestoreResponse answer;
+      answer.set_received(received.size());
+      if (reader.Finish().ok()) {
+        answer.set_cluster_id(0xc2);
+        answer.set_member_id(0xa2);
+      }
+      response.set_content(answer.SerializeAsString(), "application/protobuf");
+    };
+  }
+
+  std::string received;
+  int pieces = 0;
+};
+
+TEST_F(SnapshotTest, RestoreSendsTheFileInPieces) {
+  const std::string stream = SnapshotStream(std::string(1'000'000, 'x'));
+  std::ofstream(path_, std::ios::binary) << stream;
+  BlankNode blank;
+  FakeNode node(blank.Handler());
+  Outcome restored =
+      RunArgs({"-o", "raw", "--admin-endpoints", node.address(), "snapshot", "restore", path_});
+  EXPECT_EQ(restored.status, 0) << restored.err;
+  EXPECT_EQ(restored.out, "00000000000000c2 00000000000000a2\n");
+  EXPECT_EQ(blank.received, stream);
+  EXPECT_EQ(blank.pieces, 2);
+  Json json = [&] {
+    blank = {};
+    return Json::parse(
+        RunArgs({"-o", "json", "--admin-endpoints", node.address(), "snapshot", "restore", path_})
+            .out);
+  }();
+  EXPECT_EQ(json["cluster_id"], "00000000000000c2");
+  EXPECT_EQ(json["index"], 42);
+}
+
+TEST_F(SnapshotTest, RestoreRefusesADamagedFileBeforeTheNodeHearsOfIt) {
+  std::ofstream(path_, std::ios::binary) << SnapshotStream(std::string(1000, 'x'));
+  Damage();
+  BlankNode blank;
+  FakeNode node(blank.Handler());
+  Outcome outcome = RunArgs({"--admin-endpoints", node.address(), "snapshot", "restore", path_});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("checksum"));
+  EXPECT_TRUE(node.requests().empty());
+}
+
+TEST_F(SnapshotTest, RestoreIsForOneBlankNode) {
+  std::ofstream(path_, std::ios::binary) << SnapshotStream("x");
+  FakeNode node([](const auto&, auto& response) {
+    Refuse(response, 409, "failed precondition", "this node belongs to cluster 1 already");
+  });
+  Outcome member = RunArgs({"--admin-endpoints", node.address(), "snapshot", "restore", path_});
+  EXPECT_EQ(member.status, 8);
+  EXPECT_THAT(member.err, HasSubstr("belongs to cluster"));
+  Outcome several = RunArgs(
+      {"--admin-endpoints", node.address() + "," + node.address(), "snapshot", "restore", path_});
+  EXPECT_NE(several.status, 0);
+}
+
 }  // namespace
 }  // namespace raftkv::ctl

@@ -77,6 +77,9 @@ class DamagedNode final : public Node {
   void ExportSnapshot(MonotonicTime, Callback<SnapshotPieces> done) override {
     done(Error(refusal_));
   }
+  void Restore(uint64_t, std::string_view, Callback<v1::RestoreResponse> done) override {
+    done(Error(refusal_));
+  }
   void Compact(v1::CompactRequest, MonotonicTime, Callback<v1::CompactResponse> done) override {
     done(Error(refusal_));
   }

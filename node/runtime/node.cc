@@ -96,6 +96,7 @@ Status NodeImpl::Init() {
   std::error_code error;
   std::filesystem::create_directories(transport_options.snapshots_dir, error);
   std::filesystem::create_directories(storage_.dir->snapshots_path() + "/checkpoints", error);
+  if (!error) std::filesystem::remove_all(UploadsPath(options_), error);
   if (error) {
     return {Code::kIoError, storage_.dir->snapshots_path() + ": " + error.message()};
   }

@@ -96,6 +96,13 @@ class Node {
   // A fresh checkpoint of this node's state as a stream of bytes (node/storage/snapshot_stream.h);
   // the pieces may be asked for on any one thread at a time and read the disk. One at a time.
   virtual void ExportSnapshot(MonotonicTime deadline, Callback<SnapshotPieces> done) = 0;
+  // The next piece of such a stream, from its byte `offset` on; 0 begins anew. With the last one
+  // this node, which has to be blank, becomes a new cluster of itself alone with the content of
+  // the snapshot. Writes the disk before it returns. Errors: kFailedPrecondition (not blank),
+  // kInvalidArgument (damaged), kConflict (another piece is next); after each the node is as blank
+  // as it was.
+  virtual void Restore(uint64_t offset, std::string_view piece,
+                       Callback<v1::RestoreResponse> done) = 0;
   virtual void Compact(v1::CompactRequest request, MonotonicTime deadline,
                        Callback<v1::CompactResponse> done) = 0;
 

@@ -33,6 +33,7 @@
 #include "node/runtime/recovery.h"
 #include "node/runtime/replica.h"
 #include "node/runtime/room.h"
+#include "node/runtime/snapshot_upload.h"
 #include "node/runtime/space_guard.h"
 #include "node/runtime/worker_thread.h"
 
@@ -82,6 +83,8 @@ class NodeImpl final : public Node, private StoragePorts {
   void TakeSnapshot(v1::SnapshotRequest request, MonotonicTime deadline,
                     Callback<v1::SnapshotResponse> done) override;
   void ExportSnapshot(MonotonicTime deadline, Callback<SnapshotPieces> done) override;
+  void Restore(uint64_t offset, std::string_view piece,
+               Callback<v1::RestoreResponse> done) override;
   void Compact(v1::CompactRequest request, MonotonicTime deadline,
                Callback<v1::CompactResponse> done) override;
   void OnEnd(std::function<void(End)> callback) override;
@@ -178,6 +181,9 @@ class NodeImpl final : public Node, private StoragePorts {
   bool janitor_stop_ = false;
   uint64_t noted_config_index_ = 0;  // janitor
   std::thread janitor_;
+
+  std::mutex restore_mutex_;
+  std::optional<SnapshotUpload> upload_;
 
   std::atomic<MonotonicTime> last_turn_{MonotonicTime{}};
   std::atomic<bool> exporting_{false};

@@ -6,6 +6,7 @@
 
 #include "node/kv/commands.h"
 #include "node/runtime/node_impl.h"
+#include "node/runtime/restore.h"
 
 namespace raftkv::runtime {
 namespace {
@@ -175,6 +176,31 @@ void NodeImpl::ExportSnapshot(MonotonicTime deadline, Callback<SnapshotPieces> d
   };
   OnRaftThread(std::move(made), [this, deadline](auto answer) {
     replica_->MakeExport(deadline, std::move(answer));
+  });
+}
+
+void NodeImpl::Restore(uint64_t offset, std::string_view piece,
+                       Callback<v1::RestoreResponse> done) {
+  std::lock_guard lock(restore_mutex_);
+  // Before the disk is written; what counts is what the raft thread finds.
+  const std::shared_ptr<const v1::StatusResponse> now = status();
+  if (now->cluster_id() != 0 || options_.bootstrap.mode != Bootstrap::Mode::kWait) {
+    return done(Error(NotBlank(*now)));
+  }
+  if (!upload_) upload_.emplace(UploadsPath(options_));
+  const Status taken = upload_->Take(offset, piece);
+  if (!taken.ok()) {
+    if (taken.code() != Code::kCorruption) return done(Error(taken));
+    return done(Error(Code::kInvalidArgument, "the snapshot is damaged: " + taken.message()));
+  }
+  v1::RestoreResponse response;
+  response.set_received(upload_->received());
+  if (!upload_->complete()) return done(response);
+  Result<std::string> checkpoint = upload_->Finish();
+  upload_.reset();
+  if (!checkpoint) return done(Error(checkpoint.error()));
+  OnRaftThread(std::move(done), [this, response, checkpoint = *checkpoint](auto answer) {
+    replica_->Restore(checkpoint, response, std::move(answer));
   });
 }
 

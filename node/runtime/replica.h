@@ -158,6 +158,10 @@ class Replica final : public transport::Handler {
   void Propose(std::vector<Proposal> proposals);
   void Read(Consistency consistency, MonotonicTime deadline, BarrierCallback done);
   void Initialize(v1::InitializeRequest request, Callback<v1::InitializeResponse> done);
+  // A new cluster of this blank node alone, with the content of the checkpoint in `dir`, which is
+  // taken over. `response` is completed. Rather ends the process than leave half of it.
+  void Restore(const std::string& dir, v1::RestoreResponse response,
+               const Callback<v1::RestoreResponse>& done);
   void Join(const v1::JoinRequest& request, MonotonicTime deadline,
             Callback<v1::JoinResponse> done);
   void ChangeMembership(v1::ChangeMembershipRequest request, MonotonicTime deadline,

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "node/runtime/rebuild.h"
 #include "node/runtime/replica.h"
+#include "node/runtime/restore.h"
 
 namespace raftkv::runtime {
 namespace {
@@ -188,6 +189,36 @@ Result<v1::InitializeResponse> Replica::InitializeNow(const v1::InitializeReques
             {{"cluster", log::Hex{cluster_id}}, {"members", initial.members_size()}});
   response.set_cluster_id(cluster_id);
   return response;
+}
+
+// --- restore
+// ----------------------------------------------------------------------------------------
+
+void Replica::Restore(const std::string& dir, v1::RestoreResponse response,
+                      const Callback<v1::RestoreResponse>& done) {
+  const bool waits =
+      env_.options->bootstrap.mode == Bootstrap::Mode::kWait && join_addresses_.empty();
+  if (core_ != nullptr || replacing() || env_.data_dir->identity().cluster_id() != 0 || !waits) {
+    return done(Error(NotBlank(Status())));
+  }
+  const uint64_t cluster_id = env_.random->Next() | 1;  // never 0
+  const raftkv::Status founded = FoundCluster(*env_.options, dir, cluster_id,
+                                              {env_.data_dir, env_.log, env_.store, env_.machine});
+  // Blank still, with databases that only a start empties.
+  if (!founded.ok()) {
+    return env_.fatal({Code::kIoError, "the snapshot is not restored: " + founded.message() +
+                                           ". The data directory stays blank."});
+  }
+  transport_->SetIdentity({cluster_id, id_, env_.data_dir->identity().name()});
+  StartCore();
+  log::Info("a new cluster was made from a snapshot",
+            {{"cluster", log::Hex{cluster_id}},
+             {"revision", env_.machine->applied().revision},
+             {"index", env_.machine->applied().index.value}});
+  response.set_cluster_id(cluster_id);
+  response.set_member_id(id_.value);
+  env_.wake();
+  done(response);
 }
 
 // --- The bootstrap that the command line asks for

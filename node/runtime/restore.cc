@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <utility>
@@ -14,8 +13,7 @@
 #include "base/mutations.h"
 #include "base/random.h"
 #include "node/kv/format.h"
-#include "node/storage/snapshot_files.h"
-#include "node/storage/snapshot_stream.h"
+#include "node/runtime/snapshot_upload.h"
 
 namespace raftkv::runtime {
 namespace {
@@ -26,29 +24,16 @@ constexpr size_t kPiece = 1 << 20;
 Result<std::string> Unpack(const std::string& file, const std::string& dir) {
   std::ifstream in(file, std::ios::binary);
   if (!in) return Error(Code::kIoError, std::string("cannot open it: ") + std::strerror(errno));
-  std::unique_ptr<storage::SnapshotSink> sink;
-  storage::SnapshotStreamReader* current = nullptr;
-  const auto open = [&]() -> Status {
-    if (sink != nullptr) return Status::Ok();
-    ASSIGN_OR_RETURN_STATUS(sink, storage::SnapshotSink::Open(dir, current->manifest(),
-                                                              current->manifest().total_bytes()));
-    return Status::Ok();
-  };
-  storage::SnapshotStreamReader reader([&](const v1::SnapshotChunk& chunk) -> Status {
-    RETURN_IF_ERROR(open());
-    return sink->Write(chunk);
-  });
-  current = &reader;
+  SnapshotUpload upload(dir);
   std::string piece(kPiece, '\0');
-  while (in) {
+  do {
     in.read(piece.data(), static_cast<std::streamsize>(piece.size()));
     const auto count = static_cast<size_t>(in.gcount());
-    RETURN_UNEXPECTED_IF_ERROR(reader.Feed(std::string_view(piece).substr(0, count)));
-  }
+    RETURN_UNEXPECTED_IF_ERROR(
+        upload.Take(upload.received(), std::string_view(piece).substr(0, count)));
+  } while (in);
   if (in.bad()) return Error(Code::kIoError, std::string("cannot read: ") + std::strerror(errno));
-  RETURN_UNEXPECTED_IF_ERROR(reader.Finish());
-  RETURN_UNEXPECTED_IF_ERROR(open());
-  return sink->Finish();
+  return upload.Finish();
 }
 
 // The membership of the new cluster: this node alone.
@@ -70,13 +55,8 @@ v1::ClusterState NewCluster(const Options& options, const v1::ClusterState& old,
 }
 
 Status Restore(const Options& options, OpenedStorage* storage) {
-  const std::string incoming = storage->dir->snapshots_path() + "/incoming";
-  std::error_code error;
-  std::filesystem::remove_all(incoming, error);  // what an earlier attempt has left
-  if (!error) std::filesystem::create_directories(incoming, error);
-  if (error) return {Code::kIoError, incoming + ": " + error.message()};
   ASSIGN_OR_RETURN_STATUS(const std::string checkpoint,
-                          Unpack(options.bootstrap.snapshot, incoming));
+                          Unpack(options.bootstrap.snapshot, UploadsPath(options)));
   const uint64_t cluster_id = SystemEntropy() | 1;  // never 0
   RETURN_IF_ERROR(FoundCluster(
       options, checkpoint, cluster_id,
@@ -123,6 +103,18 @@ Status RestoreSnapshot(const Options& options, OpenedStorage* storage) {
   if (status.ok()) return status;
   return {status.code(), "cannot restore the snapshot " + options.bootstrap.snapshot + ": " +
                              status.message() + ". The data directory stays blank."};
+}
+
+std::string UploadsPath(const Options& options) { return options.data_dir + "/snapshots/restore"; }
+
+Status NotBlank(const v1::StatusResponse& status) {
+  const std::string own = status.cluster_id() == 0
+                              ? "is about to join a cluster"
+                              : "belongs to cluster " + HexId(status.cluster_id()) + " already";
+  return {Code::kFailedPrecondition,
+          "this node " + own +
+              ": a snapshot is restored only by a blank node that waits (an empty data directory, "
+              "--start-mode wait)"};
 }
 
 }  // namespace raftkv::runtime

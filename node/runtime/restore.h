@@ -1,13 +1,14 @@
 // A new cluster from a saved snapshot (raftkvctl snapshot save), for when a majority of the
 // directories is lost: the keys, revisions and history of the file, a new cluster ID, one voter.
 //
-// Thread-safety: none; before the node's threads start.
+// Thread-safety: none; before the node's threads start, or on the raft thread of a blank node.
 #pragma once
 
 #include <string>
 
 #include "node/runtime/options.h"
 #include "node/runtime/recovery.h"
+#include "raftkv/v1/admin.pb.h"
 
 namespace raftkv::runtime {
 
@@ -27,5 +28,10 @@ struct BlankMember {
 };
 Status FoundCluster(const Options& options, const std::string& checkpoint, uint64_t cluster_id,
                     const BlankMember& member);
+
+// Where pieces of a snapshot that a blank node is given are put together.
+std::string UploadsPath(const Options& options);
+// Why a node with this status takes no snapshot.
+Status NotBlank(const v1::StatusResponse& status);
 
 }  // namespace raftkv::runtime

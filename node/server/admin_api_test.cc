@@ -81,6 +81,26 @@ TEST_F(AdminApiTest, SnapshotFileIsStreamed) {
   EXPECT_EQ(Admin("GET", "/admin/snapshot/file").status, 503);
 }
 
+TEST_F(AdminApiTest, ASnapshotIsRestoredPieceByPiece) {
+  const char* type = "Content-Type: application/vnd.raftkv.snapshot\r\n";
+  TestResponse first = Admin("POST", "/admin/restore", "begin", type);
+  ASSERT_EQ(first.status, 200) << first.body;
+  EXPECT_EQ(node_.calls().back(), "restore 0 begin");
+  auto answer = nlohmann::json::parse(first.body);
+  EXPECT_EQ(answer["received"], 5);
+  EXPECT_EQ(answer["cluster_id"], "0000000000000000");
+  TestResponse last = Admin("POST", "/admin/restore?offset=5", "end", type);
+  EXPECT_EQ(node_.calls().back(), "restore 5 end");
+  EXPECT_EQ(nlohmann::json::parse(last.body)["cluster_id"], "00000000000000c2");
+
+  EXPECT_EQ(Admin("GET", "/admin/restore").Header("allow"), "POST");
+  EXPECT_EQ(Admin("POST", "/admin/restore", "begin", kJson).status, 415);
+  EXPECT_EQ(Admin("POST", "/admin/restore?offset=x", "begin", type).status, 400);
+  EXPECT_EQ(Admin("POST", "/admin/restore?at=0", "begin", type).status, 400);
+  node_.FailAdmin(Status(Code::kFailedPrecondition, "This node belongs to a cluster."));
+  EXPECT_EQ(Admin("POST", "/admin/restore", "begin", type).status, 409);
+}
+
 TEST_F(AdminApiTest, WrongBodiesAre400) {
   for (const char* body : {"{", "[]", "7", "\"x\"", "{\"to\": 178}", "{\"to\": \"b2\"}",
                            "{\"to\": \"178\"}", "{\"to\": [\"00000000000000b2\"]}", "{\"too\": 1}",

@@ -307,6 +307,16 @@ void FakeNode::ExportSnapshot(MonotonicTime, runtime::Callback<runtime::Snapshot
   Admin("export", std::move(pieces), std::move(done));
 }
 
+// "end" is the last piece.
+void FakeNode::Restore(uint64_t offset, std::string_view piece,
+                       runtime::Callback<v1::RestoreResponse> done) {
+  v1::RestoreResponse response;
+  response.set_received(offset + piece.size());
+  if (piece == "end") response.set_cluster_id(0xc2);
+  Admin("restore " + std::to_string(offset) + " " + std::string(piece), std::move(response),
+        std::move(done));
+}
+
 void FakeNode::Compact(v1::CompactRequest request, MonotonicTime,
                        runtime::Callback<v1::CompactResponse> done) {
   v1::CompactResponse response;

@@ -23,6 +23,7 @@ enum class Route : int {
   kAdminTransfer,
   kAdminSnapshot,
   kAdminSnapshotFile,
+  kAdminRestore,
   kAdminCompact,
   kLivez,
   kReadyz,

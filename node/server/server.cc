@@ -10,7 +10,9 @@
 #include "node/server/cluster.h"
 #include "node/server/health.h"
 #include "node/server/kv_api.h"
+#include "node/server/message_codec.h"
 #include "node/server/metrics.h"
+#include "node/server/query.h"
 #include "node/server/service.h"
 #include "node/server/txn_api.h"
 
@@ -18,6 +20,7 @@ namespace raftkv::server {
 namespace {
 
 constexpr size_t kMaxAdminBody = 1 << 20;
+constexpr std::string_view kSnapshotType = "application/vnd.raftkv.snapshot";
 
 // The JSON of a dialect can be several times as long as the value in it.
 size_t MaxBody(const ServerOptions& options) {
@@ -138,6 +141,7 @@ class ServerImpl final : public Server {
     if (TellsHealth(exchange)) return;
     std::string_view path = exchange->request().raw_path;
     if (path == "/admin/snapshot/file" && open_snapshot_) return HandleSnapshotFile(exchange);
+    if (path == "/admin/restore") return HandleRestore(exchange);
     if (admin_.Handle(exchange)) return;
     exchange->Respond(
         NoSuchResource("There is no such resource; this is the admin listener: /admin/..., "
@@ -173,10 +177,35 @@ class ServerImpl final : public Server {
                      if (!pieces)
                        return exchange->Respond(Problem(pieces.error(), Audience::kAdmin));
                      HttpResponse response;
-                     response.Add("Content-Type", "application/vnd.raftkv.snapshot");
+                     response.Add("Content-Type", std::string(kSnapshotType));
                      response.stream = std::move(*pieces);
                      exchange->Respond(std::move(response));
                    });
+  }
+
+  // The body is a piece of a file, which is verified and written to the disk.
+  void HandleRestore(const ExchangePtr& exchange) {
+    SetRoute(exchange, Route::kAdminRestore);
+    const HttpRequest& request = exchange->request();
+    if (request.method != "POST") return exchange->Respond(MethodNotAllowed("POST"));
+    if (request.Header("content-type") != kSnapshotType) {
+      return exchange->Respond(Problem(415, "Send Content-Type: " + std::string(kSnapshotType)));
+    }
+    Result<uint64_t> offset = OffsetOf(request);
+    if (!offset) return exchange->Respond(Problem(offset.error(), Audience::kAdmin));
+    service_.RunBlocking(exchange, [this, exchange, offset = *offset, piece = request.body] {
+      service_.node().Restore(offset, piece, [exchange](Result<v1::RestoreResponse> result) {
+        exchange->Run([exchange, result = std::move(result)] {
+          exchange->Respond(result ? MessageAnswer(*result, FormatOfAnswer(exchange->request()))
+                                   : Problem(result.error(), Audience::kAdmin));
+        });
+      });
+    });
+  }
+
+  static Result<uint64_t> OffsetOf(const HttpRequest& request) {
+    ASSIGN_OR_RETURN(const Query query, Query::Parse(request, {"offset"}));
+    return query.Number("offset", 0);
   }
 
   const Dialect dialect_;

@@ -131,9 +131,8 @@ HttpReply NodeProcess::Client(const std::string& method, const std::string& path
 }
 
 HttpReply NodeProcess::Admin(const std::string& method, const std::string& path,
-                             const std::string& body) const {
-  Headers headers;
-  if (!body.empty()) headers["Content-Type"] = "application/json";
+                             const std::string& body, Headers headers) const {
+  if (!body.empty()) headers.try_emplace("Content-Type", "application/json");
   return HttpClient(host_, admin_port_, kAdminTimeout).Send(method, path, body, headers);
 }
 

@@ -72,8 +72,9 @@ class NodeProcess {
 
   HttpReply Client(const std::string& method, const std::string& path, const std::string& body = "",
                    const Headers& headers = {}) const;
-  HttpReply Admin(const std::string& method, const std::string& path,
-                  const std::string& body = "") const;
+  // A body is JSON, if `headers` do not say otherwise.
+  HttpReply Admin(const std::string& method, const std::string& path, const std::string& body = "",
+                  Headers headers = {}) const;
   // GET /admin/status; nothing while it does not answer.
   std::optional<v1::StatusResponse> Status() const;
   bool IsReady() const;  // GET /readyz
