@@ -33,6 +33,11 @@ std::string ObjectKey(const Object& object) {
          object.key().ToString();
 }
 
+// What has a limit of its own.
+std::string LimitKey(const std::string& object_key, const EventNote& note) {
+  return note.kind == EventKind::kCondition ? object_key + "|" + note.reason : object_key;
+}
+
 // The least recently used gives way.
 template <typename Map>
 void Bound(Map& map, size_t max) {
@@ -94,7 +99,7 @@ void EventRecorder::Record(const Object& regarding, const EventNote& note) {
   MonotonicTime now = timing_->Now();
   std::string object_key = ObjectKey(regarding);
   if (stopping_) return DropLocked(regarding, note, "the operator stops");
-  if (!note.step && !AllowedLocked(object_key, now)) {
+  if (note.kind != EventKind::kStep && !AllowedLocked(LimitKey(object_key, note), now)) {
     return DropLocked(regarding, note, "too many of one object");
   }
   EventNote cut = note;
@@ -131,17 +136,21 @@ void EventRecorder::Record(const Object& regarding, const EventNote& note) {
 
 // Nobody sees the event: its words are in the log at least.
 void EventRecorder::DropLocked(const Object& regarding, const EventNote& note, const char* why) {
-  ++stats_.dropped;
-  if (metrics_ != nullptr) metrics_->CountDroppedEvent();
+  CountDroppedLocked();
   log::Info("event dropped", {{"object", regarding.key().ToString()},
                               {"reason", note.reason},
                               {"note", note.note},
                               {"why", why}});
 }
 
-bool EventRecorder::AllowedLocked(const std::string& object_key, MonotonicTime now) {
+void EventRecorder::CountDroppedLocked() {
+  ++stats_.dropped;
+  if (metrics_ != nullptr) metrics_->CountDroppedEvent();
+}
+
+bool EventRecorder::AllowedLocked(const std::string& limit_key, MonotonicTime now) {
   TokenBucket full(options_.object_per_second, options_.object_burst);
-  Limit& limit = limits_.try_emplace(object_key, Limit{full, now}).first->second;
+  Limit& limit = limits_.try_emplace(limit_key, Limit{full, now}).first->second;
   limit.last_seen = now;
   bool allowed = limit.bucket.TryTake(now);
   Bound(limits_, options_.max_series);
@@ -218,8 +227,7 @@ void EventRecorder::CreateEvent(std::unique_lock<std::mutex>& lock) {
       ++stats_.sent;
       if (series != series_.end()) series->second.event = waiting.event.key();
     } else {
-      ++stats_.dropped;
-      if (metrics_ != nullptr) metrics_->CountDroppedEvent();
+      CountDroppedLocked();
       if (series != series_.end()) series_.erase(series);
       log::Warning("event not recorded", {{"reason", waiting.event.String("/reason")},
                                           {"error", created.error().ToString()}});
@@ -247,8 +255,13 @@ bool EventRecorder::SendDueSeries(std::unique_lock<std::mutex>& lock) {
     lock.lock();
     if (patched) {
       ++stats_.sent;
+    } else if (patched.error().IsTransient() && !stopping_) {
+      // It goes with the next one that is due; it may have been forgotten meanwhile.
+      if (auto waits = series_.find(sent); waits != series_.end()) waits->second.unsent = true;
     } else {
-      ++stats_.dropped;
+      CountDroppedLocked();
+      log::Warning("a repeated event is not counted",
+                   {{"event", event.ToString()}, {"error", patched.error().ToString()}});
       // Events live for an hour: the next one makes a new object.
       if (patched.error().Is(Reason::kNotFound)) series_.erase(sent);
     }

@@ -7,7 +7,8 @@
 //   - the same event again within 6 minutes: its series is patched, at most once in 30 s while it
 //     goes on, and once when it has ended
 //   - 10 that differ in the note alone within 600 s: combined into one
-//   - per object: 25 at once, then 1 in 300 s; but for steps, whose number the steps bound
+//   - per object: 25 at once, then 1 in 300 s; of conditions, of which there are few, as many for
+//     each reason, so that nothing else keeps one from being told; steps are bounded by themselves
 //
 // Thread-safety: every method from any thread.
 #pragma once
@@ -30,12 +31,18 @@
 
 namespace raftkv::kube {
 
+enum class EventKind {
+  kAttempt,    // what was tried and refused, or failed: can come at any rate
+  kCondition,  // a state that began
+  kStep,       // what was done: each is told
+};
+
 struct EventNote {
   bool warning = false;
   std::string reason;  // why, CamelCase: "ScaledUp", "RefusedScaleDown"
   std::string action;  // what was done or tried, CamelCase: "AddLearner"
   std::string note;    // a sentence; cut at 1 KiB
-  bool step = false;   // of what was done, and not of a state that lasts: each is told
+  EventKind kind = EventKind::kAttempt;
 };
 
 struct EventOptions {
@@ -53,7 +60,7 @@ struct EventOptions {
 
 struct EventStats {
   uint64_t sent = 0;     // created or patched
-  uint64_t dropped = 0;  // rate limit, queue full, or refused by the server
+  uint64_t dropped = 0;  // rate limit, queue full, or refused by the server; counts of series too
 };
 
 class EventRecorder {
@@ -99,7 +106,8 @@ class EventRecorder {
 
   void Run();
   void DropLocked(const Object& regarding, const EventNote& note, const char* why);
-  bool AllowedLocked(const std::string& object_key, MonotonicTime now);
+  void CountDroppedLocked();
+  bool AllowedLocked(const std::string& limit_key, MonotonicTime now);
   std::string CombinedLocked(const std::string& similar_key, const std::string& note,
                              MonotonicTime now);
   Object MakeEventLocked(const Object& regarding, const EventNote& note);

@@ -1,6 +1,7 @@
 #include "operator/kube/events.h"
 
 #include <gtest/gtest.h>
+#include <prometheus/registry.h>
 
 #include "operator/kube/test_api.h"
 #include "operator/kube/test_timing.h"
@@ -107,7 +108,7 @@ TEST_F(EventsTest, AnObjectHas25AtOnceAndThenOneIn300Seconds) {
 TEST_F(EventsTest, EachStepIsTold) {
   for (int i = 0; i < 40; ++i) {
     EventNote step = Note("x", "Reason" + std::to_string(i));
-    step.step = true;
+    step.kind = EventKind::kStep;
     recorder_->Record(Cluster("a"), step);
   }
   // They take nothing from what else may be told.
@@ -115,6 +116,53 @@ TEST_F(EventsTest, EachStepIsTold) {
   ASSERT_TRUE(Flush());
   EXPECT_EQ(Events().size(), 41u);
   EXPECT_EQ(recorder_->stats().dropped, 0u);
+}
+
+// A burst of refusals swallowed the warning that the quorum is lost.
+TEST_F(EventsTest, ConditionsAreToldWhateverElseWas) {
+  for (int i = 0; i < 40; ++i) {
+    recorder_->Record(Cluster("a"), Note("x", "Refused" + std::to_string(i)));
+  }
+  EventNote flaps = Note("a pod", "MembersDown");
+  flaps.kind = EventKind::kCondition;
+  for (int i = 0; i < 40; ++i) recorder_->Record(Cluster("a"), flaps);
+  EventNote lost = Note("two pods", "QuorumLost");
+  lost.kind = EventKind::kCondition;
+  recorder_->Record(Cluster("a"), lost);
+  ASSERT_TRUE(Flush());
+  int told = 0;
+  for (const Object& event : Events()) told += event.String("/reason") == "QuorumLost";
+  EXPECT_EQ(told, 1);
+  EXPECT_EQ(Events().size(), 25u + 2u);
+  EXPECT_EQ(recorder_->stats().dropped, 15u + 15u) << "one reason has its limit too";
+}
+
+TEST_F(EventsTest, ACountThatTheServerRefusesIsDroppedAndOneThatItCannotTakeGoesLater) {
+  Reason reason = Reason::kForbidden;
+  bool fails = true;
+  api_.before = [&](const std::string& call) -> ApiResult<void> {
+    if (fails && call.starts_with("PATCH events/")) return Fail(reason, "test");
+    return {};
+  };
+  prometheus::Registry registry;
+  Metrics metrics(&registry);
+  recorder_ = std::make_unique<EventRecorder>(&api_, EventOptions{}, &timing_, 1, &metrics);
+  const auto again = [&] {
+    recorder_->Record(Cluster("a"), Note("same"));
+    ASSERT_TRUE(Flush());
+  };
+  again();
+  again();
+  EXPECT_EQ(recorder_->stats().dropped, 1u);
+  reason = Reason::kServer;
+  timing_.Advance(seconds(30));
+  again();
+  EXPECT_EQ(recorder_->stats().dropped, 1u);
+  fails = false;
+  timing_.Advance(seconds(30));
+  EXPECT_TRUE(Eventually([&] { return Events()[0].Int("/series/count") == 3; }));
+  EXPECT_NE(metrics.Render().find("raftkv_operator_events_dropped_total 1\n"), std::string::npos);
+  recorder_.reset();  // before what it counts with
 }
 
 TEST_F(EventsTest, TheQueueIsBounded) {

@@ -81,11 +81,12 @@ struct Metrics::Families {
                                  "seconds.")),
         leader(Register(prometheus::BuildGauge(), r, "leader_election_master_status",
                         "1 in the process that holds the lease, 0 in the others.")),
-        dropped_events(Register(prometheus::BuildCounter(), r,
-                                "raftkv_operator_events_dropped_total",
-                                "Events that nobody can see: too many of one object, or refused by "
-                                "the API server. The log has them.")
-                           .Add({})) {}
+        dropped_events(
+            Register(prometheus::BuildCounter(), r, "raftkv_operator_events_dropped_total",
+                     "Events that nobody can see, and repetitions that are not counted: too "
+                     "many of one object, or refused by the API server. The log has "
+                     "them.")
+                .Add({})) {}
 
   prometheus::Registry* const registry;
   Family<Gauge>& depth;

@@ -195,11 +195,12 @@ void Reconciler::Record(const Object& resource, const Plan& plan, bool step) {
   bool acted = !std::holds_alternative<Nothing>(plan.action);
   for (const PlannedEvent& event : plan.events) {
     if (event.step != step) continue;
-    parts_.events->Record(resource, {.warning = event.warning,
-                                     .reason = event.reason,
-                                     .action = event.action,
-                                     .note = event.note,
-                                     .step = event.step});
+    parts_.events->Record(
+        resource, {.warning = event.warning,
+                   .reason = event.reason,
+                   .action = event.action,
+                   .note = event.note,
+                   .kind = event.step ? kube::EventKind::kStep : kube::EventKind::kCondition});
     if (event.warning && !acted) parts_.metrics->CountRefusal(resource.key(), event.reason);
   }
 }
