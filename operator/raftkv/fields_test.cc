@@ -26,21 +26,14 @@ enum class Place { kPod, kObjects, kPlan };
 
 // Where a change of a field has to be seen; the longest beginning of its path counts.
 const std::map<std::string, Place> kPlaces = {
-    {"affinity", Place::kPod},
-    {"config", Place::kPod},
-    {"disruptionBudget", Place::kPlan},
-    {"image", Place::kPod},
-    {"paused", Place::kPlan},
-    {"pod", Place::kPod},
-    {"progressDeadlineSeconds", Place::kPlan},
-    {"replacement", Place::kPlan},
-    {"replicas", Place::kPlan},
-    {"resources", Place::kPod},
-    {"service", Place::kObjects},
-    {"storage", Place::kPlan},
-    {"topologySpreadConstraints", Place::kPod},
-    {"update", Place::kPlan},
-    {"version", Place::kPod},
+    {"affinity", Place::kPod},     {"bootstrap", Place::kPlan},
+    {"config", Place::kPod},       {"disruptionBudget", Place::kPlan},
+    {"image", Place::kPod},        {"paused", Place::kPlan},
+    {"pod", Place::kPod},          {"progressDeadlineSeconds", Place::kPlan},
+    {"replacement", Place::kPlan}, {"replicas", Place::kPlan},
+    {"resources", Place::kPod},    {"service", Place::kObjects},
+    {"storage", Place::kPlan},     {"topologySpreadConstraints", Place::kPod},
+    {"update", Place::kPlan},      {"version", Place::kPod},
 };
 // Cannot change: the schema refuses it (RaftKvSchema.StorageClassStaysWhatItWas).
 const std::set<std::string> kImmutable = {"/storage/className"};

@@ -496,6 +496,7 @@ std::string World::ActOn(const Initialize& a, const Kube&) {
     Fail("P1: initialize before the intent was written");
   }
   if (status.cluster != 0 && status.cluster != a.cluster) Fail("P1: a second initialize");
+  if (kube.resource->spec.restore) Fail("P1: initialize where a snapshot is waited for");
   if (directory->cluster != 0) return directory->cluster == a.cluster ? "" : "another cluster";
   for (const auto& [uid, other] : volumes_) {
     if (other.cluster != 0 && other.cluster != a.cluster) Fail("P1: a second cluster");
@@ -506,6 +507,18 @@ std::string World::ActOn(const Initialize& a, const Kube&) {
   rafts_.clear();
   rafts_.emplace(a.cluster, Raft(a.members));
   return "";
+}
+
+void World::Restore(int slot) {
+  Directory* directory = PodLives(slot) ? DirectoryOf(slot) : nullptr;
+  if (directory == nullptr || directory->cluster != 0 || directory->damaged || raft() != nullptr) {
+    return;
+  }
+  directory->cluster = random.Next() | 1;
+  directory->match = 1;
+  rafts_.clear();
+  rafts_.emplace(directory->cluster, Raft({{.id = directory->id, .name = PodName("db", slot)}}));
+  Note("people restore a snapshot into slot " + std::to_string(slot));
 }
 
 std::string World::ActOn(const TransferLeadership& a, const Kube&) {

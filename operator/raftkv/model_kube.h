@@ -93,6 +93,9 @@ class World {
   std::string WriteStatus(uint64_t version, const PlannedStatus& status);
   std::string Act(const Action& action, const Kube& cache);
 
+  // People give the blank node in this slot a snapshot, if there is one and no cluster yet.
+  void Restore(int slot);
+
   // Faults and wishes.
   void CreateResource();
   void Evict(int slot, bool with_claim);

@@ -265,6 +265,7 @@ class History {
     world_.CreateResource();
     world_.kube.resource->spec.replicas = static_cast<int>(1 + Uniform(5));
     if (Uniform(3) == 0) world_.kube.resource->spec.on_scale_down = Retention::kRetain;
+    world_.kube.resource->spec.restore = seed % 4 == 3;
     a_.Restart(world_.kube);
     b_.Restart(world_.kube);
   }
@@ -275,6 +276,7 @@ class History {
     for (uint64_t step = 0; step < steps && !world_.failed(); ++step) {
       if (Uniform(8) == 0) Wish();
       if (Uniform(12) == 0) Fault();
+      if (WaitsForSnapshot() && Uniform(10) == 0) world_.Restore(static_cast<int>(Uniform(5)));
       if (Uniform(40) == 0) old_ = world_.kube;
       if (Uniform(30) == 0) TakeOver();
       world_.Tick();
@@ -310,6 +312,11 @@ class History {
       active_->Restart(old_.resource ? old_ : world_.kube);
       world_.Note("the operator restarts with an old cache");
     }
+  }
+
+  bool WaitsForSnapshot() {
+    const std::optional<Resource>& resource = world_.kube.resource;
+    return resource && resource->spec.restore && resource->status.cluster == 0;
   }
 
   template <class Edit>
@@ -464,9 +471,15 @@ class History {
                 Text(active_->last().status));
   }
 
-  // The refusals name claims that somebody has to delete.
+  // The refusals name claims that somebody has to delete, and one condition a pod that waits for a
+  // snapshot.
   void Obey() {
     for (const PlannedCondition& c : active_->last().status.conditions) {
+      if (c.reason == "WaitingForSnapshot") {
+        for (int slot = 0; slot < world_.kube.resource->spec.replicas; ++slot) {
+          if (c.message.starts_with("Pod " + PodName("db", slot) + " ")) world_.Restore(slot);
+        }
+      }
       if (c.type != "Degraded" || !c.status) continue;
       const int replicas = world_.kube.resource->spec.replicas;
       if (c.reason == "ClaimGoes" && replicas < 3) {

@@ -12,9 +12,9 @@
 //
 // Rules that no plan breaks (the model run checks them after each step):
 //   P1  Initialize only while status.clusterID is empty, on blank nodes, after the intent is
-//   written. P2  No action leaves fewer live voters than a quorum of either half of the
-//   configuration. P3  A claim is deleted only if its data belongs to no member of the
-//   configuration, and no joint
+//   written, and never if the cluster is to be made of a snapshot. P2  No action leaves fewer live
+//   voters than a quorum of either half of the configuration. P3  A claim is deleted only if its
+//   data belongs to no member of the configuration, and no joint
 //       state is in force.
 //   P4  Members come as learners; voters change by one joint change straight to the target set (but
 //   the

@@ -1,7 +1,9 @@
-// The first cluster of a resource: once, of blank nodes, by one call.
+// The first cluster of a resource: once, of blank nodes, by one call; or by people, of a snapshot.
 
 #include <algorithm>
 #include <set>
+#include <utility>
+#include <variant>
 
 #include "base/hex_id.h"
 #include "operator/raftkv/plan_rules.h"
@@ -89,6 +91,24 @@ int PodsToAsk(const Facts& facts) {
   return AllBlank(facts) ? slots : std::max(slots, facts.seen.objects.stateful_set_replicas);
 }
 
+// A volume that is lost, or a blank one that somebody deletes, gives way to another.
+std::optional<Decision> CleanVolume(const Facts& facts, int slot, const Operation& operation) {
+  const std::optional<ClaimView>& claim = facts.slot(slot).claim;
+  const bool goes = claim && (claim->lost || (claim->deleting && facts.Blank(slot)));
+  return goes ? CleanSlot(facts, slot, operation) : std::nullopt;
+}
+
+// People give a snapshot to one of the nodes, which makes the cluster; that is seen like every
+// other cluster that is there already, so that nothing here can happen twice.
+Decision AwaitSnapshot(const Facts& facts, Operation operation) {
+  for (int slot = 0; slot < facts.spec.replicas; ++slot) {
+    std::optional<Decision> clean = CleanVolume(facts, slot, operation);
+    if (clean && !std::holds_alternative<Nothing>(clean->action)) return *std::move(clean);
+  }
+  operation.step = FirstBlankPod(facts).empty() ? "WaitForNodes" : "WaitForSnapshot";
+  return Wait(operation);
+}
+
 std::optional<Decision> DeleteBlankClaims(const Facts& facts, const Operation& operation) {
   if (!AllBlank(facts)) return std::nullopt;
   for (const auto& [slot, view] : facts.seen.slots) {
@@ -100,6 +120,13 @@ std::optional<Decision> DeleteBlankClaims(const Facts& facts, const Operation& o
 }
 
 }  // namespace
+
+std::string FirstBlankPod(const Facts& facts) {
+  for (int slot = 0; slot < facts.spec.replicas; ++slot) {
+    if (facts.slot(slot).pod && facts.Blank(slot)) return PodName(facts.seen.name, slot);
+  }
+  return "";
+}
 
 std::optional<Decision> PlanBootstrap(const Facts& facts) {
   const Observation& seen = facts.seen;
@@ -126,6 +153,8 @@ std::optional<Decision> PlanBootstrap(const Facts& facts) {
   if (std::optional<Decision> old = OldData(facts, operation)) return old;
   if (std::optional<Decision> blank = DeleteBlankClaims(facts, operation)) return blank;
 
+  if (facts.spec.restore) return AwaitSnapshot(facts, operation);
+
   // A node that is silent may be the one that has been initialized.
   operation.step = "WaitForNodes";
   Initialize initialize;
@@ -139,9 +168,8 @@ std::optional<Decision> PlanBootstrap(const Facts& facts) {
     const bool holds =
         MayHoldData(facts.slot(slot)) || (claim && claim->deleting && claim->member != 0);
     if (!wanted && !facts.slot(slot).pod && !holds) continue;
-    const bool volume_goes = claim && (claim->lost || (claim->deleting && facts.Blank(slot)));
-    if (wanted && volume_goes) {
-      if (auto clean = CleanSlot(facts, slot, operation)) return clean;
+    if (wanted) {
+      if (auto clean = CleanVolume(facts, slot, operation)) return clean;
     }
     if (!wanted || !facts.Blank(slot)) return Wait(operation);
     const MemberView member = facts.View(slot);

@@ -129,6 +129,9 @@ std::vector<PlannedEvent> MakeEvents(const Facts& facts, const Decision& decisio
             ? condition.status
             : condition.type == "Progressing" && condition.reason == "DeadlineExceeded";
     if (bad) events.push_back({true, condition.reason, action, condition.message});
+    if (condition.reason == "WaitingForSnapshot") {
+      events.push_back({false, condition.reason, action, condition.message});
+    }
   }
   return events;
 }

@@ -51,6 +51,8 @@ std::optional<Decision> PlanResize(const Facts& facts);
 int WantedMinAvailable(const Facts& facts);
 // plan_bootstrap.cc
 std::optional<Decision> PlanBootstrap(const Facts& facts);
+// One that a snapshot can be given to; empty: none is there yet.
+std::string FirstBlankPod(const Facts& facts);
 // plan_hibernate.cc
 std::optional<Decision> PlanHibernate(const Facts& facts);
 std::optional<Decision> PlanWake(const Facts& facts);
@@ -103,6 +105,7 @@ inline constexpr ConditionReason kConditionReasons[] = {
     {"QuorumHealthy"},
     {"QuorumAvailable"},
     {"Bootstrapping"},
+    {"WaitingForSnapshot"},
     {"NoLeader"},
     // Progressing
     {"Bootstrap"},

@@ -97,7 +97,22 @@ bool AllBlank(const Facts& facts) {
   return blank > 0;
 }
 
-PlannedCondition Available(const Facts& facts, const PlannedCondition& quorum_lost) {
+// One that people can act on, if the cluster is to be made of a snapshot.
+PlannedCondition Bootstrapping(const Facts& facts, const Operation& operation) {
+  const char* type = "Available";
+  if (operation.step != "WaitForSnapshot") {
+    return {type, false, "Bootstrapping", "The cluster has not been formed yet."};
+  }
+  const std::string pod = FirstBlankPod(facts);
+  return {type, false, "WaitingForSnapshot",
+          "Pod " + pod + " is blank and waits for a snapshot: kubectl -n " + facts.seen.ns +
+              " port-forward pod/" + pod +
+              " 7072:7072, and raftkvctl --admin-endpoints 127.0.0.1:7072 snapshot restore FILE. "
+              "To one pod only: the others follow by themselves."};
+}
+
+PlannedCondition Available(const Facts& facts, const Operation& operation,
+                           const PlannedCondition& quorum_lost) {
   const char* type = "Available";
   if (facts.seen.deleting) return {type, false, "Deleting", quorum_lost.message};
   if (facts.has_leader()) {
@@ -111,7 +126,7 @@ PlannedCondition Available(const Facts& facts, const PlannedCondition& quorum_lo
   }
   if (quorum_lost.reason == "Electing") return {type, false, "NoLeader", quorum_lost.message};
   if (quorum_lost.reason == "Hibernated") return {type, false, "Hibernated", quorum_lost.message};
-  return {type, false, "Bootstrapping", "The cluster has not been formed yet."};
+  return Bootstrapping(facts, operation);
 }
 
 bool PastDeadline(const Facts& facts, const Operation& operation) {
@@ -201,6 +216,21 @@ std::string Complaints(const Facts& facts, const Operation& operation, bool sile
   return out;
 }
 
+// Whose snapshot loses the least, of those that answer.
+std::string NewestState(const Facts& facts) {
+  int newest = -1;
+  uint64_t index = 0;
+  for (const auto& [slot, view] : facts.seen.slots) {
+    if (!view.report || !facts.TakesPart(view.report->member)) continue;
+    if (newest >= 0 && view.report->applied_index <= index) continue;
+    newest = slot;
+    index = view.report->applied_index;
+  }
+  if (newest < 0) return "";
+  return " Of those that answer, pod " + PodName(facts.seen.name, newest) +
+         " has the newest state (index " + std::to_string(index) + ").";
+}
+
 PlannedCondition QuorumLost(const Facts& facts, const Operation& operation) {
   const char* type = "QuorumLost";
   // Members that end because somebody wants it are not missed.
@@ -214,7 +244,7 @@ PlannedCondition QuorumLost(const Facts& facts, const Operation& operation) {
     return PlannedCondition{type, true, reason, message + (pods.empty() ? "" : " ") + pods};
   };
   const char* recover =
-      " Nothing is done about it automatically: see the documentation's manual recovery.";
+      " Nothing is done about it automatically: see RaftKVQuorumLost in docs/runbooks.md.";
   if (facts.config() == nullptr) {
     if (AllBlank(facts)) {
       return lost("DataLost", std::string("All nodes are blank: the data is gone.") + recover);
@@ -223,9 +253,9 @@ PlannedCondition QuorumLost(const Facts& facts, const Operation& operation) {
   }
   const Membership& config = *facts.config();
   if (GoneForGood(facts, config.voters) || GoneForGood(facts, config.voters_outgoing)) {
-    return lost(
-        "DataLost",
-        std::string("Too many members have lost their data or are out of reach.") + recover);
+    return lost("DataLost",
+                std::string("Too many members have lost their data or are out of reach.") +
+                    recover + NewestState(facts));
   }
   if (!facts.QuorumAnswers()) {
     return lost("MembersDown",
@@ -420,7 +450,7 @@ PlannedStatus MakeStatus(const Facts& facts, const Decision& decision) {
   status.operation = WithTimes(facts, decision.operation);
   const PlannedCondition quorum_lost = QuorumLost(facts, status.operation);
   status.conditions = {
-      Available(facts, quorum_lost),
+      Available(facts, status.operation, quorum_lost),
       Progressing(facts, decision, status.operation, quorum_lost),
       Degraded(facts, decision, status.operation, quorum_lost),
       quorum_lost,

@@ -903,6 +903,7 @@ TEST(Learner, AVoterThatIsSilentIsKept) {
 
 TEST(QuorumLost, NothingIsDone) {
   Given given = Given::Cluster(3);
+  given.slots[0].report->applied_index = 99;
   given.membership->leader = 0;
   given.slots[0].report->role = Role::kFollower;
   given.NodeLost(1, 3600);
@@ -916,6 +917,8 @@ TEST(QuorumLost, NothingIsDone) {
   EXPECT_EQ(ReasonOf(plan, "Available"), "-QuorumLost");
   EXPECT_EQ(plan.status.phase, "QuorumLost");
   EXPECT_THAT(EventReasons(plan), Contains("DataLost"));
+  EXPECT_THAT(Condition(plan, "QuorumLost").message,
+              HasSubstr("Of those that answer, pod db-0 has the newest state (index 99)."));
   given.Silent(1, 3);
   given.Silent(2, 3);
   given.Pod(1).node_lost_since_s = given.Pod(2).node_lost_since_s = 0;

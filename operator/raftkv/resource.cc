@@ -155,6 +155,7 @@ std::optional<Duration> ParseDuration(std::string_view text) {
 
 Result<ClusterSpec> ReadSpec(const Object& resource) {
   ClusterSpec spec;
+  spec.restore = resource.String("/spec/bootstrap/mode") == "Restore";
   spec.replicas = static_cast<int>(resource.Int("/spec/replicas").value_or(spec.replicas));
   if (spec.replicas < 0 || spec.replicas > 9) {
     return Error(Malformed("spec.replicas", std::to_string(spec.replicas), "0 to 9"));

@@ -58,6 +58,7 @@ TEST(Spec, DefaultsAreTheSchemas) {
   EXPECT_TRUE(spec->replacement_enabled);
   EXPECT_EQ(spec->replacement_after, std::chrono::minutes(5));
   EXPECT_TRUE(spec->disruption_budget);
+  EXPECT_FALSE(spec->restore);
   EXPECT_FALSE(spec->paused);
   EXPECT_EQ(spec->progress_deadline, std::chrono::minutes(10));
 }
@@ -70,6 +71,7 @@ TEST(Spec, EveryFieldIsRead) {
        {"update", {{"strategy", "OnDelete"}, {"paused", true}}},
        {"replacement", {{"enabled", false}, {"after", "30s"}}},
        {"disruptionBudget", {{"enabled", false}}},
+       {"bootstrap", {{"mode", "Restore"}}},
        {"paused", true},
        {"progressDeadlineSeconds", 60}}));
   ASSERT_TRUE(spec);
@@ -82,6 +84,7 @@ TEST(Spec, EveryFieldIsRead) {
   EXPECT_FALSE(spec->replacement_enabled);
   EXPECT_EQ(spec->replacement_after, std::chrono::seconds(30));
   EXPECT_FALSE(spec->disruption_budget);
+  EXPECT_TRUE(spec->restore);
   EXPECT_TRUE(spec->paused);
   EXPECT_EQ(spec->progress_deadline, std::chrono::minutes(1));
 }

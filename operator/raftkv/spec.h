@@ -16,6 +16,8 @@ enum class Retention { kDelete, kRetain };
 enum class UpdateStrategy { kRollingUpdate, kOnDelete };
 
 struct ClusterSpec {
+  // spec.bootstrap.mode is Restore: people make the first cluster, of a snapshot.
+  bool restore = false;
   int replicas = 3;                                          // spec.replicas: 1..9, 0 hibernates
   uint64_t storage_bytes = 0;                                // spec.storage.size
   Retention on_delete = Retention::kRetain;                  // spec.storage.retention.onDelete

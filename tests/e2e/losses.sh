@@ -229,3 +229,128 @@ none_left_on() {
   containers=$($KUBE containers "$1" | grep -c "raftkv-node" || true)
   [ "$containers" -le "$pods" ]
 }
+
+# --- A lost quorum --------------------------------------------------------------------------------
+
+# Two of three volumes are destroyed for good, and what docs/runbooks.md says is done. The clients find the store by its
+# name in the cluster's DNS, as those of users do: its Services are made anew.
+lost_quorum() {
+  local from pid cluster survivor
+  needs_own_cluster "it resolves names as the pods of this cluster do, and leaves volumes behind"
+  # shellcheck disable=SC2016  # for the shell in there
+  local enter=("${enter[@]}" unshare --mount sh -c 'mount --bind "$0" /etc/resolv.conf && exec "$@"' "$work/resolv.conf")
+  apply_store lost 3
+  k wait --for=condition=Available rkv/lost --timeout=60s >/dev/null || fail "not available"
+  settle 3 60 lost
+  echo "nameserver $($KUBE dns)" >"$work/resolv.conf"
+  start_load "lost.$NS.svc.cluster.local" "$work/lost"
+  pid=$!
+  sleep 3
+  # So that whoever is left has applied what was acknowledged.
+  kill -STOP $pid
+  sleep 1
+  cluster=$(status clusterID lost)
+  survivor=lost-0
+  [ "$(status leader lost)" != lost-0 ] || survivor=lost-1
+  destroy_all_but "$survivor"
+  from=$(now)
+  soon 60 quorum_is_lost DataLost || fail "the status does not say that the quorum is lost"
+  report "two of three volumes destroyed, until the status says so" "$(since "$from")"
+  check_what_is_said "$survivor"
+  from=$(now)
+  follow_runbook RaftKVQuorumLost lost
+  settle 3 120 lost
+  report "docs/runbooks.md, until three members take part again" "$(since "$from")"
+  [ "$(status clusterID lost)" != "$cluster" ] || fail "it is the old cluster"
+  cluster=$(status clusterID lost)
+  from=$(now)
+  kill -CONT $pid
+  soon 60 grows "$work/lost/writes" || fail "the writers that were there before do not go on"
+  report "the clients of before go on after" "$(since "$from")"
+  check_nothing_is_restored_again "$cluster"
+  check_history $pid "$work/lost"
+  patch '{"spec":{"storage":{"retention":{"onDelete":"Delete"}}}}' lost
+  k delete rkv lost --timeout=60s >/dev/null || fail "not deleted within 60 s"
+}
+# While no operator is there, which would replace the first before the second is gone.
+destroy_all_but() {
+  local slot volumes claims=()
+  k_system scale deployment "$RELEASE" --replicas=0 >/dev/null
+  soon 60 no_operator_pods || fail "the operator does not end"
+  volumes=$(k get pvc -l app.kubernetes.io/instance=lost -o 'jsonpath={range .items[*]}{.metadata.name} {.spec.volumeName}{"\n"}{end}' |
+    awk -v kept="data-$1" '$1 != kept { print $2 }')
+  for slot in 0 1 2; do
+    [ "lost-$slot" != "$1" ] || continue
+    claims+=("$slot $(uid pvc "data-lost-$slot")")
+    k delete pvc "data-lost-$slot" --wait=false >/dev/null
+  done
+  for slot in "${claims[@]}"; do k delete pod "lost-${slot% *}" --grace-period=0 --force >/dev/null 2>&1; done
+  for slot in "${claims[@]}"; do
+    soon 60 other_object pvc "data-lost-${slot% *}" "${slot#* }" || fail "claim data-lost-${slot% *} does not go"
+  done
+  # shellcheck disable=SC2086  # a list
+  soon 60 gone pv $volumes || fail "volumes are left: $volumes"
+  k_system scale deployment "$RELEASE" --replicas=1 >/dev/null
+}
+no_operator_pods() { [ -z "$(k_system get pods -l app.kubernetes.io/name=raftkv-operator -o name)" ]; }
+gone() { [ -z "$(kubectl get "$1" "${@:2}" --ignore-not-found -o name)" ]; }
+grows() { local lines; lines=$(wc -l <"$1"); sleep 0.5; [ "$(wc -l <"$1")" -gt "$lines" ]; }
+quorum_is_lost() { [ "$(status 'conditions[?(@.type=="QuorumLost")].reason' lost)" = "$1" ]; }
+# check_what_is_said SURVIVOR: which pods are lost and who is left, as a warning too; and nothing is done about it.
+check_what_is_said() {
+  local slot message url
+  message=$(status 'conditions[?(@.type=="QuorumLost")].message' lost)
+  [[ $message == *"pod $1 has the newest state"* ]] || fail "$1 is not named: $message"
+  for slot in 0 1 2; do
+    [ "lost-$slot" = "$1" ] || [[ $message == *"Pod lost-$slot"* ]] || fail "lost-$slot is not named: $message"
+  done
+  [ "$(status phase lost)" = QuorumLost ] || fail "its phase is $(status phase lost)"
+  soon 10 warned DataLost || fail "there is no event DataLost"
+  url=http://$(k get service lost-read -o 'jsonpath={.spec.clusterIP}'):7070/kv/hello
+  ! ask -X PUT -d no "$url" >/dev/null || fail "a write is taken without a quorum"
+  sleep 5
+  quorum_is_lost DataLost || fail "something was done about the quorum"
+}
+warned() { [ -n "$(k get events --field-selector "type=Warning,reason=$1" -o name)" ]; }
+
+# follow_runbook SECTION NAME: the blocks of its commands as they stand there, one after the other. The survivor is the
+# one that the first one's answer names.
+follow_runbook() {
+  local folder=$work/runbook block survivor=none
+  rm -rf "$folder"
+  mkdir "$folder"
+  awk -v section="## $1" -v folder="$folder" '
+    /^## / { inside = $0 == section }
+    /^```$/ { block = "" }
+    block != "" { print >block }
+    inside && /^```sh$/ { block = sprintf("%s/%d.sh", folder, ++count) }' docs/runbooks.md
+  for block in "$folder"/*.sh; do
+    sed -i "s/\bNS\b/$NS/g; s/\bNAME\b/$2/g; s/\bSURVIVOR\b/$survivor/g" "$block"
+    # shellcheck disable=SC2016  # for that shell
+    if ! (cd "$folder" && PATH=$OLDPWD/$BIN:$PATH timeout 400 bash -euo pipefail -c \
+      'trap "kill \$(jobs -p) 2>/dev/null || true" EXIT; . "$0"' "$block" >"$block.log" 2>&1); then
+      sed 's/^/    /' "$block" "$block.log"
+      fail "step $(basename "$block" .sh) of the runbook"
+      return 0
+    fi
+    [ "$survivor" != none ] || survivor=$(sed -n 's/.*pod \([^ ]*\) has the newest state.*/\1/p' "$block.log")
+  done
+}
+
+# What comes later makes pods, and blank ones too: none of them may begin the cluster again.
+check_nothing_is_restored_again() {
+  local before claim
+  patch '{"spec":{"pod":{"annotations":{"e2e/roll":"1"}}}}' lost
+  settle 3 120 lost
+  before=$(status 'members[?(@.slot==0)].memberID' lost)
+  claim=$(uid pvc data-lost-0)
+  k delete pvc data-lost-0 --wait=false >/dev/null
+  k delete pod lost-0 --grace-period=0 --force >/dev/null 2>&1
+  soon 60 other_object pvc data-lost-0 "$claim" || fail "the claim does not go"
+  soon 60 other_member lost 0 "$before" || fail "the pod that was restored is not replaced"
+  settle 3 60 lost
+  k scale rkv/lost --replicas=5 >/dev/null
+  settle 5 60 lost
+  [ "$(status clusterID lost)" = "$1" ] || fail "the cluster is another one: $(status clusterID lost), not $1"
+}
+other_member() { [ "$(status "members[?(@.slot==$2)].memberID" "$1")" != "$3" ]; }

@@ -192,7 +192,7 @@ TEST_F(RaftKvSchema, EachRuleAcceptsWhatIsRightAndRefusesWhatIsWrongWithAdvice) 
 TEST_F(RaftKvSchema, NoRuleWithoutATest) {
   // Rules on changes and names have tests of their own, below.
   const std::set<std::string> elsewhere = {"a volume cannot shrink", "className cannot be changed",
-                                           "the name becomes part of"};
+                                           "the name becomes part of", "bootstrap.mode Restore"};
   Walk("", Schema(), [&](const std::string& path, const Json& schema) {
     for (const Json& rule : schema.value("x-kubernetes-validations", Json::array())) {
       const std::string message = rule.at("message");
@@ -259,6 +259,7 @@ TEST_F(RaftKvSchema, WhatIsLeftOutHasItsDefault) {
                   {"replacement", {{"enabled", true}, {"after", "5m"}}},
                   {"disruptionBudget", {{"enabled", true}}},
                   {"service", {{"type", "ClusterIP"}}},
+                  {"bootstrap", {{"mode", "New"}}},
                   {"paused", false},
                   {"progressDeadlineSeconds", 600}}));
 }
@@ -295,6 +296,32 @@ TEST_F(RaftKvSchema, StorageClassStaysWhatItWas) {
               std::string::npos)
         << refused.error().message;
   }
+}
+
+TEST_F(RaftKvSchema, RestoreIsAskedForWhenARaftKvIsMadeAndStaysUntilThereIsACluster) {
+  auto fresh = Create("/replicas", 3);
+  auto restored = Create("/bootstrap/mode", "Restore");
+  ASSERT_TRUE(fresh && restored);
+  const auto change = [&](const Object& object, const Json& bootstrap) {
+    return api_->Patch(kRaftKvs, object.key(), PatchType::kMerge,
+                       {{"spec", {{"bootstrap", bootstrap}}}});
+  };
+  const auto refuses = [](const ApiResult<Object>& answer, const std::string& advice) {
+    ASSERT_FALSE(answer);
+    EXPECT_NE(answer.error().message.find(advice), std::string::npos) << answer.error().message;
+  };
+  refuses(change(*fresh, {{"mode", "Restore"}}), "make another one with it");
+  EXPECT_TRUE(change(*fresh, {{"mode", "New"}}));
+  refuses(change(*restored, {{"mode", "New"}}), "stays until there is a cluster");
+  refuses(change(*restored, nullptr), "stays until there is a cluster");
+  EXPECT_TRUE(api_->SetScale(kRaftKvs, restored->key(), 1));
+
+  auto live = api_->Get(kRaftKvs, restored->key());
+  ASSERT_TRUE(live);
+  live->Set("/status", {{"clusterID", "00000000000000c1"}, {"conditions", Json::array()}});
+  ASSERT_TRUE(api_->Update(kRaftKvs, *live, "status"));
+  EXPECT_TRUE(change(*restored, nullptr)) << "a manifest without it can be applied afterwards";
+  refuses(change(*restored, {{"mode", "Restore"}}), "make another one with it");
 }
 
 TEST_F(RaftKvSchema, NamesLeaveRoomForWhatIsMadeOfThem) {
