@@ -95,7 +95,7 @@ PlannedStatus MakeStatus(const Facts& facts, const Decision& decision);
 // The nodes and the quorum are as the spec wants them.
 bool Healthy(const Facts& facts);
 // Every reason that a condition can have; those of warnings are also the reasons of events. The
-// documentation explains each (plan_test), and no plan has another (model_test).
+// documentation explains each (plan_events_test), and no plan has another (model_test).
 struct ConditionReason {
   std::string_view reason;
   bool warning = false;

@@ -1,0 +1,239 @@
+// Members that will not come back as themselves; data that nobody knows in their slots.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "operator/raftkv/plan_test.h"
+
+namespace raftkv::op {
+namespace {
+
+using ::testing::Contains;
+using ::testing::IsEmpty;
+using Role = NodeReport::Role;
+using Type = Operation::Type;
+
+TEST(Replace, DamagedMemberIsRemovedThenItsClaimThenItsPod) {
+  Given given = Given::Cluster(3);
+  given.slots[1].report->role = Role::kDamaged;
+  given.membership->members[Id(1)].active = false;
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a1");
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(plan.status.operation.type, Type::kReplace);
+  EXPECT_EQ(plan.status.operation.slot, 1);
+  EXPECT_EQ(plan.status.operation.old_member, Id(1));
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+MemberLost");
+}
+
+// Not even who it was can be read: the note on its claim tells.
+TEST(Replace, DamagedMemberWithoutAnIdentity) {
+  Given given = Given::Cluster(3);
+  given.Silent(2, 5);
+  NodeReport& report = given.Node(2, Role::kDamaged, 0);
+  report.cluster = 0;
+  report.warnings = {"identity: checksum does not match; delete the claim"};
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "ChangeMembership add= promote= remove=00000000000000a2");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+MemberLost");
+  EXPECT_NE(Condition(plan, "Degraded").message.find("identity: checksum"), std::string::npos);
+  given.Wrote(plan);
+  given.Remove(Id(2));
+  EXPECT_EQ(Do(given), "DeleteClaim slot=2 uid=claim-uid-2 member=00000000000000a2");
+}
+
+TEST(Replace, SilentMemberOnlyIfItsNodeIsLostForLong) {
+  Given given = Given::Cluster(3);
+  given.Silent(1, 3600);
+  EXPECT_EQ(Do(given), "Nothing") << "its pod may come back";
+  EXPECT_EQ(ReasonOf(MakePlan(given), "Degraded"), "+MembersDown");
+  EXPECT_EQ(MakePlan(given).look_again, std::chrono::seconds(1));
+  given.NodeLost(1, 299);
+  EXPECT_EQ(Do(given), "Nothing");
+  given.NodeLost(1, 300);
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a1");
+}
+
+TEST(Replace, VolumeLostWhileTheMemberAnswersIsNoLossYet) {
+  Given given = Given::Cluster(3);
+  given.Claim(1).lost = true;
+  EXPECT_EQ(Do(given), "Nothing");
+  given.Silent(1, 300);
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a1");
+}
+
+// It was waited for through all of replacement.after, for nothing.
+TEST(Replace, AMemberWhoseClaimIsLostAndWhosePodCannotStartIsReplacedAtOnce) {
+  Given given = Given::Cluster(3);
+  given.Claim(1).lost = true;
+  given.Silent(1, 2);
+  EXPECT_EQ(Do(given), "Nothing") << "its container may come back on the volume that it has";
+  given.Pod(1).node = "";
+  given.Pod(1).unschedulable = true;
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "ChangeMembership add= promote= remove=00000000000000a1");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+MemberLost");
+  EXPECT_EQ(Condition(plan, "Degraded").message, "The claim of pod db-1 has lost its volume.");
+  given.membership->members[Id(1)].active = true;
+  EXPECT_EQ(Do(given), "Nothing") << "it is heard of, whatever the caches say";
+  given.membership->members[Id(1)].active = false;
+  given.slots[1].pod.reset();
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a1");
+  given.Silent(2, 2);
+  EXPECT_EQ(ReasonOf(MakePlan(given), "QuorumLost"), "-QuorumPresent");
+  EXPECT_EQ(ReasonOf(MakePlan(given), "Degraded"), "+WouldLoseQuorum");
+}
+
+TEST(Replace, SwitchedOff) {
+  Given given = Given::Cluster(3);
+  given.spec.replacement_enabled = false;
+  given.Blanked(1, 0xB1);
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ReplacementDisabled");
+}
+
+TEST(Replace, NeverWithoutAQuorumOfTheRest) {
+  Given given = Given::Cluster(2);
+  given.slots[1].report->role = Role::kDamaged;
+  given.membership->members[Id(1)].active = false;
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+WouldLoseQuorum");
+  EXPECT_THAT(EventReasons(plan), Contains("WouldLoseQuorum"));
+  given.Wrote(plan);
+  EXPECT_THAT(EventReasons(MakePlan(given)), IsEmpty()) << "said once";
+}
+
+TEST(Replace, ReplacementWaitsForNobodyElseButGoesBeforeScaling) {
+  Given given = Given::Cluster(3);
+  given.spec.replicas = 5;
+  given.objects.min_available = 3;
+  given.StatefulSet(5);
+  given.Wrote(MakePlan(given));
+  EXPECT_EQ(given.operation.type, Type::kScale);
+  given.Blanked(2, 0xB2);
+  EXPECT_EQ(Do(given), "MarkClaim slot=2 member=00000000000000b2");
+  EXPECT_EQ(MakePlan(given).status.operation.type, Type::kReplace);
+}
+
+// Seed 46355 of the model run, when it could: a node that took itself for a member whose addition
+// was never committed. It was waited for without a word.
+// Seed 12114 of the model run: the claim of a member that runs was deleted, and nothing was said or
+// done until its pod, and its data, went.
+TEST(Replace, AMemberWhoseClaimIsDeletedGoesInOrderBeforeItsData) {
+  Given given = Given::Cluster(3);
+  given.Claim(0).deleting = true;
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "TransferLeadership from=00000000000000a0 to=00000000000000a2");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ClaimGoes");
+  EXPECT_EQ(Condition(plan, "Degraded").message,
+            "The claim of pod db-0 is being deleted, and its data goes with the pod. The member is "
+            "replaced.");
+  EXPECT_THAT(EventReasons(plan), Contains("ClaimGoes"));
+  given.Wrote(plan);
+  given.Leader(2);
+  given.slots[0].report->role = Role::kFollower;
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a0");
+  given.Remove(Id(0));
+  given.objects.min_available = 2;
+  given.slots[0].report->role = Role::kRemoved;
+  EXPECT_EQ(Do(given), "Nothing") << "a removed member ends by itself before its pod goes";
+  given.Silent(0, 1);
+  given.Pod(0).finished = true;
+  EXPECT_EQ(Do(given), "DeletePod slot=0 uid=pod-uid-0");
+}
+
+TEST(Replace, AClaimThatGoesWaitsForOthersWithoutHoldingThemUp) {
+  Given given = Given::Cluster(1);
+  given.Claim(0).deleting = true;
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(
+      Condition(plan, "Degraded").message,
+      "The claim of pod db-0 is being deleted, and its data goes with the pod. The others are "
+      "not enough to go on without it: bring them back, or scale up.");
+  given.spec.replicas = 3;
+  given.objects.min_available = 2;
+  EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=3");
+
+  Given two = Given::Cluster(3);
+  two.Claim(1).deleting = true;
+  two.Blanked(2, 0xB2);
+  EXPECT_EQ(Do(two), "MarkClaim slot=2 member=00000000000000b2") << "data that is gone goes first";
+
+  Given off = Given::Cluster(3);
+  off.spec.replacement_enabled = false;
+  off.Claim(1).deleting = true;
+  EXPECT_EQ(Do(off), "Nothing");
+  EXPECT_EQ(ReasonOf(MakePlan(off), "Degraded"), "+ClaimGoes");
+}
+
+TEST(Stranger, DataThatNobodyKnowsInASlotThatIsToBeFilledIsRefused) {
+  Given given = Given::Cluster(3);
+  given.spec.replicas = 4;
+  given.objects.min_available = 3;
+  given.StatefulSet(4);
+  given.Node(3, Role::kLearner, 0xB3);
+  given.Claim(3).member = 0xB3;
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ClaimOfUnknownMember");
+  EXPECT_EQ(Condition(plan, "Degraded").message,
+            "claim data-db-3 holds member 00000000000000b3, which this cluster does not know: if "
+            "its data is not wanted any more, delete the claim and its pod");
+  EXPECT_THAT(EventReasons(plan), Contains("ClaimOfUnknownMember"));
+  given.Wrote(plan);
+  EXPECT_THAT(EventReasons(MakePlan(given)), IsEmpty()) << "said once";
+
+  given.slots[3].report->cluster = 0xC2;
+  plan = MakePlan(given);
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ClaimOfAnotherCluster");
+  EXPECT_EQ(Condition(plan, "Degraded").message,
+            "claim data-db-3 holds data of another cluster (00000000000000c2): if it is not wanted "
+            "any more, delete the claim and its pod");
+
+  given.slots[3].report->role = Role::kDamaged;
+  EXPECT_EQ(ReasonOf(MakePlan(given), "Degraded"), "+ClaimOfAnotherCluster");
+  given.slots[3].report->cluster = kCluster;
+  EXPECT_EQ(ReasonOf(MakePlan(given), "Degraded"), "+ClaimOfUnknownMember");
+
+  given.slots[3].report->member = 0;
+  given.slots[3].report->cluster = 0;
+  given.Claim(3).member = 0;
+  EXPECT_EQ(Condition(MakePlan(given), "Degraded").message,
+            "claim data-db-3 holds data that cannot be read: if it is not wanted any more, delete "
+            "the claim and its pod");
+
+  given.Blanked(3, 0xB4);
+  EXPECT_EQ(Do(given), "MarkClaim slot=3 member=00000000000000b4") << "as told";
+}
+
+// Where a member is known by its slot alone, it is not for the operator to say what goes.
+TEST(Stranger, DataThatNobodyKnowsInAMembersSlotIsReported) {
+  Given given = Given::Cluster(3);
+  given.Silent(2, 60);
+  given.Node(2, Role::kFollower, 0xB2);
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+MembersDown");
+  EXPECT_EQ(Condition(plan, "Degraded").message,
+            "Pod db-2 holds member 00000000000000b2, which this cluster does not know.");
+}
+
+// A learner that has just been added and has not got the log yet.
+TEST(Stranger, AMemberThatJoinsIsNone) {
+  Given given = Given::Cluster(3);
+  given.spec.replicas = 4;
+  given.objects.min_available = 3;
+  given.StatefulSet(4);
+  given.Learner(3);
+  given.slots[3].report->role = Role::kJoining;
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(plan.status.operation.step, "CatchUp");
+  EXPECT_EQ(ReasonOf(plan, "Progressing"), "+Scale");
+}
+
+}  // namespace
+}  // namespace raftkv::op

@@ -1,0 +1,175 @@
+// What the status says: at rest, with members that are away, without a quorum; and that only it is
+// kept up while the resource is paused or a change of the membership is under way.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "operator/raftkv/plan_facts.h"
+#include "operator/raftkv/plan_test.h"
+
+namespace raftkv::op {
+namespace {
+
+using ::testing::Contains;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using Role = NodeReport::Role;
+using Type = Operation::Type;
+
+class AtRest : public ::testing::TestWithParam<int> {};
+
+TEST_P(AtRest, NothingIsDoneAndNothingChanges) {
+  Given given = Given::Cluster(GetParam());
+  const Plan first = MakePlan(given);
+  EXPECT_EQ(ToString(first.action), "Nothing");
+  EXPECT_EQ(first.status.operation.type, Type::kNone);
+  EXPECT_EQ(first.status.phase, "Available");
+  EXPECT_EQ(ReasonOf(first, "Available"), "+QuorumHealthy");
+  EXPECT_EQ(ReasonOf(first, "Progressing"), "-Reconciled");
+  EXPECT_EQ(ReasonOf(first, "Degraded"), "-AsExpected");
+  EXPECT_EQ(ReasonOf(first, "QuorumLost"), "-QuorumPresent");
+  EXPECT_EQ(ReasonOf(first, "Paused"), "-NotPaused");
+  EXPECT_EQ(first.look_again, std::chrono::seconds(30));
+  EXPECT_THAT(first.events, IsEmpty());
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, AtRest, ::testing::Range(1, 10));
+
+// "Not every member takes part and has caught up": which?
+TEST(Status, NamesThePodsThatDoNotAnswerOrHaveNotCaughtUp) {
+  Given given = Given::Cluster(3);
+  given.membership->members[Id(1)].active = false;
+  EXPECT_EQ(Condition(MakePlan(given), "Degraded").message, "Does not answer: db-1.");
+  given.membership->leader_commit += 5000;
+  given.membership->members[Id(0)].match = given.membership->leader_commit;
+  EXPECT_EQ(Condition(MakePlan(given), "Degraded").message,
+            "Does not answer: db-1. Has not caught up: db-2.");
+}
+
+TEST(Status, LagIsRoundedSoThatWritesDoNotMoveIt) {
+  Given given = Given::Cluster(3);
+  given.membership->leader_commit = 900;
+  const Plan before = MakePlan(given);
+  given.membership->leader_commit = 1050;
+  const Plan after = MakePlan(given);
+  EXPECT_EQ(before.status, after.status);
+}
+
+// What an uncommitted change of the membership, or a network between the members, can do: it was
+// NoLeader for ever.
+TEST(QuorumLost, WhenAQuorumAnswersAndElectsNobody) {
+  Given given = Given::Cluster(3);
+  given.membership->leader = 0;
+  given.slots[0].report->role = Role::kFollower;
+  given.leaderless_since_s = kNow - kElectionSeconds + 1;
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ReasonOf(plan, "QuorumLost"), "-Electing");
+  EXPECT_EQ(ReasonOf(plan, "Available"), "-NoLeader");
+  given.leaderless_since_s = kNow - kElectionSeconds;
+  plan = MakePlan(given);
+  EXPECT_EQ(ReasonOf(plan, "QuorumLost"), "+ElectionsFail");
+  EXPECT_EQ(ReasonOf(plan, "Available"), "-QuorumLost");
+  EXPECT_EQ(plan.status.phase, "QuorumLost");
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_THAT(EventReasons(plan), Contains("ElectionsFail"));
+  given.Wrote(plan);
+  EXPECT_THAT(MakePlan(given).events, IsEmpty()) << "said once";
+}
+
+TEST(QuorumLost, NothingIsDone) {
+  Given given = Given::Cluster(3);
+  given.slots[0].report->applied_index = 99;
+  given.membership->leader = 0;
+  given.slots[0].report->role = Role::kFollower;
+  given.NodeLost(1, 3600);
+  given.NodeLost(2, 3600);
+  given.objects.update_revision = "rev-2";
+  given.spec.replicas = 1;
+  given.objects.min_available = 2;
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(ReasonOf(plan, "QuorumLost"), "+DataLost");
+  EXPECT_EQ(ReasonOf(plan, "Available"), "-QuorumLost");
+  EXPECT_EQ(plan.status.phase, "QuorumLost");
+  EXPECT_THAT(EventReasons(plan), Contains("DataLost"));
+  EXPECT_THAT(Condition(plan, "QuorumLost").message,
+              HasSubstr("Of those that answer, pod db-0 has the newest state (index 99)."));
+  given.Silent(1, 3);
+  given.Silent(2, 3);
+  given.Pod(1).node_lost_since_s = given.Pod(2).node_lost_since_s = 0;
+  EXPECT_EQ(ReasonOf(MakePlan(given), "QuorumLost"), "+MembersDown") << "they may come back";
+}
+
+// All three conditions said "Less than a quorum of the members answers", none said which, and
+// Progressing said that nothing was left to be done.
+TEST(QuorumLost, TheStatusNamesThePodsAndWhatIsWrongWithEach) {
+  Given given = Given::Cluster(3);
+  given.membership->leader = 0;
+  given.slots[0].report->role = Role::kFollower;
+  given.Silent(1, 3);
+  given.Pod(1).unschedulable = true;
+  given.Silent(2, 3);
+  Plan plan = MakePlan(given);
+  const std::string what =
+      "2 of 3 voters do not answer, which leaves no quorum; they may come back. Pod db-1 cannot "
+      "be scheduled. Pod db-2 does not answer.";
+  EXPECT_EQ(ReasonOf(plan, "QuorumLost"), "+MembersDown");
+  EXPECT_EQ(Condition(plan, "QuorumLost").message, what);
+  EXPECT_EQ(Condition(plan, "Degraded").message, what);
+  EXPECT_EQ(Condition(plan, "Available").message, what);
+  EXPECT_EQ(ReasonOf(plan, "Progressing"), "-QuorumLost");
+  for (const PlannedEvent& event : plan.events) EXPECT_EQ(event.action, "Maintain");
+
+  given.NodeLost(1, 3600);
+  given.NodeLost(2, 3600);
+  plan = MakePlan(given);
+  EXPECT_EQ(ReasonOf(plan, "QuorumLost"), "+DataLost");
+  EXPECT_THAT(Condition(plan, "QuorumLost").message,
+              EndsWith(" Pod db-1: its node is lost. Pod db-2: its node is lost."));
+
+  given.Silent(0, 3);
+  given.membership.reset();
+  plan = MakePlan(given);
+  EXPECT_EQ(Condition(plan, "QuorumLost").message,
+            "No member answers. Pod db-0 does not answer. Pod db-1: its node is lost. Pod db-2: "
+            "its node is lost.");
+}
+
+TEST(QuorumLost, ABrokenTemplateCanStillBeTakenBack) {
+  Given given = Given::Cluster(1);
+  given.Silent(0, 60);
+  given.membership.reset();
+  given.Pod(0).waiting = "ImagePullBackOff";
+  given.Pod(0).revision = "broken";
+  EXPECT_EQ(Do(given), "DeletePod slot=0 uid=pod-uid-0");
+}
+
+TEST(Paused, OnlyTheStatusIsKept) {
+  Given given = Given::Cluster(3);
+  given.spec.paused = true;
+  given.spec.replicas = 5;
+  given.objects.others_current = given.objects.template_current = false;
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(ReasonOf(plan, "Paused"), "+Paused");
+  EXPECT_EQ(ReasonOf(plan, "Available"), "+QuorumAvailable");
+  EXPECT_EQ(plan.status.phase, "Paused");
+  given.deleting = true;
+  EXPECT_EQ(Do(given), "RemoveFinalizer") << "a paused resource can be deleted";
+}
+
+TEST(Joint, MembershipIsLeftAlone) {
+  Given given = Given::Cluster(3);
+  given.membership->voters_outgoing = {Id(0)};
+  given.Blanked(2, 0xB2);
+  given.spec.replicas = 5;
+  given.objects.min_available = 3;
+  EXPECT_EQ(Do(given), "Nothing");
+  EXPECT_EQ(MakePlan(given).look_again, std::chrono::seconds(1));
+}
+
+}  // namespace
+}  // namespace raftkv::op
