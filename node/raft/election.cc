@@ -54,9 +54,9 @@ void Core::Impl::ResetElectionTimeout() {
   randomized_election_timeout_ = config_.election_ticks + spread;
 }
 
-// The usual range is wide because a leader that is only slow should have time to be heard again; one
-// that is lost mostly is gone. What is left of it keeps members from campaigning together. Only the
-// first campaign is meant: after a split vote the range is the usual one.
+// The usual range is wide because a leader that is only slow should have time to be heard again;
+// one that is lost mostly is gone. What is left of it keeps members from campaigning together. Only
+// the first campaign is meant: after a split vote the range is the usual one.
 int Core::Impl::ElectionTimeout(bool leader_lost) const {
   if (!leader_lost || leader() == kNone) return randomized_election_timeout_;
   const int drawn = randomized_election_timeout_ - config_.election_ticks;

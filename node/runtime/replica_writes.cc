@@ -163,8 +163,7 @@ void Replica::OnForwardRefused(uint64_t request_id, const v1::PeerReply& reply) 
   std::optional<WaiterTable::Wanted> wanted = env_.waiters->Find(request_id);
   if (!wanted) return;  // its client has been answered
   const MonotonicTime latest = env_.clock->Now() + kLeaderWait;
-  parked_.push_back(
-      {request_id, std::move(wanted->command), std::min(wanted->deadline, latest)});
+  parked_.push_back({request_id, std::move(wanted->command), std::min(wanted->deadline, latest)});
 }
 
 // The member that took the request has looked at its own disk only. Commands are parsed only when
