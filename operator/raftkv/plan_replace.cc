@@ -72,7 +72,10 @@ std::optional<Decision> PlanReplace(const Facts& facts) {
   });
 
   std::optional<Decision> first;
-  if (replacing && !facts.VoterIn(running.slot)) {
+  // A slot that the StatefulSet lacks, because somebody deleted it and it was made again for the
+  // members there are, gets its pod by a change of size.
+  const bool has_pod = running.slot < facts.seen.objects.stateful_set_replicas;
+  if (replacing && has_pod && !facts.VoterIn(running.slot)) {
     first = BringIn(facts, {running.slot}, {}, Replacing(facts, running.slot, 0, "WaitForNodes"));
   }
   for (const MemberId voter : lost) {

@@ -170,6 +170,21 @@ TEST(Replace, AClaimThatGoesWaitsForOthersWithoutHoldingThemUp) {
   EXPECT_EQ(ReasonOf(MakePlan(off), "Degraded"), "+ClaimGoes");
 }
 
+// Found by the model run (seed 2997): the StatefulSet was made again for two members while the
+// third was being replaced, and the replacement waited for its pod for ever.
+TEST(Replace, ASlotThatTheStatefulSetLacksIsFilledByAChangeOfSize) {
+  Given given = Given::Cluster(3);
+  given.Remove(Id(2));
+  given.slots.erase(2);
+  given.StatefulSet(2);
+  given.operation.type = Type::kReplace;
+  given.operation.slot = 2;
+  given.operation.old_member = Id(2);
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "ApplyStatefulSet replicas=3");
+  EXPECT_EQ(plan.status.operation.type, Type::kScale);
+}
+
 TEST(Stranger, DataThatNobodyKnowsInASlotThatIsToBeFilledIsRefused) {
   Given given = Given::Cluster(3);
   given.spec.replicas = 4;
