@@ -1,5 +1,8 @@
 #include "node/storage/rocks_util.h"
 
+#include <cerrno>
+#include <cstring>
+
 #include "node/storage/fs_util.h"
 
 namespace raftkv::storage {
@@ -10,7 +13,11 @@ const char kRebuildRemedy[] =
 namespace {
 
 bool IsOutOfSpace(const rocksdb::Status& status) {
-  return status.IsNoSpace() || status.subcode() == rocksdb::Status::kSpaceLimit;
+  if (status.IsNoSpace() || status.subcode() == rocksdb::Status::kSpaceLimit) return true;
+  // Of a write that waits for a flush which has failed RocksDB says "incomplete", and of why only
+  // the text.
+  return status.IsIncomplete() &&
+         status.ToString().find(std::strerror(ENOSPC)) != std::string::npos;
 }
 
 }  // namespace
