@@ -70,8 +70,16 @@ def address(pod):
     return kubectl("get", "pod", pod, "-n", NS, "-o", "jsonpath={.status.podIP}").strip()
 
 
+def inside(pod):
+    """What leads a program into the network of this pod."""
+    return "nsenter", "--net=" + run(KUBE, "pod-network", NS, pod).strip(), "--"
+
+
 def admin(pod, path, body=None, timeout=10):
-    return queries.http("POST" if body is not None else "GET", f"http://{address(pod)}:7072{path}", None if body is None else json.dumps(body).encode(), timeout, "application/json")
+    """(status, body) as queries.http; from the pod itself, because its NetworkPolicy lets nobody else in but the operator."""
+    sent = [] if body is None else ["-H", "Content-Type: application/json", "-d", json.dumps(body)]
+    answer, _, code = run(*inside(pod), "curl", "-sS", "-m", timeout, "-w", "\n%{http_code}", *sent, f"http://127.0.0.1:7072{path}", check=False).rpartition("\n")
+    return int(code), answer
 
 
 def start(images, nodes=3):

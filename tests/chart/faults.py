@@ -13,7 +13,7 @@ import time
 
 import cgroups
 import queries
-from cluster import KUBE_HOME, NAME, NS, ROOT, SYSTEM, address, admin, apply, at_rest, kubectl, patch, processes, raftkv, run, status, until
+from cluster import KUBE_HOME, NAME, NS, ROOT, SYSTEM, address, admin, apply, at_rest, inside, kubectl, patch, processes, raftkv, run, status, until
 
 
 def stopped(*pods):
@@ -71,12 +71,12 @@ def slow_writes(pod, rate):
 
 
 @contextlib.contextmanager
-def peer_traffic(pod, *target):
-    """What the node of this pod does with traffic of its peer port."""
+def cut_from_peers(pod):
+    """By the node of this pod. Not in the table of NetworkPolicies, which is always replaced as a whole."""
     node = kubectl("get", "pod", pod, "-n", NS, "-o", "jsonpath={.spec.nodeName}").strip()
     ip = address(pod)
-    rules = [("FORWARD", end, ip, "-p", "tcp", port, "7071", "-j", *target) for end in ("-s", "-d") for port in ("--sport", "--dport")]
-    iptables = lambda verb: [run("nsenter", f"--net=/run/netns/rk-{node}", "iptables", "-w", verb, *rule) for rule in rules]
+    rules = [("PREROUTING", end, ip, "-p", "tcp", port, "7071", "-j", "DROP") for end in ("-s", "-d") for port in ("--sport", "--dport")]
+    iptables = lambda verb: [run("nsenter", f"--net=/run/netns/rk-{node}", "iptables", "-w", "-t", "raw", verb, *rule) for rule in rules]
     iptables("-I")
     try:
         yield
@@ -270,7 +270,7 @@ def leader_cut_from_the_members(_lab):
     admin(old, "/admin/transfer", {"to": members[new]})
     until("the hand-over", lambda: leads(new))
     time.sleep(2)
-    with peer_traffic(new, "DROP"):
+    with cut_from_peers(new):
         yield
     delete("torn")
 
@@ -288,11 +288,8 @@ def snapshot_is_interrupted(lab):
     finally:
         go_on(pids)
 
-    def reset():
-        with peer_traffic(behind, "REJECT", "--reject-with", "tcp-reset"):
-            time.sleep(1)
-
-    with every_so_often(4, reset):
+    network = inside(behind)
+    with every_so_often(4, lambda: run(*network, "ss", "-tK", "sport = 7071 or dport = 7071")):
         yield
     at_rest("thin")
     delete("thin")

@@ -80,12 +80,18 @@ leader_service_is_right() {
   [ -n "$endpoint" ] && leads "$endpoint"
 }
 
-# admin_of POD PATH [CURL ARGUMENTS]: the admin API of a member.
+# admin_of POD PATH [CURL ARGUMENTS]: the admin API of a member. From the pod itself where that is possible: its
+# NetworkPolicy lets nobody else in but the operator.
 admin_of() {
-  local pod=$1 path=$2 ip
+  local pod=$1 path=$2 network ip
   shift 2
-  ip=$(k get pod "$pod" -o 'jsonpath={.status.podIP}')
-  "${enter[@]}" curl -s -m 2 "$@" "http://$ip:7072/admin/$path"
+  if [ "$own_cluster" = yes ]; then
+    network=$($KUBE pod-network "$NS" "$pod" 2>/dev/null) || return
+    nsenter --net="$network" curl -s -m 2 "$@" "http://127.0.0.1:7072/admin/$path"
+  else
+    ip=$(k get pod "$pod" -o 'jsonpath={.status.podIP}')
+    "${enter[@]}" curl -s -m 2 "$@" "http://$ip:7072/admin/$path"
+  fi
 }
 
 # --- Volumes --------------------------------------------------------------------------------------

@@ -7,6 +7,33 @@ readonly OPERATOR=build-faults/bin/raftkv-operator
 
 # --- Operators outside of the cluster -------------------------------------------------------------
 
+# A pod that is nothing but a network which members' NetworkPolicies take for the operator's; `seat` leads into it.
+seat=()
+take_seat() {
+  idle_pod "$SYSTEM" operator-seat "app.kubernetes.io/name: raftkv-operator"
+  idle_pods_run
+  seat=(nsenter --net="$($KUBE pod-network "$SYSTEM" operator-seat)")
+}
+# idle_pod NAMESPACE NAME LABELS: on the first node, which no scenario cuts off or stops.
+idle_pod() {
+  kubectl apply -f - >/dev/null <<YAML
+apiVersion: v1
+kind: Pod
+metadata: {namespace: $1, name: $2, labels: {raftkv-e2e: idle, $3}}
+spec:
+  nodeName: node1
+  terminationGracePeriodSeconds: 0
+  automountServiceAccountToken: false
+  securityContext: {runAsNonRoot: true, runAsUser: 10001, seccompProfile: {type: RuntimeDefault}}
+  containers:
+    - name: idle
+      image: localhost/raftkv-pause:1
+      securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
+YAML
+}
+idle_pods_run() { kubectl wait --for=condition=Ready pods -A -l raftkv-e2e=idle --timeout=60s >/dev/null; }
+delete_idle_pods() { kubectl delete pods -A -l raftkv-e2e=idle --grace-period=0 --force >/dev/null 2>&1; }
+
 # The installed one, with its arguments: its Lease, its image of the nodes.
 operator_arguments() {
   k_system get deployment "$RELEASE" -o json | python3 -c '
@@ -19,7 +46,7 @@ for argument in json.load(sys.stdin)["spec"]["template"]["spec"]["containers"][0
 own_operator() {
   local arguments
   mapfile -t arguments < <(operator_arguments)
-  RAFTKV_FAULT_POINT=$1 "${enter[@]}" $OPERATOR "${arguments[@]}" --health-address= --log-format=text 2>>"$2" &
+  RAFTKV_FAULT_POINT=$1 "${seat[@]}" $OPERATOR "${arguments[@]}" --health-address= --log-format=text 2>>"$2" &
   echo $! >"$work/operator"
 }
 stop_own_operator() {
@@ -66,9 +93,10 @@ operator_killed() {
 # then each before its second one. All that one did, the next has to find out.
 operator_dies() {
   local log=$work/dying.log
-  needs_own_cluster "operators are processes of this machine, and a NetworkPolicy keeps those from members' admin ports"
+  needs_own_cluster "operators are processes of this machine, in the network of a pod"
   [ -x $OPERATOR ] || die "$OPERATOR is missing; ./dev e2e builds it"
   installed_operators 0
+  take_seat
   : >"$log"
   : >"$work/dying"
   echo '*_after kill 1' >"$work/faults"
@@ -78,6 +106,7 @@ operator_dies() {
   live_a_life killed-before
   stop_own_operator
   wait
+  delete_idle_pods
   installed_operators 1
   check_deaths "$log"
 }
@@ -171,6 +200,7 @@ other_holds() { local now; now=$(lease_holder); [ -n "$now" ] && [ "$now" != "$1
 frozen_one_wakes() {
   local log=$work/frozen.log frozen before
   installed_operators 0
+  take_seat
   echo 'membership_before stop 1' >"$work/faults"
   : >"$log"
   own_operator "$work/faults" "$log"
@@ -187,6 +217,7 @@ frozen_one_wakes() {
   grep 'not done' "$log" | head -n 1 | sed 's/^.*not done/  refused:/'
   grep -q 'not done.*why="conflict' "$log" || fail "the member did not refuse it"
   soon 30 gone $frozen || fail "the operator that lost its Lease goes on"
+  delete_idle_pods
   settle 3
   [ "$(status configIndex)" = "$before" ] || fail "a frozen operator changed the membership"
 }
