@@ -295,11 +295,10 @@ destroy_all_but() {
     soon 60 other_object pvc "data-lost-${slot% *}" "${slot#* }" || fail "claim data-lost-${slot% *} does not go"
   done
   # shellcheck disable=SC2086  # a list
-  soon 60 gone pv $volumes || fail "volumes are left: $volumes"
+  soon 60 object_gone pv $volumes || fail "volumes are left: $volumes"
   k_system scale deployment "$RELEASE" --replicas=1 >/dev/null
 }
-no_operator_pods() { [ -z "$(k_system get pods -l app.kubernetes.io/name=raftkv-operator -o name)" ]; }
-gone() { [ -z "$(kubectl get "$1" "${@:2}" --ignore-not-found -o name)" ]; }
+object_gone() { [ -z "$(kubectl get "$1" "${@:2}" --ignore-not-found -o name)" ]; }
 grows() { local lines; lines=$(wc -l <"$1"); sleep 0.5; [ "$(wc -l <"$1")" -gt "$lines" ]; }
 quorum_is_lost() { [ "$(status 'conditions[?(@.type=="QuorumLost")].reason' lost)" = "$1" ]; }
 # check_what_is_said SURVIVOR: which pods are lost and who is left, as a warning too; and nothing is done about it.
