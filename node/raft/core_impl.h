@@ -240,6 +240,8 @@ class Core::Impl {
   bool SendAppend(NodeId to, Progress& progress) { return MaybeSendAppend(to, progress, true); }
   bool MaybeSendAppend(NodeId to, Progress& progress, bool even_if_empty);
   void BroadcastAppend();
+  // As BroadcastAppend, but nothing to whom nothing can be sent now.
+  void SendWhatIsLacking();
   void BroadcastHeartbeat();
   bool MaybeCommit();
   bool CommittedInCurrentTerm() const;

@@ -89,9 +89,7 @@ ConfState Core::Impl::SwitchTo(ChangedConfig changed) {
     BroadcastAppend();
   } else {
     // New members need not wait for the next heartbeat.
-    for (auto& [member, progress] : tracker_.progress) {
-      if (member != id()) MaybeSendAppend(member, progress, false);
-    }
+    SendWhatIsLacking();
   }
   const JointConfig& voters = tracker_.config.voters;
   if (!voters.incoming.contains(leader->transferee) &&

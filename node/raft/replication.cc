@@ -107,11 +107,14 @@ void Core::Impl::BroadcastAppend() {
   }
 }
 
-void Core::Impl::EntriesRead() {
-  if (as_leader() == nullptr) return;
+void Core::Impl::SendWhatIsLacking() {
   for (auto& [member, progress] : tracker_.progress) {
     if (member != id()) MaybeSendAppend(member, progress, false);
   }
+}
+
+void Core::Impl::EntriesRead() {
+  if (as_leader() != nullptr) SendWhatIsLacking();
 }
 
 void Core::Impl::BroadcastHeartbeat() {

@@ -20,7 +20,6 @@ bool ReplicaLog::AtHand(raft::Index low) const {
 
 raft::LogResult<std::vector<raft::Entry>> ReplicaLog::entries(raft::Index low, raft::Index high,
                                                               uint64_t max_bytes) const {
-  if (low >= log_->memory_begin()) return log_->entries(low, high, max_bytes);
   std::vector<raft::Entry> out;
   uint64_t bytes = 0;
   for (const raft::Entry& entry : read_ahead_.From(low)) {

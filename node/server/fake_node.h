@@ -64,9 +64,9 @@ class FakeNode final : public runtime::Node {
                           runtime::Callback<v1::TransferLeadershipResponse> done) override;
   void TakeSnapshot(v1::SnapshotRequest request, MonotonicTime deadline,
                     runtime::Callback<v1::SnapshotResponse> done) override;
-  // Gives "2" and "1".
   void Restore(uint64_t offset, std::string_view piece,
                runtime::Callback<v1::RestoreResponse> done) override;
+  // Gives "2" and "1".
   void ExportSnapshot(MonotonicTime deadline,
                       runtime::Callback<runtime::SnapshotPieces> done) override;
   void Compact(v1::CompactRequest request, MonotonicTime deadline,

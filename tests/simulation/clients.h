@@ -29,6 +29,9 @@ class Clients {
  public:
   Clients(World* world, const ClientOptions& options);
 
+  // What a write sends.
+  static v1::Command CommandFor(const Operation& operation);
+
   void Start();
   // No new requests.
   void Stop() { stopped_ = true; }
@@ -53,7 +56,6 @@ class Clients {
   void Think(size_t client);
   void Begin(size_t client);
   Operation Choose(size_t client);
-  v1::Command CommandFor(const Operation& operation);
   SimNode* ChooseNode();
   void Ask(size_t client, Operation operation);
   void AskAt(SimNode* node, size_t client, Operation operation);

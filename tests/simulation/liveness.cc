@@ -2,6 +2,7 @@
 
 #include "base/hex_id.h"
 #include "node/raft/describe.h"
+#include "tests/simulation/clients.h"
 #include "tests/simulation/sim_node.h"
 
 namespace raftkv::sim {
@@ -107,10 +108,7 @@ void Liveness::Ask(SimNode* node) {
   operation.key = "alive-" + node->disk().identity().name();
   operation.value = "yes";
   const size_t number = history_->Begin(operation);
-  v1::Command command;
-  command.mutable_put()->set_key(operation.key);
-  command.mutable_put()->set_value(operation.value);
-  node->Request([this, node, number, command] {
+  node->Request([this, node, number, command = Clients::CommandFor(operation)] {
     const auto written = [this, node, number](const Result<kv::CommandResult>& put) {
       history_->EndWrite(number, put);
       if (put && put->status.ok()) ReadBack(node, put->revision);
