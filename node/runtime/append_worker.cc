@@ -81,6 +81,7 @@ Status AppendWorker::Truncate() {
 }
 
 void AppendWorker::Tidy() {
+  if (log_->Resume().code() == Code::kOutOfSpace) return;
   Status status = Truncate();
   if (status.ok() && holds_garbage_) {
     status = log_->GiveBackSpace();

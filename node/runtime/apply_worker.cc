@@ -64,7 +64,7 @@ void ApplyWorker::Fail(const Status& status) {
 }
 
 void ApplyWorker::Tidy() {
-  if (!sink_.has_room_for_flush()) return;
+  if (!sink_.has_room_for_flush() || store_->Resume().code() == Code::kOutOfSpace) return;
   const Status status = store_->Flush();
   if (!status.ok() && status.code() != Code::kOutOfSpace) sink_.fatal(status);
 }

@@ -76,6 +76,7 @@ void NodeImpl::CheckDisk() {
     disk_sample_ = sample;
   }
   space_.Look({sample.state.disk_bytes, sample.state.memtable_bytes});
+  room_->Resume();
   NoteMembers();
 }
 

@@ -20,10 +20,13 @@ constexpr Duration kBetweenLooks = std::chrono::milliseconds(100);
 
 const char* NameOf(Room::For what) { return what == Room::For::kLog ? "log" : "state"; }
 
+// To write what is in memory, which makes room itself.
+uint64_t FlushBytes(uint64_t in_memory) { return kLeast + in_memory + in_memory / 4; }
+
 }  // namespace
 
-Room::Room(const SpaceGuard* space, const storage::LogStorage* log,
-           const storage::StateStore* state, Sleep sleep)
+Room::Room(const SpaceGuard* space, storage::LogStorage* log, storage::StateStore* state,
+           Sleep sleep)
     : space_(space),
       log_(log),
       state_(state),
@@ -46,6 +49,11 @@ bool Room::Await(For what, uint64_t bytes, bool failed, const std::function<void
     return space_->HasRoom(wanted);
   };
   if (!failed && has_room()) return true;
+  // Of any other error the next write says more.
+  const auto goes_on = [&] {
+    const Status status = what == For::kLog ? log_->Resume() : state_->Resume();
+    return status.code() != Code::kOutOfSpace;
+  };
   if (what == For::kState) state_waits_ = true;
   waiting_.fetch_add(1);
   log::Warning("the disk is full: waiting for space, nothing is lost",
@@ -53,7 +61,7 @@ bool Room::Await(For what, uint64_t bytes, bool failed, const std::function<void
   do {
     if (space_->HasRoom(kLeast)) tidy();
     sleep_(kBetweenLooks);
-  } while (!closed_ && (MUTATION(wait_for_ever) || !has_room()));
+  } while (!closed_ && (MUTATION(wait_for_ever) || !has_room() || !goes_on()));
   waiting_.fetch_sub(1);
   if (what == For::kState) state_waits_ = false;
   if (!closed_) log::Info("there is space again", {{"for", NameOf(what)}});
@@ -61,8 +69,13 @@ bool Room::Await(For what, uint64_t bytes, bool failed, const std::function<void
 }
 
 bool Room::HasRoomForFlush() const {
-  const uint64_t in_memory = state_->stats().memtable_bytes;
-  return space_->HasRoom(kLeast + in_memory + in_memory / 4);
+  return space_->HasRoom(FlushBytes(state_->stats().memtable_bytes));
+}
+
+void Room::Resume() {
+  // Who writes hears of errors.
+  if (HasRoomForFlush()) (void)state_->Resume();
+  if (space_->HasRoom(FlushBytes(log_->stats().memtable_bytes))) (void)log_->Resume();
 }
 
 }  // namespace raftkv::runtime

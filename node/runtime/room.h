@@ -25,17 +25,20 @@ class Room {
   // All must outlive the room. `sleep`: how a worker spends the time between two looks at the disk;
   // empty: its thread sleeps.
   using Sleep = std::function<void(Duration)>;
-  Room(const SpaceGuard* space, const storage::LogStorage* log, const storage::StateStore* state,
+  Room(const SpaceGuard* space, storage::LogStorage* log, storage::StateStore* state,
        Sleep sleep = {});
 
   // Comes back when the disk has room for `bytes` more, beside what the databases hold in memory
-  // and will write one day. The state goes first: what it has applied and flushed makes the log
-  // shorter. While it waits it calls `tidy`, which gives space back if it can, again and again.
-  // `failed`: a write has just found the disk full, so it is not tried again at once. False: Close
-  // was called.
+  // and will write one day, and the database goes on that a full disk had stopped. The state goes
+  // first: what it has applied and flushed makes the log shorter. While it waits it calls `tidy`,
+  // which gives space back if it can, again and again. `failed`: a write has just found the disk
+  // full, so it is not tried again at once. False: Close was called.
   bool Await(For what, uint64_t bytes, bool failed, const std::function<void()>& tidy);
   // Whether there is room to write what the state holds in memory, which makes room itself.
   bool HasRoomForFlush() const;
+  // Lets both databases go on if a full disk has stopped them and there is room by now: also those
+  // that nobody writes to. To be called once in a while. Blocks on the disk if one was stopped.
+  void Resume();
   // Nobody waits any more.
   void Close() { closed_.store(true); }
 
@@ -46,8 +49,8 @@ class Room {
 
  private:
   const SpaceGuard* const space_;
-  const storage::LogStorage* const log_;
-  const storage::StateStore* const state_;
+  storage::LogStorage* const log_;
+  storage::StateStore* const state_;
   const Sleep sleep_;
   std::atomic<int> waiting_{0};
   std::atomic<bool> state_waits_{false};  // the log leaves it what there is

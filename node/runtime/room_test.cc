@@ -14,6 +14,7 @@
 #include "node/runtime/workers.h"
 #include "node/storage/faulty_file_system.h"
 #include "node/storage/log_test_util.h"
+#include "node/storage/rocks_log.h"
 #include "node/storage/rocks_state.h"
 
 namespace raftkv::runtime {
@@ -30,27 +31,27 @@ class RoomTest : public testing::Test {
   // Of a disk on which `free_` bytes are free, and near its limit.
   void Look() { space_.Look({}); }
 
-  AppendWorker Worker() {
+  AppendWorker Worker(Room& room) {
     return AppendWorker(
         log_.get(), {.done = [this](size_t jobs, std::vector<raft::Message>) { done_ += jobs; },
                      .fatal = [](const Status& status) { FAIL() << status.ToString(); },
                      .on_batch = {},
                      .await_room =
-                         [this](uint64_t bytes, bool failed, const std::function<void()>& tidy) {
-                           return room_.Await(Room::For::kLog, bytes, failed, tidy);
+                         [&room](uint64_t bytes, bool failed, const std::function<void()>& tidy) {
+                           return room.Await(Room::For::kLog, bytes, failed, tidy);
                          }});
   }
 
-  ApplyWorker::Sink ApplySink(std::function<void(ApplyDone)> done) {
+  static ApplyWorker::Sink ApplySink(Room& room, std::function<void(ApplyDone)> done) {
     return {.done = std::move(done),
             .fatal = [](const Status& status) { FAIL() << status.ToString(); },
             .on_batch = {},
             .on_checkpoint = {},
             .await_room =
-                [this](uint64_t bytes, bool failed, const std::function<void()>& tidy) {
-                  return room_.Await(Room::For::kState, bytes, failed, tidy);
+                [&room](uint64_t bytes, bool failed, const std::function<void()>& tidy) {
+                  return room.Await(Room::For::kState, bytes, failed, tidy);
                 },
-            .has_room_for_flush = [this] { return room_.HasRoomForFlush(); }};
+            .has_room_for_flush = [&room] { return room.HasRoomForFlush(); }};
   }
 
   storage::TempDir temp_;
@@ -94,7 +95,7 @@ TEST_F(RoomTest, NobodyWaitsForEver) {
 // What had been handed over while the node stopped was written behind a write that had been given
 // up, if there was space again in that moment: the log would have had a gap.
 TEST_F(RoomTest, NothingIsWrittenBehindAWriteThatWasGivenUp) {
-  AppendWorker worker = Worker();
+  AppendWorker worker = Worker(room_);
   Look();
   const auto submit = [&](uint64_t index) {
     AppendJob job;
@@ -116,7 +117,7 @@ TEST_F(RoomTest, NothingIsWrittenBehindAWriteThatWasGivenUp) {
 // The order to cut the log stood behind the write that waited for the space of what was to be cut.
 TEST_F(RoomTest, ANodeThatIsFullOfItsOwnLogCutsItWhileItWaits) {
   ASSERT_TRUE(storage::AppendEntries(log_.get(), MakeEntries(1, 1, 100, 10'000)).ok());
-  AppendWorker worker = Worker();
+  AppendWorker worker = Worker(room_);
   free_ = kMiB;  // of which the log's memtable wants more
   Look();
   AppendJob job;
@@ -141,20 +142,63 @@ TEST_F(RoomTest, AStateThatCannotBeWrittenWaitsForSpace) {
   const auto machine = kv::StateMachine::Open(store.get()).value();
   ASSERT_TRUE(machine->InitializeCluster(kv::InitialState({1})).ok());
   WaiterTable waiters(10, 1000);
-  std::atomic<bool> flushed = false;
-  ApplyWorker worker(1, store.get(), machine.get(), &waiters, &Clock::System(),
-                     ApplySink([&](const ApplyDone& done) { flushed = flushed || done.flushed; }));
-  free_ = 100 * kMiB;
+  bool flushed = false;
+  int looks = 0;
+  Room room(&space_, log_.get(), store.get(), [&](Duration) {
+    EXPECT_FALSE(flushed);
+    EXPECT_EQ((*machine->Get("k", 0))->value, "v") << "reads go on";
+    if (++looks == 3) faults->on_append = rocksdb::IOStatus::OK();
+  });
+  ApplyWorker worker(
+      1, store.get(), machine.get(), &waiters, &Clock::System(),
+      ApplySink(room, [&](const ApplyDone& done) { flushed = flushed || done.flushed; }));
   faults->on_append = rocksdb::IOStatus::NoSpace("injected");
   worker.Submit(ApplyEntries{{kv::CommandEntry(2, kv::Put("k", "v"))}, {}});
   worker.Submit(FlushState{});
-  std::thread thread([&] { worker.RunOnce(); });
-  while (!room_.is_full()) std::this_thread::sleep_for(milliseconds(1));
-  EXPECT_FALSE(flushed);
-  EXPECT_EQ((*machine->Get("k", 0))->value, "v") << "reads go on";
-  faults->on_append = rocksdb::IOStatus::OK();
-  thread.join();
+  worker.RunOnce();
   EXPECT_TRUE(flushed);
+  EXPECT_EQ(looks, 3) << "RocksDB itself looks every five seconds only";
+}
+
+// After its background work had met a full disk, RocksDB looked for space every five seconds only:
+// writes waited so long for space that was there.
+TEST_F(RoomTest, TheLogGoesOnAtTheFirstLookThatFindsSpace) {
+  const auto faults = std::make_shared<storage::FaultyFileSystem>(".sst");
+  const storage::LogOptions options{.write_buffer_bytes = 64 << 10};
+  log_ = storage::OpenRocksLogOn(temp_ / "faulty", options, faults).value();
+  int looks = 0;
+  Room room(&space_, log_.get(), state_.get(), [&](Duration) {
+    if (++looks == 3) faults->on_append = rocksdb::IOStatus::OK();
+  });
+  AppendWorker worker = Worker(room);
+  faults->on_append = rocksdb::IOStatus::NoSpace("injected");
+  size_t jobs = 0;
+  for (; looks == 0 && jobs < 1000; ++jobs) {
+    AppendJob job;
+    job.work.entries = MakeEntries(1, jobs + 1, jobs + 1, 10'000);
+    worker.Submit(std::move(job));
+    worker.RunOnce();
+  }
+  EXPECT_EQ(looks, 3);
+  EXPECT_EQ(done_, jobs);
+  EXPECT_EQ(log_->last_index(), Index(jobs));
+}
+
+// What nobody writes to goes on as well: a state that was full of what had been deleted stayed so.
+TEST_F(RoomTest, WhatAFullDiskStoppedGoesOnWithoutAWriter) {
+  const auto faults = std::make_shared<storage::FaultyFileSystem>(".sst");
+  const auto store = storage::OpenRocksStateOn(temp_ / "faulty", {}, faults).value();
+  Room room(&space_, log_.get(), store.get());
+  const auto batch = store->NewBatch();
+  batch->Put("k", "v");
+  ASSERT_TRUE(store->Write(*batch).ok());
+  faults->on_append = rocksdb::IOStatus::NoSpace("injected");
+  ASSERT_EQ(store->Flush().code(), Code::kOutOfSpace);
+  room.Resume();
+  EXPECT_EQ(store->FlushedGet("k").value(), std::nullopt);
+  faults->on_append = rocksdb::IOStatus::OK();
+  room.Resume();
+  EXPECT_EQ(store->FlushedGet("k").value(), "v");
 }
 
 // A node that stopped while its state waited for space ended as by a broken disk, if there was
@@ -164,7 +208,7 @@ TEST_F(RoomTest, NothingIsAppliedBehindEntriesThatWereGivenUp) {
   ASSERT_TRUE(machine->InitializeCluster(kv::InitialState({1})).ok());
   WaiterTable waiters(10, 1000);
   ApplyWorker worker(1, state_.get(), machine.get(), &waiters, &Clock::System(),
-                     ApplySink([&](const ApplyDone&) { ++done_; }));
+                     ApplySink(room_, [&](const ApplyDone&) { ++done_; }));
   Look();
   worker.Submit(ApplyEntries{{kv::CommandEntry(2, kv::Put("k", "v"))}, {}});
   std::thread thread([&] { worker.RunOnce(); });

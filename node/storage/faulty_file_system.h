@@ -5,10 +5,29 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 
 namespace raftkv::storage {
+
+// What calls return instead of what they should, while it is not ok.
+class Fault {
+ public:
+  Fault& operator=(rocksdb::IOStatus status) {
+    const std::lock_guard lock(mutex_);
+    status_ = std::move(status);
+    return *this;
+  }
+  rocksdb::IOStatus status() const {
+    const std::lock_guard lock(mutex_);
+    return status_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  rocksdb::IOStatus status_;
+};
 
 // Fails writes or syncs of files with one extension on demand.
 class FaultyFileSystem final : public rocksdb::FileSystemWrapper {
@@ -29,9 +48,8 @@ class FaultyFileSystem final : public rocksdb::FileSystemWrapper {
     return Wrap(name, target()->ReuseWritableFile(name, old_name, options, file, debug), file);
   }
 
-  // What appends and syncs return from now on. Set while nothing runs in the background.
-  rocksdb::IOStatus on_append;
-  rocksdb::IOStatus on_sync;
+  Fault on_append;
+  Fault on_sync;
   std::atomic<int> syncs = 0;
 
  private:
@@ -42,13 +60,13 @@ class FaultyFileSystem final : public rocksdb::FileSystemWrapper {
     using FSWritableFileOwnerWrapper::Append;
     rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options,
                              rocksdb::IODebugContext* debug) override {
-      if (!faults_->on_append.ok()) return faults_->on_append;
+      if (rocksdb::IOStatus fault = faults_->on_append.status(); !fault.ok()) return fault;
       return FSWritableFileOwnerWrapper::Append(data, options, debug);
     }
     rocksdb::IOStatus Sync(const rocksdb::IOOptions& options,
                            rocksdb::IODebugContext* debug) override {
       ++faults_->syncs;
-      if (!faults_->on_sync.ok()) return faults_->on_sync;
+      if (rocksdb::IOStatus fault = faults_->on_sync.status(); !fault.ok()) return fault;
       return FSWritableFileOwnerWrapper::Sync(options, debug);
     }
 

@@ -129,9 +129,10 @@ Result<std::unique_ptr<LogDb>> LogDb::Open(const std::string& path, const LogOpt
       rocksdb::NewCompositeEnv(PrewriteWals(fs, options.write_buffer_bytes, log->wal_failed_));
   rocksdb::ColumnFamilyOptions column = LogColumnOptions(options);
   column.compaction_filter_factory = std::make_shared<DropCompactedFactory>(log->compacted_);
+  rocksdb::Options all(LogDbOptions(log->env_.get()), column);
+  all.listeners = {log->recovery_};
   rocksdb::DB* db = nullptr;
-  const rocksdb::Status opened =
-      rocksdb::DB::Open(rocksdb::Options(LogDbOptions(log->env_.get()), column), path, &db);
+  const rocksdb::Status opened = rocksdb::DB::Open(all, path, &db);
   if (!opened.ok()) return Error(FromRocksOpen(opened, path));
   log->db_.reset(db);
   CHECK(db->GetDBOptions().recycle_log_file_num == kRecycledWals,

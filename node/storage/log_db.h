@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "node/raft/types.h"
 #include "node/storage/log_storage.h"
+#include "node/storage/space_recovery.h"
 
 namespace raftkv::storage {
 
@@ -34,6 +35,8 @@ class LogDb {
   rocksdb::Status DeleteGarbageFiles();
   // Whether a write or a sync of a write-ahead log failed: nothing may be written any more.
   bool wal_failed() const { return wal_failed_->load(); }
+  // How it goes on after a full disk, unless a write-ahead log has failed.
+  SpaceRecovery* recovery() { return recovery_.get(); }
 
  private:
   LogDb()
@@ -42,6 +45,7 @@ class LogDb {
 
   std::shared_ptr<std::atomic<uint64_t>> compacted_;  // shared with the compaction filters
   std::shared_ptr<std::atomic<bool>> wal_failed_;     // shared with the files
+  const std::shared_ptr<SpaceRecovery> recovery_ = std::make_shared<SpaceRecovery>();
   std::unique_ptr<rocksdb::Env> env_;
   std::unique_ptr<rocksdb::DB> db_;
 };

@@ -3,11 +3,11 @@
 //
 // Thread-safety: Append, Reset and TruncatePrefix are called from one thread at a time (the append
 // thread); everything const may be called from any thread at the same time and sees only what a
-// finished call wrote. No lock is held while the disk works.
+// finished call wrote. No lock is held while the disk works. Resume from any thread.
 //
 // Errors of what writes: kOutOfSpace says that nothing was written, and that the same call works
-// some seconds after there is space. After any other error nothing more may be written: the owner
-// stops the process (a failed fsync is never retried).
+// once there is space and Resume has returned. After any other error nothing more may be written:
+// the owner stops the process (a failed fsync is never retried).
 #pragma once
 
 #include <chrono>
@@ -60,6 +60,10 @@ class LogStorage {
   // Gives back at once what truncated entries still take on the disk, although that costs work.
   // Blocks on the disk. For a disk that is full.
   virtual Status GiveBackSpace() { return Status::Ok(); }
+
+  // Takes up what a full disk has stopped; to be called when there is space. kOutOfSpace: there was
+  // too little, and the disk may be asked again. Blocks on the disk, unless nothing was stopped.
+  virtual Status Resume() { return Status::Ok(); }
 
   virtual raft::HardState hard_state() const = 0;
   // As raft::LogReader: last + 1 == first if empty. `compacted` is the entry before first.

@@ -52,6 +52,7 @@ class RocksLog final : public LogStorage {
   Status Reset(EntryId snapshot, const HardState& hard_state) override;
   Status TruncatePrefix(Index index) override;
   Status GiveBackSpace() override;
+  Status Resume() override;
 
   HardState hard_state() const override;
   Index first_index() const override;
@@ -295,8 +296,9 @@ Status RocksLog::WriteBatchDurably() {
   if (!status.ok()) {
     Status error = FromRocks(status, "cannot write the raft log in " + path_);
     // The database refuses writes while its own work in the background lacks space, before it has
-    // touched anything. It goes on by itself.
+    // touched anything.
     if (error.code() == Code::kOutOfSpace && !log_db_->wal_failed()) {
+      log_db_->recovery()->Refused();
       stored_ = durable_;
       stored_at_ = durable_at_;
       return error;
@@ -375,6 +377,12 @@ Status RocksLog::GiveBackSpace() {
   if (flushed.code() == Code::kOutOfSpace) return flushed;
   if (!flushed.ok()) return failure_ = flushed;
   return DropGarbage();
+}
+
+Status RocksLog::Resume() {
+  // What is in such a file, nobody can tell: nothing may be written behind it.
+  if (log_db_->wal_failed()) return {Code::kIoError, "the write-ahead log of " + path_ + " failed"};
+  return log_db_->recovery()->Resume(db_);
 }
 
 // --- Reading -------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@
 
 #include "node/storage/fs_util.h"
 #include "node/storage/rocks_util.h"
+#include "node/storage/space_recovery.h"
 #include "node/storage/state_dirs.h"
 #include "node/storage/tombstones.h"
 
@@ -80,8 +81,11 @@ class Generation {
                                                   std::shared_ptr<rocksdb::Env> env) {
     RETURN_UNEXPECTED_IF_ERROR(MakeDirs(dir));
     RETURN_UNEXPECTED_IF_ERROR(CheckHasCurrent(dir));
+    const auto recovery = std::make_shared<SpaceRecovery>();
+    rocksdb::Options db_options = StateDbOptions(options, env.get());
+    db_options.listeners = {recovery};
     rocksdb::DB* db = nullptr;
-    const rocksdb::Status opened = rocksdb::DB::Open(StateDbOptions(options, env.get()), dir, &db);
+    const rocksdb::Status opened = rocksdb::DB::Open(db_options, dir, &db);
     if (!opened.ok()) return Error(FromRocksOpen(opened, dir));
     std::unique_ptr<rocksdb::DB> owned(db);
     if (options.verify) {
@@ -89,7 +93,7 @@ class Generation {
           FromRocks(db->VerifyChecksum(), "cannot read the state in " + dir));
     }
     (void)owned.release();
-    return std::shared_ptr<Generation>(new Generation(dir, std::move(env), db));
+    return std::shared_ptr<Generation>(new Generation(dir, std::move(env), recovery, db));
   }
   ~Generation() {
     db_.reset();
@@ -98,6 +102,13 @@ class Generation {
 
   rocksdb::DB* db() const { return db_.get(); }
   const std::string& dir() const { return dir_; }
+  SpaceRecovery& recovery() const { return *recovery_; }
+  // What a call that writes has returned.
+  Status Done(const rocksdb::Status& returned, const std::string& what) const {
+    Status status = FromRocks(returned, "cannot " + what + " the state in " + dir_);
+    if (status.code() == Code::kOutOfSpace) recovery_->Refused();
+    return status;
+  }
 
   void Replaced() {
     replaced_ = true;
@@ -105,11 +116,13 @@ class Generation {
   }
 
  private:
-  Generation(std::string dir, std::shared_ptr<rocksdb::Env> env, rocksdb::DB* db)
-      : dir_(std::move(dir)), env_(std::move(env)), db_(db) {}
+  Generation(std::string dir, std::shared_ptr<rocksdb::Env> env,
+             std::shared_ptr<SpaceRecovery> recovery, rocksdb::DB* db)
+      : dir_(std::move(dir)), env_(std::move(env)), recovery_(std::move(recovery)), db_(db) {}
 
   const std::string dir_;
   const std::shared_ptr<rocksdb::Env> env_;  // outlives the database
+  const std::shared_ptr<SpaceRecovery> recovery_;
   std::unique_ptr<rocksdb::DB> db_;
   bool replaced_ = false;
 };
@@ -226,6 +239,7 @@ class RocksState final : public StateStore {
   Status Write(StateBatch& batch) override;
   Result<std::optional<std::string>> FlushedGet(std::string_view key) const override;
   Status GiveBackSpace() override;
+  Status Resume() override;
   Status Flush() override;
   Status Checkpoint(const std::string& dir) override;
   Status Replace(const std::string& dir, raft::EntryId snapshot) override;
@@ -252,9 +266,8 @@ Status RocksState::Write(StateBatch& batch) {
   const std::shared_ptr<Generation> current = Current();
   rocksdb::WriteOptions options;
   options.disableWAL = true;
-  const rocksdb::Status status =
-      current->db()->Write(options, static_cast<RocksBatch&>(batch).get());
-  return FromRocks(status, "cannot write the state in " + current->dir());
+  return current->Done(current->db()->Write(options, static_cast<RocksBatch&>(batch).get()),
+                       "write");
 }
 
 Result<std::optional<std::string>> RocksState::FlushedGet(std::string_view key) const {
@@ -270,15 +283,19 @@ Status RocksState::GiveBackSpace() {
   rocksdb::FlushOptions options;
   options.wait = false;
   options.allow_write_stall = true;  // the caller is the writer
-  return FromRocks(current->db()->Flush(options), "cannot flush the state in " + current->dir());
+  return current->Done(current->db()->Flush(options), "flush");
+}
+
+Status RocksState::Resume() {
+  const std::shared_ptr<Generation> current = Current();
+  return current->recovery().Resume(current->db());
 }
 
 Status RocksState::Flush() {
   const std::shared_ptr<Generation> current = Current();
   rocksdb::FlushOptions options;
   options.allow_write_stall = true;  // the caller is the writer
-  RETURN_IF_ERROR(
-      FromRocks(current->db()->Flush(options), "cannot flush the state in " + current->dir()));
+  RETURN_IF_ERROR(current->Done(current->db()->Flush(options), "flush"));
   // Once RocksDB 7.8 has met a full disk, its Flush no longer waits for the flush that it starts.
   for (auto waited = kFlushPoll; waited < kFlushPatience; waited += kFlushPoll) {
     uint64_t unflushed = 0;

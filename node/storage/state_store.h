@@ -2,8 +2,8 @@
 // synced: after a crash it holds some earlier batch's state, whole, and the log replays the rest.
 //
 // Thread-safety: Write, CatchUp, GiveBackSpace, Flush, Checkpoint, Replace, installing and
-// FinishInstallation from one thread at a time (the apply thread); reads from any thread at any
-// time, also while Replace swaps the database beneath (a view keeps what it looks at alive).
+// FinishInstallation from one thread at a time (the apply thread); reads and Resume from any thread
+// at any time, also while Replace swaps the database beneath (a view keeps what it looks at alive).
 #pragma once
 
 #include <cstdint>
@@ -71,8 +71,8 @@ class StateStore {
   virtual std::shared_ptr<const StateView> View() const = 0;
 
   virtual std::unique_ptr<StateBatch> NewBatch() const = 0;
-  // kOutOfSpace: nothing was written; works again some seconds after there is space (reads always
-  // do). Other errors are for ever.
+  // kOutOfSpace: nothing was written; works again once there is space and Resume has returned
+  // (reads always do). Other errors are for ever.
   virtual Status Write(StateBatch& batch) = 0;
   // Does what writes have put off, if that is worth it by now: called when nobody waits for the
   // writer. The errors are those of Write.
@@ -81,6 +81,9 @@ class StateStore {
   // To be called when much has been deleted: what that took leaves the disk soon, in the
   // background. Does nothing if it is not worth it. The errors are those of Write.
   virtual Status GiveBackSpace() { return Status::Ok(); }
+
+  // As LogStorage::Resume.
+  virtual Status Resume() { return Status::Ok(); }
 
   // The value that `key` has on disk, as it would be found after a crash now.
   virtual Result<std::optional<std::string>> FlushedGet(std::string_view key) const = 0;

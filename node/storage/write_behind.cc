@@ -67,6 +67,8 @@ class WriteBehindState final : public StateStore {
     return beneath_.GiveBackSpace();
   }
 
+  Status Resume() override { return beneath_.Resume(); }
+
   Result<std::optional<std::string>> FlushedGet(std::string_view key) const override {
     return beneath_.FlushedGet(key);
   }

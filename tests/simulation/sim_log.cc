@@ -28,9 +28,18 @@ uint64_t SimLog::stored_bytes() const {
   return bytes;
 }
 
-void SimLog::Flush() {
+Status SimLog::CheckRoom(uint64_t bytes) const {
+  if (!stopped_ && Fits(bytes)) return Status::Ok();
+  return {Code::kOutOfSpace, "no space left on the device"};
+}
+
+// Writes its file before it removes another.
+Status SimLog::Flush() {
+  stopped_ = !Fits(memtable_bytes_ / 2);
+  RETURN_IF_ERROR(CheckRoom(0));
   memtable_bytes_ = 0;
   garbage_bytes_ = 0;
+  return Status::Ok();
 }
 
 void SimLog::Synced() {
@@ -57,6 +66,7 @@ void SimLog::Crash(Random& random) {
   durable_hard_ = hard_;
   fail_next_ = Status::Ok();
   deferred_ = false;
+  stopped_ = false;
 }
 
 void SimLog::TakeBack(Undo undo) {
@@ -76,7 +86,9 @@ void SimLog::Clear() {
   hard_ = {};
   in_flight_.clear();
   durable_hard_ = {};
-  Flush();
+  memtable_bytes_ = 0;
+  garbage_bytes_ = 0;
+  stopped_ = false;
 }
 
 // What is in flight is left out, as if a crash had lost all of it.
@@ -109,12 +121,9 @@ raft::Index SimLog::durable_last_index() const {
 
 Status SimLog::Append(std::span<const storage::LogWrite> writes) {
   const uint64_t bytes = BytesOf(writes);
-  const bool flushes = memtable_bytes_ + bytes > kMemtable;
-  // A flush writes its file before it removes another.
-  if (!Fits(bytes + (flushes ? memtable_bytes_ / 2 : 0))) {
-    return {Code::kOutOfSpace, "no space left on the device"};
-  }
-  if (flushes) Flush();
+  RETURN_IF_ERROR(CheckRoom(bytes));
+  if (memtable_bytes_ + bytes > kMemtable) RETURN_IF_ERROR(Flush());
+  RETURN_IF_ERROR(CheckRoom(bytes));
   memtable_bytes_ += bytes;
   for (const storage::LogWrite& write : writes) Write(write);
   if (!fail_next_.ok()) return std::exchange(fail_next_, Status::Ok());
@@ -154,7 +163,7 @@ void SimLog::Write(const storage::LogWrite& write) {
 }
 
 Status SimLog::Reset(raft::EntryId snapshot, const raft::HardState& hard_state) {
-  if (!Fits(kSmallRecord)) return {Code::kOutOfSpace, "no space left on the device"};
+  RETURN_IF_ERROR(CheckRoom(kSmallRecord));
   coverage_->Hit(Path::log_reset);
   if (last_index() > snapshot.index) coverage_->Hit(Path::snapshot_over_log);
   in_flight_.push_back({.hard = hard_,
@@ -178,7 +187,7 @@ Status SimLog::Reset(raft::EntryId snapshot, const raft::HardState& hard_state) 
 Status SimLog::TruncatePrefix(raft::Index index) {
   if (index < first_index()) return Status::Ok();
   CHECK(index <= last_index(), "a log is not truncated beyond its end");
-  if (!Fits(kSmallRecord)) return {Code::kOutOfSpace, "no space left on the device"};
+  RETURN_IF_ERROR(CheckRoom(kSmallRecord));
   coverage_->Hit(Path::log_truncated);
   const auto end = entries_.begin() + static_cast<ptrdiff_t>(index - compacted_.index);
   compacted_ = std::prev(end)->id();
@@ -188,11 +197,14 @@ Status SimLog::TruncatePrefix(raft::Index index) {
 }
 
 Status SimLog::GiveBackSpace() {
-  if (!Fits(memtable_bytes_ / 2)) return {Code::kOutOfSpace, "no space left on the device"};
-  if (garbage_bytes_ > 0) coverage_->Hit(Path::log_gave_back);
-  Flush();
+  RETURN_IF_ERROR(CheckRoom(0));
+  const bool gives_back = garbage_bytes_ > 0;
+  RETURN_IF_ERROR(Flush());
+  if (gives_back) coverage_->Hit(Path::log_gave_back);
   return Status::Ok();
 }
+
+Status SimLog::Resume() { return stopped_ ? Flush() : Status::Ok(); }
 
 raft::LogResult<raft::Term> SimLog::term(raft::Index index) const {
   if (index < compacted_.index) return std::unexpected(raft::LogError::kCompacted);

@@ -3,7 +3,8 @@
 // What a write did stays "in flight" until the owner says that the fsync has ended; a crash before
 // that keeps any prefix of the writes in flight, each whole: what recovery leaves of a log whose
 // records carry checksums. A commit index that was written without a sync may be lost by any crash.
-// What was cut off or written over takes room until the next flush, as in the real log's files.
+// What was cut off or written over takes room until the next flush, as in the real log's files. A
+// flush that finds no room stops it, as it stops the real one.
 //
 // Thread-safety: none.
 #pragma once
@@ -85,6 +86,7 @@ class SimLog final : public storage::LogStorage {
   raft::LogResult<std::vector<raft::Entry>> entries(raft::Index low, raft::Index high,
                                                     uint64_t max_bytes) const override;
   Status GiveBackSpace() override;
+  Status Resume() override;
   storage::LogStats stats() const override {
     return {.bytes = stored_bytes() * SimSpace::kScale,
             .memtable_bytes = memtable_bytes_ * SimSpace::kScale};
@@ -103,7 +105,9 @@ class SimLog final : public storage::LogStorage {
 
   void Write(const storage::LogWrite& write);
   bool Fits(uint64_t bytes) const { return space_ == nullptr || space_->Fits(bytes); }
-  void Flush();
+  // Ok, or what the disk says to a write of `bytes`.
+  Status CheckRoom(uint64_t bytes) const;
+  Status Flush();
   void TakeBack(Undo undo);
 
   Coverage* const coverage_;
@@ -120,6 +124,7 @@ class SimLog final : public storage::LogStorage {
   std::vector<Undo> in_flight_;
   uint64_t garbage_bytes_ = 0;   // on the disk, and of no use any more
   uint64_t memtable_bytes_ = 0;  // to be flushed one day
+  bool stopped_ = false;         // until Resume
 };
 
 }  // namespace raftkv::sim

@@ -139,6 +139,8 @@ TEST_F(SimLogTest, AFullDiskRefuses) {
   EXPECT_EQ(log_.GiveBackSpace().code(), Code::kOutOfSpace) << "that needs some itself";
 
   space.Leave(500 * SimSpace::kScale);
+  EXPECT_EQ(log_.TruncatePrefix(raft::Index(1)).code(), Code::kOutOfSpace) << "a flush has failed";
+  ASSERT_TRUE(log_.Resume().ok());
   ASSERT_TRUE(log_.TruncatePrefix(raft::Index(1)).ok());
   const uint64_t before = space.free();
   ASSERT_TRUE(log_.GiveBackSpace().ok());

@@ -16,39 +16,47 @@ uint64_t SimState::stored_bytes() const {
   return bytes - std::min(bytes, unflushed_bytes_);
 }
 
-Status SimState::CheckRoom(uint64_t bytes) const {
-  if (space_ == nullptr || space_->Fits(bytes)) return Status::Ok();
+Status SimState::CheckStopped() const {
+  if (!stopped_) return Status::Ok();
   return {Code::kOutOfSpace, "no space left on the device"};
 }
 
 void SimState::Flushed() {
   unflushed_ = false;
   unflushed_bytes_ = 0;
+  stopped_ = false;
+}
+
+Status SimState::FlushIfRoom() {
+  stopped_ = space_ != nullptr && !space_->Fits(unflushed_bytes_);
+  RETURN_IF_ERROR(CheckStopped());
+  Flushed();
+  return state_.Flush();
 }
 
 Status SimState::Write(storage::StateBatch& batch) {
   if (!fail_next_.ok()) return std::exchange(fail_next_, Status::Ok());
+  RETURN_IF_ERROR(CheckStopped());
   const bool flushes = (flush_every_ > 0 && random_.Uniform(flush_every_) == 0) ||
                        unflushed_bytes_ + batch.bytes() > kMemtable;
-  if (flushes) RETURN_IF_ERROR(CheckRoom(unflushed_bytes_ + batch.bytes()));
+  // In the background: what it says, the next call hears.
   RETURN_IF_ERROR(state_.Write(batch));
   unflushed_ = true;
   unflushed_bytes_ += batch.bytes();
-  return flushes ? Flush() : Status::Ok();
+  if (flushes) (void)FlushIfRoom();
+  return Status::Ok();
 }
 
 Status SimState::Flush() {
-  RETURN_IF_ERROR(CheckRoom(unflushed_bytes_));
-  Flushed();
-  return state_.Flush();
+  RETURN_IF_ERROR(CheckStopped());
+  return FlushIfRoom();
 }
 
 Status SimState::Checkpoint(const std::string& dir) {
   if (checkpoints_->contains(dir)) {
     return {Code::kIoError, dir + " exists already"};
   }
-  // It flushes first.
-  RETURN_IF_ERROR(CheckRoom(unflushed_bytes_));
+  RETURN_IF_ERROR(Flush());
   checkpoints_->emplace(dir, std::make_shared<const storage::MemoryState::Contents>(state_.Dump()));
   return Status::Ok();
 }
@@ -67,6 +75,7 @@ Status SimState::Replace(const std::string& dir, raft::EntryId snapshot) {
 
 void SimState::Crash() {
   fail_next_ = Status::Ok();
+  stopped_ = false;
   if (before_replace_) {
     coverage_->Hit(Path::crash_in_replace);
     if (random_.Uniform(2) == 0) {

@@ -61,6 +61,7 @@ class SimState final : public storage::StateStore {
     return state_.FlushedGet(key);
   }
   Status Flush() override;
+  Status Resume() override { return stopped_ ? FlushIfRoom() : Status::Ok(); }
   Status Checkpoint(const std::string& dir) override;
   Status Replace(const std::string& dir, raft::EntryId snapshot) override;
   std::optional<raft::EntryId> installing() const override { return state_.installing(); }
@@ -73,7 +74,9 @@ class SimState final : public storage::StateStore {
   }
 
  private:
-  Status CheckRoom(uint64_t bytes) const;
+  // Ok, or what a store says that a full disk has stopped.
+  Status CheckStopped() const;
+  Status FlushIfRoom();
   void Flushed();
 
   Coverage* const coverage_;
@@ -84,6 +87,7 @@ class SimState final : public storage::StateStore {
   uint64_t flush_every_ = 0;
   bool unflushed_ = false;
   uint64_t unflushed_bytes_ = 0;
+  bool stopped_ = false;  // by a flush that found no room, until Resume
   Status fail_next_;
   std::optional<storage::MemoryState::Contents> before_replace_;
   std::optional<raft::EntryId> installing_before_replace_;

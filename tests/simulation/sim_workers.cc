@@ -27,6 +27,7 @@ void SimNode::SetFree(std::optional<uint64_t> bytes) {
 void SimNode::LookAtSpace() {
   const storage::StateStats stats = store_->stats();
   space_guard_->Look({stats.disk_bytes, stats.memtable_bytes});
+  room_->Resume();
   looks_at_space_ = disk_->space().limited() || space_guard_->is_near_limit();
   if (!looks_at_space_) return;
   const bool often = space_guard_->is_near_limit();
