@@ -49,7 +49,7 @@ TEST_F(ApplyNoticesTest, AChangeOfTheMembershipIsTakenOverAtOnce) {
 
 TEST_F(ApplyNoticesTest, AJobWithoutEntriesIsTakenOverAtOnce) {
   ApplyDone flushed;
-  flushed.flushed = true;
+  flushed.flushed = raft::Index(1);
   EXPECT_TRUE(notices_.Add(std::move(flushed), false));
 }
 

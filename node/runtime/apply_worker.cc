@@ -181,8 +181,12 @@ ApplyDone ApplyWorker::Run(FlushState&) {
   FAULT_POINT(flush_before);
   const Status status = WithRoom([this] { return store_->Flush(); });
   FAULT_POINT(flush_after);
-  if (!status.ok()) Fail(status);
-  done.flushed = true;
+  const Result<raft::Index> flushed = status.ok() ? machine_->FlushedIndex() : Error(status);
+  if (!flushed) {
+    Fail(flushed.error());
+    return done;
+  }
+  done.flushed = *flushed;
   return done;
 }
 

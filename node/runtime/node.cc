@@ -145,6 +145,7 @@ Replica::Env NodeImpl::MakeEnv() {
   };
   env.wake = [this] { WakeReady(); };
   env.accepts_growth = [this](uint64_t bytes) { return space_.Admit(bytes); };
+  env.flushed_index = [this] { return raft::Index(LastDiskSample().flushed_index); };
   env.space_is_short = [this] { return room_->is_short(); };
   env.waits_for_space = [this] { return room_->is_full(); };
   return env;

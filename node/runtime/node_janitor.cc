@@ -68,9 +68,9 @@ void NodeImpl::CheckDisk() {
   DiskSample sample;
   sample.state = storage_.store->stats();
   sample.log = storage_.log->stats();
-  if (const Result<raft::Index> flushed = storage_.machine->FlushedIndex()) {
-    sample.flushed_index = flushed->value;
-  }
+  const Result<raft::Index> flushed = storage_.machine->FlushedIndex();
+  if (!flushed) return fatal_(flushed.error());
+  sample.flushed_index = flushed->value;
   {
     std::lock_guard lock(status_mutex_);
     disk_sample_ = sample;

@@ -279,7 +279,11 @@ void Replica::TakeApplied() {
 void Replica::OnApplyDone(ApplyDone done) {
   garbage_under_way_ = garbage_under_way_ && !done.garbage_collected;
   if (done.garbage_collected && !done.more_garbage) garbage_done_for_ = done.compact_revision;
-  if (done.flushed) flush_under_way_ = false;
+  if (done.flushed) {
+    flush_under_way_ = false;
+    flushed_ = std::max(flushed_, *done.flushed);
+  }
+  if (done.replaced) flushed_ = std::max(flushed_, done.replaced->index);
   if (done.checkpoint || done.checkpoint_error) OnCheckpoint(done);
   if (core_ == nullptr) return;
   if (done.replaced) OnReplaced(*done.replaced);
@@ -309,10 +313,8 @@ void Replica::OnApplyDone(ApplyDone done) {
 }
 
 void Replica::NoteDurableMembership() {
-  const Result<raft::Index> flushed = env_.machine->FlushedIndex();
   const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
-  if (!flushed) return;
-  if (!MUTATION(refuse_before_durable) && flushed->value < cluster->config_index()) return;
+  if (!MUTATION(refuse_before_durable) && flushed_.value < cluster->config_index()) return;
   durable_config_index_ = cluster->config_index();
   const auto& removed = cluster->removed_ids();
   durably_removed_ = std::set<uint64_t>(removed.begin(), removed.end());

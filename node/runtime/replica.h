@@ -125,6 +125,8 @@ class Replica final : public transport::Handler {
     // Something changed that needs ProcessReady() soon. Called by callbacks that come in from the
     // side (calls, replies), not by the On*() events themselves.
     std::function<void()> wake;
+    // The applied index that a crash would leave, as of a moment ago; must not block on the disk.
+    std::function<raft::Index()> flushed_index;
     // Whether this member's disk has room for a command of so many bytes that makes the store grow;
     // counts it in. Empty: always.
     std::function<bool(uint64_t bytes)> accepts_growth;
@@ -458,9 +460,9 @@ class Replica final : public transport::Handler {
   std::vector<std::pair<MonotonicTime, Callback<v1::SnapshotResponse>>> snapshot_waiters_;
 
   // Log truncation.
+  raft::Index flushed_;  // of the state, or more by now
   raft::Index truncated_to_;
   uint64_t full_rounds_ = 0;  // of housekeeping, with a full disk
-  uint64_t applied_bytes_since_flush_ = 0;
   bool flush_under_way_ = false;
   bool garbage_under_way_ = false;
   uint64_t garbage_done_for_ = 0;  // compact revision that was collected completely

@@ -21,15 +21,12 @@ constexpr uint64_t kKeptShareIfShort = 16;
 
 void Replica::TruncateLog() {
   if (installing_) return;
-  const Result<raft::Index> flushed = env_.machine->FlushedIndex();
-  if (!flushed) {
-    env_.fatal(flushed.error());
-    return;
-  }
+  // The database flushes by itself too.
+  flushed_ = std::max(flushed_, env_.flushed_index());
   const Options& options = *env_.options;
   const raft::Index applied = core_->applied();
   const raft::Index durable =
-      MUTATION(truncate_to_unflushed) ? applied : std::min(*flushed, applied);
+      MUTATION(truncate_to_unflushed) ? applied : std::min(flushed_, applied);
   // What is kept for those who lag a little goes before the disk is full; who lags gets a snapshot.
   const bool is_short = env_.space_is_short && env_.space_is_short();
   const bool waits = env_.waits_for_space && env_.waits_for_space();

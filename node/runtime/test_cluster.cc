@@ -110,6 +110,7 @@ Status TestNode::TryBoot() {
   };
   env.wake = [this] { woken_ = true; };
   env.accepts_growth = [this](uint64_t) { return !disk_full_; };
+  env.flushed_index = [this] { return storage_.machine->FlushedIndex().value_or(raft::Index()); };
   env.space_is_short = [this] { return space_short_; };
   env.waits_for_space = [this] { return waits_for_space_; };
   replica_ = std::make_unique<Replica>(std::move(env));

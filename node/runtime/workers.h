@@ -137,7 +137,7 @@ struct ApplyDone {
   std::optional<raft::Snapshot> checkpoint;  // MakeCheckpoint: index, term, conf; data empty
   std::string checkpoint_dir;
   std::optional<Status> checkpoint_error;
-  bool flushed = false;
+  std::optional<raft::Index> flushed;  // FlushState: the applied index that a crash would leave
   bool garbage_collected = false;
   bool more_garbage = false;
   uint64_t compact_revision = 0;  // that the garbage was collected for

@@ -260,6 +260,7 @@ void SimNode::StartReplica() {
   };
   env.wake = [this] { WakeReady(); };
   env.accepts_growth = [this](uint64_t bytes) { return space_guard_->Admit(bytes); };
+  env.flushed_index = [this] { return machine_->FlushedIndex().value_or(raft::Index()); };
   env.space_is_short = [this] { return room_->is_short(); };
   env.waits_for_space = [this] { return room_->is_full(); };
   replica_ = std::make_unique<runtime::Replica>(std::move(env));
