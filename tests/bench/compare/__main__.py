@@ -122,6 +122,7 @@ def measure_load(running, load, options):
         warm = system.measure(load, min(1.0, options.seconds), None)
         guesses[system.name] = warm.rate
     for n in range(options.rounds):
+        load.round = n
         for system in running if n % 2 == 0 else reversed(running):
             sample = system.measure(load, options.seconds, guesses[system.name])
             guesses[system.name] = sample.rate

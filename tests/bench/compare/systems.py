@@ -25,6 +25,7 @@ class Load:
         self.value_bytes = options.value_size
         self.keys = options.keys
         self.to_leader = options.target == "leader"
+        self.round = 0
 
     @property
     def name(self):
@@ -125,7 +126,9 @@ class System:
 
     def targets(self, load):
         if not load.to_leader:
-            return self.addresses
+            # Clients that are fewer than members meet the leader in one round and a follower in another.
+            first = load.round % self.size
+            return self.addresses[first:] + self.addresses[:first]
         leader = self.leader()
         if leader is None:
             raise BenchError(f"{self.name} has no leader; logs: {self.folder}")
