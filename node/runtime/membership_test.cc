@@ -342,6 +342,25 @@ TEST(Membership, VoterThatIsLeftAloneIsToldSoByThoseWhoRefuseTheirVotes) {
   EXPECT_TRUE(cluster.Run(50, [&] { return put->has_value() && (*put)->has_value(); }));
 }
 
+// It would let in whom it removed, and tell nobody of it, until its state is flushed once more.
+TEST(Membership, AMemberThatStartsAgainKnowsWhomItRemoved) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& leader = *cluster.Leader();
+  TestNode& gone = cluster.node(leader.options().name == "n1" ? "n2" : "n1");
+  const raft::NodeId gone_id = gone.id();
+  v1::ChangeMembershipRequest change;
+  change.add_remove(gone_id.value);
+  auto done = leader.Change(change);
+  ASSERT_TRUE(cluster.Run(100, [&] { return done->has_value(); }));
+  ASSERT_TRUE((*done)->has_value()) << (*done)->error().ToString();
+  ASSERT_TRUE(cluster.Run(
+      100, [&] { return leader.replica().Admit(gone_id) == v1::HelloReply::REMOVED; }));
+  leader.Crash();
+  leader.Boot();
+  EXPECT_EQ(leader.replica().Admit(gone_id), v1::HelloReply::REMOVED);
+}
+
 // The simulator's: five voters give way to two new ones, who do not know yet that the joint
 // configuration has been left. Members that were only demoted called the others removed, and half
 // a minute later these went; the two still needed their votes.

@@ -66,6 +66,8 @@ void Replica::StartCore() {
   hard_state_ = env_.log->hard_state();
   truncated_to_ = env_.log->first_index().Prev();
   garbage_done_for_ = 0;
+  // The one time that it is read here.
+  if (const Result<raft::Index> flushed = env_.machine->FlushedIndex()) flushed_ = *flushed;
   NoteDurableMembership();
   PublishPeers();
   const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
