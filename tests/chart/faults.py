@@ -1,5 +1,5 @@
 """What is broken to see alerts fire, and what mends it: each fault is a context in which the alerts that FAULTS names for
-it have to fire, and after which they have to end. All are real: signals to processes, limits of the kernel on what a
+it have to fire, and after which they have to end. What it needs first is made, then those alerts have to be silent. All are real: signals to processes, limits of the kernel on what a
 process writes, network rules and resets between members, small volumes, rights taken away; only an operator that never
 comes back from a call takes a fault point (base/fault_points.h).
 """
@@ -164,7 +164,7 @@ def lagging_member(lab):
 
 
 @contextlib.contextmanager
-def joint_without_majority(_lab):
+def joint_without_majority(lab):
     """A change to three voters of which two hang: its joint configuration cannot be left. By force, because the leader refuses
     to make voters of learners that it has not heard of for an election timeout, which on a busy machine passes before it is asked."""
     patch(NAME, {"paused": True})
@@ -173,7 +173,7 @@ def joint_without_majority(_lab):
     code, body = admin(leader, "/admin/membership", {"demote": ids})
     if code != 200:
         raise SystemExit(f"demote: {code} {body}")
-    time.sleep(2)
+    lab.silent()
     pids = stopped(*others)
     try:
         # It gets no answer: that comes when the change is applied.
@@ -188,12 +188,13 @@ def joint_without_majority(_lab):
 
 
 @contextlib.contextmanager
-def claim_cannot_be_made_again(_lab):
+def claim_cannot_be_made_again(lab):
     """The operator does not see the claim go while its pod still runs: it would take the member out before it has none."""
     apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "no-claims"}, "spec": {"hard": {"persistentvolumeclaims": "0"}}})
     lost = followers()[0]
     patch(NAME, {"paused": True})
     until("the pause", lambda: status().get("phase") == "Paused")
+    lab.silent()
     kubectl("delete", "pvc", f"data-{lost}", "-n", NS, "--wait=false")
     kubectl("delete", "pod", lost, "-n", NS, "--grace-period=1", "--wait=false")
     kubectl("wait", "--for=delete", f"pvc/data-{lost}", "-n", NS, "--timeout=60s")
@@ -206,9 +207,10 @@ def claim_cannot_be_made_again(_lab):
 
 
 @contextlib.contextmanager
-def quota_is_full(_lab):
+def quota_is_full(lab):
     apply(raftkv("small", replicas=1, config={"limits": {"quotaBytes": "1Mi"}}))
     at_rest("small", 1)
+    lab.silent()
     host = address("small-0")
     for n in range(400):
         if queries.http("PUT", f"http://{host}:7070/kv/fill{n}", os.urandom(20_000))[0] == 507:
@@ -250,6 +252,7 @@ def slow_disk_of_the_state(lab):
             if code != 200:
                 print(f"deletion: {code} {body[:200]}", flush=True)
 
+    lab.silent()
     thread = threading.Thread(target=delete_all)
     with slow_writes("slow-0", 200_000):
         thread.start()
@@ -259,7 +262,7 @@ def slow_disk_of_the_state(lab):
 
 
 @contextlib.contextmanager
-def leader_cut_from_the_members(_lab):
+def leader_cut_from_the_members(lab):
     """Prometheus still reaches it. It steps down at the end of the first election timeout in which nobody has answered it: the
     second one, if it was cut off at the beginning of its first; the others elect somebody before that. So long ones."""
     apply(raftkv("torn", config={"raft": {"tick": "1s", "electionTicks": 20}}))
@@ -269,7 +272,7 @@ def leader_cut_from_the_members(_lab):
     new = next(pod for pod in members if pod != old)
     admin(old, "/admin/transfer", {"to": members[new]})
     until("the hand-over", lambda: leads(new))
-    time.sleep(2)
+    lab.silent()
     with cut_from_peers(new):
         yield
     delete("torn")
@@ -280,6 +283,7 @@ def snapshot_is_interrupted(lab):
     """A member needs one that takes half a minute, and its connections are reset every few seconds."""
     apply(raftkv("thin", config={"limits": {"snapshotBytesPerSecond": "512Ki"}, "storage": {"logKeepEntries": 10, "logKeepBytes": "64Ki", "flushAfterBytes": "1Mi"}}))
     at_rest("thin")
+    lab.silent()
     leader = status("thin")["leader"]
     behind = next(member["pod"] for member in status("thin")["members"] if member["pod"] != leader)
     pids = stopped(behind)
@@ -299,6 +303,7 @@ def snapshot_is_interrupted(lab):
 def state_grows(lab):
     apply(raftkv("grown", replicas=1))
     at_rest("grown", 1)
+    lab.silent()
     with writing(lab, address("grown-0"), "--clients", "8", "--keys", "100000", "--value-size", "1000000", "--duration", "3600"):
         yield
     delete("grown")
@@ -317,6 +322,7 @@ def volume_fills(lab):
         apply(raftkv("brim", replicas=1, storage={"size": "400Mi", "className": "brim", "retention": {"onDelete": "Delete"}},
                      config={"storage": {"logKeepBytes": "8Mi", "flushAfterBytes": "8Mi"}}))
         at_rest("brim", 1)
+        lab.silent()
         with writing(lab, address("brim-0"), "--clients", "4", "--rate", "50", "--keys", "100000", "--value-size", "20000", "--duration", "3600"):
             yield
         run("mount", "-o", "remount,size=2g", folder)
@@ -376,6 +382,7 @@ def operator_never_comes_back(lab):
         process = lab.start("operator", "env", f"RAFTKV_FAULT_POINT={faults}", ROOT / "build-faults/bin/raftkv-operator", *mine)
         lab.discovery.operator = f"127.0.0.1:{port}"
         until("the operator's Lease", lambda: queries.http("GET", f"http://127.0.0.1:{port}/metrics")[1].count("leader_election_master_status{") > 0)
+        lab.silent()
         patch(NAME, {"pod": {"labels": {"insight": "stuck"}}})
         try:
             yield

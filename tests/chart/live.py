@@ -4,7 +4,7 @@
     tests/chart/live.py [--images FILES] [--resources N] [--members N] [CHECK...]
 
 Checks: helm_test, two_operators, at_rest, samples, namespaced (default: all, in this order; they build on one release). Cluster
-and images as in monitoring.py, with five nodes, which one of the samples needs. at_rest makes N RaftKV resources (100) of N members (3) each, which run without containers (bare.py), and
+and images as in monitoring.py, with five nodes if the samples are checked, one of which needs them. at_rest makes N RaftKV resources (100) of N members (3) each, which run without containers (bare.py), and
 measures the operator's process for a minute: memory, processor, calls to the API server.
 """
 import json
@@ -195,7 +195,7 @@ def main():
     checks = {"helm_test": helm_test, "two_operators": two_operators, "at_rest": lambda: at_rest(int(options["--resources"]), int(options["--members"])), "samples": samples, "namespaced": namespaced}
     if unknown := set(arguments) - set(checks):
         sys.exit(f"no such check: {unknown}\n{__doc__}")
-    take_down = m.start(options["--images"], nodes=5)
+    take_down = m.start(options["--images"], nodes=5 if "samples" in (arguments or checks) else 3)
     try:
         helm("install", "--create-namespace")
         m.kubectl("create", "namespace", m.NS)

@@ -4,7 +4,7 @@
 The operator (built from its Go module, tests/chart/prometheus-operator) has to select the ServiceMonitor, the PodMonitor
 and the PrometheusRule; Debian's Prometheus runs with the configuration and the rules that the operator writes for it;
 every panel's query and every alert's selectors have to have data; then things are broken, one after another (faults.py),
-and each alert has to fire under its fault and to end after it. The rules are those of the chart with
+and each alert has to be silent before its fault, to fire under it and to end after it. The rules are those of the chart with
 `monitoring.prometheusRule.trial`, which has them wait and look back seconds instead of minutes. Prints a table.
 
     tests/chart/monitoring.py [--images FILES] [--pictures FOLDER] [FAULT...]
@@ -41,6 +41,8 @@ from cluster import KUBE_HOME, NAME, NS, SYSTEM, address, apply, at_rest, kubect
 MODULE = ROOT / "tests/chart/prometheus-operator"
 # Seconds. The slowest: the operator that hangs (two minutes), and the gigabyte.
 FIRES_WITHIN, ENDS_WITHIN = 180, 120
+# Before a fault its alerts are neither firing nor about to for so long, which is true at the latest after the second time.
+SILENT_FOR, SILENT_WITHIN = 10, 60
 
 
 class Discovery:
@@ -139,6 +141,8 @@ class Lab(queries.Lab):
         self.clients = []
         self.discovery = None
         self.operator_port = 0
+        self.about = None, []  # the cluster and the alerts of the fault that comes
+        self.loud_before = set()  # of those alerts
 
     def start_prometheus_operator(self):
         module = json.loads(run("go", "mod", "download", "-json", "github.com/prometheus-operator/prometheus-operator@v0.85.0"))
@@ -199,6 +203,18 @@ class Lab(queries.Lab):
         alerts = json.loads(queries.http("GET", self.url + "/api/v1/alerts", timeout=10)[1])["data"]["alerts"]
         return {item["labels"]["alertname"] for item in alerts if item["state"] == "firing" and cluster_of(item["labels"]) in (name, None)}
 
+    def silent(self, scraped=True):
+        """Waits until the alerts of the fault that comes are silent, and notes which are not. Faults that prepare something call it
+        once more when they have: if what they have made were not `scraped`, silence would say nothing."""
+        name, alerts = self.about
+        window = f"[{SILENT_FOR}s]"
+        seen = lambda: not scraped or all(float(item["value"][1]) >= 3 for item in self.ask(f'count_over_time(up{{cluster_name="{name}"}}{window})') or [{"value": (0, 0)}])
+        loud = lambda: {item["metric"]["alertname"] for item in self.ask(f'last_over_time(ALERTS{{alertname=~"{"|".join(alerts)}"}}{window})')
+                        if cluster_of(item["metric"]) in (name, None)}
+        with contextlib.suppress(SystemExit):
+            until("silence", lambda: seen() and not loud(), SILENT_WITHIN)
+        self.loud_before |= loud() if seen() else set(alerts)
+
     def start_load(self):
         """Clients that go round the pods; their requests through a Service would need a node's network."""
         hosts = [address(f"{NAME}-{slot}") for slot in range(3)]
@@ -227,12 +243,14 @@ class Lab(queries.Lab):
 
 def break_things(lab, chosen):
     """Rows of (fault, alert, seconds until it fired, seconds until it ended); None: it did not."""
-    failures = []
-    print(f"{'fault':28} {'alert':34} {'fires':>7} {'ends':>7}")
+    failures, start = [], time.monotonic()
+    print(f"{'fault':28} {'alert':34} {'before':>7} {'fires':>7} {'ends':>7}")
     for fault, name, alerts in faults.FAULTS:
         if chosen and fault.__name__ not in chosen:
             continue
         fired, ended = {}, {}
+        lab.about, lab.loud_before = (name, alerts), set()
+        lab.silent(scraped=False)
         with fault(lab):
             began = time.monotonic()
             while set(fired) != set(alerts) and time.monotonic() - began < FIRES_WITHIN:
@@ -246,11 +264,13 @@ def break_things(lab, chosen):
             time.sleep(0.5)
         for alert in alerts:
             cell = lambda times, key=alert: f"{times[key]:5.0f} s" if key in times else "NEVER"
-            print(f"{fault.__name__:28} {alert:34} {cell(fired):>7} {cell(ended):>7}", flush=True)
+            print(f"{fault.__name__:28} {alert:34} {'FIRES' if alert in lab.loud_before else 'silent':>7} {cell(fired):>7} {cell(ended):>7}", flush=True)
             if alert not in fired or alert not in ended:
                 failures.append(f"{alert} did not {'fire' if alert not in fired else 'end'} with {fault.__name__}")
+        failures += [f"{alert} was not silent before {fault.__name__}" for alert in lab.loud_before]
         failures += [f"{late} did not fire later than {early} with {fault.__name__}" for early, late in faults.EARLIER
                      if early in fired and late in fired and fired[early] >= fired[late]]
+    print(f"all of it took {time.monotonic() - start:.0f} s", flush=True)
     return failures
 
 
