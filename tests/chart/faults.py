@@ -1,7 +1,8 @@
 """What is broken to see alerts fire, and what mends it: each fault is a context in which the alerts that FAULTS names for
-it have to fire, and after which they have to end. What it needs first is made, then those alerts have to be silent. All are real: signals to processes, limits of the kernel on what a
-process writes, network rules and resets between members, small volumes, rights taken away; only an operator that never
-comes back from a call takes a fault point (base/fault_points.h).
+it have to fire, and at whose end it is mended, so that they end. A fault that makes something to break first makes it, then
+waits for Lab.silent, and has it removed by Lab.after, when the alerts have ended. All are real: signals to processes, limits
+of the kernel on what a process writes, network rules and resets between members, small volumes, rights taken away; only an
+operator that never comes back from a call takes a fault point (base/fault_points.h).
 """
 import contextlib
 import json
@@ -113,6 +114,14 @@ def delete(name):
     kubectl("delete", "rkv", name, "-n", NS, "--timeout=60s")
 
 
+def make(lab, name, replicas=3, **spec):
+    """A RaftKV for the time of the fault."""
+    lab.after.callback(delete, name)
+    apply(raftkv(name, replicas=replicas, **spec))
+    at_rest(name, replicas)
+    lab.silent()
+
+
 # --- Faults ---------------------------------------------------------------------------------------
 
 
@@ -208,22 +217,21 @@ def claim_cannot_be_made_again(lab):
 
 @contextlib.contextmanager
 def quota_is_full(lab):
-    apply(raftkv("small", replicas=1, config={"limits": {"quotaBytes": "1Mi"}}))
-    at_rest("small", 1)
-    lab.silent()
+    make(lab, "small", 1, config={"limits": {"quotaBytes": "1Mi"}})
     host = address("small-0")
     for n in range(400):
         if queries.http("PUT", f"http://{host}:7070/kv/fill{n}", os.urandom(20_000))[0] == 507:
             break
     yield
-    kubectl("delete", "rkv", "small", "-n", NS, "--timeout=60s")
+    patch("small", {"config": {"limits": {"quotaBytes": "64Mi"}}})
 
 
 @contextlib.contextmanager
-def image_cannot_be_had(_lab):
+def image_cannot_be_had(lab):
+    lab.after.callback(delete, "stuck")
     apply(raftkv("stuck", replicas=1, image="localhost/no-such-image:1"))
     yield
-    kubectl("delete", "rkv", "stuck", "-n", NS, "--timeout=60s")
+    patch("stuck", {"image": None})
 
 
 @contextlib.contextmanager
@@ -239,8 +247,7 @@ def slow_disk(lab):
 def slow_disk_of_the_state(lab):
     """Little memory for changes, little that the disk takes, and large changes at once: deletions of keys with long names, by
     prefix, which the log hardly grows by."""
-    apply(raftkv("slow", replicas=1, config={"storage": {"stateMemtableBytes": "1Mi"}, "http": {"requestTimeout": "60s"}}))
-    at_rest("slow", 1)
+    make(lab, "slow", 1, config={"storage": {"stateMemtableBytes": "1Mi"}, "http": {"requestTimeout": "60s"}})
     host = address("slow-0")
     prefixes = "abcdefgh"
     for prefix in prefixes:
@@ -258,15 +265,13 @@ def slow_disk_of_the_state(lab):
         thread.start()
         yield
     thread.join()
-    delete("slow")
 
 
 @contextlib.contextmanager
 def leader_cut_from_the_members(lab):
     """Prometheus still reaches it. It steps down at the end of the first election timeout in which nobody has answered it: the
     second one, if it was cut off at the beginning of its first; the others elect somebody before that. So long ones."""
-    apply(raftkv("torn", config={"raft": {"tick": "1s", "electionTicks": 20}}))
-    at_rest("torn")
+    make(lab, "torn", config={"raft": {"tick": "1s", "electionTicks": 20}})
     members = {member["pod"]: member["memberID"] for member in status("torn")["members"]}
     old = status("torn")["leader"]
     new = next(pod for pod in members if pod != old)
@@ -275,16 +280,13 @@ def leader_cut_from_the_members(lab):
     lab.silent()
     with cut_from_peers(new):
         yield
-    delete("torn")
 
 
 @contextlib.contextmanager
 def snapshot_is_interrupted(lab):
     """A member needs one that takes half a minute, and its connections are reset every few seconds. Cut off while all is written,
     not stopped: as much as that waits in buffers for one that is."""
-    apply(raftkv("thin", config={"limits": {"snapshotBytesPerSecond": "512Ki"}, "storage": {"logKeepEntries": 10, "logKeepBytes": "64Ki", "flushAfterBytes": "1Mi"}}))
-    at_rest("thin")
-    lab.silent()
+    make(lab, "thin", config={"limits": {"snapshotBytesPerSecond": "512Ki"}, "storage": {"logKeepEntries": 10, "logKeepBytes": "64Ki", "flushAfterBytes": "1Mi"}})
     leader = status("thin")["leader"]
     behind = next(member["pod"] for member in status("thin")["members"] if member["pod"] != leader)
     network = inside(behind)
@@ -295,17 +297,13 @@ def snapshot_is_interrupted(lab):
     with every_so_often(4, reset):
         yield
     at_rest("thin")
-    delete("thin")
 
 
 @contextlib.contextmanager
 def state_grows(lab):
-    apply(raftkv("grown", replicas=1))
-    at_rest("grown", 1)
-    lab.silent()
+    make(lab, "grown", 1)
     with writing(lab, address("grown-0"), "--clients", "8", "--keys", "100000", "--value-size", "1000000", "--duration", "3600"):
         yield
-    delete("grown")
 
 
 @contextlib.contextmanager
@@ -315,21 +313,14 @@ def volume_fills(lab):
     folder = lab.folder / "volume"
     folder.mkdir()
     run("mount", "-t", "tmpfs", "-o", "size=400m,mode=0777", "none", folder)
-    try:
-        apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "brim"}, "spec": {
-            "capacity": {"storage": "400Mi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "brim", "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": str(folder)}}})
-        apply(raftkv("brim", replicas=1, storage={"size": "400Mi", "className": "brim", "retention": {"onDelete": "Delete"}},
-                     config={"storage": {"logKeepBytes": "8Mi", "flushAfterBytes": "8Mi"}}))
-        at_rest("brim", 1)
-        lab.silent()
-        with writing(lab, address("brim-0"), "--clients", "4", "--rate", "50", "--keys", "100000", "--value-size", "20000", "--duration", "3600"):
-            yield
-        run("mount", "-o", "remount,size=2g", folder)
-        until("the end of the alerts with a larger volume", lambda: not {"RaftKVVolumeFilling", "RaftKVVolumeAlmostFull", "RaftKVOutOfSpace"} & lab.firing("brim"), 90)
-        delete("brim")
-        kubectl("delete", "pv", "brim", "--timeout=60s")
-    finally:
-        run("umount", "-l", folder)
+    lab.after.callback(run, "umount", "-l", folder)
+    lab.after.callback(kubectl, "delete", "pv", "brim", "--timeout=60s")
+    apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "brim"}, "spec": {
+        "capacity": {"storage": "400Mi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "brim", "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": str(folder)}}})
+    make(lab, "brim", 1, storage={"size": "400Mi", "className": "brim", "retention": {"onDelete": "Delete"}}, config={"storage": {"logKeepBytes": "8Mi", "flushAfterBytes": "8Mi"}})
+    with writing(lab, address("brim-0"), "--clients", "4", "--rate", "50", "--keys", "100000", "--value-size", "20000", "--duration", "3600"):
+        yield
+    run("mount", "-o", "remount,size=2g", folder)
 
 
 DEPLOYMENT = "deploy/raftkv-raftkv-operator"
@@ -366,7 +357,7 @@ def rights_are_missing(_lab):
     kept["metadata"] = {key: value for key, value in kept["metadata"].items() if key in ("name", "labels", "annotations")}
     kubectl("create", "-f", "-", stdin=json.dumps(kept))
     until("unheard", lambda: status("unheard").get("phase") == "Available", 120)
-    kubectl("delete", "rkv", "unheard", "-n", NS, "--timeout=60s")
+    delete("unheard")
 
 
 @contextlib.contextmanager

@@ -143,6 +143,7 @@ class Lab(queries.Lab):
         self.operator_port = 0
         self.about = None, []  # the cluster and the alerts of the fault that comes
         self.loud_before = set()  # of those alerts
+        self.after = contextlib.ExitStack()  # what is to be done when the fault is over and its alerts have ended
 
     def start_prometheus_operator(self):
         module = json.loads(run("go", "mod", "download", "-json", "github.com/prometheus-operator/prometheus-operator@v0.85.0"))
@@ -250,21 +251,22 @@ def break_things(lab, chosen):
             continue
         fired, ended = {}, {}
         lab.about, lab.loud_before = (name, alerts), set()
-        lab.silent(scraped=False)
-        with fault(lab):
-            began = time.monotonic()
-            while set(fired) != set(alerts) and time.monotonic() - began < FIRES_WITHIN:
-                for alert in lab.firing(name) & set(alerts) - set(fired):
-                    fired[alert] = time.monotonic() - began
+        with contextlib.ExitStack() as lab.after:
+            lab.silent(scraped=False)
+            with fault(lab):
+                began = time.monotonic()
+                while set(fired) != set(alerts) and time.monotonic() - began < FIRES_WITHIN:
+                    for alert in lab.firing(name) & set(alerts) - set(fired):
+                        fired[alert] = time.monotonic() - began
+                    time.sleep(0.5)
+            over = time.monotonic()
+            while set(ended) != set(alerts) and time.monotonic() - over < ENDS_WITHIN:
+                for alert in set(alerts) - lab.firing(name) - set(ended):
+                    ended[alert] = time.monotonic() - over
                 time.sleep(0.5)
-        over = time.monotonic()
-        while set(ended) != set(alerts) and time.monotonic() - over < ENDS_WITHIN:
-            for alert in set(alerts) - lab.firing(name) - set(ended):
-                ended[alert] = time.monotonic() - over
-            time.sleep(0.5)
         for alert in alerts:
             cell = lambda times, key=alert: f"{times[key]:5.0f} s" if key in times else "NEVER"
-            print(f"{fault.__name__:28} {alert:34} {'FIRES' if alert in lab.loud_before else 'silent':>7} {cell(fired):>7} {cell(ended):>7}", flush=True)
+            print(f"{fault.__name__:28} {alert:34} {'LOUD' if alert in lab.loud_before else 'silent':>7} {cell(fired):>7} {cell(ended):>7}", flush=True)
             if alert not in fired or alert not in ended:
                 failures.append(f"{alert} did not {'fire' if alert not in fired else 'end'} with {fault.__name__}")
         failures += [f"{alert} was not silent before {fault.__name__}" for alert in lab.loud_before]
