@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/check.h"
 
@@ -25,11 +26,12 @@ Change Deleted(ObjectPtr object, bool final_state_unknown) {
 
 // A state from before the one that is known (a watch that began at an older version, a server that
 // lags): to take it over would be to travel back in time.
-bool IsOlder(const Object& arrived, const Object& known) {
+bool IsOlder(const Object& arrived, uint64_t known_version) {
   auto version = ParseResourceVersion(arrived.resource_version());
-  auto known_version = ParseResourceVersion(known.resource_version());
-  return version && known_version && *version < *known_version;
+  return version && known_version != 0 && *version < known_version;
 }
+
+bool IsBefore(const Key* a, const Key* b) { return *a < *b; }
 
 // What an object's arrival under a key means for those who knew `before` there.
 void AppendChanges(ObjectPtr before, ObjectPtr after, std::vector<Change>* out) {
@@ -49,17 +51,27 @@ void AppendChanges(ObjectPtr before, ObjectPtr after, std::vector<Change>* out) 
 // --- Reading
 // --------------------------------------------------------------------------------------
 
+ObjectPtr Cache::Unpack(const Kept& kept) {
+  return std::make_shared<const Object>(Object::FromCbor(kept.bytes));
+}
+
 ObjectPtr Cache::Get(const Key& key) const {
   std::shared_lock lock(mutex_);
   auto found = objects_.find(key);
-  return found == objects_.end() ? nullptr : found->second;
+  return found == objects_.end() ? nullptr : Unpack(found->second);
+}
+
+uint64_t Cache::VersionOf(const Key& key) const {
+  std::shared_lock lock(mutex_);
+  auto found = objects_.find(key);
+  return found == objects_.end() ? 0 : found->second.version;
 }
 
 std::vector<ObjectPtr> Cache::List() const {
   std::shared_lock lock(mutex_);
   std::vector<ObjectPtr> out;
   out.reserve(objects_.size());
-  for (const auto& [key, object] : objects_) out.push_back(object);
+  for (const auto& [key, kept] : objects_) out.push_back(Unpack(kept));
   return out;
 }
 
@@ -67,7 +79,7 @@ std::vector<ObjectPtr> Cache::FindLocked(const Index& index, const std::string& 
   std::vector<ObjectPtr> out;
   auto keys = index.find(value);
   if (keys == index.end()) return out;
-  for (const Key& key : keys->second) out.push_back(objects_.at(key));
+  for (const Key* key : keys->second) out.push_back(Unpack(objects_.at(*key)));
   return out;
 }
 
@@ -121,10 +133,7 @@ void Cache::Wrote(const Object& object) {
   if (*version <= reached_) return;
   Key key = object.key();
   auto found = objects_.find(key);
-  if (found != objects_.end() &&
-      ParseResourceVersion(found->second->resource_version()).value_or(0) >= *version) {
-    return;
-  }
+  if (found != objects_.end() && found->second.version >= *version) return;
   if (writes_.size() >= kMaxTrackedWrites) writes_.erase(writes_.begin());
   uint64_t& waits_for = writes_[std::move(key)];
   waits_for = std::max(waits_for, *version);
@@ -144,19 +153,21 @@ void Cache::ReachedLocked(std::string_view resource_version) {
 // --------------------------------------------------------------------------------------
 
 void Cache::Enter(Index& index, const std::string& value, const Key& key) {
-  index[value].insert(key);
+  Keys& keys = index[value];
+  auto at = std::ranges::lower_bound(keys, &key, IsBefore);
+  if (at == keys.end() || *at != &key) keys.insert(at, &key);
 }
 
 void Cache::Leave(Index& index, const std::string& value, const Key& key) {
   auto keys = index.find(value);
   if (keys == index.end()) return;
-  keys->second.erase(key);
+  auto at = std::ranges::lower_bound(keys->second, &key, IsBefore);
+  if (at != keys->second.end() && *at == &key) keys->second.erase(at);
   if (keys->second.empty()) index.erase(keys);
 }
 
-void Cache::IndexLocked(const Object& object, bool enter) {
+void Cache::IndexLocked(const Key& key, const Object& object, bool enter) {
   auto change = enter ? &Cache::Enter : &Cache::Leave;
-  Key key = object.key();
   change(by_namespace_, key.ns, key);
   for (const OwnerReference& owner : object.Owners()) change(by_owner_, owner.uid, key);
   const Json& labels = object.At("/metadata/labels");
@@ -170,16 +181,19 @@ void Cache::IndexLocked(const Object& object, bool enter) {
 ObjectPtr Cache::TakeLocked(const Key& key) {
   auto found = objects_.find(key);
   if (found == objects_.end()) return nullptr;
-  ObjectPtr object = std::move(found->second);
+  ObjectPtr object = Unpack(found->second);
+  IndexLocked(found->first, *object, false);
   objects_.erase(found);
-  IndexLocked(*object, false);
   return object;
 }
 
-ObjectPtr Cache::PutLocked(ObjectPtr object) {
-  ObjectPtr before = TakeLocked(object->key());
-  IndexLocked(*object, true);
-  objects_[object->key()] = std::move(object);
+ObjectPtr Cache::PutLocked(const Object& object) {
+  Key key = object.key();
+  ObjectPtr before = TakeLocked(key);
+  Kept kept{.bytes = object.ToCbor(),
+            .version = ParseResourceVersion(object.resource_version()).value_or(0)};
+  auto entry = objects_.emplace(std::move(key), std::move(kept)).first;
+  IndexLocked(entry->first, object, true);
   return before;
 }
 
@@ -197,7 +211,7 @@ Status Cache::Replace(std::vector<Object> objects, std::string_view resource_ver
     for (Object& object : objects) {
       auto after = std::make_shared<const Object>(std::move(object));
       gone.erase(after->key());
-      AppendChanges(PutLocked(after), after, &changes);
+      AppendChanges(PutLocked(*after), after, &changes);
     }
     for (const Key& key : gone) changes.push_back(Deleted(TakeLocked(key), true));
     // A list at an older version than we know (from a server that lags) must not wake sleepers.
@@ -223,8 +237,8 @@ Status Cache::Upsert(Object object) {
                                             std::to_string(max_objects_) + "; use a selector"};
     }
     auto known = objects_.find(after->key());
-    if (known != objects_.end() && IsOlder(*after, *known->second)) return Status::Ok();
-    AppendChanges(PutLocked(after), after, &changes);
+    if (known != objects_.end() && IsOlder(*after, known->second.version)) return Status::Ok();
+    AppendChanges(PutLocked(*after), after, &changes);
     ReachedLocked(after->resource_version());
   }
   Tell(changes);
@@ -236,7 +250,7 @@ void Cache::Remove(const Object& last_state) {
   {
     std::unique_lock lock(mutex_);
     auto now = objects_.find(last_state.key());
-    if (now != objects_.end() && IsOlder(last_state, *now->second)) return;
+    if (now != objects_.end() && IsOlder(last_state, now->second.version)) return;
     ObjectPtr known = TakeLocked(last_state.key());
     ReachedLocked(last_state.resource_version());
     if (known == nullptr) return;

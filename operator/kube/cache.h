@@ -1,8 +1,10 @@
 // Cache: what a reflector has seen of one kind of object, to read without asking the server.
 //
-// Reads give shared, immutable objects, perhaps a little old: before anything destructive the
-// caller reads live (Api::Get) and deletes with preconditions. A controller that has just written
-// asks IsBehind() before it plans again, and comes back a little later if it is (requeue_after).
+// Objects are kept packed, and unpacked for each read: an operator has thousands that it looks at
+// once in half a minute. Reads give shared, immutable objects, perhaps a little old: before
+// anything destructive the caller reads live (Api::Get) and deletes with preconditions. A
+// controller that has just written asks IsBehind() before it plans again, and comes back a little
+// later if it is (requeue_after).
 //
 // Thread-safety: every method from any thread. Handlers run on the reflector's thread, in order,
 // without a lock of the cache held; they must not block.
@@ -13,7 +15,6 @@
 #include <functional>
 #include <map>
 #include <mutex>
-#include <set>
 #include <shared_mutex>
 #include <stop_token>
 #include <string>
@@ -54,6 +55,8 @@ class Cache {
 
   // Null if there is none.
   ObjectPtr Get(const Key& key) const;
+  // The number in the resourceVersion of what Get gives; 0 if there is none.
+  uint64_t VersionOf(const Key& key) const;
   std::vector<ObjectPtr> List() const;
   std::vector<ObjectPtr> InNamespace(std::string_view ns) const;
   // Whose metadata.ownerReferences name this UID.
@@ -87,14 +90,21 @@ class Cache {
   void Resync();
 
  private:
-  using Keys = std::set<Key>;
+  struct Kept {
+    std::string bytes;     // Object::ToCbor
+    uint64_t version = 0;  // 0: the resourceVersion is no number
+  };
+  // By key; they are those of objects_.
+  using Keys = std::vector<const Key*>;
   using Index = std::unordered_map<std::string, Keys>;
 
-  ObjectPtr PutLocked(ObjectPtr object);
+  static ObjectPtr Unpack(const Kept& kept);
+  ObjectPtr PutLocked(const Object& object);
   ObjectPtr TakeLocked(const Key& key);
   static void Enter(Index& index, const std::string& value, const Key& key);
   static void Leave(Index& index, const std::string& value, const Key& key);
-  void IndexLocked(const Object& object, bool enter);
+  // `key` is the object's in objects_.
+  void IndexLocked(const Key& key, const Object& object, bool enter);
   std::vector<ObjectPtr> FindLocked(const Index& index, const std::string& value) const;
   void ReachedLocked(std::string_view resource_version);
   void Tell(const std::vector<Change>& changes) const;
@@ -104,7 +114,7 @@ class Cache {
   std::vector<Handler> handlers_;
 
   mutable std::shared_mutex mutex_;
-  std::map<Key, ObjectPtr> objects_;
+  std::map<Key, Kept> objects_;
   Index by_namespace_;
   Index by_owner_;
   Index by_label_;  // "name=value"

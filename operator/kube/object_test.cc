@@ -56,6 +56,15 @@ TEST(Object, RefusesWhatIsNone) {
   EXPECT_TRUE(Object::Parse(R"({"a":"\")" + std::string(300, '[') + "\"}"));
 }
 
+TEST(Object, IsTheSameAsCbor) {
+  const Object all = ParseOrDie(
+      R"({"metadata":{"name":"a","labels":{"a/b":"ü","empty":""}},"spec":{"none":null,"yes":true,
+        "numbers":[0,-1,4294967296,9007199254740993,-9007199254740993,1.5,0.1],"maps":[{},[],{"b":1,"a":2}]}})");
+  EXPECT_EQ(Object::FromCbor(all.ToCbor()), all);
+  EXPECT_EQ(Object::FromCbor(all.ToCbor()).Dump(), all.Dump());
+  EXPECT_LT(all.ToCbor().size(), all.Dump().size());
+}
+
 TEST(Object, SetsAndErasesByPointer) {
   Object object(resources::kConfigMaps, {"n", "a"});
   object.Set("/data/a.b~1c", "x");
