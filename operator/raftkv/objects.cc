@@ -426,6 +426,23 @@ std::vector<DesiredObject> DesiredObjects(const Object& resource, const ObjectSe
   return out;
 }
 
+std::vector<ObjectName> NamesOfObjects(const Key& resource) {
+  std::vector<ObjectName> out;
+  auto add = [&](const kube::Resource& kind, std::string_view suffix) {
+    out.push_back({kind, {resource.ns, resource.name + std::string(suffix)}});
+  };
+  for (const char* suffix : {"-peers", "", "-leader", "-read"}) {
+    add(kube::resources::kServices, suffix);
+  }
+  for (const char* suffix : {"-clients", "-members"}) {
+    add(kube::resources::kNetworkPolicies, suffix);
+  }
+  add(kube::resources::kServiceAccounts, "");
+  add(kube::resources::kDisruptionBudgets, "");
+  add(kube::resources::kStatefulSets, "");
+  return out;
+}
+
 bool IsCurrent(const Object& existing, const Object& desired) {
   return existing.Annotation(kAppliedAnnotation) == desired.Annotation(kAppliedAnnotation) &&
          Contains(Hashed(existing.json()), Hashed(desired.json()));

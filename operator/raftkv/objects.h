@@ -69,6 +69,13 @@ DesiredObject DesiredDisruptionBudget(const kube::Object& resource, int min_avai
 std::vector<DesiredObject> DesiredObjects(const kube::Object& resource,
                                           const ObjectSettings& settings);
 
+struct ObjectName {
+  kube::Resource resource;
+  kube::Key key;
+};
+// Of all these, and of a ServiceAccount that is not wanted any more.
+std::vector<ObjectName> NamesOfObjects(const kube::Key& resource);
+
 // What was applied last is `desired`, and nobody has changed those fields since.
 bool IsCurrent(const kube::Object& existing, const kube::Object& desired);
 

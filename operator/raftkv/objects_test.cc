@@ -147,6 +147,22 @@ TEST(Objects, AreTheseAndNoMore) {
 
 // Who could reach the admin port could change the membership: Prometheus was let in for the
 // metrics.
+TEST(Objects, HaveTheNamesThatAreTold) {
+  const Object resource = Resource({{"replicas", 3}});
+  std::vector<DesiredObject> objects = DesiredObjects(resource, kSettings);
+  objects.push_back(DesiredDisruptionBudget(resource, 2));
+  objects.push_back(DesiredStatefulSet(resource, kSettings, 3, nullptr));
+  std::vector<std::string> wanted;
+  std::vector<std::string> told;
+  for (const DesiredObject& object : objects) {
+    wanted.push_back(object.resource.name() + " " + object.object.key().ToString());
+  }
+  for (const ObjectName& object : NamesOfObjects(resource.key())) {
+    told.push_back(object.resource.name() + " " + object.key.ToString());
+  }
+  EXPECT_THAT(told, ::testing::UnorderedElementsAreArray(wanted));
+}
+
 TEST(Objects, TheAdminPortIsForTheOperatorAlone) {
   int doors = 0;
   for (const DesiredObject& desired : DesiredObjects(Resource(Json::object()), kSettings)) {

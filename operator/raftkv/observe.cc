@@ -188,49 +188,39 @@ Result<Seen> Observer::LookIn(const Caches& caches, const ObjectPtr& resource, u
   return seen;
 }
 
+// Ours, or null; a foreign one is noted.
+ObjectPtr Observer::FindOwn(const Caches& caches, const ObjectName& name, const Object& resource,
+                            std::string* foreign) {
+  ObjectPtr existing = caches.Of(name.resource)->Get(name.key);
+  if (existing == nullptr) return nullptr;
+  auto allowed = kube::CheckMayManage(*existing, resource);
+  if (!allowed && !kube::IsControlledBy(*existing, resource)) {
+    *foreign = allowed.error().message;
+    return nullptr;
+  }
+  return existing;
+}
+
 void Observer::LookAtObjects(const Caches& caches, Seen& seen) {
   ObjectsView& out = seen.observation.objects;
   const Object& resource = *seen.resource;
-  if (const Memory& memory = MemoryOf(resource.key()); timing_->Now() < memory.foreign_until) {
-    out.foreign = memory.foreign;
-  }
-  // Ours, or null; a foreign one is noted.
-  auto find = [&](const kube::Resource& kind, const Object& wanted) -> ObjectPtr {
-    ObjectPtr existing = caches.Of(kind)->Get(wanted.key());
-    if (existing == nullptr) return nullptr;
-    auto allowed = kube::CheckMayManage(*existing, resource);
-    if (!allowed && !kube::IsControlledBy(*existing, resource)) {
-      out.foreign = allowed.error().message;
-      return nullptr;
-    }
-    return existing;
-  };
+  Memory& memory = MemoryOf(resource.key());
+  if (timing_->Now() < memory.foreign_until) out.foreign = memory.foreign;
 
-  out.others_current = true;
-  for (const DesiredObject& desired : DesiredObjects(resource, settings_)) {
-    ObjectPtr existing = find(desired.resource, desired.object);
-    bool current = existing != nullptr && IsCurrent(*existing, desired.object);
-    out.others_current = out.others_current && current;
+  seen.stateful_set =
+      FindOwn(caches, {kube::resources::kStatefulSets, resource.key()}, resource, &out.foreign);
+  std::vector<uint64_t> versions = VersionsOf(caches, resource);
+  if (versions.empty() || versions != memory.compared.versions) {
+    memory.compared = Compare(caches, seen);
+    memory.compared.versions = std::move(versions);
   }
+  const Compared& compared = memory.compared;
+  if (!compared.foreign.empty()) out.foreign = compared.foreign;
+  out.others_current = compared.others_current;
+  out.spare_account = compared.spare_account;
+  out.min_available = compared.min_available;
+  out.template_current = compared.template_current;
 
-  std::string_view named = resource.String("/spec/pod/serviceAccountName");
-  if (!named.empty() && named != resource.name()) {
-    // Somebody else's of our name is not in the way.
-    ObjectPtr account = caches.accounts->Get(resource.key());
-    out.spare_account = account != nullptr && kube::IsControlledBy(*account, resource);
-  }
-
-  Object budget = DesiredDisruptionBudget(resource, 0).object;
-  if (ObjectPtr existing = find(kube::resources::kDisruptionBudgets, budget)) {
-    auto minimum = existing->Int("/spec/minAvailable");
-    // One that somebody changed to something else is applied anew.
-    int seen_minimum = minimum ? static_cast<int>(*minimum) : INT32_MAX;
-    Object desired = DesiredDisruptionBudget(resource, seen_minimum).object;
-    out.min_available = IsCurrent(*existing, desired) ? seen_minimum : INT32_MAX;
-  }
-
-  Object set(kube::resources::kStatefulSets, resource.key());
-  seen.stateful_set = find(kube::resources::kStatefulSets, set);
   if (seen.stateful_set == nullptr) {
     out.foreign_set = caches.stateful_sets->Get(resource.key()) != nullptr;
     return;
@@ -243,9 +233,50 @@ void Observer::LookAtObjects(const Caches& caches, Seen& seen) {
   if (seen.stateful_set->Int("/status/observedGeneration") == seen.stateful_set->generation()) {
     out.update_revision = seen.stateful_set->String("/status/updateRevision");
   }
-  DesiredObject desired =
-      DesiredStatefulSet(resource, settings_, out.stateful_set_replicas, seen.stateful_set.get());
-  out.template_current = IsCurrent(*seen.stateful_set, desired.object);
+}
+
+// Empty unless all are there.
+std::vector<uint64_t> Observer::VersionsOf(const Caches& caches, const Object& resource) {
+  std::vector<uint64_t> out = {kube::ParseResourceVersion(resource.resource_version()).value_or(0)};
+  for (const ObjectName& object : NamesOfObjects(resource.key())) {
+    out.push_back(caches.Of(object.resource)->VersionOf(object.key));
+  }
+  if (std::ranges::find(out, 0U) != out.end()) out.clear();
+  return out;
+}
+
+Observer::Compared Observer::Compare(const Caches& caches, const Seen& seen) const {
+  const Object& resource = *seen.resource;
+  Compared out{.others_current = true};
+  for (const DesiredObject& desired : DesiredObjects(resource, settings_)) {
+    ObjectPtr existing =
+        FindOwn(caches, {desired.resource, desired.object.key()}, resource, &out.foreign);
+    bool current = existing != nullptr && IsCurrent(*existing, desired.object);
+    out.others_current = out.others_current && current;
+  }
+
+  std::string_view named = resource.String("/spec/pod/serviceAccountName");
+  if (!named.empty() && named != resource.name()) {
+    // Somebody else's of our name is not in the way.
+    ObjectPtr account = caches.accounts->Get(resource.key());
+    out.spare_account = account != nullptr && kube::IsControlledBy(*account, resource);
+  }
+
+  const ObjectName budget{kube::resources::kDisruptionBudgets, resource.key()};
+  if (ObjectPtr existing = FindOwn(caches, budget, resource, &out.foreign)) {
+    auto minimum = existing->Int("/spec/minAvailable");
+    // One that somebody changed to something else is applied anew.
+    int seen_minimum = minimum ? static_cast<int>(*minimum) : INT32_MAX;
+    Object desired = DesiredDisruptionBudget(resource, seen_minimum).object;
+    out.min_available = IsCurrent(*existing, desired) ? seen_minimum : INT32_MAX;
+  }
+
+  if (const ObjectPtr& set = seen.stateful_set; set != nullptr) {
+    int replicas = static_cast<int>(set->Int("/spec/replicas").value_or(0));
+    DesiredObject desired = DesiredStatefulSet(resource, settings_, replicas, set.get());
+    out.template_current = IsCurrent(*set, desired.object);
+  }
+  return out;
 }
 
 void Observer::LookAtClaims(const Caches& caches, Seen& seen) {

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "operator/kube/api.h"
 #include "operator/kube/cache.h"
@@ -96,6 +97,21 @@ class Observer {
   const ObjectSettings settings_;
   kube::Timing* const timing_;
 
+  // How the objects compare with what the spec wants, which is a matter of their versions: to make
+  // and to compare them anew at each look would be most of the work at rest.
+  struct Compared {
+    std::vector<uint64_t> versions;  // VersionsOf
+    std::string foreign;
+    bool others_current = false;
+    bool spare_account = false;
+    bool template_current = false;
+    int min_available = ObjectsView().min_available;
+  };
+  static std::vector<uint64_t> VersionsOf(const Caches& caches, const kube::Object& resource);
+  Compared Compare(const Caches& caches, const Seen& seen) const;
+  static kube::ObjectPtr FindOwn(const Caches& caches, const ObjectName& name,
+                                 const kube::Object& resource, std::string* foreign);
+
   // What no object tells: since when there has been no answer. Forgotten with the process, which
   // makes a new operator wait longer, never less.
   struct Memory {
@@ -104,6 +120,7 @@ class Observer {
     std::optional<MonotonicTime> leaderless_since;  // nullopt: a leader, or no quorum
     std::string foreign;
     MonotonicTime foreign_until;
+    Compared compared;
   };
   Memory& MemoryOf(const kube::Key& key);
   std::mutex mutex_;

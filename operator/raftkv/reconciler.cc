@@ -58,12 +58,9 @@ Reconciler::Reconciler(ReconcilerParts parts)
 bool Reconciler::IsBehind(const Object& resource) const {
   const Caches& caches = parts_.caches;
   Key key = resource.key();
-  if (caches.clusters->IsBehind(key) || caches.stateful_sets->IsBehind(key) ||
-      caches.budgets->IsBehind(key)) {
-    return true;
-  }
-  for (const DesiredObject& desired : DesiredObjects(resource, parts_.settings)) {
-    if (caches.Of(desired.resource)->IsBehind(desired.object.key())) return true;
+  if (caches.clusters->IsBehind(key)) return true;
+  for (const ObjectName& object : NamesOfObjects(key)) {
+    if (caches.Of(object.resource)->IsBehind(object.key)) return true;
   }
   constexpr int kMostSlots = 10;
   for (int slot = 0; slot < kMostSlots; ++slot) {

@@ -97,6 +97,26 @@ TEST_F(Reconciling, EndsInAStateInWhichNothingIsWritten) {
   EXPECT_THAT(Metrics(), HasSubstr("raftkv_operator_cluster_voters"));
 }
 
+// Objects are compared once in each version; what was right must not be believed for ever.
+TEST_F(Reconciling, WhatOthersChangeInAnyObjectIsTakenBack) {
+  Settle();
+  for (const ObjectName& object : NamesOfObjects({"ns", "store"})) {
+    SCOPED_TRACE(object.resource.name() + " " + object.key.ToString());
+    const size_t before = Writes();
+    ASSERT_TRUE(Reconcile());
+    EXPECT_EQ(Writes(), before);
+    const auto label = [&] {
+      return std::string(
+          api_.Get(object.resource, object.key)->Label("app.kubernetes.io/managed-by").value());
+    };
+    const std::string ours = label();
+    api_.Patch(object.resource, object.key, kube::PatchType::kMerge,
+               {{"metadata", {{"labels", {{"app.kubernetes.io/managed-by", "somebody"}}}}}});
+    Settle();
+    EXPECT_EQ(label(), ours);
+  }
+}
+
 TEST_F(Reconciling, DoesNothingBeforeTheIntentIsWritten) {
   Settle();
   // The pods' template changes: a roll, whose intent cannot be written.
