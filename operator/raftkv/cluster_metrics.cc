@@ -98,33 +98,39 @@ struct ClusterMetrics::Families {
   Family<Counter>& replacements;
   Family<Counter>& refusals;
 
-  std::mutex mutex;
   // Everything made for a resource, to take it away with it.
-  std::map<kube::Key, std::map<std::pair<Family<Gauge>*, Labels>, Gauge*>> gauges;
-  std::map<kube::Key, std::map<std::pair<Family<Counter>*, Labels>, Counter*>> counters;
+  struct Series {
+    std::map<Family<Gauge>*, Gauge*> gauges;
+    std::map<std::pair<Family<Counter>*, std::string>, Counter*> counters;  // by a label's value
+  };
+  std::mutex mutex;
+  std::map<kube::Key, Series> series;
 
   void Put(const kube::Key& key, Family<Gauge>& family, double value, Labels labels = {}) {
-    labels.merge(LabelsOf(key));
-    Gauge*& gauge = gauges[key][{&family, labels}];
-    if (gauge == nullptr) gauge = &family.Add(labels);
+    Gauge*& gauge = series[key].gauges[&family];
+    if (gauge == nullptr) {
+      labels.merge(LabelsOf(key));
+      gauge = &family.Add(labels);
+    }
     gauge->Set(value);
   }
   void Drop(const kube::Key& key, Family<Gauge>& family) {
-    auto& known = gauges[key];
-    for (auto it = known.begin(); it != known.end();) {
-      if (it->first.first != &family) {
-        ++it;
-        continue;
-      }
-      family.Remove(it->second);
-      it = known.erase(it);
-    }
+    auto& known = series[key].gauges;
+    auto gauge = known.find(&family);
+    if (gauge == known.end()) return;
+    family.Remove(gauge->second);
+    known.erase(gauge);
   }
-  void Count(const kube::Key& key, Family<Counter>& family, Labels labels = {}) {
+  // `label` is empty where the resource's own are enough.
+  void Count(const kube::Key& key, Family<Counter>& family, const char* label,
+             std::string_view value) {
     std::lock_guard lock(mutex);
-    labels.merge(LabelsOf(key));
-    Counter*& counter = counters[key][{&family, labels}];
-    if (counter == nullptr) counter = &family.Add(labels);
+    Counter*& counter = series[key].counters[{&family, std::string(value)}];
+    if (counter == nullptr) {
+      Labels labels = LabelsOf(key);
+      if (*label != '\0') labels[label] = value;
+      counter = &family.Add(labels);
+    }
     counter->Increment();
   }
 };
@@ -161,22 +167,23 @@ void ClusterMetrics::Set(const Observation& seen, const PlannedStatus& status) {
 void ClusterMetrics::Remove(const kube::Key& key) {
   Families& f = *families_;
   std::lock_guard lock(f.mutex);
-  for (auto& [where, gauge] : f.gauges[key]) where.first->Remove(gauge);
-  for (auto& [where, counter] : f.counters[key]) where.first->Remove(counter);
-  f.gauges.erase(key);
-  f.counters.erase(key);
+  auto known = f.series.find(key);
+  if (known == f.series.end()) return;
+  for (auto& [family, gauge] : known->second.gauges) family->Remove(gauge);
+  for (auto& [where, counter] : known->second.counters) where.first->Remove(counter);
+  f.series.erase(known);
 }
 
 void ClusterMetrics::CountAction(const kube::Key& key, std::string_view action) {
-  families_->Count(key, families_->actions, {{"action", std::string(action)}});
+  families_->Count(key, families_->actions, "action", action);
 }
 
 void ClusterMetrics::CountReplacement(const kube::Key& key) {
-  families_->Count(key, families_->replacements);
+  families_->Count(key, families_->replacements, "", "");
 }
 
 void ClusterMetrics::CountRefusal(const kube::Key& key, std::string_view reason) {
-  families_->Count(key, families_->refusals, {{"reason", std::string(reason)}});
+  families_->Count(key, families_->refusals, "reason", reason);
 }
 
 }  // namespace raftkv::op
