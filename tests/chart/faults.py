@@ -277,7 +277,7 @@ def leader_cut_from_the_members(lab):
     new = next(pod for pod in members if pod != old)
     admin(old, "/admin/transfer", {"to": members[new]})
     until("the hand-over", lambda: leads(new))
-    lab.silent()
+    time.sleep(2)
     with cut_from_peers(new):
         yield
 
