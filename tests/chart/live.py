@@ -184,7 +184,7 @@ def cost_at_rest(resources, members):
     expect(sum(count for method, count in made.items() if method != "GET") <= renewals, "no writes but the Lease's renewals")
     expect(made.get("GET", 0) <= renewals + 10, "no polling: reads are the Lease's and watches begun again")
     expect(versions() == version_before, "no object has changed")
-    m.kubectl("delete", "rkv", "--all", "-n", m.NS, "--timeout=300s")
+    m.kubectl("delete", "rkv", "--all", "-n", m.NS, "--timeout=400s")
 
 
 def main():
