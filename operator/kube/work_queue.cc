@@ -48,6 +48,12 @@ void WorkQueue::AddAfterLocked(const Key& key, Duration delay) {
 
 void WorkQueue::AddAfter(const Key& key, Duration delay) {
   std::lock_guard lock(mutex_);
+  if (delay >= kLongDelay) {
+    const MonotonicTime now = timing_->Now();
+    const Duration step = delay / 8;
+    const Duration past = SaturatingAdd(now, delay).time_since_epoch() % step;
+    if (past > Duration::zero()) delay += step - past;
+  }
   AddAfterLocked(key, delay);
 }
 

@@ -42,10 +42,14 @@ struct WorkQueueOptions {
 
 class WorkQueue {
  public:
+  static constexpr Duration kLongDelay = std::chrono::seconds(10);
+
   WorkQueue(WorkQueueOptions options, Timing* timing, WorkQueueObserver* observer = nullptr);
 
   void Add(const Key& key);
-  // Not before `delay` has passed; the earliest of several counts.
+  // Not before `delay` has passed; the earliest of several counts. A delay of kLongDelay or more
+  // may take an eighth longer, so that many keys come together: a process that is woken for each of
+  // them takes twice the processor's time.
   void AddAfter(const Key& key, Duration delay);
   // After a failure: 5 ms x 2^(failures so far), at most 1000 s.
   void AddRateLimited(const Key& key);

@@ -148,6 +148,28 @@ TEST_F(WorkQueueTest, DelayedAddsComeInTimeAndTheEarliestCounts) {
   EXPECT_EQ(got, (std::vector<Key>{kB, kA}));
 }
 
+TEST_F(WorkQueueTest, LongDelaysComeTogetherAndNeverEarly) {
+  const Duration step = milliseconds(3750);  // an eighth of 30 s
+  timing_.Advance(step - timing_.Now().time_since_epoch() % step + milliseconds(1));
+  queue_.AddAfter(kA, seconds(30));
+  timing_.Advance(seconds(3));
+  queue_.AddAfter(kB, seconds(30));
+  std::atomic<int> got{0};
+  std::thread worker([&] {
+    while (auto key = queue_.Get()) {
+      ++got;
+      queue_.Done(*key);
+    }
+  });
+  timing_.Advance(seconds(27) + milliseconds(3748));
+  std::this_thread::sleep_for(milliseconds(20));
+  EXPECT_EQ(got, 0);
+  timing_.Advance(milliseconds(1));
+  EXPECT_TRUE(Eventually([&] { return got == 2; }));
+  queue_.Shutdown();
+  worker.join();
+}
+
 TEST_F(WorkQueueTest, FailuresWaitFrom5MsTo1000SAndAreForgotten) {
   FakeTiming timing(FakeTiming::Mode::kJump);
   WorkQueue queue({.retries_per_second = 0}, &timing);

@@ -27,30 +27,39 @@ struct LeaderWatch::State : std::enable_shared_from_this<LeaderWatch::State> {
   struct Leader {
     std::string host;
     uint64_t round = 0;  // what belongs to another round is too late
+    bool asked = false;  // its answer has not come
   };
 
-  void Wait(const kube::Key& key, uint64_t round) {
-    http->After(options.period, [self = shared_from_this(), key, round] { self->Ask(key, round); });
+  void WaitLocked() {
+    waiting = true;
+    http->After(options.period, [self = shared_from_this()] { self->AskAll(); });
   }
 
-  void Ask(const kube::Key& key, uint64_t round) {
+  void AskAll() {
     std::lock_guard lock(mutex);
-    auto leader = leaders.find(key);
-    if (leader == leaders.end() || leader->second.round != round) return;
-    http->Send({.host = leader->second.host,
-                .path = "/admin/status",
-                .connect_limit = options.limit,
-                .limit = options.limit},
-               [self = shared_from_this(), key, round](const Result<NodeAnswer>& answer) {
-                 self->Take(key, round, answer && SaysLeader(answer->body));
-               });
+    waiting = false;
+    if (leaders.empty()) return;
+    for (auto& [key, leader] : leaders) {
+      if (leader.asked) continue;
+      leader.asked = true;
+      http->Send({.host = leader.host,
+                  .path = "/admin/status",
+                  .connect_limit = options.limit,
+                  .limit = options.limit},
+                 [self = shared_from_this(), key = key,
+                  round = leader.round](const Result<NodeAnswer>& answer) {
+                   self->Take(key, round, answer && SaysLeader(answer->body));
+                 });
+    }
+    WaitLocked();
   }
 
   void Take(const kube::Key& key, uint64_t round, bool leads) {
     std::lock_guard lock(mutex);
     auto leader = leaders.find(key);
     if (leader == leaders.end() || leader->second.round != round) return;
-    if (leads) return Wait(key, round);
+    leader->second.asked = false;
+    if (leads) return;
     leaders.erase(leader);
     lost(key);
   }
@@ -61,6 +70,7 @@ struct LeaderWatch::State : std::enable_shared_from_this<LeaderWatch::State> {
   std::mutex mutex;
   std::map<kube::Key, Leader> leaders;
   uint64_t rounds = 0;
+  bool waiting = false;  // for the next time that all are asked
 };
 
 LeaderWatch::LeaderWatch(NodeHttp* http, Lost lost, LeaderWatchOptions options)
@@ -77,9 +87,8 @@ void LeaderWatch::Set(const kube::Key& key, const std::string& host) {
   if (known != state_->leaders.end() && known->second.host == host) return;
   state_->leaders.erase(key);
   if (host.empty()) return;
-  const uint64_t round = ++state_->rounds;
-  state_->leaders[key] = {.host = host, .round = round};
-  state_->Wait(key, round);
+  state_->leaders[key] = {.host = host, .round = ++state_->rounds};
+  if (!state_->waiting) state_->WaitLocked();
 }
 
 }  // namespace raftkv::op

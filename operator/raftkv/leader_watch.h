@@ -3,7 +3,8 @@
 // A change of the leader is no event of Kubernetes, and a cluster at rest is looked at every 30 s
 // only; its leader Service would point to a follower for that long. So every leader is asked
 // GET /admin/status every `period`; one that says it is no leader, or does not answer within
-// `limit`, is reported once. Nothing of it goes to the API server.
+// `limit`, is reported once. Nothing of it goes to the API server. All are asked at the same time:
+// one after the other each would wake a process whose memory has left the processor's caches.
 //
 // Thread-safety: any thread. `lost` is called on the thread of NodeHttp, must not block and must
 // not call the watch.

@@ -38,7 +38,7 @@ class BareNodes:
         self.over = threading.Event()
         port = queries.free_port()
         self.api = f"http://127.0.0.1:{port}"
-        self.proxy = subprocess.Popen([KUBE_HOME / "bin/kubectl", "proxy", f"--port={port}"], stdout=subprocess.DEVNULL)
+        self.proxy = subprocess.Popen([KUBE_HOME / "bin/kubectl", "proxy", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         queries.wait_for("proxy of the API", lambda: queries.http("GET", self.api + "/version")[0] == 200)
         self.join_network()
         for number, node in enumerate(self.nodes, 1):
