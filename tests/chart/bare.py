@@ -36,21 +36,24 @@ class BareNodes:
         self.ready = set()
         self.numbers = itertools.count()
         self.over = threading.Event()
+        self.threads = [threading.Thread(target=self.repeat, args=(pause, act)) for pause, act in ((1, self.look), (4, self.renew))]
         port = queries.free_port()
         self.api = f"http://127.0.0.1:{port}"
         self.proxy = subprocess.Popen([KUBE_HOME / "bin/kubectl", "proxy", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def start(self):
         queries.wait_for("proxy of the API", lambda: queries.http("GET", self.api + "/version")[0] == 200)
         self.join_network()
         for number, node in enumerate(self.nodes, 1):
             self.add_node(node, number)
-        self.threads = [threading.Thread(target=self.repeat, args=(pause, act)) for pause, act in ((1, self.look), (4, self.renew))]
         for thread in self.threads:
             thread.start()
 
     def close(self):
         self.over.set()
         for thread in self.threads:
-            thread.join()
+            if thread.ident:
+                thread.join()
         for process, _ in self.processes.values():
             process.kill()
         for process, _ in self.processes.values():
@@ -82,7 +85,7 @@ class BareNodes:
         (self.folder / "resolv.conf").write_text("nameserver 10.245.0.1\nsearch cluster.local\noptions ndots:5\n")
 
     def send(self, method, path, body, kind="application/merge-patch+json"):
-        code, answer = queries.http(method, self.api + path, json.dumps(body).encode(), 10, kind)
+        code, answer = queries.http(method, self.api + path, json.dumps(body).encode(), 60, kind)
         # 404: gone meanwhile.
         if code // 100 != 2 and code != 404:
             raise ValueError(f"{method} {path}: {code} {answer[:300]}")

@@ -149,6 +149,7 @@ def calls(pod):
 def at_rest(resources, members):
     nodes = bare.BareNodes(3, m.ROOT / "build/bin/raftkv-node")
     try:
+        nodes.start()
         cost_at_rest(resources, members)
     finally:
         nodes.close()
