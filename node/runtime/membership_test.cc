@@ -354,8 +354,8 @@ TEST(Membership, AMemberThatStartsAgainKnowsWhomItRemoved) {
   auto done = leader.Change(change);
   ASSERT_TRUE(cluster.Run(100, [&] { return done->has_value(); }));
   ASSERT_TRUE((*done)->has_value()) << (*done)->error().ToString();
-  ASSERT_TRUE(cluster.Run(
-      100, [&] { return leader.replica().Admit(gone_id) == v1::HelloReply::REMOVED; }));
+  ASSERT_TRUE(
+      cluster.Run(100, [&] { return leader.replica().Admit(gone_id) == v1::HelloReply::REMOVED; }));
   leader.Crash();
   leader.Boot();
   EXPECT_EQ(leader.replica().Admit(gone_id), v1::HelloReply::REMOVED);
