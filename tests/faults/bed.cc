@@ -1,5 +1,6 @@
 #include "tests/faults/bed.h"
 
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "base/hex_id.h"
@@ -16,6 +17,21 @@ using testing::WaitUntil;
 const std::vector<std::string> kFlags = {"--http-request-timeout", "1s"};
 // The spare's place among the proxies.
 constexpr size_t kSpare = 1000;
+
+// What a program of ours, or a sanitizer, says when it finds itself wrong.
+constexpr std::array<const char*, 3> kAlarms = {"CHECK failed", "Sanitizer:", "terminate called"};
+
+// The line of a node's log that is such an alarm; empty if there is none.
+std::string FindAlarm(const testing::NodeProcess& node) {
+  const std::string log = node.Log();
+  for (const char* alarm : kAlarms) {
+    const size_t at = log.find(alarm);
+    if (at != std::string::npos) {
+      return node.name() + ": " + log.substr(at, log.find('\n', at) - at) + "\n";
+    }
+  }
+  return "";
+}
 
 std::string Join(const std::vector<std::string>& parts) {
   std::string joined;
@@ -134,18 +150,42 @@ void Bed::Pace(milliseconds most) {
 bool Bed::Over() const { return std::chrono::steady_clock::now() - started_ > options_.span; }
 
 void Bed::Kill(size_t i) {
+  NoteEnd(i);
   ++nodes_[i].target->life;
   nodes_[i].paused = false;
   node(i).Kill();
+  nodes_[i].end_known = true;
+}
+
+void Bed::NoteEnd(size_t i) {
+  Node& ended = nodes_[i];
+  if (ended.end_known || ended.process->process() == nullptr) return;
+  if (ended.process->process()->IsRunning()) return;
+  ended.end_known = true;
+  surprises_ += DescribeEnd(*ended.process) + "\n";
+}
+
+Status Bed::NoSurprises() {
+  for (size_t i = 0; i < size(); ++i) {
+    if (!nodes_[i].retired) NoteEnd(i);
+    surprises_ += FindAlarm(node(i));
+  }
+  if (churn_ != nullptr) surprises_ += churn_->surprises() + FindAlarm(churn_->spare());
+  if (surprises_.empty()) return Status::Ok();
+  return {Code::kInternal, "a process ended by itself or found itself wrong:\n" + surprises_};
 }
 
 void Bed::Restart(size_t i) {
+  NoteEnd(i);
+  nodes_[i].end_known = false;
   if (options_.prefix) node(i).set_prefix(options_.prefix(i));
   node(i).Start();
   ++nodes_[i].target->life;
 }
 
 void Bed::Restart(size_t i, std::vector<std::string> flags) {
+  NoteEnd(i);
+  nodes_[i].end_known = false;
   node(i).Start(Flags(std::move(flags)));
   ++nodes_[i].target->life;
 }
@@ -203,6 +243,7 @@ Result<int> Bed::End(size_t i) {
   const int status = node(i).process()->Wait();
   ++nodes_[i].target->life;
   if (status < 0) return Error(Code::kInternal, node(i).name() + " does not end");
+  nodes_[i].end_known = true;
   return status;
 }
 
@@ -283,6 +324,7 @@ Status Bed::Verify(const fs::path& folder) {
   // An answer to a client that gave up may still be on its way into the store.
   std::this_thread::sleep_for(options_.load.timeout);
   RETURN_IF_ERROR(SameEverywhere());
+  RETURN_IF_ERROR(NoSurprises());
   return linearizability::CheckAndExplain(load_->Finish(), folder, "history");
 }
 

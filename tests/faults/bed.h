@@ -67,6 +67,7 @@ class Bed {
   // Whether the span of the row is over.
   bool Over() const;
 
+  // A node that ends otherwise than by this, and whose status nobody takes (End), breaks the row.
   void Kill(size_t i);
   // Starts it again, with new flags if there are any.
   void Restart(size_t i);
@@ -97,8 +98,9 @@ class Bed {
   Status Replace(size_t i);
 
   // Heals, starts and resumes everything, waits until every node serves, ends the changes of the
-  // membership and the load, and checks: the membership is settled, all nodes hold the same, and
-  // the history is linearizable. Explains a violation in `folder`.
+  // membership and the load, and checks: the membership is settled, all nodes hold the same, no
+  // process ended that should not have, and the history is linearizable. Explains a violation in
+  // `folder`.
   Status Verify(const std::filesystem::path& folder);
 
   void Note(const std::string& text);
@@ -112,10 +114,15 @@ class Bed {
     std::unique_ptr<Target> target;
     bool paused = false;
     bool retired = false;
+    bool end_known = false;  // of a process that runs no more
     std::string id;
   };
 
   void StartChurn();
+  // Takes down that node i has ended without being asked to, if so.
+  void NoteEnd(size_t i);
+  // What no row expects of any process: that it ends by itself, or that it finds itself wrong.
+  Status NoSurprises();
   std::vector<std::string> Flags(std::vector<std::string> own) const;
   Status SameEverywhere();
 
@@ -129,6 +136,7 @@ class Bed {
   std::unique_ptr<Churn> churn_;
   std::chrono::steady_clock::time_point started_;
   std::string notes_;
+  std::string surprises_;
 };
 
 }  // namespace raftkv::faults

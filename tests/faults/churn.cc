@@ -15,8 +15,25 @@ constexpr milliseconds kLook{20};
 // What the fault may hold up: then the round is given up and the next one tries.
 constexpr seconds kPatience{10};
 constexpr seconds kUntilSettled{60};
+// Of a member that hears that it is removed, and of one that is started again after that.
+constexpr int kExitRemoved = 0;
+constexpr int kExitFailed = 1;
 
 }  // namespace
+
+std::string DescribeEnd(testing::NodeProcess& node) {
+  const int status = node.process()->Wait();
+  std::string log = node.Log();
+  // Some lines.
+  size_t begin = log.size();
+  for (int lines = 0; lines < 4 && begin != std::string::npos && begin > 0; ++lines) {
+    begin = log.rfind('\n', begin - 1);
+  }
+  if (begin != std::string::npos) log.erase(0, begin);
+  const std::string how = status > 128 ? "by signal " + std::to_string(status - 128)
+                                       : "with status " + std::to_string(status);
+  return node.name() + " ended by itself, " + how + ":" + log;
+}
 
 Churn::Churn(std::unique_ptr<testing::NodeProcess> spare, std::vector<std::string> flags,
              std::vector<Admin> members, std::function<void(uint64_t id)> know)
@@ -79,6 +96,7 @@ void Churn::Round() {
       kPatience);
   if (!spare_->process()->IsRunning()) {
     // An earlier removal went through after all.
+    TakeEnd();
     spare_->Wipe();
     return;
   }
@@ -89,13 +107,18 @@ void Churn::Round() {
   if (id != 0 && Remove(id, kPatience)) {
     removed_ += votes ? 1 : 0;
     // It hears of it, unless it is cut off.
-    (void)Await([&] { return !spare_->process()->IsRunning(); }, seconds(2));
+    if (Await([&] { return !spare_->process()->IsRunning(); }, seconds(2))) TakeEnd();
     spare_->Kill();
     spare_->Wipe();
   } else if (!stop_) {
     // Still a member, maybe: it goes on as what it is.
     spare_->Kill();
   }
+}
+
+void Churn::TakeEnd() {
+  const int status = spare_->process()->Wait();
+  if (status != kExitRemoved && status != kExitFailed) surprises_ += DescribeEnd(*spare_) + "\n";
 }
 
 Status Churn::Stop() {

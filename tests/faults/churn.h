@@ -18,6 +18,9 @@
 
 namespace raftkv::faults {
 
+// How a process that runs no more has ended, and its last words.
+std::string DescribeEnd(testing::NodeProcess& node);
+
 class Churn {
  public:
   // Where a member takes membership changes.
@@ -39,10 +42,14 @@ class Churn {
   int joined() const { return joined_; }    // became a voter
   int removed() const { return removed_; }  // as a voter
   const testing::NodeProcess& spare() const { return *spare_; }
+  // After Stop: how the spare ended though nobody asked it to. Empty: it did not.
+  const std::string& surprises() const { return surprises_; }
 
  private:
   void Run();
   void Round();
+  // The spare ended by itself: because it is removed, or for no good reason.
+  void TakeEnd();
   // Asks one member after the other until one says that it is done. Ends with stop_ as well.
   bool Remove(uint64_t id, std::chrono::milliseconds limit);
   bool Await(const std::function<bool()>& condition, std::chrono::milliseconds limit) const;
@@ -54,6 +61,7 @@ class Churn {
   std::atomic<bool> stop_ = false;
   std::atomic<int> joined_ = 0;
   std::atomic<int> removed_ = 0;
+  std::string surprises_;  // of the thread, until it has ended
   std::thread thread_;
 };
 

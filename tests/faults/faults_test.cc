@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "tests/faults/load.h"
+#include "tests/faults/malformed_http.h"
 #include "tests/faults/power_loss.h"
 #include "tests/faults/sandbox.h"
 #include "tests/integration/process.h"
@@ -129,6 +130,39 @@ TEST(SandboxTest, NoNodeOutlivesARunThatIsKilled) {
   EXPECT_TRUE(Sandbox::Enter().has_value());
   EXPECT_FALSE(
       fs::exists(fs::temp_directory_path() / ("raftkv-faults-" + std::to_string(run.pid()))));
+}
+
+TEST(MalformedRequestsTest, AreAThousand) { EXPECT_GE(MalformedRequests().size(), 1000u); }
+
+// The process of the node with this name, of the run that has `mark` in its paths.
+pid_t FindNode(const std::string& mark, const std::string& name) {
+  for (const fs::directory_entry& entry : fs::directory_iterator("/proc")) {
+    const std::string line = testing::ReadFileOrEmpty((entry.path() / "cmdline").string());
+    if (line.find(mark) == std::string::npos || line.find("raftkv-node") == std::string::npos) {
+      continue;
+    }
+    if (line.find(std::string("--name") + '\0' + name + '\0') != std::string::npos) {
+      return std::stoi(entry.path().filename());
+    }
+  }
+  return 0;
+}
+
+// It was started again, and not a word said.
+TEST(RowTest, IsBrokenByANodeThatCrashesByItself) {
+  const fs::path faults = fs::read_symlink("/proc/self/exe").parent_path() / "raftkv-faults";
+  const testing::TempDir folder;
+  testing::Process run({faults.string(), "--row", "delay", "--span", "5", "--out", folder.path()},
+                       folder.path(), folder.path() + "/log");
+  const std::string mark = "raftkv-faults-" + std::to_string(run.pid()) + "/";
+  pid_t victim = 0;
+  ASSERT_TRUE(testing::WaitUntil([&] {
+    victim = FindNode(mark, "n2");
+    return victim != 0 && FindNode(mark, "spare") != 0;
+  }));
+  ASSERT_EQ(kill(victim, SIGSEGV), 0);
+  EXPECT_EQ(run.Wait(), 1);
+  EXPECT_NE(run.Log().find("n2 ended by itself"), std::string::npos) << run.Log();
 }
 
 }  // namespace

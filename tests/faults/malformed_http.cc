@@ -1,5 +1,6 @@
 #include "tests/faults/malformed_http.h"
 
+#include <cctype>
 #include <random>
 
 namespace raftkv::faults {
@@ -64,6 +65,12 @@ void RequestLines(Builder& out) {
                              "/kv/?after=%",
                              "/kv/a#b"}) {
     out.Add("target", Line(std::string("GET ") + target + " HTTP/1.1"), {400, 404, 0});
+  }
+  // Neither of two hexadecimal digits, each in turn.
+  for (char c = '!'; c <= '~'; ++c) {
+    if (std::isxdigit(static_cast<unsigned char>(c)) != 0 || c == '#') continue;
+    out.Add("percent-encoding", Line(std::string("GET /kv/a%") + c + "0 HTTP/1.1"), {400});
+    out.Add("percent-encoding", Line(std::string("GET /kv/a%0") + c + " HTTP/1.1"), {400});
   }
   for (size_t size = 16'000; size <= 200'000; size += 4'000) {
     out.Add("long target", Line("GET /kv/" + std::string(size, 'a') + " HTTP/1.1"), {400, 414});

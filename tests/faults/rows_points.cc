@@ -1,3 +1,5 @@
+#include <signal.h>
+
 #include <fstream>
 
 #include "tests/faults/rows.h"
@@ -130,8 +132,9 @@ Result<bool> DieAt(Bed& bed, const Point& point) {
       testing::WaitUntil([&] { return !bed.node(victim).process()->IsRunning(); }, seconds(10));
   Arm(bed, victim, "");
   if (died) {
-    RETURN_UNEXPECTED_IF_ERROR(
-        bed.WaitFor("the dead is reaped", [&] { return bed.End(victim).has_value(); }));
+    ASSIGN_OR_RETURN(const int status, bed.End(victim));
+    RETURN_UNEXPECTED_IF_ERROR(Expect(status == 128 + SIGKILL,
+                                      "it dies of the point, not with " + std::to_string(status)));
     bed.Restart(victim);
   }
   for (size_t i = 0; i < bed.size(); ++i) {
