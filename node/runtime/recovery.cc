@@ -90,6 +90,7 @@ Result<OpenedStorage> OpenStorage(const Options& options, const storage::LogOpti
   // A member's log was made while it was blank: the identity is written last.
   storage::LogOptions member_log = log_options;
   member_log.create = identity.cluster_id() == 0;
+  member_log.owner = identity.member_id();
   ASSIGN_OR_RETURN(opened.log, storage::OpenRocksLog(opened.dir->log_path(), member_log));
   storage::StateOptions state_options;
   state_options.memtable_bytes = options.state_memtable_bytes;

@@ -11,9 +11,10 @@ namespace {
 
 enum Kind : char { kData = 0, kConfChange = 1 };
 
-// A state's value: CRC (4 bytes), format (4), term, vote, commit, compacted term and index (8
-// each).
-constexpr size_t kStateBytes = 48;
+// A state's value: CRC (4 bytes), format (4), term, vote, commit, compacted term and index, owner
+// (8 each).
+constexpr size_t kStateBytes = 56;
+constexpr size_t kStateBytesWithoutOwner = 48;  // format 1
 
 bool ChecksumMatches(std::string_view key, std::string_view value) {
   return GetFixed32(value.data()) == Crc32c(value.substr(4), Crc32c(key));
@@ -78,6 +79,7 @@ std::string EncodeState(const RecordKey& key, const LogState& state) {
   PutFixed64(&value, state.hard_state.commit.value);
   PutFixed64(&value, state.compacted.term.value);
   PutFixed64(&value, state.compacted.index.value);
+  PutFixed64(&value, state.owner);
   SetFixed32(value.data(), Crc32c(std::string_view(value).substr(4), Crc32c(View(key))));
   return value;
 }
@@ -87,15 +89,19 @@ Result<LogState> DecodeState(std::string_view key, std::string_view value) {
     return Error(Code::kCorruption, "its state does not match its checksum");
   }
   const char* in = value.data() + 4;
-  if (const uint32_t format = GetFixed32(in); format != kLogFormat) {
+  const uint32_t format = GetFixed32(in);
+  if (format == 0 || format > kLogFormat) {
     return Error(Code::kFailedPrecondition, "it has format " + std::to_string(format) +
-                                                ", this program knows format " +
+                                                ", this program knows formats up to " +
                                                 std::to_string(kLogFormat));
   }
-  if (value.size() != kStateBytes) return Error(Code::kCorruption, "its state has a wrong size");
+  const bool has_owner = format > 1;
+  if (value.size() != (has_owner ? kStateBytes : kStateBytesWithoutOwner))
+    return Error(Code::kCorruption, "its state has a wrong size");
   return LogState{{raft::Term(GetFixed64(in + 4)), raft::NodeId(GetFixed64(in + 12)),
                    raft::Index(GetFixed64(in + 20))},
-                  {raft::Term(GetFixed64(in + 28)), raft::Index(GetFixed64(in + 36))}};
+                  {raft::Term(GetFixed64(in + 28)), raft::Index(GetFixed64(in + 36))},
+                  has_owner ? GetFixed64(in + 44) : 0};
 }
 
 }  // namespace raftkv::storage

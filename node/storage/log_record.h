@@ -22,7 +22,8 @@
 
 namespace raftkv::storage {
 
-inline constexpr uint32_t kLogFormat = 1;
+// Format 1 had no owner; it is read, and gives way with the next state that is written.
+inline constexpr uint32_t kLogFormat = 2;
 
 enum class RecordKind : char { kEntry = 0, kState = 1 };
 
@@ -60,6 +61,7 @@ Result<raft::Entry> DecodeEntry(std::string_view key, std::string_view value);
 struct LogState {
   raft::HardState hard_state;
   raft::EntryId compacted;  // the entry before the first one
+  uint64_t owner = 0;       // the member's ID; 0: unknown
   bool operator==(const LogState&) const = default;
 };
 

@@ -269,8 +269,45 @@ TEST_F(LogDamageTest, AnUnknownFormatIsRefusedWithoutBeingCalledDamage) {
   });
   const Status error = OpenError(path_);
   EXPECT_EQ(error.code(), Code::kFailedPrecondition);
-  EXPECT_THAT(error.message(), HasSubstr("format 2"));
+  EXPECT_THAT(error.message(), HasSubstr("format 3"));
   EXPECT_THAT(error.message(), HasSubstr(path_));
+}
+
+// It led with another cluster's entries, and voted as another member had.
+TEST_F(LogDamageTest, TheLogOfAnotherMemberIsRefused) {
+  LogOptions options;
+  options.owner = 0xa1;
+  {
+    // It has none yet, and gets one with the next state.
+    auto log = OpenRocksLog(path_, options).value();
+    HardState next = log->hard_state();
+    next.term = next.term.Next();
+    const LogWrite write{{}, next, true};
+    ASSERT_OK(log->Append({&write, 1}));
+  }
+  EXPECT_TRUE(OpenRocksLog(path_, options).has_value());
+  options.owner = 0xb2;
+  const auto other = OpenRocksLog(path_, options);
+  ASSERT_FALSE(other.has_value());
+  EXPECT_EQ(other.error().code(), Code::kFailedPrecondition);
+  EXPECT_THAT(other.error().message(), HasSubstr("00000000000000a1"));
+  EXPECT_THAT(other.error().message(), HasSubstr(path_));
+}
+
+TEST_F(LogDamageTest, ALogWithoutAnOwnerIsRead) {
+  Meddle([](rocksdb::DB* db) {
+    const std::string key = Key(200, RecordKind::kState);
+    std::string value = Get(db, key);
+    SetFixed32(value.data() + 4, 1);
+    value.resize(value.size() - 8);
+    SetFixed32(value.data(), Crc32c(std::string_view(value).substr(4), Crc32c(key)));
+    ASSERT_TRUE(db->Put({}, key, value).ok());
+  });
+  LogOptions options;
+  options.owner = 0xa1;
+  const auto log = OpenRocksLog(path_, options);
+  ASSERT_TRUE(log.has_value()) << log.error().ToString();
+  EXPECT_EQ((*log)->last_index(), Index(200));
 }
 
 using LogDamageDeathTest = LogDamageTest;

@@ -83,6 +83,9 @@ class LogStorage {
 struct LogOptions {
   // false: the log was made before, and what is missing or empty is lost: kCorruption.
   bool create = true;
+  // The ID of the member whose log this is; 0: whoever's it is. A log of another member is refused,
+  // kFailedPrecondition: its votes are not this member's, and its entries may be another cluster's.
+  uint64_t owner = 0;
   // Entries kept in memory for peers that lag a little.
   uint64_t cache_bytes = 8 << 20;
   // One memtable of the log database; up to three are in memory while the disk is slow.

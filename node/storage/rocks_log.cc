@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/hex_id.h"
 #include "node/storage/fs_util.h"
 #include "node/storage/log_db.h"
 #include "node/storage/log_record.h"
@@ -75,6 +76,7 @@ class RocksLog final : public LogStorage {
   };
 
   Status FindState();
+  Status CheckOwner() const;
   Status ScanEntries();
   Status Damaged(const std::string& what) const;
 
@@ -82,7 +84,7 @@ class RocksLog final : public LogStorage {
   void PutEntry(const raft::Entry& entry);
   void DeleteRange(Index first, Index last);
   // Puts the state under the last index that the log will have. Must be the last of a batch.
-  void PutState(const LogState& state, Index last);
+  void PutState(LogState state, Index last);
   // kOutOfSpace: nothing was written, and what PutState noted is as before.
   Status WriteBatchDurably();
   Status DropGarbage();
@@ -169,12 +171,23 @@ Status RocksLog::FindState() {
     if (!state) return Damaged(state.error().message());
     stored_ = durable_ = *state;
     stored_at_ = durable_at_ = key->index;
-    return Status::Ok();
+    return CheckOwner();
   }
   RETURN_IF_ERROR(FromRocks(it->status(), "cannot read the raft log in " + path_));
   if (!empty || !options_.create) return Damaged("its state is missing");
-  PutState(LogState(), Index(0));
+  PutState({}, Index(0));
   return WriteBatchDurably();
+}
+
+Status RocksLog::CheckOwner() const {
+  // A log of format 1 does not say whose it is.
+  if (options_.owner == 0 || stored_.owner == 0 || stored_.owner == options_.owner) {
+    return Status::Ok();
+  }
+  return {Code::kFailedPrecondition, path_ + " is the log of member " + HexId(stored_.owner) +
+                                         ", not of member " + HexId(options_.owner) +
+                                         ": files of two members were mixed. Restore the "
+                                         "directory as it was"};
 }
 
 // Every entry once: so that damage is found now, by this member, and not when a peer needs it.
@@ -219,7 +232,8 @@ void RocksLog::DeleteRange(Index first, Index last) {
   batch_.DeleteRange(ToSlice(View(begin)), ToSlice(View(end)));
 }
 
-void RocksLog::PutState(const LogState& state, Index last) {
+void RocksLog::PutState(LogState state, Index last) {
+  if (options_.owner != 0) state.owner = options_.owner;
   const RecordKey key = KeyOf(last, RecordKind::kState);
   batch_.Put(ToSlice(View(key)), EncodeState(key, state));
   stored_ = state;

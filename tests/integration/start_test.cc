@@ -180,6 +180,32 @@ TEST(StartTest, AMemberOfAnotherClusterIsRefused) {
   EXPECT_EQ(cluster[0].Client("GET", "/kv/mine").status, 404);
 }
 
+// It led with the other's entries, and what had been acknowledged to its own clients was gone.
+TEST(StartTest, TheLogOfAnotherMemberIsRefused) {
+  Cluster cluster(2);
+  for (size_t i = 0; i < 2; ++i) {
+    cluster[i].Start({"--start-mode", "single"});
+    ASSERT_TRUE(Cluster::WaitReady(cluster[i])) << cluster.Logs();
+    ASSERT_EQ(cluster[i].Client("PUT", "/kv/mine", std::to_string(i)).status, 201);
+  }
+  for (size_t i = 0; i < 2; ++i) cluster[i].Kill();
+  const std::filesystem::path own = std::filesystem::path(cluster[0].data_dir()) / "log";
+  const std::filesystem::path other = std::filesystem::path(cluster[1].data_dir()) / "log";
+  const std::filesystem::path aside = std::filesystem::path(cluster[0].data_dir()) / "aside";
+  std::filesystem::rename(own, aside);
+  std::filesystem::copy(other, own, std::filesystem::copy_options::recursive);
+  cluster[0].Start();
+  EXPECT_EQ(cluster[0].process()->Wait(), 1);
+  EXPECT_NE(cluster[0].Log().find(own.string() + " is the log of member"), std::string::npos)
+      << cluster[0].Log();
+  // The remedy.
+  std::filesystem::remove_all(own);
+  std::filesystem::rename(aside, own);
+  cluster[0].Start();
+  ASSERT_TRUE(Cluster::WaitReady(cluster[0])) << cluster.Logs();
+  EXPECT_TRUE(HasValue(cluster[0], "mine", "0"));
+}
+
 TEST(StartTest, WrongSettingsEndWithStatusTwoAndAHint) {
   Cluster cluster(1);
   cluster[0].Start({"--start-mod", "single"});
