@@ -173,8 +173,11 @@ Result<bool> RunNode(const NodeConfig& config, EndOfProcess& end) {
   const std::string reason = end.Wait(wakeups);
   log::Info("stopping", {{"reason", reason.empty() ? "to start as a new member" : reason},
                          {"grace_s", config.stop_grace / std::chrono::seconds(1)}});
-  // Requests that are under way need the node to finish.
   const MonotonicTime deadline = Clock::System().Now() + config.stop_grace;
+  // First, because a client may take its time over a request, and the others need a leader that
+  // stays.
+  node->HandOver(config.stop_grace / 4);
+  // Requests that are under way need the node to finish.
   server->Stop(config.stop_grace / 2);
   node->Stop(std::max(deadline - Clock::System().Now(), Duration::zero()));
   log::Info("stopped");

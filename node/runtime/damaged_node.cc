@@ -42,6 +42,7 @@ class DamagedNode final : public Node {
 
   Status Init();
   void Stop(Duration grace) override;
+  void HandOver(Duration) override {}
 
   void Write(v1::Command, MonotonicTime, WriteCallback done) override { done(Error(refusal_)); }
   void ReadBarrier(Consistency, MonotonicTime, BarrierCallback done) override { done(refusal_); }

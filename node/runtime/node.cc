@@ -171,21 +171,23 @@ void NodeImpl::StartThreads() {
   });
 }
 
+void NodeImpl::HandOver(Duration limit) {
+  asio::post(io_, [this] {
+    replica_->HandOver("this node stops");
+    WakeReady();
+  });
+  const MonotonicTime until = Clock::System().Now() + limit;
+  while (status()->leader() == member_id_ && status()->cluster().conf().voters_size() > 1 &&
+         Clock::System().Now() < until) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
 void NodeImpl::Stop(Duration grace) {
   if (std::exchange(stopped_, true)) return;
   const MonotonicTime deadline = Clock::System().Now() + grace;
   if (raft_thread_.joinable()) {
-    if (grace > Duration::zero()) {
-      asio::post(io_, [this] {
-        replica_->HandOver("this node stops");
-        WakeReady();
-      });
-      const MonotonicTime half = Clock::System().Now() + grace / 2;
-      while (status()->leader() == member_id_ && status()->cluster().conf().voters_size() > 1 &&
-             Clock::System().Now() < half) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(5));
-      }
-    }
+    if (grace > Duration::zero()) HandOver(grace / 2);
     stopping_ = true;
     // What was handed to the workers is finished; nothing new comes in.
     asio::post(io_, [this] {

@@ -54,6 +54,10 @@ class Node {
   // Hands leadership over if it can, flushes, stops the threads. Waiting callbacks get an answer.
   virtual ~Node() = default;
   virtual void Stop(Duration grace) = 0;
+  // Gives the leadership to another member, if this node has it and somebody can take it; comes
+  // back when that is done, or after `limit`. For who is about to stop, and has clients to end with
+  // first.
+  virtual void HandOver(Duration limit) = 0;
 
   // Proposes a command (origin and request_id are filled in) through whoever leads. Errors:
   //   kUnavailable        no leader within a bounded wait, or refused before it was proposed

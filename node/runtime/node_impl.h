@@ -63,6 +63,7 @@ class NodeImpl final : public Node, private StoragePorts {
   // Init failed because of it.
   const std::optional<Status>& damage() const { return damage_; }
   void Stop(Duration grace) override;
+  void HandOver(Duration limit) override;
 
   void Write(v1::Command command, MonotonicTime deadline, WriteCallback done) override;
   void ReadBarrier(Consistency consistency, MonotonicTime deadline, BarrierCallback done) override;

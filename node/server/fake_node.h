@@ -46,6 +46,7 @@ class FakeNode final : public runtime::Node {
   size_t writes() const;
 
   void Stop(Duration grace) override;
+  void HandOver(Duration) override {}
   void Write(v1::Command command, MonotonicTime deadline, runtime::WriteCallback done) override;
   void ReadBarrier(runtime::Consistency consistency, MonotonicTime deadline,
                    runtime::BarrierCallback done) override;

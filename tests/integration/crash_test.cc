@@ -1,6 +1,11 @@
 // Nodes are killed and paused under load: no acknowledged write is lost, and the service goes on.
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -211,6 +216,38 @@ TEST(StopTest, StoppingTheLeaderHandsLeadershipOver) {
   EXPECT_NE(next, leader);
   // A handover takes one term; an election after a timeout could take more.
   EXPECT_EQ(cluster[next].Status()->term(), term + 1) << cluster.Logs();
+}
+
+// A client that had sent half of a request held the leadership up for half of the grace period,
+// with the listeners closed.
+TEST(StopTest, LeadershipIsHandedOverBeforeSlowClientsAreWaitedFor) {
+  Cluster cluster(3);
+  cluster.StartStatic({"--stop-grace", "60s"});
+  const size_t leader = cluster.WaitLeader();
+  const int slow = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<uint16_t>(cluster[leader].client_port()));
+  ASSERT_EQ(connect(slow, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+  const std::string half = "PUT /kv/a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc";
+  ASSERT_EQ(send(slow, half.data(), half.size(), MSG_NOSIGNAL), static_cast<ssize_t>(half.size()));
+  // It is under way.
+  ASSERT_TRUE(WaitUntil([&] {
+    return cluster[leader]
+               .Admin("GET", "/metrics")
+               .body.find(R"(raftkv_http_connections{listener="client"} 1)") != std::string::npos;
+  }));
+  cluster[leader].process()->Signal(SIGTERM);
+  ASSERT_TRUE(WaitUntil([&] {
+    const auto status = cluster[(leader + 1) % 3].Status();
+    const auto other = cluster[(leader + 2) % 3].Status();
+    return (status && status->role() == v1::StatusResponse::LEADER) ||
+           (other && other->role() == v1::StatusResponse::LEADER);
+  })) << cluster.Logs();
+  EXPECT_TRUE(cluster[leader].process()->IsRunning()) << "it waits for the slow client";
+  close(slow);
+  EXPECT_EQ(cluster[leader].process()->Wait(), 0) << cluster.Logs();
 }
 
 TEST(StopTest, StoppingEveryNodeUnderLoadLosesNoAcknowledgedWrite) {
