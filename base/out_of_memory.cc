@@ -2,8 +2,11 @@
 
 #include <unistd.h>
 
+#include <cstdio>
+#include <exception>
 #include <new>
 #include <string_view>
+#include <system_error>
 
 namespace raftkv {
 namespace {
@@ -18,6 +21,23 @@ namespace {
 
 }  // namespace
 
-void EndWhenOutOfMemory() { std::set_new_handler(End); }
+void EndWhenOutOfMemory() {
+  std::set_new_handler(End);
+  static std::terminate_handler otherwise;
+  otherwise = std::set_terminate([] {
+    try {
+      if (const std::exception_ptr thrown = std::current_exception())
+        std::rethrow_exception(thrown);
+    } catch (const std::system_error& error) {
+      std::fprintf(stderr,
+                   "fatal: refused by the system: %s: this process ends; raise its limits on "
+                   "threads (ulimit -u, pids of its cgroup)\n",
+                   error.what());
+      _exit(kExitOutOfMemory);
+    } catch (...) {
+    }
+    otherwise();
+  });
+}
 
 }  // namespace raftkv

@@ -1,4 +1,5 @@
-// What a process does that gets no more memory: it ends at once, says so, and writes nothing more.
+// What a process does that gets no more memory, or no thread that it cannot do without: it ends at
+// once, says so, and writes nothing more.
 //
 // Thread-safety: call once, at the start.
 #pragma once
@@ -8,7 +9,8 @@ namespace raftkv {
 inline constexpr int kExitOutOfMemory = 71;  // EX_OSERR
 
 // From now on an allocation that fails ends the process with that status, and "out of memory" on
-// stderr. Nothing that was acknowledged depends on what a process still has in memory.
+// stderr; so does a std::system_error that nobody expects, which is how a thread is refused.
+// Nothing that was acknowledged depends on what a process still has in memory.
 void EndWhenOutOfMemory();
 
 }  // namespace raftkv

@@ -1,3 +1,4 @@
+#include "base/out_of_memory.h"
 #include "tests/faults/power_loss.h"
 #include "tests/faults/rows.h"
 
@@ -171,7 +172,9 @@ Status RefuseThreads(Bed& bed) {
     bed.Kill(victim);
     bed.Restart(victim);
     ASSIGN_OR_RETURN_STATUS(const int status, bed.End(victim));
-    RETURN_IF_ERROR(Expect(status != 0, "a node that gets no thread says so"));
+    RETURN_IF_ERROR(
+        Expect(status == kExitOutOfMemory,
+               "a node that gets no thread ends with 71, not " + std::to_string(status)));
     ++ended;
     refused += shims[victim]->threads_refused.exchange(0);
     shims[victim]->no_threads = 0;
