@@ -35,6 +35,7 @@ void EndWhenOutOfMemory() {
                    error.what());
       _exit(kExitOutOfMemory);
     } catch (...) {
+      otherwise();
     }
     otherwise();
   });

@@ -36,7 +36,7 @@ def parse_arguments(argv):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--systems", default="etcd,raftkv,raftexample", help="which, comma separated (default: all)")
+    add("--systems", help="which, comma separated (default: etcd, raftkv and, where there is Go, raftexample)")
     add("--operations", default="put,get,stale", help="put, get (linearizable), stale (serializable)")
     add("--clients", default="1,16,64,256", help="connections, comma separated")
     add("--rounds", type=int, default=3, help="of each load (default 3)")
@@ -54,6 +54,8 @@ def parse_arguments(argv):
     add("--keep-data", action="store_true", help="leave data and logs behind")
     add("--no-build", action="store_true", help="do not build raftkv first")
     options = parser.parse_args(argv)
+    if options.systems is None:
+        options.systems = ",".join(s for s in _SYSTEMS if s != "raftexample" or tools.have_go())
     options.systems = options.systems.split(",")
     options.operations = options.operations.split(",")
     if not set(options.systems) <= set(_SYSTEMS):
