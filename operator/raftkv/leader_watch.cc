@@ -46,9 +46,9 @@ struct LeaderWatch::State : std::enable_shared_from_this<LeaderWatch::State> {
                   .path = "/admin/status",
                   .connect_limit = options.limit,
                   .limit = options.limit},
-                 [self = shared_from_this(), key = key,
+                 [self = shared_from_this(), whose = key,
                   round = leader.round](const Result<NodeAnswer>& answer) {
-                   self->Take(key, round, answer && SaysLeader(answer->body));
+                   self->Take(whose, round, answer && SaysLeader(answer->body));
                  });
     }
     WaitLocked();
