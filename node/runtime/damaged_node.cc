@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "node/runtime/damaged_member.h"
+#include "node/runtime/loop_pulse.h"
 #include "node/runtime/rebuild.h"
 #include "node/storage/data_dir.h"
 #include "node/storage/memory_state.h"
@@ -53,7 +54,7 @@ class DamagedNode final : public Node {
   void FreshStatus(MonotonicTime, Callback<v1::StatusResponse> done) override {
     done(MakeStatus());
   }
-  Status Alive() const override { return Status::Ok(); }
+  Status Alive() const override { return pulse_.Check(Clock::System().Now()); }
   std::vector<HealthCheck> Health() const override { return {{"member", refusal_}}; }
 
   void Initialize(v1::InitializeRequest, MonotonicTime,
@@ -107,6 +108,7 @@ class DamagedNode final : public Node {
   std::unique_ptr<transport::Transport> transport_;
   std::thread thread_;
 
+  LoopPulse pulse_;
   std::map<std::string, std::string> told_;  // what each member said last; io thread
 
   mutable std::mutex mutex_;
@@ -170,6 +172,7 @@ v1::MemberNote DamagedNode::NoteWithReason() const {
 }
 
 void DamagedNode::Tick() {
+  pulse_.Beat(Clock::System().Now());
   member_.OnTick();
   timer_.expires_after(options_.tick);
   timer_.async_wait([this](const asio::error_code& error) {

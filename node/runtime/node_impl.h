@@ -28,6 +28,7 @@
 
 #include "base/random.h"
 #include "node/runtime/core_logger.h"
+#include "node/runtime/loop_pulse.h"
 #include "node/runtime/metrics.h"
 #include "node/runtime/node.h"
 #include "node/runtime/recovery.h"
@@ -186,7 +187,7 @@ class NodeImpl final : public Node, private StoragePorts {
   std::mutex restore_mutex_;
   std::optional<SnapshotUpload> upload_;
 
-  std::atomic<MonotonicTime> last_turn_{MonotonicTime{}};
+  LoopPulse pulse_;
   std::atomic<bool> exporting_{false};
   std::atomic<bool> serving_{false};  // a member, as far as the last status says
   std::atomic<bool> stopping_{false};

@@ -21,7 +21,7 @@ void NodeImpl::ScheduleTick() {
 }
 
 void NodeImpl::OnTick() {
-  last_turn_.store(Clock::System().Now(), std::memory_order_relaxed);
+  pulse_.Beat(Clock::System().Now());
   replica_->OnTick();
   WakeReady();
   PublishStatus();

@@ -9,12 +9,6 @@
 #include "node/runtime/restore.h"
 
 namespace raftkv::runtime {
-namespace {
-
-// The raft loop ticks many times a second; one that did not turn for this long hangs.
-constexpr Duration kLoopHangs = std::chrono::seconds(10);
-
-}  // namespace
 
 void NodeImpl::WakeQueue() {
   asio::post(io_, [this] { DrainQueue(); });
@@ -91,14 +85,7 @@ void NodeImpl::FreshStatus(MonotonicTime, Callback<v1::StatusResponse> done) {
   });
 }
 
-Status NodeImpl::Alive() const {
-  const Duration silent = Clock::System().Now() - last_turn_.load(std::memory_order_relaxed);
-  if (last_turn_.load(std::memory_order_relaxed) == MonotonicTime{} || silent < kLoopHangs) {
-    return Status::Ok();
-  }
-  return {Code::kInternal, "the node's own loop has not turned for " +
-                               std::to_string(silent / std::chrono::seconds(1)) + " s"};
-}
+Status NodeImpl::Alive() const { return pulse_.Check(Clock::System().Now()); }
 
 std::vector<HealthCheck> NodeImpl::Health() const {
   const std::shared_ptr<const v1::StatusResponse> now = status();
