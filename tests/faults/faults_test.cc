@@ -3,8 +3,12 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <string>
+#include <vector>
 
 #include "tests/faults/load.h"
 #include "tests/faults/malformed_http.h"
@@ -108,14 +112,18 @@ TEST(SandboxTest, TheNextRunRemovesWhatAKilledRunHasLeft) {
   EXPECT_FALSE(fs::exists(left.string() + ".lock"));
 }
 
-// Processes whose command line has `text`.
-size_t CountProcesses(const std::string& text) {
-  size_t count = 0;
+// Those whose command line, its arguments apart by zero bytes, has all of these texts.
+std::vector<pid_t> FindProcesses(const std::vector<std::string>& texts) {
+  std::vector<pid_t> found;
   for (const fs::directory_entry& entry : fs::directory_iterator("/proc")) {
     const std::string line = testing::ReadFileOrEmpty((entry.path() / "cmdline").string());
-    if (line.find(text) != std::string::npos) ++count;
+    const auto in_line = [&](const std::string& text) {
+      return line.find(text) != std::string::npos;
+    };
+    if (std::ranges::all_of(texts, in_line))
+      found.push_back(std::atoi(entry.path().filename().c_str()));
   }
-  return count;
+  return found;
 }
 
 TEST(SandboxTest, NoNodeOutlivesARunThatIsKilled) {
@@ -124,9 +132,9 @@ TEST(SandboxTest, NoNodeOutlivesARunThatIsKilled) {
   testing::Process run({faults.string(), "--row", "kill-one", "--span", "60"}, folder.path(),
                        folder.path() + "/log");
   const std::string mark = "raftkv-faults-" + std::to_string(run.pid()) + "/";
-  EXPECT_TRUE(testing::WaitUntil([&] { return CountProcesses(mark) >= 3; }));
+  EXPECT_TRUE(testing::WaitUntil([&] { return FindProcesses({mark}).size() >= 3; }));
   run.Kill();
-  EXPECT_TRUE(testing::WaitUntil([&] { return CountProcesses(mark) == 0; }));
+  EXPECT_TRUE(testing::WaitUntil([&] { return FindProcesses({mark}).empty(); }));
   EXPECT_TRUE(Sandbox::Enter().has_value());
   EXPECT_FALSE(
       fs::exists(fs::temp_directory_path() / ("raftkv-faults-" + std::to_string(run.pid()))));
@@ -134,18 +142,9 @@ TEST(SandboxTest, NoNodeOutlivesARunThatIsKilled) {
 
 TEST(MalformedRequestsTest, AreAThousand) { EXPECT_GE(MalformedRequests().size(), 1000u); }
 
-// The process of the node with this name, of the run that has `mark` in its paths.
-pid_t FindNode(const std::string& mark, const std::string& name) {
-  for (const fs::directory_entry& entry : fs::directory_iterator("/proc")) {
-    const std::string line = testing::ReadFileOrEmpty((entry.path() / "cmdline").string());
-    if (line.find(mark) == std::string::npos || line.find("raftkv-node") == std::string::npos) {
-      continue;
-    }
-    if (line.find(std::string("--name") + '\0' + name + '\0') != std::string::npos) {
-      return std::stoi(entry.path().filename());
-    }
-  }
-  return 0;
+// The nodes with this name, of the run that has `mark` in its paths.
+std::vector<pid_t> FindNodes(const std::string& mark, const std::string& name) {
+  return FindProcesses({mark, "raftkv-node", std::string("--name") + '\0' + name + '\0'});
 }
 
 // It was started again, and not a word said.
@@ -155,12 +154,12 @@ TEST(RowTest, IsBrokenByANodeThatCrashesByItself) {
   testing::Process run({faults.string(), "--row", "delay", "--span", "5", "--out", folder.path()},
                        folder.path(), folder.path() + "/log");
   const std::string mark = "raftkv-faults-" + std::to_string(run.pid()) + "/";
-  pid_t victim = 0;
+  std::vector<pid_t> victims;
   ASSERT_TRUE(testing::WaitUntil([&] {
-    victim = FindNode(mark, "n2");
-    return victim != 0 && FindNode(mark, "spare") != 0;
+    victims = FindNodes(mark, "n2");
+    return !victims.empty() && !FindNodes(mark, "spare").empty();
   }));
-  ASSERT_EQ(kill(victim, SIGSEGV), 0);
+  ASSERT_EQ(kill(victims.front(), SIGSEGV), 0);
   EXPECT_EQ(run.Wait(), 1);
   EXPECT_NE(run.Log().find("n2 ended by itself"), std::string::npos) << run.Log();
 }
