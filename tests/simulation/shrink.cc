@@ -18,7 +18,7 @@ namespace raftkv::sim {
 namespace {
 
 // How much longer than its processor time a run may take on a busy machine.
-constexpr int kPatience = 20;
+constexpr int kPatience = 5;
 
 // What the child sends: the numbers as they are, then the text of the failure.
 struct Header {

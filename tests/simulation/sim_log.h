@@ -87,6 +87,8 @@ class SimLog final : public storage::LogStorage {
                                                     uint64_t max_bytes) const override;
   Status GiveBackSpace() override;
   Status Resume() override;
+  // A full disk has stopped it, until Resume.
+  bool stopped() const { return stopped_; }
   storage::LogStats stats() const override {
     return {.bytes = stored_bytes() * SimSpace::kScale,
             .memtable_bytes = memtable_bytes_ * SimSpace::kScale};
@@ -124,7 +126,7 @@ class SimLog final : public storage::LogStorage {
   std::vector<Undo> in_flight_;
   uint64_t garbage_bytes_ = 0;   // on the disk, and of no use any more
   uint64_t memtable_bytes_ = 0;  // to be flushed one day
-  bool stopped_ = false;         // until Resume
+  bool stopped_ = false;
 };
 
 }  // namespace raftkv::sim

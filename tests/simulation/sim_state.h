@@ -62,6 +62,8 @@ class SimState final : public storage::StateStore {
   }
   Status Flush() override;
   Status Resume() override { return stopped_ ? FlushIfRoom() : Status::Ok(); }
+  // A flush has found no room; until Resume.
+  bool stopped() const { return stopped_; }
   Status Checkpoint(const std::string& dir) override;
   Status Replace(const std::string& dir, raft::EntryId snapshot) override;
   std::optional<raft::EntryId> installing() const override { return state_.installing(); }
@@ -87,7 +89,7 @@ class SimState final : public storage::StateStore {
   uint64_t flush_every_ = 0;
   bool unflushed_ = false;
   uint64_t unflushed_bytes_ = 0;
-  bool stopped_ = false;  // by a flush that found no room, until Resume
+  bool stopped_ = false;
   Status fail_next_;
   std::optional<storage::MemoryState::Contents> before_replace_;
   std::optional<raft::EntryId> installing_before_replace_;

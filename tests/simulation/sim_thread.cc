@@ -40,6 +40,7 @@ void SimThread::Cancel() {
 }
 
 void SimThread::Sleep(Duration duration) {
+  CHECK(std::this_thread::get_id() == thread_.get_id(), "only the work sleeps");
   sleeps_for_ = duration;
   to_owner_.release();
   to_work_.acquire();

@@ -52,9 +52,12 @@ void SimNode::StartAppend() {
   Schedule(EventKind::kAppendStart, Jitter(30), [this] { RunAppend(); });
 }
 
-// Only where space is scarce a worker may sleep, and needs a thread for that.
+// Only where space is scarce, or was until just now, a worker may sleep, and needs a thread for
+// that.
 bool SimNode::RunWorker(SimThread& thread, const Work& run) {
-  if (!disk_->space().limited() && !space_guard_->is_near_limit()) {
+  const bool may_sleep = disk_->space().limited() || space_guard_->is_near_limit() ||
+                         disk_->log().stopped() || disk_->state().stopped();
+  if (!may_sleep) {
     run();
     return true;
   }

@@ -91,6 +91,9 @@ TEST(Simulation, PastBugsStayFixed) {
        "held: a wrong alarm"},
       {991217831, "", "",
        "who slept while its clock stood still slept on when it went again: a wrong alarm"},
+      {790208542, "", "",
+       "a worker met a store that a full disk had stopped when there was space again, and the "
+       "simulation slept in its place for ever"},
       {15, "space", "hand_over_in_step", "a leader that waited for space never found a successor"},
       {20, "space", "go_on_after_giving_up",
        "a node that stopped while it waited for space wrote behind a gap"},
