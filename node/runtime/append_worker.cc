@@ -23,6 +23,7 @@ uint64_t BytesOf(const raft::StorageAppend& work) {
 void AppendWorker::Submit(AppendJob job) {
   std::lock_guard lock(mutex_);
   queue_.push_back(std::move(job));
+  unfinished_.fetch_add(1, std::memory_order_relaxed);
   has_work_.store(true, std::memory_order_release);
 }
 
@@ -136,6 +137,7 @@ bool AppendWorker::Commit(std::vector<AppendJob>& jobs, size_t first, size_t las
     FAULT_POINT(save_after);
   }
   if (sink_.on_batch) sink_.on_batch(last - first, entries);
+  unfinished_.fetch_sub(last - first, std::memory_order_relaxed);
   sink_.done(last - first, std::move(responses));
   return true;
 }

@@ -21,6 +21,7 @@ constexpr uint64_t kApplyBytes = 512 << 10;
 void ApplyWorker::Submit(ApplyJob job) {
   std::lock_guard lock(mutex_);
   queue_.push_back(std::move(job));
+  unfinished_.fetch_add(1, std::memory_order_relaxed);
   has_work_.store(true, std::memory_order_release);
 }
 
@@ -35,6 +36,7 @@ void ApplyWorker::RunOnce() {
     if (gave_up_ && !MUTATION(go_on_after_giving_up)) return;
     ApplyDone done = std::visit([this](auto& body) { return Run(body); }, job);
     if (gave_up_) return;
+    unfinished_.fetch_sub(1, std::memory_order_relaxed);
     sink_.done(std::move(done));
     // Everybody who waited has been answered.
     FAULT_POINT(state_write_before);

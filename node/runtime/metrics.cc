@@ -97,6 +97,12 @@ struct NodeMetrics::Families {
       Counter("raftkv_server_proposals_failed_total", "Writes that were refused or timed out.");
   prometheus::Counter& proposals_forwarded = Counter("raftkv_server_proposals_forwarded_total",
                                                      "Writes that were passed on to the leader.");
+  prometheus::Gauge& append_queue =
+      Gauge("raftkv_server_append_queue_jobs",
+            "Jobs handed to the append thread that are not done: what waits for the log's disk.");
+  prometheus::Gauge& apply_queue =
+      Gauge("raftkv_server_apply_queue_jobs",
+            "Jobs handed to the apply thread that are not done: batches, flushes, snapshots.");
   prometheus::Gauge& apply_lag =
       Gauge("raftkv_server_apply_lag_entries", "Committed entries that are not yet applied.");
   prometheus::Counter& reads =
@@ -344,6 +350,8 @@ void NodeMetrics::Update(const Gauges& now) {
   f.committed.Set(static_cast<double>(status.commit_index()));
   f.applied.Set(static_cast<double>(status.applied_index()));
   f.pending.Set(static_cast<double>(now.pending));
+  f.append_queue.Set(static_cast<double>(now.append_queue));
+  f.apply_queue.Set(static_cast<double>(now.apply_queue));
   f.apply_lag.Set(status.commit_index() > status.applied_index()
                       ? static_cast<double>(status.commit_index() - status.applied_index())
                       : 0);

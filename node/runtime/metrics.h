@@ -36,6 +36,8 @@ class NodeMetrics {
     const ApplyWorker::Counters* applied = nullptr;
     SnapshotsUnderWay snapshots;
     uint64_t pending = 0;  // proposals that wait
+    uint64_t append_queue = 0;
+    uint64_t apply_queue = 0;
     uint64_t flushed_index = 0;
     uint64_t live_keys = 0;
     uint64_t stored_versions = 0;

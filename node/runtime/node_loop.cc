@@ -56,6 +56,8 @@ void NodeImpl::PublishStatus() {
                    .applied = &apply_worker_->counters(),
                    .snapshots = replica_->snapshots_under_way(),
                    .pending = waiters_.count(),
+                   .append_queue = append_worker_->unfinished(),
+                   .apply_queue = apply_worker_->unfinished(),
                    .flushed_index = fresh->flushed_applied_index(),
                    .live_keys = storage_.machine->live_keys(),
                    .stored_versions = storage_.machine->stored_versions(),

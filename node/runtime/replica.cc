@@ -56,6 +56,7 @@ void Replica::StartCore() {
   config.max_committed_bytes_per_ready = options.max_apply_bytes;
   config.max_uncommitted_bytes = options.max_uncommitted_bytes;
   config.max_inflight_messages = options.max_inflight_appends;
+  config.max_inflight_bytes = options.max_inflight_append_bytes;
   config.check_quorum = options.check_quorum;
   config.pre_vote = options.pre_vote;
   // Followers forward by calls of their own (replica_writes.cc), which can be refused.

@@ -128,9 +128,11 @@ TEST_F(RoomTest, ANodeThatIsFullOfItsOwnLogCutsItWhileItWaits) {
   worker.SubmitTruncate(Index(90));
   while (log_->first_index() != Index(91)) std::this_thread::sleep_for(milliseconds(1));
   EXPECT_EQ(done_, 0u);
+  EXPECT_EQ(worker.unfinished(), 1u);
   free_ = 3 * kMiB;
   thread.join();
   EXPECT_EQ(done_, 1u);
+  EXPECT_EQ(worker.unfinished(), 0u);
   EXPECT_EQ(log_->last_index(), Index(101));
   EXPECT_LT(log_->stats().memtable_bytes, 300'000u);
 }
@@ -155,7 +157,9 @@ TEST_F(RoomTest, AStateThatCannotBeWrittenWaitsForSpace) {
   faults->on_append = rocksdb::IOStatus::NoSpace("injected");
   worker.Submit(ApplyEntries{{kv::CommandEntry(2, kv::Put("k", "v"))}, {}});
   worker.Submit(FlushState{});
+  EXPECT_EQ(worker.unfinished(), 2u);
   worker.RunOnce();
+  EXPECT_EQ(worker.unfinished(), 0u);
   EXPECT_TRUE(flushed);
   EXPECT_EQ(looks, 3) << "RocksDB itself looks every five seconds only";
 }

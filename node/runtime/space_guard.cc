@@ -80,7 +80,7 @@ uint64_t SpaceGuard::ReleaseBelow() const {
 
 // What the reserve has given back is not there to be filled again.
 uint64_t SpaceGuard::UsableOf(uint64_t free) const {
-  return Minus(free, Minus(limits_.reserve_bytes, reserve_.held()));
+  return Minus(free, Minus(limits_.reserve_bytes, reserve_held_));
 }
 
 // In such terms that a flush, which only moves bytes from memory to the disk, changes nothing.
@@ -100,12 +100,13 @@ void SpaceGuard::MakeRoom() {
   if (!free) return;
   const std::lock_guard lock(mutex_);
   free_ = *free;
+  reserve_held_ = reserve_.held();
   left_ = LeftOf(UsableOf(*free));
   if (*free < ReleaseBelow()) reserve_.give_back();
 }
 
 void SpaceGuard::KeepReserve(uint64_t usable) {
-  const bool held = reserve_.held() > 0;
+  const bool held = reserve_held_ > 0;
   if (held && (limits_.reserve_bytes == 0 || free_bytes() < ReleaseBelow())) {
     reserve_.give_back();
     if (limits_.reserve_bytes > 0) {
@@ -135,7 +136,6 @@ bool SpaceGuard::LookLocked() {
   free_ = *free;
   scarce_ = *free < ReleaseBelow();
   const uint64_t usable = UsableOf(*free);
-  KeepReserve(usable);
   const uint64_t state_bytes = state_.disk_bytes + state_.unflushed_bytes;
   // A compaction writes its result before it removes what it read.
   const uint64_t min_free = std::max(
@@ -163,7 +163,11 @@ bool SpaceGuard::LookLocked() {
 void SpaceGuard::Look(StateSize state) {
   const std::lock_guard lock(mutex_);
   state_ = state;
+  reserve_held_ = reserve_.held();
   (void)LookLocked();
+  if (!last_look_) return;
+  KeepReserve(UsableOf(free_bytes()));
+  reserve_held_ = reserve_.held();
 }
 
 bool SpaceGuard::HasRoom(uint64_t bytes) const {

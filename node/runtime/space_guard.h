@@ -5,7 +5,9 @@
 // Free space is looked at once in a while; between two looks what was admitted is charged against
 // it, several times its size, because it goes to the log, to the state and through compactions.
 //
-// Thread-safety: any thread.
+// Thread-safety: any thread. MakeRoom and Look work on the disk and are for a thread that may wait;
+// Admit asks for the free space at most (one statvfs in kBetweenLooks, of all threads) and waits
+// for no other thread.
 #pragma once
 
 #include <atomic>
@@ -58,7 +60,7 @@ class SpaceGuard {
   // first look.
   void MakeRoom();
   // Looks at the disk, makes or gives back the reserve, and logs when writes begin or cease to be
-  // refused. Looks that follow each other too closely are left out.
+  // refused. Of looks that follow each other too closely the first alone asks for the free space.
   void Look(StateSize state);
   // Whether a command of `bytes` that makes the store grow may be proposed; charges it.
   bool Admit(uint64_t bytes);
@@ -87,6 +89,7 @@ class SpaceGuard {
   static constexpr Duration kRefusalCounts = std::chrono::seconds(30);
 
  private:
+  // False: cannot be told, or it was looked at just now.
   bool LookLocked();
   void KeepReserve(uint64_t usable);
   uint64_t UsableOf(uint64_t free) const;
@@ -110,6 +113,7 @@ class SpaceGuard {
 
   std::mutex mutex_;  // of what follows
   StateSize state_;
+  uint64_t reserve_held_ = 0;  // bytes, when it was last looked at
   std::optional<MonotonicTime> last_look_;
   bool reserve_failed_ = false;  // and it was logged
 };

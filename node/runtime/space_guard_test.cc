@@ -205,6 +205,23 @@ TEST_F(SpaceGuardTest, TheReserveComesAndGoes) {
   EXPECT_TRUE(HasReserve());
 }
 
+// The raft thread and the event loops call Admit: a file was made and removed on them.
+TEST_F(SpaceGuardTest, WhoAsksToBeAdmittedLeavesTheReserveToOthers) {
+  auto guard = Make({.min_free_bytes = 16 * kMiB, .reserve_bytes = 8 * kMiB});
+  free_ = 40 * kMiB;
+  Look(*guard);
+  ASSERT_TRUE(HasReserve());
+  free_ = 8 * kMiB;
+  clock_.now += std::chrono::seconds(1);
+  // More than the budget: it asks what is free.
+  EXPECT_FALSE(guard->Admit(20 * kMiB));
+  EXPECT_TRUE(guard->full());
+  EXPECT_TRUE(HasReserve());
+  // That was just now; the reserve goes nevertheless.
+  guard->Look({});
+  EXPECT_FALSE(HasReserve());
+}
+
 TEST_F(SpaceGuardTest, ANodeThatStartsOnAFullDiskTakesTheReserve) {
   free_ = 64 * kMiB;
   Look(*Make({.min_free_bytes = 16 * kMiB, .reserve_bytes = 4 * kMiB}));

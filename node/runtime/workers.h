@@ -60,6 +60,8 @@ class AppendWorker {
   void SubmitTruncate(raft::Index index);
   bool HasWork() const { return has_work_.load(std::memory_order_acquire); }
   void RunOnce();
+  // Jobs submitted whose end the sink has not heard of. Any thread.
+  size_t unfinished() const { return unfinished_.load(std::memory_order_relaxed); }
 
  private:
   // False: it was not done, nor is the rest to be: not by a later call of RunOnce either.
@@ -75,6 +77,7 @@ class AppendWorker {
   bool gave_up_ = false;       // what waited for room was not done, so nothing after it may be
   bool holds_garbage_ = true;  // entries were dropped whose space the log may still take
   std::atomic<bool> has_work_ = false;
+  std::atomic<size_t> unfinished_ = 0;
   std::mutex mutex_;
   std::vector<AppendJob> queue_;
   raft::Index truncate_to_;
@@ -176,6 +179,8 @@ class ApplyWorker {
   bool HasWork() const { return has_work_.load(std::memory_order_acquire); }
   // Handles everything queued.
   void RunOnce();
+  // As of the append worker.
+  size_t unfinished() const { return unfinished_.load(std::memory_order_relaxed); }
   const Counters& counters() const { return counters_; }
 
  private:
@@ -206,6 +211,7 @@ class ApplyWorker {
   bool gave_up_ = false;  // as the append worker's
   Counters counters_;
   std::atomic<bool> has_work_ = false;
+  std::atomic<size_t> unfinished_ = 0;
   std::mutex mutex_;
   std::vector<ApplyJob> queue_;
 };
