@@ -1,12 +1,16 @@
 // A file system for RocksDB that fails on demand, for tests.
 #pragma once
 
+#include <pthread.h>
 #include <rocksdb/file_system.h>
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
+#include <thread>
 #include <utility>
 
 namespace raftkv::storage {
@@ -50,6 +54,9 @@ class FaultyFileSystem final : public rocksdb::FileSystemWrapper {
 
   Fault on_append;
   Fault on_sync;
+  // Whose writes wait meanwhile.
+  enum class Hold { kNobody, kCompactions, kAll };
+  std::atomic<Hold> hold = Hold::kNobody;
   std::atomic<int> syncs = 0;
 
  private:
@@ -60,6 +67,10 @@ class FaultyFileSystem final : public rocksdb::FileSystemWrapper {
     using FSWritableFileOwnerWrapper::Append;
     rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options,
                              rocksdb::IODebugContext* debug) override {
+      while (faults_->hold == Hold::kAll ||
+             (faults_->hold == Hold::kCompactions && IsCompacting())) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
       if (rocksdb::IOStatus fault = faults_->on_append.status(); !fault.ok()) return fault;
       return FSWritableFileOwnerWrapper::Append(data, options, debug);
     }
@@ -71,6 +82,13 @@ class FaultyFileSystem final : public rocksdb::FileSystemWrapper {
     }
 
    private:
+    // By the name of RocksDB's pool of low priority.
+    static bool IsCompacting() {
+      char name[16] = {};
+      pthread_getname_np(pthread_self(), name, sizeof(name));
+      return std::string_view(name).starts_with("rocksdb:low");
+    }
+
     FaultyFileSystem* const faults_;
   };
 

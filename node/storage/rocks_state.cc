@@ -283,7 +283,10 @@ Status RocksState::GiveBackSpace() {
   rocksdb::FlushOptions options;
   options.wait = false;
   options.allow_write_stall = true;  // the caller is the writer
-  return current->Done(current->db()->Flush(options), "flush");
+  const rocksdb::Status status = current->db()->Flush(options);
+  // Writes are stopped until compactions have caught up: they give back space meanwhile.
+  if (status.IsTryAgain()) return Status::Ok();
+  return current->Done(status, "flush");
 }
 
 Status RocksState::Resume() {

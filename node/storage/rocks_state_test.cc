@@ -502,6 +502,37 @@ TEST(RocksStateFault, AFullDiskIsCalledSoAndGoesOnWhenThereIsSpace) {
   EXPECT_EQ(store->FlushedGet("k"), "3");
 }
 
+// A node that collected garbage while RocksDB had stopped writes, because compactions did not
+// follow, ended.
+TEST(RocksStateFault, NothingIsGivenBackWhileWritesAreStopped) {
+  TempDir temp;
+  const auto faults = std::make_shared<FaultyFileSystem>(".sst");
+  auto store = OpenRocksStateOn(temp / "state", {}, faults).value();
+  faults->hold = FaultyFileSystem::Hold::kCompactions;
+  const auto delete_many = [&] {
+    const std::unique_ptr<StateBatch> batch = store->NewBatch();
+    for (int i = 0; i < 500; ++i) batch->Delete("k" + std::to_string(i));
+    return store->Write(*batch);
+  };
+  const auto add_file = [&] { return Put(store.get(), "k0", "1").ok() && store->Flush().ok(); };
+  // Until writes are slowed down, then to one file less than what stops them.
+  for (int i = 0; i < 100 && !store->stats().write_stalled; ++i) ASSERT_TRUE(add_file());
+  const rocksdb::Options defaults;
+  const int more = defaults.level0_stop_writes_trigger - defaults.level0_slowdown_writes_trigger;
+  for (int i = 1; i < more; ++i) ASSERT_TRUE(add_file());
+  faults->hold = FaultyFileSystem::Hold::kAll;
+  ASSERT_OK(delete_many());
+  ASSERT_OK(store->GiveBackSpace());
+  ASSERT_OK(delete_many());
+  faults->hold = FaultyFileSystem::Hold::kCompactions;
+  const auto flushed = [&] { return store->FlushedGet("k0") == std::nullopt; };
+  for (int i = 0; i < 1000 && !flushed(); ++i) ::usleep(10'000);
+  ASSERT_TRUE(flushed());
+  const Status given = store->GiveBackSpace();
+  faults->hold = FaultyFileSystem::Hold::kNobody;
+  ASSERT_OK(given);
+}
+
 // Readers run while the apply thread writes, flushes and replaces the database beneath them.
 TEST_F(RocksStateTest, ReadersSeeWholeBatchesAlsoWhileTheStateIsReplaced) {
   const auto write = [this](int n) {
