@@ -68,14 +68,30 @@ lin::Operation Delete(const Operation& operation) {
   return out;
 }
 
-lin::Operation Get(const Operation& operation) {
+lin::Item ToItem(const kv::KeyValue& item) {
+  return {.key = item.key,
+          .value = item.value,
+          .create_revision = item.create_revision,
+          .mod_revision = item.mod_revision,
+          .version = item.version};
+}
+
+lin::Operation Read(const Operation& operation) {
   lin::Operation out = Begun(operation);
-  out.kind = lin::Kind::kGet;
+  out.kind = operation.is_range() ? lin::Kind::kRange : lin::Kind::kGet;
   out.node = operation.node;
-  if (operation.kind == Kind::kOldGet) out.at_revision = operation.condition;
+  if (operation.is_old()) out.at_revision = operation.condition;
   if (operation.kind == Kind::kLeaseGet) out.consistency = lin::Consistency::kLease;
-  if (operation.kind == Kind::kStaleGet) out.consistency = lin::Consistency::kStale;
+  if (operation.is_stale()) out.consistency = lin::Consistency::kStale;
   out.revision = operation.revision;
+  if (operation.is_range()) {
+    out.outcome = lin::Outcome::kOk;
+    out.end = lin::PrefixEnd(operation.key);
+    out.limit = operation.limit;
+    out.more = operation.more;
+    for (const kv::KeyValue& item : operation.items) out.items.push_back(ToItem(item));
+    return out;
+  }
   out.outcome = operation.found ? lin::Outcome::kOk : lin::Outcome::kNotFound;
   if (operation.found) {
     out.items.push_back({.key = operation.key,
@@ -94,11 +110,7 @@ lin::History ToAnswers(const std::vector<Operation>& operations, const Checker& 
   lin::History history;
   history.initial_revision = begin.revision();
   for (const kv::KeyValue& item : begin.Range("", "", begin.revision())) {
-    history.initial_items.push_back({.key = item.key,
-                                     .value = item.value,
-                                     .create_revision = item.create_revision,
-                                     .mod_revision = item.mod_revision,
-                                     .version = item.version});
+    history.initial_items.push_back(ToItem(item));
   }
   for (const Operation& asked : operations) {
     const Operation operation = Ended(asked, checker, end);
@@ -117,11 +129,12 @@ lin::History ToAnswers(const std::vector<Operation>& operations, const Checker& 
       case Kind::kCompact:
         break;
       case Kind::kOldGet:
+      case Kind::kOldRange:
         // What was before the beginning is known to the log alone (history.h).
-        if (operation.condition >= begin.revision()) history.operations.push_back(Get(operation));
+        if (operation.condition >= begin.revision()) history.operations.push_back(Read(operation));
         break;
       default:
-        history.operations.push_back(Get(operation));
+        history.operations.push_back(Read(operation));
     }
   }
   return history;

@@ -18,18 +18,21 @@ struct Weight {
   uint64_t weight;
 };
 constexpr Weight kMix[] = {
-    {Kind::kPut, 30},      {Kind::kPutIf, 12},   {Kind::kDelete, 8},
-    {Kind::kTxn, 10},      {Kind::kCompact, 1},  {Kind::kGet, 22},
-    {Kind::kLeaseGet, 10}, {Kind::kStaleGet, 4}, {Kind::kOldGet, 3},
+    {Kind::kPut, 30},    {Kind::kPutIf, 12}, {Kind::kDelete, 8},     {Kind::kTxn, 10},
+    {Kind::kCompact, 1}, {Kind::kGet, 22},   {Kind::kLeaseGet, 10},  {Kind::kStaleGet, 4},
+    {Kind::kOldGet, 3},  {Kind::kRange, 5},  {Kind::kStaleRange, 1}, {Kind::kOldRange, 1},
 };
 
 constexpr int kMaxRepeats = 3;
+// Of all keys that clients use.
+constexpr const char* kPrefix = "k";
 
 runtime::Consistency ConsistencyOf(Kind kind) {
   switch (kind) {
     case Kind::kLeaseGet:
       return runtime::Consistency::kLease;
     case Kind::kStaleGet:
+    case Kind::kStaleRange:
       return runtime::Consistency::kStale;
     default:
       return runtime::Consistency::kLinearizable;
@@ -92,6 +95,7 @@ Operation Clients::Choose(size_t client) {
       break;
     }
     case Kind::kOldGet:
+    case Kind::kOldRange:
       operation.condition = seen - random_.Uniform(std::min<uint64_t>(seen, 100));
       break;
     case Kind::kCompact:
@@ -99,6 +103,11 @@ Operation Clients::Choose(size_t client) {
       break;
     default:
       break;
+  }
+  if (operation.is_range()) {
+    // Everything, or one key and the mark beside it.
+    if (random_.Uniform(2) == 0) operation.key = kPrefix;
+    if (random_.Uniform(3) == 0) operation.limit = 1 + random_.Uniform(3);
   }
   if (operation.kind <= Kind::kTxn && operation.kind != Kind::kDelete) {
     operation.value = NewValue(client);
@@ -252,8 +261,9 @@ void Clients::AskRead(size_t client, size_t number, SimNode* node, Duration limi
       const Operation& operation = history_.operations()[number];
       kv::RangeRequest request;
       request.start = operation.key;
-      request.end = operation.key + '\0';
-      if (operation.kind == Kind::kOldGet) request.revision = operation.condition;
+      request.end = operation.is_range() ? kv::PrefixEnd(operation.key) : operation.key + '\0';
+      request.limit = operation.limit;
+      if (operation.is_old()) request.revision = operation.condition;
       if (operation.kind == Kind::kGet && !node->leads()) {
         world_->coverage.Hit(Path::read_at_follower);
       }
@@ -268,11 +278,15 @@ void Clients::Next(size_t client, size_t number) {
   at.node = nullptr;
   if (stopped_ || at.once) return;
   const Operation& last = history_.operations()[number];
-  if (last.outcome == Operation::Outcome::kRefused && at.repeats < kMaxRepeats) {
+  const bool refused = last.outcome == Operation::Outcome::kRefused;
+  // As a client does that wants the thing done: it may be done twice.
+  const bool unknown = last.outcome == Operation::Outcome::kUnknown && random_.Uniform(2) == 0;
+  if ((refused || unknown) && at.repeats < kMaxRepeats) {
     ++at.repeats;
-    world_->coverage.Hit(Path::write_repeated);
+    world_->coverage.Hit(refused ? Path::write_repeated : Path::unknown_repeated);
     Operation again = last;
     again.outcome = Operation::Outcome::kPending;
+    again.member = again.request_id = 0;  // another request
     world_->scheduler.After(std::chrono::milliseconds(20 + random_.Uniform(200)),
                             [this, client, again = std::move(again)] {
                               if (!stopped_) Ask(client, again);

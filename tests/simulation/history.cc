@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "tests/linearizability/history.h"
+#include "tests/simulation/hash.h"
+
 namespace raftkv::sim {
 namespace {
 
@@ -28,8 +31,19 @@ const char* NameOf(Kind kind) {
       return "stale-get";
     case Kind::kOldGet:
       return "old-get";
+    case Kind::kRange:
+      return "range";
+    case Kind::kStaleRange:
+      return "stale-range";
+    case Kind::kOldRange:
+      return "old-range";
   }
   return "?";
+}
+
+bool SameItem(const kv::KeyValue& a, const kv::KeyValue& b) {
+  return a.key == b.key && a.value == b.value && a.create_revision == b.create_revision &&
+         a.mod_revision == b.mod_revision && a.version == b.version;
 }
 
 }  // namespace
@@ -82,6 +96,24 @@ void History::OnResult(uint64_t member, uint64_t request_id,
 void History::Finish(Operation& operation, Outcome outcome) {
   operation.outcome = outcome;
   operation.answered = scheduler_->now();
+  TraceAnswer(operation);
+}
+
+// What clients are told is a part of the run: another answer is another run.
+void History::TraceAnswer(const Operation& operation) {
+  Scheduler& trace = *scheduler_;
+  trace.Trace(static_cast<uint64_t>(operation.outcome));
+  trace.Trace(operation.revision);
+  trace.Trace(operation.mod_revision);
+  trace.Trace((operation.created ? 1U : 0U) | (operation.succeeded ? 2U : 0U) |
+              (operation.found ? 4U : 0U) | (operation.more ? 8U : 0U));
+  if (!operation.is_read()) return;
+  trace.Trace(HashBytes(operation.value));
+  for (const kv::KeyValue& item : operation.items) {
+    trace.Trace(HashBytes(item.key));
+    trace.Trace(HashBytes(item.value));
+    trace.Trace(item.mod_revision);
+  }
 }
 
 void History::EndUnknown(size_t number) {
@@ -119,7 +151,7 @@ void History::EndRead(size_t number, const Result<kv::RangeResult>& result) {
   Operation& operation = operations_[number];
   if (operation.outcome != Outcome::kPending) return;
   if (!result) {
-    if (operation.kind == Kind::kOldGet && result.error().code() == Code::kConflict) {
+    if (operation.is_old() && result.error().code() == Code::kConflict) {
       coverage_->Hit(Path::read_compacted);
       if (operation.condition >= checker_->model().compact_revision()) {
         checker_->Fail("clients: " + Describe(operation) + ": revision " +
@@ -141,45 +173,60 @@ void History::EndRead(size_t number, const Result<kv::RangeResult>& result) {
 void History::CheckRead(Operation& operation, const kv::RangeResult& result) {
   operation.revision = result.revision;
   operation.found = !result.items.empty();
-  if (operation.found) {
+  if (operation.is_range()) {
+    operation.items = result.items;
+    operation.more = result.more;
+  } else if (operation.found) {
     const kv::KeyValue& item = result.items.front();
     operation.value = item.value;
     operation.create_revision = item.create_revision;
     operation.mod_revision = item.mod_revision;
     operation.version = item.version;
   }
-  switch (operation.kind) {
-    case Kind::kStaleGet:
-      if (result.revision < operation.floor) coverage_->Hit(Path::read_stale);
-      break;
-    case Kind::kOldGet:
-      break;
-    default:
-      coverage_->Hit(operation.kind == Kind::kGet ? Path::read_confirmed : Path::read_lease);
-      if (result.revision < operation.floor) {
-        return checker_->Fail("linearizability: " + Describe(operation) + " sees revision " +
-                              std::to_string(result.revision) + ", but revision " +
-                              std::to_string(operation.floor) + " was seen before it began");
-      }
-      floor_ = std::max(floor_, result.revision);
+  if (operation.is_stale()) {
+    if (result.revision < operation.floor) coverage_->Hit(Path::read_stale);
+  } else if (!operation.is_old()) {
+    coverage_->Hit(operation.is_range()                ? Path::range_confirmed
+                   : operation.kind == Kind::kLeaseGet ? Path::read_lease
+                                                       : Path::read_confirmed);
+    if (result.revision < operation.floor) {
+      return checker_->Fail("linearizability: " + Describe(operation) + " sees revision " +
+                            std::to_string(result.revision) + ", but revision " +
+                            std::to_string(operation.floor) + " was seen before it began");
+    }
+    floor_ = std::max(floor_, result.revision);
   }
-  const kv::ReferenceModel& model = checker_->model();
-  if (result.revision > model.revision()) {
+  if (result.revision > checker_->model().revision()) {
     return checker_->Fail("clients: " + Describe(operation) +
                           " sees a revision that is not decided");
   }
-  const auto expected = model.Get(operation.key, result.revision);
-  const bool same =
-      expected.has_value() == operation.found &&
-      (!expected || (expected->value == operation.value &&
-                     expected->mod_revision == result.items.front().mod_revision &&
-                     expected->create_revision == result.items.front().create_revision &&
-                     expected->version == result.items.front().version));
-  if (!same) {
-    checker_->Fail("clients: " + Describe(operation) + " sees '" + operation.value +
-                   "' at revision " + std::to_string(result.revision) + ", the log says '" +
-                   (expected ? expected->value : "(nothing)") + "'");
+  CheckItems(operation, result);
+}
+
+// What was read is what the log says of that revision.
+void History::CheckItems(const Operation& operation, const kv::RangeResult& result) {
+  const kv::ReferenceModel& model = checker_->model();
+  std::vector<kv::KeyValue> expected;
+  if (operation.is_range()) {
+    expected = model.Range(operation.key, linearizability::PrefixEnd(operation.key),
+                           operation.is_old() ? operation.condition : result.revision);
+    if (operation.limit > 0 && expected.size() > operation.limit) expected.resize(operation.limit);
+  } else if (const auto item = model.Get(
+                 operation.key, operation.is_old() ? operation.condition : result.revision)) {
+    expected.push_back(*item);
   }
+  if (std::ranges::equal(expected, result.items, SameItem)) return;
+  const auto text = [](const std::vector<kv::KeyValue>& items) {
+    std::string all;
+    for (const kv::KeyValue& item : items) {
+      all += (all.empty() ? "" : ", ") + item.key + "='" + item.value + "' of " +
+             std::to_string(item.mod_revision);
+    }
+    return all.empty() ? "(nothing)" : all;
+  };
+  checker_->Fail("clients: " + Describe(operation) + " sees something else than the log says\n" +
+                 text(result.items) + " at revision " + std::to_string(result.revision) +
+                 ", the log says " + text(expected));
 }
 
 }  // namespace raftkv::sim

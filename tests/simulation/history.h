@@ -18,16 +18,31 @@
 namespace raftkv::sim {
 
 struct Operation {
-  enum class Kind { kPut, kPutIf, kDelete, kTxn, kCompact, kGet, kLeaseGet, kStaleGet, kOldGet };
-  static constexpr size_t kKinds = 9;
+  enum class Kind {
+    kPut,
+    kPutIf,
+    kDelete,
+    kTxn,
+    kCompact,
+    kGet,
+    kLeaseGet,
+    kStaleGet,
+    kOldGet,
+    // Of all keys with a prefix.
+    kRange,
+    kStaleRange,
+    kOldRange,
+  };
+  static constexpr size_t kKinds = 12;
   enum class Outcome { kPending, kOk, kConflict, kRefused, kUnknown };
 
   size_t client = 0;
   Kind kind = Kind::kPut;
-  std::string key;
+  std::string key;         // range: the prefix
   std::string value;       // written, or read
   bool found = false;      // read: the key exists; delete: it did
-  uint64_t condition = 0;  // putif, txn: mod revision; old get: the revision read
+  uint64_t condition = 0;  // putif, txn: mod revision; old get, old range: the revision read
+  uint64_t limit = 0;      // range: at most so many keys; 0: all
   SimTime invoked{0};
   SimTime answered{0};
   Outcome outcome = Outcome::kPending;
@@ -38,6 +53,9 @@ struct Operation {
   uint64_t create_revision = 0;
   uint64_t mod_revision = 0;
   uint64_t version = 0;
+  // Of a range: its keys.
+  std::vector<kv::KeyValue> items;
+  bool more = false;    // a range: it has more keys than the limit
   uint64_t member = 0;  // write: that it was sent to; it is known there as
   uint64_t request_id = 0;
   std::string node;    // that answers, and which process there: "n2/7"
@@ -46,6 +64,9 @@ struct Operation {
   // How a write ended: kOk or kConflict, and what it says.
   void TakeResult(const kv::CommandResult& result);
   bool is_read() const { return kind >= Kind::kGet; }
+  bool is_range() const { return kind >= Kind::kRange; }
+  bool is_old() const { return kind == Kind::kOldGet || kind == Kind::kOldRange; }
+  bool is_stale() const { return kind == Kind::kStaleGet || kind == Kind::kStaleRange; }
 };
 
 // What a transaction writes if its condition does not hold.
@@ -53,7 +74,7 @@ inline std::string MarkBeside(const std::string& key) { return key + "-mark"; }
 
 class History {
  public:
-  History(const Scheduler* scheduler, Checker* checker, Coverage* coverage)
+  History(Scheduler* scheduler, Checker* checker, Coverage* coverage)
       : scheduler_(scheduler), checker_(checker), coverage_(coverage) {}
 
   // The store begins at this revision, not empty.
@@ -82,10 +103,12 @@ class History {
 
  private:
   void CheckRead(Operation& operation, const kv::RangeResult& result);
+  void CheckItems(const Operation& operation, const kv::RangeResult& result);
   void Finish(Operation& operation, Operation::Outcome outcome);
+  void TraceAnswer(const Operation& operation);
   std::string Describe(const Operation& operation) const;
 
-  const Scheduler* const scheduler_;
+  Scheduler* const scheduler_;
   Checker* const checker_;
   Coverage* const coverage_;
   std::vector<Operation> operations_;

@@ -70,10 +70,11 @@ void Report(const RunOptions& options, const RunResult& result) {
   std::printf("  commit: %s\n", Commit().c_str());
   std::printf("  again:  %s\n", Command(options, options.keep ? &*options.keep : nullptr).c_str());
   std::fflush(stdout);
-  const std::vector<size_t> left = Shrink(options, std::chrono::minutes(2), [](size_t count) {
-    std::printf("\r  shrinking: %zu faults left ", count);
-    std::fflush(stdout);
-  });
+  const std::vector<size_t> left =
+      Shrink(options, result.failure, std::chrono::minutes(2), [](size_t count) {
+        std::printf("\r  shrinking: %zu faults left ", count);
+        std::fflush(stdout);
+      });
   const std::vector<Fault> faults = FaultsOf(options);
   std::printf("\r  shortest schedule found (%zu of %zu faults):\n", left.size(), faults.size());
   for (const size_t position : left) {

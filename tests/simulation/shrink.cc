@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cstring>
 #include <numeric>
 #include <type_traits>
@@ -167,7 +168,25 @@ std::vector<size_t> Shortest(std::vector<size_t> whole,
   return kept;
 }
 
-std::vector<size_t> Shrink(const RunOptions& options, Duration limit,
+std::string KindOf(const std::string& failure) {
+  const std::string line = failure.substr(0, failure.find('\n'));
+  std::string kind;
+  std::string word;
+  for (const char c : line + '\n') {
+    if (std::isalnum(static_cast<unsigned char>(c)) != 0) {
+      word += c;
+      continue;
+    }
+    // Words with a digit in them are of one run.
+    const bool names =
+        std::ranges::any_of(word, [](unsigned char letter) { return std::isdigit(letter) != 0; });
+    if (!word.empty() && !names) kind += word + ' ';
+    word.clear();
+  }
+  return kind;
+}
+
+std::vector<size_t> Shrink(const RunOptions& options, const std::string& failure, Duration limit,
                            const std::function<void(size_t left)>& progress) {
   const MonotonicTime until = Clock::System().Now() + limit;
   std::vector<size_t> kept;
@@ -177,12 +196,14 @@ std::vector<size_t> Shrink(const RunOptions& options, Duration limit,
     kept.resize(FaultsOf(options).size());
     std::iota(kept.begin(), kept.end(), size_t{0});
   }
+  const std::string kind = KindOf(failure);
   const auto fails = [&](const std::vector<size_t>& keep) {
     RunOptions trial = options;
     trial.keep = keep;
     trial.print_events = false;
     trial.history_file.clear();
-    return !RunApart(trial).failure.empty();
+    const std::string other = RunApart(trial).failure;
+    return !other.empty() && KindOf(other) == kind;
   };
   return Shortest(std::move(kept), fails, [&](size_t left) {
     progress(left);

@@ -26,9 +26,13 @@ std::vector<size_t> Shortest(std::vector<size_t> whole,
                              const std::function<bool(const std::vector<size_t>&)>& fails,
                              const std::function<bool(size_t left)>& more);
 
-// Leaves out faults as long as the run still fails; returns the positions of those that are left.
-// `progress` hears how many are left. Stops after `limit` of real time.
-std::vector<size_t> Shrink(const RunOptions& options, Duration limit,
+// What kind of failure this is: its first line without the names, times and numbers of one run.
+std::string KindOf(const std::string& failure);
+
+// Leaves out faults as long as the run still fails in the same way as `failure`; returns the
+// positions of those that are left. `progress` hears how many are left. Stops after `limit` of real
+// time.
+std::vector<size_t> Shrink(const RunOptions& options, const std::string& failure, Duration limit,
                            const std::function<void(size_t left)>& progress);
 
 }  // namespace raftkv::sim

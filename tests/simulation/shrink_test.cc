@@ -53,6 +53,15 @@ TEST(Shortest, EndsWhenItIsToldSo) {
   EXPECT_TRUE(fails(left));
 }
 
+TEST(Shrink, ComparesTheKindOfAFailure) {
+  EXPECT_EQ(KindOf("liveness: member n3 has applied 308 of 344\nn1: follower"),
+            KindOf("liveness: member n1 has applied 7 of 51"));
+  EXPECT_EQ(KindOf("durability: member 0a02ecbda3b674d1, index 25: acknowledged"),
+            KindOf("durability: member 5c773aa8473158d9, index 3: acknowledged"));
+  EXPECT_NE(KindOf("liveness: there is no leader"),
+            KindOf("liveness: member n3 has applied 308 of 344"));
+}
+
 // A run that fails at once, for a reason outside of the simulation: the file cannot be written.
 TEST(Shrink, SaysWhatARunDiedOf) {
   const RunResult result = RunApart({.seed = 2, .history_file = "/nonexistent/history"});

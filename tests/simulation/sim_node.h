@@ -19,6 +19,7 @@
 #include "node/runtime/damaged_member.h"
 #include "node/runtime/replica.h"
 #include "node/runtime/room.h"
+#include "node/transport/frame.h"
 #include "tests/simulation/host_clock.h"
 #include "tests/simulation/probed_machine.h"
 #include "tests/simulation/sim_thread.h"
@@ -239,6 +240,7 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   void MaintainStreams();
   void Dial(raft::NodeId peer, Stream& stream);
   v1::HelloReply Judge(const SimNode& dialer, raft::NodeId target) const;
+  void Trace(const raft::Message& message);
   void SendOn(const Stream& stream, std::vector<raft::Message> messages, SimTime arrival);
   void CallOver(raft::NodeId to, v1::PeerCall call, CallDone done, bool only_refusals);
   void Deliver(SimNode* target, EventKind kind, SimTime arrival,
@@ -279,6 +281,7 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   SilentLogger logger_;
   transport::LocalIdentity identity_;
   std::map<raft::NodeId, Stream> streams_;
+  transport::ByteBuffer wire_;  // of the message that is traced
   std::map<uint64_t, CallDone> calls_;
   uint64_t next_call_ = 1;
   std::map<raft::NodeId, uint64_t> transfers_;  // the newest of each peer

@@ -7,6 +7,8 @@
 
 #include "base/check.h"
 #include "base/hex_id.h"
+#include "node/transport/message_codec.h"
+#include "tests/simulation/hash.h"
 #include "tests/simulation/sim_node.h"
 
 namespace raftkv::sim {
@@ -15,6 +17,7 @@ namespace {
 constexpr Duration kSilenceLimit = std::chrono::seconds(5);
 constexpr Duration kCallTimeout = std::chrono::seconds(5);
 constexpr Duration kSnapshotTimeout = std::chrono::seconds(10);
+constexpr size_t kKeptWireBytes = size_t{64} << 10;
 
 template <typename T>
 std::shared_ptr<T> Share(T value) {
@@ -176,6 +179,13 @@ void SimNode::SendOn(const Stream& stream, std::vector<raft::Message> messages, 
       });
 }
 
+// As the bytes that would come: another message is another run.
+void SimNode::Trace(const raft::Message& message) {
+  wire_.Clear(kKeptWireBytes);
+  transport::AppendMessage(message, message.from, wire_);
+  world_->scheduler.Trace(HashBytes(wire_.view()));
+}
+
 void SimNode::Arrive(raft::NodeId from, uint64_t cluster, std::vector<raft::Message> messages) {
   if (!running() || identity_.cluster_id == 0 || identity_.cluster_id != cluster ||
       messages.front().to != id()) {
@@ -183,6 +193,7 @@ void SimNode::Arrive(raft::NodeId from, uint64_t cluster, std::vector<raft::Mess
   }
   Fire(incarnation_, EventKind::kMessages, [this, from, messages = Share(std::move(messages))] {
     if (replica_->Admit(from) != v1::HelloReply::OK) return;
+    for (const raft::Message& message : *messages) Trace(message);
     if (world_->print_events) {
       for (const raft::Message& message : *messages) {
         std::fprintf(stderr, "             %s <- %016llx body %zu term %llu\n",
@@ -219,7 +230,10 @@ transport::ReplyFn SimNode::ReplyTo(SimNode* caller, uint64_t call) {
     if (!world_->network.Reaches(host_, caller->host_)) return;
     const SimTime arrival = world_->network.ArrivalInOrder(host_, caller->host_);
     world_->scheduler.At(arrival, [caller, call, to, reply = std::move(reply)] {
-      caller->Fire(to, EventKind::kReply, [caller, call, reply] { caller->Answer(call, reply); });
+      caller->Fire(to, EventKind::kReply, [caller, call, reply] {
+        caller->world_->scheduler.Trace(HashBytes(reply.SerializeAsString()));
+        caller->Answer(call, reply);
+      });
     });
   };
 }
@@ -247,6 +261,7 @@ void SimNode::CallOver(raft::NodeId to, v1::PeerCall call, CallDone done, bool o
                                  id_of_call, shared = Share(std::move(call))] {
     target->Fire(incarnation, EventKind::kCall, [this, caller, from, target, id_of_call, shared] {
       if (caller != incarnation_ || target->replica_->Admit(from) != v1::HelloReply::OK) return;
+      world_->scheduler.Trace(HashBytes(shared->SerializeAsString()));
       target->replica_->OnCall(from, std::move(*shared), target->ReplyTo(this, id_of_call));
     });
   });
@@ -291,6 +306,7 @@ void SimNode::CallAddress(const std::string& address, v1::PeerCall call, CallDon
                                  shared = Share(std::move(call))] {
     target->Fire(incarnation, EventKind::kCall, [this, caller, target, id_of_call, hello, shared] {
       if (caller != incarnation_) return;
+      world_->scheduler.Trace(HashBytes(shared->SerializeAsString()));
       if (shared->has_adopt()) world_->coverage.Hit(Path::node_adopted);
       transport::ReplyFn reply = target->ReplyTo(this, id_of_call);
       if (shared->check_only()) {
