@@ -78,6 +78,7 @@ size_t Bed::Add() {
   node.target->name = name;
   node.target->host = node.process->host();
   node.target->port = node.process->client_port();
+  node.target->admin_port = node.process->admin_port();
   return i;
 }
 
@@ -139,7 +140,25 @@ void Bed::StartChurn() {
 
 void Bed::Begin() {
   started_ = std::chrono::steady_clock::now();
-  load_->ForgetGap();
+  load_->ForgetGaps();
+}
+
+void Bed::BeginFault() {
+  if (churn_ != nullptr) churn_->BeginFault();
+}
+
+void Bed::EndFault() {
+  if (churn_ != nullptr) churn_->EndFault();
+}
+
+void Bed::BeginOutage() {
+  load_->BeginOutage();
+  BeginFault();
+}
+
+void Bed::EndOutage() {
+  EndFault();
+  load_->EndOutage();
 }
 
 void Bed::Pace(milliseconds most) {
@@ -239,6 +258,14 @@ Status Bed::Progress(uint64_t more) {
   return WaitFor("the load goes on", [&] { return load_->done() >= before + more; });
 }
 
+Status Bed::ProgressOfBoth() {
+  const uint64_t writes = load_->writes_done();
+  const uint64_t reads = load_->reads_done();
+  return WaitFor("writes and reads go on", [&] {
+    return load_->writes_done() >= writes + 20 && load_->reads_done() >= reads + 20;
+  });
+}
+
 Result<int> Bed::End(size_t i) {
   const int status = node(i).process()->Wait();
   ++nodes_[i].target->life;
@@ -303,6 +330,36 @@ Status Bed::SameEverywhere() {
   return Status::Ok();
 }
 
+Status Bed::CheckGaps() const {
+  const LoadCounts counts = load_->counts();
+  if (!counts.answered_in_outage.empty()) {
+    return {Code::kInternal,
+            counts.answered_in_outage + " was answered though there was no majority"};
+  }
+  const auto exceeds = [](const char* what, milliseconds gap, milliseconds most) {
+    return Status(Code::kInternal, "no " + std::string(what) + " for " +
+                                       std::to_string(gap.count()) + " ms, promised are " +
+                                       std::to_string(most.count()));
+  };
+  if (counts.write_gap > options_.gaps.writes) {
+    return exceeds("write", counts.write_gap, options_.gaps.writes);
+  }
+  if (counts.read_gap > options_.gaps.reads) {
+    return exceeds("linearizable read", counts.read_gap, options_.gaps.reads);
+  }
+  return Status::Ok();
+}
+
+Status Bed::CheckChanges() {
+  if (churn_ == nullptr) return Status::Ok();
+  Note("a spare member joined " + std::to_string(churn_->joined()) + " times, was removed " +
+       std::to_string(churn_->removed()) + " times; under the fault " +
+       std::to_string(churn_->begun_in_fault()) + " changes tried, " +
+       std::to_string(churn_->done_in_fault()) + " done");
+  if (churn_->begun_in_fault() > 0) return Status::Ok();
+  return {Code::kInternal, "no change of the membership fell into the fault"};
+}
+
 Status Bed::Verify(const fs::path& folder) {
   proxies_.Heal();
   if (options_.network != nullptr) RETURN_IF_ERROR(options_.network->Heal());
@@ -314,13 +371,13 @@ Status Bed::Verify(const fs::path& folder) {
   for (size_t i = 0; i < size(); ++i) {
     if (!nodes_[i].retired) RETURN_IF_ERROR(Ready(i));
   }
-  RETURN_IF_ERROR(Progress());
+  RETURN_IF_ERROR(ProgressOfBoth());
   if (churn_ != nullptr) {
     RETURN_IF_ERROR(churn_->Stop());
-    Note("a spare member joined " + std::to_string(churn_->joined()) + " times, was removed " +
-         std::to_string(churn_->removed()) + " times");
+    RETURN_IF_ERROR(CheckChanges());
   }
   load_->Stop();
+  RETURN_IF_ERROR(CheckGaps());
   // An answer to a client that gave up may still be on its way into the store.
   std::this_thread::sleep_for(options_.load.timeout);
   RETURN_IF_ERROR(SameEverywhere());

@@ -22,6 +22,14 @@
 
 namespace raftkv::faults {
 
+// The longest times without a finished write and without a finished linearizable read that a row
+// promises, whatever else the machine does. While there is no majority (Bed::BeginOutage) nothing
+// is promised but that nothing is answered.
+struct Gaps {
+  std::chrono::seconds writes{};
+  std::chrono::seconds reads{};
+};
+
 struct BedOptions {
   size_t nodes = 3;
   uint64_t seed = 1;
@@ -38,6 +46,7 @@ struct BedOptions {
   std::shared_ptr<HostNetwork> network;  // of those hosts
   LoadOptions load;
   bool churn = true;  // the membership is changed all the time
+  Gaps gaps;
 };
 
 class Bed {
@@ -66,6 +75,14 @@ class Bed {
   void Begin();
   // Whether the span of the row is over.
   bool Over() const;
+
+  // Between these two the fault is there. The first end in a row waits until some change of the
+  // membership has been tried meanwhile; without any, Verify says so.
+  void BeginFault();
+  void EndFault();
+  // The same where the fault leaves no majority: EndOutage comes before there can be one again.
+  void BeginOutage();
+  void EndOutage();
 
   // A node that ends otherwise than by this, and whose status nobody takes (End), breaks the row.
   void Kill(size_t i);
@@ -119,6 +136,9 @@ class Bed {
   };
 
   void StartChurn();
+  Status ProgressOfBoth();
+  Status CheckGaps() const;
+  Status CheckChanges();
   // Takes down that node i has ended without being asked to, if so.
   void NoteEnd(size_t i);
   // What no row expects of any process: that it ends by itself, or that it finds itself wrong.

@@ -15,6 +15,8 @@ constexpr milliseconds kLook{20};
 // What the fault may hold up: then the round is given up and the next one tries.
 constexpr seconds kPatience{10};
 constexpr seconds kUntilSettled{60};
+// Between two changes the spare serves for a moment; on a busy machine it takes its time to start.
+constexpr seconds kUntilTried{20};
 // Of a member that hears that it is removed, and of one that is started again after that.
 constexpr int kExitRemoved = 0;
 constexpr int kExitFailed = 1;
@@ -51,6 +53,34 @@ void Churn::Start() {
   thread_ = std::thread([this] { Run(); });
 }
 
+void Churn::BeginFault() {
+  const std::lock_guard lock(mutex_);
+  if (std::exchange(in_fault_, true) || !changing_) return;
+  ++begun_in_fault_;
+  counted_ = true;
+}
+
+void Churn::EndFault() {
+  const Clock::time_point deadline = Clock::now() + kUntilTried;
+  while (begun_in_fault_ == 0 && Clock::now() < deadline) std::this_thread::sleep_for(kLook);
+  const std::lock_guard lock(mutex_);
+  in_fault_ = counted_ = false;
+}
+
+void Churn::BeginChange() {
+  const std::lock_guard lock(mutex_);
+  changing_ = true;
+  if (!in_fault_) return;
+  ++begun_in_fault_;
+  counted_ = true;
+}
+
+void Churn::EndChange(bool done) {
+  const std::lock_guard lock(mutex_);
+  if (counted_ && done) ++done_in_fault_;
+  changing_ = counted_ = false;
+}
+
 bool Churn::Await(const std::function<bool()>& condition, milliseconds limit) const {
   const Clock::time_point deadline = Clock::now() + limit;
   while (!condition()) {
@@ -83,6 +113,7 @@ void Churn::Run() {
 
 void Churn::Round() {
   spare_->Start(flags_);
+  BeginChange();
   uint64_t id = 0;
   const bool votes = Await(
       [&] {
@@ -94,6 +125,7 @@ void Churn::Round() {
                status->role() == v1::StatusResponse::LEADER;
       },
       kPatience);
+  EndChange(votes && spare_->process()->IsRunning());
   if (!spare_->process()->IsRunning()) {
     // An earlier removal went through after all.
     TakeEnd();
@@ -104,7 +136,10 @@ void Churn::Round() {
     ++joined_;
     (void)Await([] { return false; }, milliseconds(100 + id % 300));
   }
-  if (id != 0 && Remove(id, kPatience)) {
+  BeginChange();
+  const bool gone = id != 0 && Remove(id, kPatience);
+  EndChange(gone);
+  if (gone) {
     removed_ += votes ? 1 : 0;
     // It hears of it, unless it is cut off.
     if (Await([&] { return !spare_->process()->IsRunning(); }, seconds(2))) TakeEnd();

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -34,6 +35,11 @@ class Churn {
         std::vector<Admin> members, std::function<void(uint64_t id)> know);
   ~Churn();
 
+  // The fault of the row is there from now on, or is over. The first end waits for a change that
+  // was tried meanwhile, if there was none. From one thread.
+  void BeginFault();
+  void EndFault();
+
   void Start();
   // With a cluster that works: the spare ends what it has begun and is gone, and no change of the
   // membership is under way any more.
@@ -41,6 +47,9 @@ class Churn {
 
   int joined() const { return joined_; }    // became a voter
   int removed() const { return removed_; }  // as a voter
+  // Changes that were under way within a fault, and those that were also ended there.
+  int begun_in_fault() const { return begun_in_fault_; }
+  int done_in_fault() const { return done_in_fault_; }
   const testing::NodeProcess& spare() const { return *spare_; }
   // After Stop: how the spare ended though nobody asked it to. Empty: it did not.
   const std::string& surprises() const { return surprises_; }
@@ -48,6 +57,9 @@ class Churn {
  private:
   void Run();
   void Round();
+  // A change is under way from here to there.
+  void BeginChange();
+  void EndChange(bool done);
   // The spare ended by itself: because it is removed, or for no good reason.
   void TakeEnd();
   // Asks one member after the other until one says that it is done. Ends with stop_ as well.
@@ -61,6 +73,12 @@ class Churn {
   std::atomic<bool> stop_ = false;
   std::atomic<int> joined_ = 0;
   std::atomic<int> removed_ = 0;
+  std::mutex mutex_;
+  bool in_fault_ = false;
+  bool changing_ = false;
+  bool counted_ = false;  // the change under way, as one within the fault
+  std::atomic<int> begun_in_fault_ = 0;
+  std::atomic<int> done_in_fault_ = 0;
   std::string surprises_;  // of the thread, until it has ended
   std::thread thread_;
 };

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/faults/load.h"
@@ -162,6 +163,29 @@ TEST(RowTest, IsBrokenByANodeThatCrashesByItself) {
   ASSERT_EQ(kill(victims.front(), SIGSEGV), 0);
   EXPECT_EQ(run.Wait(), 1);
   EXPECT_NE(run.Log().find("n2 ended by itself"), std::string::npos) << run.Log();
+}
+
+// Every promise beside it holds: all nodes live, nothing is lost, everything goes on in the end.
+TEST(RowTest, IsBrokenByAStoreThatStalls) {
+  const fs::path faults = fs::read_symlink("/proc/self/exe").parent_path() / "raftkv-faults";
+  const testing::TempDir folder;
+  testing::Process run(
+      {faults.string(), "--row", "cut-follower", "--span", "3", "--out", folder.path()},
+      folder.path(), folder.path() + "/log");
+  const std::string mark = "raftkv-faults-" + std::to_string(run.pid()) + "/";
+  // The row has begun.
+  ASSERT_TRUE(testing::WaitUntil([&] { return !FindNodes(mark, "spare").empty(); }));
+  std::vector<pid_t> nodes;
+  for (const char* name : {"n1", "n2", "n3"}) {
+    for (const pid_t pid : FindNodes(mark, name)) nodes.push_back(pid);
+  }
+  ASSERT_EQ(nodes.size(), 3u);
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  for (const pid_t pid : nodes) ASSERT_EQ(kill(pid, SIGSTOP), 0);
+  std::this_thread::sleep_for(std::chrono::seconds(9));
+  for (const pid_t pid : nodes) ASSERT_EQ(kill(pid, SIGCONT), 0);
+  EXPECT_EQ(run.Wait(), 1);
+  EXPECT_NE(run.Log().find("no write for "), std::string::npos) << run.Log();
 }
 
 }  // namespace

@@ -19,6 +19,11 @@ using linearizability::Outcome;
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
+// A read at a revision goes back so far; what is further back is compacted sooner or later.
+constexpr uint64_t kOldRevisions = 200;
+constexpr uint64_t kKeptRevisions = 100;
+constexpr milliseconds kLook{20};
+
 int64_t Now() { return Clock::now().time_since_epoch().count(); }
 
 uint64_t Number(const testing::HttpReply& reply, const std::string& header) {
@@ -38,13 +43,19 @@ std::string Path(const Operation& operation) {
     query += (query.empty() ? "?" : "&") + text;
   };
   if (operation.kind == Kind::kRange) {
-    add("start=" + operation.key);
-    if (!operation.end.empty()) add("end=" + operation.end);
+    // Asked for in both ways: what ends where the keys with this beginning end has no other end.
+    if (operation.end == linearizability::PrefixEnd(operation.key)) {
+      add("prefix=" + operation.key);
+    } else {
+      add("start=" + operation.key);
+      if (!operation.end.empty()) add("end=" + operation.end);
+    }
     if (operation.limit > 0) add("limit=" + std::to_string(operation.limit));
     if (operation.descending) add("order=desc");
   } else {
     path += operation.key;
   }
+  if (operation.at_revision > 0) add("revision=" + std::to_string(operation.at_revision));
   if (operation.consistency == Consistency::kStale) add("consistency=stale");
   if (operation.consistency == Consistency::kLease) add("consistency=lease");
   return path + query;
@@ -91,6 +102,43 @@ void ReadRange(const testing::HttpReply& reply, Operation& operation) {
   }
 }
 
+constexpr const char* kMark = "-mark";
+
+std::string TxnBody(const Operation& put, const std::string& read) {
+  const auto write = [&put](const std::string& key) {
+    return nlohmann::json{{"put", {{"key", key}, {"value", put.value}}}};
+  };
+  const nlohmann::json get = {{"get", {{"key", read}}}};
+  return nlohmann::json{{"compare", {{{"key", put.key}, {"mod_revision", put.condition.revision}}}},
+                        {"success", {write(put.key), get}},
+                        {"failure", {write(put.key + kMark), get}}}
+      .dump();
+}
+
+// The read of a transaction: at its revision, whenever that was between its call and its answer.
+Operation ReadOfTxn(const Operation& put, const nlohmann::json& item, uint64_t revision) {
+  Operation read;
+  read.client = put.client;
+  read.key = item.value("key", "");
+  read.call = put.call;
+  read.completed = put.completed;
+  read.revision = revision;
+  read.outcome = item.value("found", false) ? Outcome::kOk : Outcome::kNotFound;
+  if (read.outcome == Outcome::kOk) {
+    read.items = {{.key = read.key,
+                   .value = item.value("value", ""),
+                   .create_revision = item.value("create_revision", uint64_t{0}),
+                   .mod_revision = item.value("mod_revision", uint64_t{0}),
+                   .version = item.value("version", uint64_t{0})}};
+  }
+  return read;
+}
+
+bool IsFinished(const Operation& operation) {
+  return operation.outcome == Outcome::kOk || operation.outcome == Outcome::kNotFound ||
+         operation.outcome == Outcome::kConflict;
+}
+
 // docs/testing.md, "Recording a history".
 void ReadReply(const testing::HttpReply& reply, Operation& operation) {
   const bool read = operation.kind == Kind::kGet || operation.kind == Kind::kRange;
@@ -123,16 +171,18 @@ struct Load::Client {
   uint64_t written = 0;
   std::mt19937_64 random;
   std::map<std::string, uint64_t> seen;  // mod revisions, for conditions
-  std::map<Target*, testing::HttpClient> connections;
+  bool txn = false;                      // what was chosen last is to be a transaction
+  std::map<const Target*, testing::HttpClient> connections;
 
   size_t Pick(size_t count) { return random() % count; }
+  testing::HttpClient& To(const Target& target, milliseconds timeout);
 };
 
 Load::Load(std::vector<Target*> targets, LoadOptions options)
     : targets_(std::move(targets)), options_(options) {}
 
 void Load::Start() {
-  last_done_ = Clock::now();
+  last_write_ = last_read_ = Clock::now();
   size_t number = 0;
   for (Target* target : targets_) {
     for (size_t i = 0; i < options_.clients_per_node; ++i) {
@@ -142,6 +192,7 @@ void Load::Start() {
   for (size_t i = 0; i < options_.clients_of_all; ++i) {
     threads_.emplace_back([this, n = ++number] { Run(n, nullptr); });
   }
+  if (options_.compact_every.count() > 0) threads_.emplace_back([this] { Compact(); });
 }
 
 void Load::Stop() {
@@ -160,6 +211,10 @@ void Load::Run(size_t number, Target* only) {
     for (int tries = 0; tries < 2 && !stop_; ++tries) {
       Operation operation = wanted;
       Target& target = only != nullptr ? *only : *targets_[client.Pick(targets_.size())];
+      if (client.txn) {
+        PerformTxn(client, target, std::move(operation));
+        break;
+      }
       const bool again = Perform(client, target, operation);
       Record(std::move(operation));
       if (!again || wanted.kind == Kind::kPut) break;
@@ -174,27 +229,31 @@ Load::Operation Load::Choose(Client& client) {
   Operation operation;
   operation.client = client.number;
   operation.key = "k" + std::to_string(client.Pick(options_.keys));
+  client.txn = false;
   const size_t dice = client.Pick(100);
   if (dice < 45) {
     operation.kind = Kind::kPut;
     operation.value = std::to_string(client.number) + "-" + std::to_string(++client.written);
     const size_t rest = client.Pick(options_.value_bytes + 1);
     operation.value.append(rest, '.');
+    client.txn = dice < 8;
   } else if (dice < 53) {
     operation.kind = Kind::kDelete;
   } else if (dice < 85) {
     operation.kind = Kind::kGet;
   } else {
     operation.kind = Kind::kRange;
-    operation.key = "k";
-    operation.end = "l";
+    // Everything by its bounds, or by its beginning; or one key and the mark beside it.
+    const size_t which = client.Pick(3);
+    if (which < 2) operation.key = "k";
+    operation.end = which == 0 ? "kz" : linearizability::PrefixEnd(operation.key);
     if (client.Pick(3) == 0) operation.limit = 1 + client.Pick(4);
     operation.descending = client.Pick(4) == 0;
   }
   if (operation.kind == Kind::kGet || operation.kind == Kind::kRange) {
-    const size_t how = client.Pick(4);
-    if (how == 0) operation.consistency = Consistency::kStale;
-    if (how == 1) operation.consistency = Consistency::kLease;
+    ChooseState(client, operation);
+  } else if (client.txn) {
+    operation.condition = {Condition::Type::kRevision, client.seen[operation.key]};
   } else if (client.Pick(3) == 0) {
     const uint64_t seen = client.seen[operation.key];
     if (seen > 0) {
@@ -206,18 +265,47 @@ Load::Operation Load::Choose(Client& client) {
   return operation;
 }
 
-bool Load::Perform(Client& client, Target& target, Operation& operation) {
-  auto connection = client.connections.find(&target);
-  if (connection == client.connections.end()) {
-    connection =
-        client.connections
-            .emplace(&target, testing::HttpClient(target.host, target.port, options_.timeout))
-            .first;
+void Load::ChooseState(Client& client, Operation& operation) const {
+  const size_t how = client.Pick(8);
+  if (how < 2) operation.consistency = Consistency::kStale;
+  if (how == 2 || how == 3) operation.consistency = Consistency::kLease;
+  const uint64_t seen = seen_;
+  if (how == 4 && seen > 1) {
+    operation.at_revision = seen - client.Pick(std::min<uint64_t>(seen - 1, kOldRevisions));
   }
+}
+
+// What is older than some revisions goes, at whichever node; refused, or unknown, is all the same.
+void Load::Compact() {
+  size_t next = options_.seed;
+  Time last = Clock::now();
+  while (!stop_) {
+    std::this_thread::sleep_for(kLook);
+    if (Clock::now() < last + options_.compact_every || seen_ <= kKeptRevisions) continue;
+    last = Clock::now();
+    const Target& target = *targets_[next++ % targets_.size()];
+    const std::string body = R"({"revision":)" + std::to_string(seen_ - kKeptRevisions) + "}";
+    testing::HttpClient client(target.host, target.admin_port, options_.timeout);
+    const int status =
+        client.Send("POST", "/admin/compact", body, {{"Content-Type", "application/json"}}).status;
+    const std::lock_guard lock(mutex_);
+    if (status == 200) ++counts_.compactions;
+  }
+}
+
+testing::HttpClient& Load::Client::To(const Target& target, milliseconds timeout) {
+  const auto found = connections.find(&target);
+  if (found != connections.end()) return found->second;
+  return connections.emplace(&target, testing::HttpClient(target.host, target.port, timeout))
+      .first->second;
+}
+
+bool Load::Perform(Client& client, Target& target, Operation& operation) {
+  testing::HttpClient& connection = client.To(target, options_.timeout);
   const uint64_t life = target.life;
   operation.call = Now();
-  const testing::HttpReply reply = connection->second.Send(
-      Method(operation.kind), Path(operation), operation.value, HeadersOf(operation.condition));
+  const testing::HttpReply reply = connection.Send(Method(operation.kind), Path(operation),
+                                                   operation.value, HeadersOf(operation.condition));
   const int64_t end = Now();
   ReadReply(reply, operation);
   if (operation.outcome != Outcome::kUnknown) operation.completed = end;
@@ -231,29 +319,83 @@ bool Load::Perform(Client& client, Target& target, Operation& operation) {
   } else if (reply.status == 412 || reply.status == 404) {
     client.seen[operation.key] = operation.key_revision.value_or(0);
   }
-  const bool finished = operation.outcome == Outcome::kOk ||
-                        operation.outcome == Outcome::kNotFound ||
-                        operation.outcome == Outcome::kConflict;
-  std::lock_guard lock(mutex_);
+  Count(operation, reply.status);
+  return !IsFinished(operation);
+}
+
+void Load::PerformTxn(Client& client, Target& target, Operation put) {
+  const std::string read = "k" + std::to_string(client.Pick(options_.keys));
+  // What is written cannot be read in the same list.
+  const std::string other = read == put.key ? put.key + "-none" : read;
+  const uint64_t condition = put.condition.revision;
+  put.call = Now();
+  const testing::HttpReply reply =
+      client.To(target, options_.timeout)
+          .Send("POST", "/txn", TxnBody(put, other), {{"Content-Type", "application/json"}});
+  const int64_t end = Now();
+  put.condition = condition == 0 ? Condition{Condition::Type::kAbsent, 0}
+                                 : Condition{Condition::Type::kRevision, condition};
+  ReadReply(reply, put);
+  put.created.reset();  // not told
+  Operation mark = put;
+  mark.key += kMark;
+  mark.condition = {};
+  if (put.outcome != Outcome::kUnknown) put.completed = mark.completed = end;
+  if (reply.status != 200) {
+    client.seen[put.key] = 0;
+    Count(put, reply.status);
+    // Either of the two may have happened, or may yet.
+    Record(put);
+    if (put.outcome == Outcome::kUnknown) Record(mark);
+    return;
+  }
+  const nlohmann::json body = nlohmann::json::parse(reply.body, nullptr, false);
+  const uint64_t revision = body.value("revision", uint64_t{0});
+  Operation& done = body.value("succeeded", false) ? put : mark;
+  done.revision = revision;
+  client.seen[put.key] = &done == &put ? revision : 0;
+  Count(done, reply.status);
+  for (const nlohmann::json& item : body.value("gets", nlohmann::json::array())) {
+    if (!item.value("omitted", false)) Record(ReadOfTxn(done, item, revision));
+  }
+  Record(done);
+  const std::lock_guard lock(mutex_);
+  ++counts_.transactions;
+}
+
+void Load::Count(const Operation& operation, int status) {
+  const bool write = operation.kind == Kind::kPut || operation.kind == Kind::kDelete;
+  const std::lock_guard lock(mutex_);
   ++counts_.operations;
-  if (finished) {
+  if (IsFinished(operation)) {
     ++counts_.done;
-    if (operation.consistency != Consistency::kStale) {
-      if (!stop_) Learn(Clock::now());
-      ++done_;
+    // What was at a revision, nobody has to confirm.
+    if (operation.at_revision > 0) {
+      ++counts_.old_reads;
+    } else if (operation.consistency != Consistency::kStale) {
+      Learn(operation, write, Clock::now());
+      ++(write ? writes_done_ : reads_done_);
     }
+    if (operation.revision > seen_) seen_ = operation.revision;
   }
   if (operation.outcome == Outcome::kFail) ++counts_.refused;
   if (operation.outcome == Outcome::kUnknown) ++counts_.unknown;
-  if (reply.status == 507) ++counts_.out_of_space;
-  if (reply.status == 500) ++counts_.errors;
-  return !finished;
+  if (status == 507) ++counts_.out_of_space;
+  if (status == 500) ++counts_.errors;
 }
 
-void Load::Learn(const Clock::time_point& now) {
-  counts_.longest_gap =
-      std::max(counts_.longest_gap, std::chrono::duration_cast<milliseconds>(now - last_done_));
-  last_done_ = now;
+void Load::Learn(const Operation& operation, bool write, Time now) {
+  if (stop_) return;
+  Time& last = write ? last_write_ : last_read_;
+  if (!outage_) {
+    milliseconds& gap = write ? counts_.write_gap : counts_.read_gap;
+    gap = std::max(gap, std::chrono::duration_cast<milliseconds>(now - last));
+  } else if (operation.consistency == Consistency::kLinearizable &&
+             Time(Time::duration(operation.call)) > *outage_) {
+    // A leader that is cut off may answer from its lease until that ends.
+    counts_.answered_in_outage = std::string(write ? "a write" : "a read") + " of " + operation.key;
+  }
+  last = now;
 }
 
 void Load::Record(Operation operation) {
@@ -266,10 +408,21 @@ LoadCounts Load::counts() const {
   return counts_;
 }
 
-void Load::ForgetGap() {
-  std::lock_guard lock(mutex_);
-  counts_.longest_gap = milliseconds(0);
-  last_done_ = Clock::now();
+void Load::ForgetGaps() {
+  const std::lock_guard lock(mutex_);
+  counts_.write_gap = counts_.read_gap = milliseconds(0);
+  last_write_ = last_read_ = Clock::now();
+}
+
+void Load::BeginOutage() {
+  const std::lock_guard lock(mutex_);
+  outage_ = Clock::now();
+}
+
+void Load::EndOutage() {
+  const std::lock_guard lock(mutex_);
+  outage_.reset();
+  last_write_ = last_read_ = Clock::now();
 }
 
 linearizability::History Load::Finish() {

@@ -2,7 +2,12 @@
 // etcd's robustness suite (tests/robustness/traffic). Everything is recorded as a history for the
 // linearizability checker; what was not answered stays open.
 //
-// Each node has clients of its own, and some more ask any node. Every value is written once.
+// Each node has clients of its own, and some more ask any node. Every value is written once. One
+// more compacts the history now and then: reads at revisions before that are refused.
+//
+// A transaction writes its key if nobody has since the client last saw it, else a mark beside it,
+// and reads another key: in the history these are a write with a condition or the mark's, and a
+// read at the transaction's revision.
 //
 // Thread-safety: methods from any thread, but Start and Stop once.
 #pragma once
@@ -11,6 +16,7 @@
 #include <chrono>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -25,6 +31,7 @@ struct Target {
   std::string name;
   std::string host;
   int port = 0;
+  int admin_port = 0;
   // Grows with each start and end of the process: an answer whose life did not change meanwhile
   // came from that life.
   std::atomic<uint64_t> life = 0;
@@ -36,8 +43,9 @@ struct LoadOptions {
   size_t value_bytes = 64;
   size_t clients_per_node = 2;
   size_t clients_of_all = 2;
-  std::chrono::milliseconds pause{15};      // most between two requests of one client
-  std::chrono::milliseconds timeout{1500};  // of a request, for the client
+  std::chrono::milliseconds pause{15};           // most between two requests of one client
+  std::chrono::milliseconds timeout{1500};       // of a request, for the client
+  std::chrono::milliseconds compact_every{700};  // 0: never
 };
 
 struct LoadCounts {
@@ -45,9 +53,16 @@ struct LoadCounts {
   uint64_t done = 0;     // ok, not found or conflict
   uint64_t refused = 0;  // certainly no effect
   uint64_t unknown = 0;
-  uint64_t out_of_space = 0;                 // of the refused: 507
-  uint64_t errors = 0;                       // answers with 500
-  std::chrono::milliseconds longest_gap{0};  // without a finished linearizable operation
+  uint64_t out_of_space = 0;  // of the refused: 507
+  uint64_t errors = 0;        // answers with 500
+  uint64_t transactions = 0;  // done
+  uint64_t old_reads = 0;     // done: at a revision
+  uint64_t compactions = 0;   // done
+  // Without a finished write, without a finished linearizable read. Outages do not count.
+  std::chrono::milliseconds write_gap{0};
+  std::chrono::milliseconds read_gap{0};
+  // What was asked for and answered within an outage.
+  std::string answered_in_outage;
 };
 
 class Load {
@@ -61,10 +76,16 @@ class Load {
   void Stop();
 
   LoadCounts counts() const;
-  // The longest gap is measured from now on.
-  void ForgetGap();
+  // The longest gaps are measured from now on.
+  void ForgetGaps();
+  // From now on nobody can write, or read linearizably: there is no majority. Gaps are measured
+  // again from EndOutage on, which comes before there can be one.
+  void BeginOutage();
+  void EndOutage();
   // Finished writes and linearizable reads so far.
-  uint64_t done() const { return done_; }
+  uint64_t done() const { return writes_done_ + reads_done_; }
+  uint64_t writes_done() const { return writes_done_; }
+  uint64_t reads_done() const { return reads_done_; }
   // After Stop: reads every key once from each target that answers, and returns it all.
   linearizability::History Finish();
 
@@ -72,22 +93,34 @@ class Load {
   struct Client;
   using Operation = linearizability::Operation;
 
+  using Time = std::chrono::steady_clock::time_point;
+
   void Run(size_t number, Target* only);
+  void Compact();
   Operation Choose(Client& client);
+  // Of a read: which of the states it wants to see.
+  void ChooseState(Client& client, Operation& operation) const;
   // Sends it and fills in the answer; whether it is worth another try.
   bool Perform(Client& client, Target& target, Operation& operation);
+  // Sends `put` as a transaction and records what it did and saw.
+  void PerformTxn(Client& client, Target& target, Operation put);
   void Record(Operation operation);
-  void Learn(const std::chrono::steady_clock::time_point& now);
+  void Count(const Operation& operation, int status);
+  void Learn(const Operation& operation, bool write, Time now);
 
   const std::vector<Target*> targets_;
   const LoadOptions options_;
   std::atomic<bool> stop_ = false;
-  std::atomic<uint64_t> done_ = 0;
+  std::atomic<uint64_t> writes_done_ = 0;
+  std::atomic<uint64_t> reads_done_ = 0;
+  std::atomic<uint64_t> seen_ = 0;  // the greatest revision that anybody has
   std::vector<std::thread> threads_;
   mutable std::mutex mutex_;
   std::vector<Operation> operations_;
   LoadCounts counts_;
-  std::chrono::steady_clock::time_point last_done_;
+  Time last_write_;
+  Time last_read_;
+  std::optional<Time> outage_;
 };
 
 }  // namespace raftkv::faults

@@ -8,7 +8,9 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <iomanip>
 #include <random>
+#include <sstream>
 
 #include "tests/faults/rows.h"
 #include "tests/faults/sandbox.h"
@@ -58,7 +60,7 @@ std::string WhyNot(const Row& row, const Sandbox& sandbox) {
 }
 
 void PrintNotRun(const Row& row, const std::string& why) {
-  std::printf("| %s | %s | %s | | | not run: %s |\n", row.name.c_str(), row.injected.c_str(),
+  std::printf("| %s | %s | %s | | | | not run: %s |\n", row.name.c_str(), row.injected.c_str(),
               row.promised.c_str(), why.c_str());
 }
 
@@ -69,6 +71,7 @@ Ending RunRow(const Row& row, const Sandbox& sandbox, const Settings& settings, 
   BedOptions options;
   options.seed = seed;
   options.span = std::chrono::milliseconds(static_cast<int64_t>(settings.span_s * 1000));
+  options.gaps = row.gaps;
   if (row.prepare) row.prepare(options);
   const fs::path failures = fs::path(settings.out) / (row.name + "-" + std::to_string(seed));
   Bed bed(&sandbox, sandbox.directory() / row.name, options);
@@ -81,14 +84,21 @@ Ending RunRow(const Row& row, const Sandbox& sandbox, const Settings& settings, 
   if (status.ok()) status = bed.Verify(failures);
   if (!status.ok()) bed.KeepLogs(failures);
   const LoadCounts counts = bed.has_load() ? bed.load().counts() : LoadCounts();
-  std::string seen = std::to_string(counts.operations) + " operations, " +
-                     std::to_string(counts.refused) + " refused, " +
-                     std::to_string(counts.unknown) + " unknown";
+  std::string seen =
+      std::to_string(counts.operations) + " operations, " + std::to_string(counts.refused) +
+      " refused, " + std::to_string(counts.unknown) + " unknown, " +
+      std::to_string(counts.transactions) + " transactions, " + std::to_string(counts.old_reads) +
+      " old reads, " + std::to_string(counts.compactions) + " compactions";
   if (!bed.notes().empty()) seen += "; " + bed.notes();
-  std::printf("| %s | %s | %s | %s | %.1f s | %s |\n", row.name.c_str(), row.injected.c_str(),
-              row.promised.c_str(), seen.c_str(),
-              static_cast<double>(counts.longest_gap.count()) / 1000,
-              status.ok() ? "held" : "BROKEN");
+  const auto gap = [](std::chrono::milliseconds seen_gap, std::chrono::seconds promised) {
+    std::ostringstream text;
+    text << std::fixed << std::setprecision(1) << static_cast<double>(seen_gap.count()) / 1000
+         << " of " << promised.count() << " s";
+    return text.str();
+  };
+  std::printf("| %s | %s | %s | %s | %s | %s | %s |\n", row.name.c_str(), row.injected.c_str(),
+              row.promised.c_str(), seen.c_str(), gap(counts.write_gap, row.gaps.writes).c_str(),
+              gap(counts.read_gap, row.gaps.reads).c_str(), status.ok() ? "held" : "BROKEN");
   std::fflush(stdout);
   if (!status.ok()) {
     std::fprintf(stderr, "%s, seed %llu: %s\n  logs: %s\n", row.name.c_str(),
@@ -150,8 +160,8 @@ int Main(int argc, char** argv) {
     // A share of the rows only, if the time is short: each time another.
     if (!settings.duration.empty()) std::ranges::shuffle(rows, std::mt19937_64(seed));
     std::printf(
-        "seed %llu\n\n| Row | Injected | Promised | Seen | Longest gap | Verdict |\n"
-        "| --- | --- | --- | --- | --- | --- |\n",
+        "seed %llu\n\n| Row | Injected | Promised | Seen | No write for | No read for | Verdict |\n"
+        "| --- | --- | --- | --- | --- | --- | --- |\n",
         static_cast<unsigned long long>(seed));
     for (const Row& row : rows) {
       const std::string why = WhyNot(row, *sandbox);

@@ -3,6 +3,7 @@
 // Thread-safety: none.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <string>
 #include <vector>
@@ -12,10 +13,19 @@
 
 namespace raftkv::faults {
 
+using std::chrono::seconds;
+// An election takes a second or two, a client hears of it 1.5 s later, and the spare may hold
+// things up once more. The rest is for a machine that does much else.
+inline constexpr Gaps kNoElection{seconds(8), seconds(8)};  // nobody misses the one who is hit
+inline constexpr Gaps kElection{seconds(12), seconds(12)};
+// From when there may be a majority again; nodes that start read their logs first.
+inline constexpr Gaps kAfterOutage{seconds(20), seconds(20)};
+
 struct Row {
   std::string name;
   std::string injected;
   std::string promised;  // beside what Bed::Verify checks of every row
+  Gaps gaps = kElection;
   // What the row does between Bed::Start and Bed::Verify.
   std::function<Status(Bed&)> run;
   std::function<void(BedOptions&)> prepare;  // may be empty

@@ -52,6 +52,7 @@ Status TearTail(Bed& bed) {
     RETURN_IF_ERROR(bed.Progress());
     const size_t victim = bed.Pick(bed.size());
     bed.Kill(victim);
+    bed.BeginFault();
     const std::vector<fs::path> logs = FilesBelow(bed.data(victim) / "log", ".log");
     RETURN_IF_ERROR(Expect(!logs.empty(), "there is a write-ahead log"));
     std::string garbage(1 + bed.Pick(300), '\0');
@@ -59,6 +60,7 @@ Status TearTail(Bed& bed) {
     Overwrite(logs.back(), EndOfRecords(logs.back()), garbage);
     bed.Restart(victim);
     RETURN_IF_ERROR(bed.Ready(victim));
+    bed.EndFault();
     ++torn;
   }
   bed.Note(std::to_string(torn) + " torn tails");
@@ -83,8 +85,11 @@ Status AwaitRebuild(Bed& bed, size_t victim, const fs::path& file, size_t log_be
 
 Status ExpectRebuild(Bed& bed, size_t victim, const fs::path& file) {
   const size_t before = bed.node(victim).Log().size();
+  bed.BeginFault();
   bed.Restart(victim);
-  return AwaitRebuild(bed, victim, file, before);
+  RETURN_IF_ERROR(AwaitRebuild(bed, victim, file, before));
+  bed.EndFault();
+  return Status::Ok();
 }
 
 Status FlipLog(Bed& bed) {
@@ -142,6 +147,7 @@ Status FlipTable(Bed& bed) {
     FlipBit(file, bed.Pick(fs::file_size(file) / 2), bed.Pick(8));
     const size_t before = bed.node(victim).Log().size();
     bed.Restart(victim);
+    bed.BeginFault();
     // Whatever it answers from now on has to be right: its reads are in the history.
     const auto names_it = [&] {
       return bed.node(victim).Log().find(file.filename(), before) != std::string::npos;
@@ -167,6 +173,7 @@ Status FlipTable(Bed& bed) {
       RETURN_IF_ERROR(bed.Progress());
       RETURN_IF_ERROR(bed.Replace(victim));
     }
+    bed.EndFault();
   }
   bed.Note(std::to_string(refused) + " met it at the start, " + std::to_string(ended) +
            " ended when they met it, " + std::to_string(answered) + " did not meet it in 2 s");
@@ -200,6 +207,7 @@ Status FillAll(Bed& bed) {
   while (!bed.Over()) {
     RETURN_IF_ERROR(bed.Progress());
     for (size_t i = 0; i < bed.size(); ++i) Fill(bed.data(i), uint64_t{5} << 20);
+    bed.BeginFault();
     RETURN_IF_ERROR(bed.WaitFor("puts are refused with 507",
                                 [&] { return bed.load().counts().out_of_space > 0; }));
     RETURN_IF_ERROR(bed.Progress());
@@ -207,6 +215,7 @@ Status FillAll(Bed& bed) {
     RETURN_IF_ERROR(Expect(read == 200 || read == 404, "reads go on"));
     const int removed = bed.node(0).Client("DELETE", "/kv/other").status;
     RETURN_IF_ERROR(Expect(removed == 204 || removed == 404, "deletes go on"));
+    bed.EndFault();
     for (size_t i = 0; i < bed.size(); ++i) Free(bed.data(i));
     RETURN_IF_ERROR(bed.WaitFor("puts are taken again", [&] {
       return bed.node(0)
@@ -228,6 +237,7 @@ Status FillOneToTheLastByte(Bed& bed) {
     RETURN_IF_ERROR(bed.Progress());
     const size_t victim = bed.Pick(bed.size());
     Fill(bed.data(victim), 0);
+    bed.BeginFault();
     // Conditions that never hold: the log grows, and nothing is changed that the history does not
     // know of. What a log of this size reuses is not enough for these.
     const std::string value(size_t{256} << 10, 'v');
@@ -241,6 +251,7 @@ Status FillOneToTheLastByte(Bed& bed) {
     }
     mib += grown / 4;
     RETURN_IF_ERROR(bed.Progress());
+    bed.EndFault();
     Free(bed.data(victim));
     if (!bed.node(victim).process()->IsRunning()) {
       ASSIGN_OR_RETURN_STATUS(const int status, bed.End(victim));
@@ -270,15 +281,18 @@ std::vector<Row> DiskRows() {
        .injected = "a flipped bit in the write-ahead log of a follower",
        .promised =
            "it serves nobody, names the file, and is rebuilt from the others without a hand",
+       .gaps = kNoElection,
        .run = FlipLog},
       {.name = "flip-table",
        .injected = "a flipped bit in a table file of a follower's state",
        .promised = "no wrong answer; whoever meets the damage names the file and is rebuilt",
+       .gaps = kNoElection,
        .run = FlipTable},
       {.name = "flip-identity",
        .injected = "a flipped bit in the identity file of a follower",
        .promised =
            "it serves nobody, names the file, and is rebuilt from the others without a hand",
+       .gaps = kNoElection,
        .run = FlipIdentity},
       {.name = "disk-full",
        .injected = "the disks of all nodes filled up to 5 MiB, then freed",

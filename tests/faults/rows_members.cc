@@ -10,6 +10,7 @@ constexpr int kExitFailed = 1;
 // `disturb` while a member is removed and a new one takes its place.
 Status ReplaceUnder(Bed& bed, const std::function<Status(size_t)>& disturb) {
   int replaced = 0;
+  bed.BeginFault();
   while (!bed.Over()) {
     RETURN_IF_ERROR(bed.Progress());
     const size_t victim = bed.Pick(bed.size());
@@ -22,6 +23,7 @@ Status ReplaceUnder(Bed& bed, const std::function<Status(size_t)>& disturb) {
     }
     ++replaced;
   }
+  bed.EndFault();
   bed.Note(std::to_string(replaced) + " members replaced");
   return Status::Ok();
 }
@@ -50,6 +52,7 @@ Status ReplaceOverBadLinks(Bed& bed) {
 
 Status MoveLeadership(Bed& bed) {
   int moves = 0;
+  bed.BeginFault();
   while (!bed.Over()) {
     ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
     const size_t to = bed.Other(leader);
@@ -61,6 +64,7 @@ Status MoveLeadership(Bed& bed) {
     RETURN_IF_ERROR(bed.Ready(to));
     RETURN_IF_ERROR(bed.Progress(20));
   }
+  bed.EndFault();
   bed.Note(std::to_string(moves) + " transfers");
   return Status::Ok();
 }
@@ -68,6 +72,7 @@ Status MoveLeadership(Bed& bed) {
 // An empty directory under an old name: it has to be a stranger, not its former self.
 Status WipeDisk(Bed& bed) {
   int wiped = 0;
+  bed.BeginFault();
   while (!bed.Over()) {
     RETURN_IF_ERROR(bed.Progress());
     const size_t victim = bed.Pick(bed.size());
@@ -85,6 +90,7 @@ Status WipeDisk(Bed& bed) {
     RETURN_IF_ERROR(Expect(bed.MemberId(victim) != former, "it has a new identity"));
     ++wiped;
   }
+  bed.EndFault();
   bed.Note(std::to_string(wiped) + " wiped, none took part until replaced");
   return Status::Ok();
 }
@@ -94,8 +100,10 @@ Status RemoveWhileCutOff(Bed& bed) {
   ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
   const size_t victim = bed.Other(leader);
   bed.proxies().SetAround(victim, bed.size(), {.cut = true});
+  bed.BeginFault();
   RETURN_IF_ERROR(bed.ChangeMembers(R"({"remove":[")" + bed.MemberId(victim) + R"("]})"));
   RETURN_IF_ERROR(bed.Progress());
+  bed.EndFault();
   bed.proxies().Heal();
   RETURN_IF_ERROR(bed.Progress());
   ASSIGN_OR_RETURN_STATUS(const int status, bed.End(victim));

@@ -23,8 +23,10 @@ Status CutAgainAndAgain(Bed& bed, const std::function<Status()>& cut) {
   while (!bed.Over()) {
     RETURN_IF_ERROR(bed.Progress());
     RETURN_IF_ERROR(cut());
+    bed.BeginFault();
     bed.Pace(milliseconds(1500));
     RETURN_IF_ERROR(bed.Progress());
+    bed.EndFault();
     bed.proxies().Heal();
     for (size_t i = 0; i < bed.size(); ++i) RETURN_IF_ERROR(bed.Ready(i));
     ++cuts;
@@ -94,7 +96,9 @@ Status Halves(Bed& bed) {
 // The same on every link for the whole row.
 Status Everywhere(Bed& bed, LinkFault fault) {
   for (size_t i = 0; i < bed.size(); ++i) bed.proxies().SetAround(i, bed.size(), fault);
+  bed.BeginFault();
   while (!bed.Over()) RETURN_IF_ERROR(bed.Progress());
+  bed.EndFault();
   const uint64_t connections = bed.proxies().connections();
   bed.Note(std::to_string(connections) + " peer connections");
   return Status::Ok();
@@ -102,12 +106,14 @@ Status Everywhere(Bed& bed, LinkFault fault) {
 
 Status Resets(Bed& bed) {
   int resets = 0;
+  bed.BeginFault();
   while (!bed.Over()) {
     bed.proxies().ResetAround(bed.Pick(bed.size()));
     ++resets;
     bed.Pace(milliseconds(300));
     RETURN_IF_ERROR(bed.Progress(5));
   }
+  bed.EndFault();
   bed.Note(std::to_string(resets) + " rounds of resets");
   return Status::Ok();
 }
@@ -123,6 +129,7 @@ Status CutUntilSnapshot(Bed& bed, LinkFault links) {
     const std::optional<v1::StatusResponse> before = bed.node(leader).Status();
     if (!before) continue;
     bed.proxies().SetAround(follower, bed.size(), kCut);
+    bed.BeginFault();
     RETURN_IF_ERROR(bed.WaitFor("the log is cut", [&] {
       const std::optional<v1::StatusResponse> now = bed.node(leader).Status();
       return now && (now->first_index() > before->last_index() ||
@@ -132,6 +139,7 @@ Status CutUntilSnapshot(Bed& bed, LinkFault links) {
     bed.proxies().ResetAround(follower);
     for (size_t i = 0; i < bed.size(); ++i) bed.proxies().SetAround(i, bed.size(), links);
     RETURN_IF_ERROR(bed.Ready(follower));
+    bed.EndFault();
     ++rounds;
   }
   size_t installed = 0;
@@ -167,6 +175,7 @@ std::vector<Row> NetworkRows() {
       {.name = "cut-follower",
        .injected = "a follower alone, both ways",
        .promised = "it refuses reads and writes, the others go on",
+       .gaps = kNoElection,
        .run = FollowerAlone},
       {.name = "cut-one-way-mute",
        .injected = "nobody hears the leader; it hears all",
@@ -188,6 +197,7 @@ std::vector<Row> NetworkRows() {
       {.name = "cut-until-snapshot",
        .injected = "a follower alone until the others' logs begin after its own end",
        .promised = "it gets a snapshot and serves again",
+       .gaps = kNoElection,
        .run = [](Bed& bed) { return CutUntilSnapshot(bed, {}); },
        .prepare = ShortLogs},
       {.name = "flip-wire",
@@ -202,6 +212,7 @@ std::vector<Row> NetworkRows() {
       {.name = "delay",
        .injected = "75 to 125 ms on every link, each way",
        .promised = "goes on",
+       .gaps = kAfterOutage,
        .run =
            [](Bed& bed) {
              return Everywhere(bed, {.delay = milliseconds(75), .jitter = milliseconds(50)});

@@ -14,8 +14,10 @@ Status AgainAndAgain(Bed& bed, const std::function<Status()>& injure) {
   while (!bed.Over()) {
     RETURN_IF_ERROR(bed.Progress());
     RETURN_IF_ERROR(injure());
+    bed.BeginFault();
     bed.Pace(milliseconds(2000));
     RETURN_IF_ERROR(bed.Progress());
+    bed.EndFault();
     RETURN_IF_ERROR(Network(bed).Heal());
     for (size_t i = 0; i < bed.size(); ++i) RETURN_IF_ERROR(bed.Ready(i));
     ++times;
@@ -93,6 +95,7 @@ std::vector<Row> PacketRows() {
       {.name = "packets-loss",
        .injected = "20 % of the packets between nodes are lost",
        .promised = "goes on",
+       .gaps = kAfterOutage,
        .run =
            [](Bed& bed) { return AgainAndAgain(bed, [&bed] { return Network(bed).Lose(0.2); }); }},
       {.name = "packets-reset",

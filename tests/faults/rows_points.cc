@@ -9,7 +9,6 @@ namespace raftkv::faults {
 namespace {
 
 using std::chrono::milliseconds;
-using std::chrono::seconds;
 
 // What has to go on for a point to be reached.
 enum class Work { kLoad, kSnapshotSave, kSnapshotInstall, kConfiguration };
@@ -148,17 +147,20 @@ Status DieAgainAndAgain(Bed& bed, const Point& point) {
   RETURN_IF_ERROR(Attach(bed));
   int deaths = 0;
   int rounds = 0;
+  bed.BeginFault();
   do {
     ASSIGN_OR_RETURN_STATUS(const bool died, DieAt(bed, point));
     if (died) ++deaths;
     ++rounds;
   } while (!bed.Over());
+  bed.EndFault();
   bed.Note(std::to_string(deaths) + " deaths there in " + std::to_string(rounds) + " rounds");
   return Expect(deaths > 0, std::string("a node died at ") + point.name);
 }
 
 Status SleepEverywhere(Bed& bed) {
   RETURN_IF_ERROR(Attach(bed));
+  bed.BeginFault();
   for (const Point& point : kPoints) {
     if (point.work == Work::kConfiguration) continue;
     const size_t sleeper = bed.Pick(bed.size());
@@ -173,6 +175,7 @@ Status SleepEverywhere(Bed& bed) {
     RETURN_IF_ERROR(bed.Progress());
     Arm(bed, sleeper, "");
   }
+  bed.EndFault();
   return Status::Ok();
 }
 

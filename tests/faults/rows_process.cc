@@ -12,10 +12,13 @@ Status KillAgainAndAgain(Bed& bed, const std::function<Result<std::vector<size_t
     RETURN_IF_ERROR(bed.Progress());
     ASSIGN_OR_RETURN_STATUS(const std::vector<size_t> victims, choose());
     bed.Pace(milliseconds(200));
+    const bool outage = victims.size() * 2 >= bed.size();
     for (const size_t i : victims) bed.Kill(i);
     kills += static_cast<int>(victims.size());
+    outage ? bed.BeginOutage() : bed.BeginFault();
     bed.Pace(milliseconds(800));
-    if (victims.size() * 2 < bed.size()) RETURN_IF_ERROR(bed.Progress());
+    if (!outage) RETURN_IF_ERROR(bed.Progress());
+    outage ? bed.EndOutage() : bed.EndFault();
     for (const size_t i : victims) bed.Restart(i);
     for (const size_t i : victims) RETURN_IF_ERROR(bed.Ready(i));
   }
@@ -59,8 +62,10 @@ Status PauseFor(Bed& bed, milliseconds least, milliseconds most) {
     ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
     const size_t victim = bed.Pick(3) > 0 ? leader : bed.Other(leader);
     bed.Pause(victim);
+    bed.BeginFault();
     std::this_thread::sleep_for(least);
     bed.Pace(most - least);
+    bed.EndFault();
     bed.Resume(victim);
     ++pauses;
     RETURN_IF_ERROR(bed.Ready(victim));
@@ -73,7 +78,9 @@ Status PauseAll(Bed& bed) {
   while (!bed.Over()) {
     RETURN_IF_ERROR(bed.Progress());
     for (size_t i = 0; i < bed.size(); ++i) bed.Pause(i);
+    bed.BeginOutage();
     bed.Pace(milliseconds(3000));
+    bed.EndOutage();
     for (size_t i = 0; i < bed.size(); ++i) {
       bed.Resume(i);
       bed.Pace(milliseconds(200));
@@ -102,15 +109,18 @@ std::vector<Row> ProcessRows() {
       {.name = "kill-majority",
        .injected = "SIGKILL of two of three nodes at once",
        .promised = "nothing is acknowledged meanwhile; goes on when they are back",
+       .gaps = kAfterOutage,
        .run = KillMajority},
       {.name = "kill-majority-of-5",
        .injected = "SIGKILL of three of five nodes at once",
        .promised = "as above",
+       .gaps = kAfterOutage,
        .run = KillMajority,
        .prepare = FiveNodes},
       {.name = "kill-all",
        .injected = "SIGKILL of all nodes at once",
        .promised = "recovers from disk",
+       .gaps = kAfterOutage,
        .run = KillAll},
       {.name = "pause-short",
        .injected = "SIGSTOP of leader or follower, 0.1 to 1 s",
@@ -130,6 +140,7 @@ std::vector<Row> ProcessRows() {
       {.name = "pause-all",
        .injected = "SIGSTOP of all nodes up to 3 s, SIGCONT one after the other",
        .promised = "goes on",
+       .gaps = kAfterOutage,
        .run = PauseAll},
   };
 }

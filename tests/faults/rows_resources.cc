@@ -21,9 +21,8 @@ namespace raftkv::faults {
 namespace {
 
 using std::chrono::milliseconds;
-using std::chrono::seconds;
 
-// Connections that say what they are told and take no answer.
+// Connections that say what they are told and look at answers only when they are asked to.
 class Crowd {
  public:
   Crowd(int port, size_t count) {
@@ -37,6 +36,8 @@ class Crowd {
       (void)connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address));
       fds_.push_back(fd);
     }
+    answers_.resize(fds_.size());
+    closed_.resize(fds_.size());
   }
   ~Crowd() {
     for (const int fd : fds_) close(fd);
@@ -48,8 +49,36 @@ class Crowd {
     for (const int fd : fds_) (void)send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
   }
 
+  // Takes what has come until now.
+  void Listen() {
+    for (size_t i = 0; i < fds_.size(); ++i) {
+      std::array<char, 4096> buffer;
+      ssize_t n = 0;
+      while (!closed_[i] && (n = recv(fds_[i], buffer.data(), buffer.size(), 0)) != 0) {
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) break;
+        if (n < 0) n = 0;
+        if (n == 0) break;
+        answers_[i].append(buffer.data(), static_cast<size_t>(n));
+      }
+      if (n == 0) closed_[i] = true;
+    }
+  }
+  // As of the last Listen.
+  size_t open() const { return static_cast<size_t>(std::ranges::count(closed_, false)); }
+  // Whose last answer has this status.
+  size_t answered(int status) const {
+    const std::string begin = "HTTP/1.1 " + std::to_string(status);
+    return static_cast<size_t>(std::ranges::count_if(answers_, [&](const std::string& answer) {
+      const size_t last = answer.rfind("HTTP/1.1 ");
+      return last != std::string::npos && answer.compare(last, begin.size(), begin) == 0;
+    }));
+  }
+  size_t size() const { return fds_.size(); }
+
  private:
   std::vector<int> fds_;
+  std::vector<std::string> answers_;
+  std::vector<bool> closed_;
 };
 
 // Health is not the clients' business: it has its own listener.
@@ -61,28 +90,110 @@ Status ExpectHealthy(Bed& bed) {
   return Status::Ok();
 }
 
+uint64_t Number(const std::string& metrics, const std::string& name) {
+  const size_t at = metrics.find("\n" + name + " ");
+  if (at == std::string::npos) return 0;
+  return static_cast<uint64_t>(std::stod(metrics.substr(at + name.size() + 2)));
+}
+
+// What the node itself says of its clients' connections.
+uint64_t Connections(Bed& bed, size_t i) {
+  return Number(bed.node(i).Admin("GET", "/metrics").body,
+                R"(raftkv_http_connections{listener="client"})");
+}
+
+// Nodes of these rows have shorter limits than usual, so that their end is seen.
+constexpr seconds kIdleTimeout{8};
+constexpr seconds kHeadTimeout{4};
+constexpr seconds kBodyTimeout{7};
+// Before a limit nobody may close, but on a busy machine nobody looks in time.
+constexpr seconds kBeforeLimit{2};
+constexpr size_t kIdle = 1000;
+
+void ShortLimits(BedOptions& options) {
+  options.flags = {"--http-idle-timeout", std::to_string(kIdleTimeout.count()) + "s",
+                   "--http-head-timeout", std::to_string(kHeadTimeout.count()) + "s",
+                   "--http-body-timeout", std::to_string(kBodyTimeout.count()) + "s"};
+}
+
+// The load goes on and everybody is healthy; `within` of the beginning nobody of the crowd may be
+// gone.
+Status GoOnBeside(Bed& bed, Crowd& crowd, std::chrono::steady_clock::time_point begin,
+                  seconds within) {
+  RETURN_IF_ERROR(bed.Progress(20));
+  RETURN_IF_ERROR(ExpectHealthy(bed));
+  crowd.Listen();
+  const bool early = std::chrono::steady_clock::now() - begin < within;
+  return Expect(!early || crowd.open() == crowd.size(),
+                "connections stay open until their time is up: " + std::to_string(crowd.open()) +
+                    " of " + std::to_string(crowd.size()));
+}
+
+// One request on each connection, and then nothing.
 Status IdleConnections(Bed& bed) {
   const size_t victim = bed.Pick(bed.size());
-  const Crowd idle(bed.node(victim).client_port(), 1000);
+  uint64_t seen = 0;
+  size_t closed = 0;
+  bed.BeginFault();
   while (!bed.Over()) {
-    RETURN_IF_ERROR(bed.Progress());
-    RETURN_IF_ERROR(ExpectHealthy(bed));
+    Crowd idle(bed.node(victim).client_port(), kIdle);
+    const auto begin = std::chrono::steady_clock::now();
+    idle.Say("GET /kv/k1?consistency=stale HTTP/1.1\r\nHost: x\r\n\r\n");
+    RETURN_IF_ERROR(bed.WaitFor("the node has them all", [&] {
+      seen = std::max(seen, Connections(bed, victim));
+      return seen >= kIdle;
+    }));
+    while (!bed.Over() && std::chrono::steady_clock::now() - begin < kIdleTimeout - kBeforeLimit) {
+      RETURN_IF_ERROR(GoOnBeside(bed, idle, begin, kIdleTimeout - kBeforeLimit));
+    }
+    RETURN_IF_ERROR(bed.WaitFor("idle connections are closed", [&] {
+      idle.Listen();
+      return idle.open() == 0;
+    }));
+    const size_t answered = idle.answered(200) + idle.answered(404);
+    RETURN_IF_ERROR(
+        Expect(answered == kIdle, "each had its answer before: " + std::to_string(answered)));
+    closed += kIdle;
   }
+  bed.EndFault();
+  bed.Note(std::to_string(seen) + " connections at once as the node counts, " +
+           std::to_string(closed) + " closed by it when they had been idle for " +
+           std::to_string(kIdleTimeout.count()) + " s");
   return Status::Ok();
 }
 
 Status SlowLoris(Bed& bed) {
   const size_t victim = bed.Pick(bed.size());
-  Crowd heads(bed.node(victim).client_port(), 300);
-  Crowd bodies(bed.node(victim).client_port(), 300);
-  heads.Say("GET /kv/k1 HTTP/1.1\r\nHost: x\r\nX-Slow: ");
-  bodies.Say("PUT /kv/other HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n");
+  uint64_t seen = 0;
+  size_t ended = 0;
+  bed.BeginFault();
   while (!bed.Over()) {
-    heads.Say("a");
-    bodies.Say("a");
-    RETURN_IF_ERROR(bed.Progress(20));
-    RETURN_IF_ERROR(ExpectHealthy(bed));
+    Crowd heads(bed.node(victim).client_port(), 300);
+    Crowd bodies(bed.node(victim).client_port(), 300);
+    const auto begin = std::chrono::steady_clock::now();
+    heads.Say("GET /kv/k1 HTTP/1.1\r\nHost: x\r\nX-Slow: ");
+    bodies.Say("PUT /kv/other HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n");
+    RETURN_IF_ERROR(bed.WaitFor("the node has them all", [&] {
+      seen = std::max(seen, Connections(bed, victim));
+      return seen >= heads.size() + bodies.size();
+    }));
+    // However often a byte comes, the whole has its time and no more.
+    while (heads.open() + bodies.open() > 0 &&
+           std::chrono::steady_clock::now() - begin < std::chrono::minutes(1)) {
+      heads.Say("a");
+      bodies.Say("a");
+      RETURN_IF_ERROR(GoOnBeside(bed, heads, begin, kHeadTimeout - kBeforeLimit));
+      RETURN_IF_ERROR(GoOnBeside(bed, bodies, begin, kBodyTimeout - kBeforeLimit));
+    }
+    RETURN_IF_ERROR(Expect(heads.open() + bodies.open() == 0, "they are closed in the end"));
+    const size_t refused = heads.answered(408) + bodies.answered(408);
+    RETURN_IF_ERROR(Expect(refused == heads.size() + bodies.size(),
+                           "each is told 408: " + std::to_string(refused)));
+    ended += refused;
   }
+  bed.EndFault();
+  bed.Note(std::to_string(seen) + " connections at once as the node counts, " +
+           std::to_string(ended) + " ended by it with 408");
   return Status::Ok();
 }
 
@@ -112,12 +223,6 @@ std::string Exchange(int port, const std::string& bytes) {
   }
   close(fd);
   return answer;
-}
-
-uint64_t Number(const std::string& metrics, const std::string& name) {
-  const size_t at = metrics.find("\n" + name + " ");
-  if (at == std::string::npos) return 0;
-  return static_cast<uint64_t>(std::stod(metrics.substr(at + name.size() + 2)));
 }
 
 size_t Threads(pid_t pid) {
@@ -167,6 +272,7 @@ Status Malformed(Bed& bed) {
   std::string wrong;
   int count = 0;
   int closed = 0;
+  bed.BeginFault();
   do {
     for (const MalformedRequest& request : MalformedRequests()) {
       const std::string answer = Exchange(bed.node(victim).client_port(), request.bytes);
@@ -184,6 +290,7 @@ Status Malformed(Bed& bed) {
     }
   } while (!bed.Over());
   const double rate = disturbed.Now();
+  bed.EndFault();
   const std::string after = metrics();
   const uint64_t memory_before = Number(before, "process_resident_memory_bytes");
   const uint64_t memory = Number(after, "process_resident_memory_bytes");
@@ -207,6 +314,7 @@ Status Malformed(Bed& bed) {
 // More connections than the process may open files.
 Status FewFiles(Bed& bed) {
   int rounds = 0;
+  bed.BeginFault();
   while (!bed.Over()) {
     const size_t victim = bed.Pick(bed.size());
     {
@@ -219,6 +327,7 @@ Status FewFiles(Bed& bed) {
     RETURN_IF_ERROR(bed.Ready(victim));
     ++rounds;
   }
+  bed.EndFault();
   bed.Note(std::to_string(rounds) + " crowds");
   return Status::Ok();
 }
@@ -258,6 +367,7 @@ Status LittleMemory(Bed& bed) {
     });
   }
   size_t most_kb = 0;
+  bed.BeginFault();
   while (goes_on()) {
     for (size_t i = 0; i < bed.size(); ++i) {
       most_kb = std::max(most_kb, DataKilobytes(bed.node(i).process()->pid()));
@@ -265,6 +375,7 @@ Status LittleMemory(Bed& bed) {
     std::this_thread::sleep_for(milliseconds(50));
   }
   for (std::thread& writer : writers) writer.join();
+  bed.EndFault();
   for (size_t i = 0; i < bed.size(); ++i) {
     RETURN_IF_ERROR(Expect(bed.node(i).process()->IsRunning(), bed.node(i).name() + " runs"));
   }
@@ -320,7 +431,9 @@ Status NoMemory(Bed& bed) {
     return bed.Ready(victim);
   };
   Status status = Status::Ok();
+  bed.BeginFault();
   while (status.ok() && !bed.Over()) status = round();
+  bed.EndFault();
   stop = true;
   for (std::thread& writer : writers) writer.join();
   RETURN_IF_ERROR(status);
@@ -331,12 +444,14 @@ Status NoMemory(Bed& bed) {
 
 // Each node gets a fifth of a processor, in slices.
 Status StarvedCpu(Bed& bed) {
+  bed.BeginFault();
   while (!bed.Over()) {
     for (size_t i = 0; i < bed.size(); ++i) bed.Pause(i);
     std::this_thread::sleep_for(milliseconds(80));
     for (size_t i = 0; i < bed.size(); ++i) bed.Resume(i);
     std::this_thread::sleep_for(milliseconds(20));
   }
+  bed.EndFault();
   return bed.Progress();
 }
 
@@ -359,6 +474,7 @@ Status BlockedLog(Bed& bed) {
   }
   RETURN_IF_ERROR(bed.Progress());
   bed.Begin();
+  bed.BeginFault();
   while (!bed.Over()) {
     RETURN_IF_ERROR(bed.Progress());
     RETURN_IF_ERROR(ExpectHealthy(bed));
@@ -366,6 +482,7 @@ Status BlockedLog(Bed& bed) {
     (void)bed.node(bed.Pick(bed.size())).Admin("POST", "/admin/transfer");
     bed.Pace(milliseconds(300));
   }
+  bed.EndFault();
   for (const int fd : fds) close(fd);
   return Status::Ok();
 }
@@ -375,13 +492,19 @@ Status BlockedLog(Bed& bed) {
 std::vector<Row> ResourceRows() {
   return {
       {.name = "idle-connections",
-       .injected = "1,000 idle connections to one node",
-       .promised = "no outage, health answers",
-       .run = IdleConnections},
+       .injected = "1,000 connections to one node that are idle after one request each",
+       .promised = "no outage, health answers; the node keeps them until their time is up, and "
+                   "closes them then",
+       .gaps = kNoElection,
+       .run = IdleConnections,
+       .prepare = ShortLimits},
       {.name = "slowloris",
        .injected = "300 heads and 300 bodies that never end, a byte now and then, to one node",
-       .promised = "no outage, health answers",
-       .run = SlowLoris},
+       .promised = "no outage, health answers; the node keeps them until their time is up, and "
+                   "ends them with 408 then",
+       .gaps = kNoElection,
+       .run = SlowLoris,
+       .prepare = ShortLimits},
       {.name = "malformed-http",
        .injected =
            "more than 1,000 malformed requests (tests/faults/malformed_http.cc) to one node",
@@ -392,6 +515,7 @@ std::vector<Row> ResourceRows() {
       {.name = "few-files",
        .injected = "300 connections to a node that may open 128 files",
        .promised = "it lives on and serves when they are gone; the others go on",
+       .gaps = kNoElection,
        .run = FewFiles,
        .prepare =
            [](BedOptions& options) {
@@ -402,6 +526,7 @@ std::vector<Row> ResourceRows() {
       {.name = "little-memory",
        .injected = "24 clients send values of 1 MB to nodes with 512 MiB of memory (RLIMIT_DATA)",
        .promised = "takes or refuses them; no node ends",
+       .gaps = {seconds(45), seconds(45)},
        .run = LittleMemory,
        .prepare =
            [](BedOptions& options) {
@@ -423,6 +548,7 @@ std::vector<Row> ResourceRows() {
       {.name = "starved-cpu",
        .injected = "every node runs 20 ms of each 100 ms (SIGSTOP, SIGCONT)",
        .promised = "goes on",
+       .gaps = kAfterOutage,
        .run = StarvedCpu},
       {.name = "blocked-log",
        .injected = "stderr of every node is a full pipe that nobody reads",

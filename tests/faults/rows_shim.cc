@@ -69,11 +69,13 @@ Status LosePowerAgainAndAgain(Bed& bed, bool all) {
       victims.push_back((first + i) % bed.size());
     }
     for (const size_t i : victims) bed.Kill(i);
+    all ? bed.BeginOutage() : bed.BeginFault();
     for (const size_t i : victims) {
       const Loss loss = bed.Pick(2) == 0 ? Loss::kAll : Loss::kSome;
       RETURN_IF_ERROR(LosePower(bed.data(i), bed.directory(i) / "shadow", loss, bed.random()));
       ++losses;
     }
+    all ? bed.EndOutage() : bed.EndFault();
     for (const size_t i : victims) bed.Restart(i);
     for (const size_t i : victims) RETURN_IF_ERROR(bed.Ready(i));
   }
@@ -90,10 +92,12 @@ Status FailSyncs(Bed& bed) {
     ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
     const size_t victim = bed.Pick(2) == 0 ? leader : bed.Other(leader);
     shims[victim]->fail_sync_after = static_cast<int32_t>(1 + bed.Pick(20));
+    bed.BeginFault();
     ASSIGN_OR_RETURN_STATUS(const int status, bed.End(victim));
     RETURN_IF_ERROR(
         Expect(status == kExitIoError, "it ends with status 74, not " + std::to_string(status)));
     RETURN_IF_ERROR(bed.Progress());
+    bed.EndFault();
     shims.Reset();
     // What was not synced is gone from this disk.
     RETURN_IF_ERROR(
@@ -113,8 +117,10 @@ Status SlowSyncs(Bed& bed, bool leader_too) {
     ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
     const size_t victim = leader_too ? leader : bed.Other(leader);
     shims[victim]->sync_delay_ms = static_cast<int32_t>(100 + bed.Pick(900));
+    bed.BeginFault();
     RETURN_IF_ERROR(bed.Progress(60));
     bed.Pace(milliseconds(2000));
+    bed.EndFault();
     shims.Reset();
     RETURN_IF_ERROR(bed.Progress());
   }
@@ -125,6 +131,7 @@ Status JumpClocks(Bed& bed) {
   Shims shims(bed);
   RETURN_IF_ERROR(shims.Attach(false));
   int jumps = 0;
+  bed.BeginFault();
   while (!bed.Over()) {
     const int64_t hours = static_cast<int64_t>(bed.Pick(48)) - 24;
     shims[bed.Pick(bed.size())]->clock_offset_ms = hours * 3'600'000;
@@ -132,6 +139,7 @@ Status JumpClocks(Bed& bed) {
     bed.Pace(milliseconds(300));
     RETURN_IF_ERROR(bed.Progress(20));
   }
+  bed.EndFault();
   bed.Note(std::to_string(jumps) + " jumps");
   return Status::Ok();
 }
@@ -141,6 +149,7 @@ Status JumpMonotonicClocks(Bed& bed) {
   Shims shims(bed);
   RETURN_IF_ERROR(shims.Attach(false));
   int jumps = 0;
+  bed.BeginFault();
   while (!bed.Over()) {
     const size_t victim = bed.Pick(bed.size());
     constexpr int64_t kMostMs[] = {50, 1500, 60'000};
@@ -150,6 +159,7 @@ Status JumpMonotonicClocks(Bed& bed) {
     bed.Pace(milliseconds(300));
     RETURN_IF_ERROR(bed.Progress(20));
   }
+  bed.EndFault();
   uint64_t waits = 0;
   for (size_t i = 0; i < bed.size(); ++i) waits += shims[i]->waits_shifted;
   bed.Note(std::to_string(jumps) + " jumps, " + std::to_string(waits) + " waits by such a clock");
@@ -162,6 +172,7 @@ Status RefuseThreads(Bed& bed) {
   RETURN_IF_ERROR(shims.Attach(false));
   int ended = 0;
   uint64_t refused = 0;
+  bed.BeginFault();
   while (!bed.Over()) {
     const size_t victim = bed.Pick(bed.size());
     for (size_t i = 0; i < bed.size(); ++i) shims[i]->no_threads = 1;
@@ -181,6 +192,7 @@ Status RefuseThreads(Bed& bed) {
     bed.Restart(victim);
     RETURN_IF_ERROR(bed.Ready(victim));
   }
+  bed.EndFault();
   bed.Note(std::to_string(refused) + " threads refused, " + std::to_string(ended) +
            " starts without threads ended");
   return Expect(refused > 0, "threads were refused");
@@ -199,11 +211,13 @@ std::vector<Row> ShimRows() {
       {.name = "power-all",
        .injected = "the same of all nodes at once",
        .promised = "nothing acknowledged is lost, all start by themselves",
+       .gaps = kAfterOutage,
        .run = [](Bed& bed) { return LosePowerAgainAndAgain(bed, true); },
        .shim = true},
       {.name = "power-all-snapshots",
        .injected = "the same with logs so short that snapshots are sent all the time",
        .promised = "as above",
+       .gaps = kAfterOutage,
        .run = [](Bed& bed) { return LosePowerAgainAndAgain(bed, true); },
        .prepare =
            [](BedOptions& options) {
@@ -221,6 +235,7 @@ std::vector<Row> ShimRows() {
       {.name = "sync-slow-follower",
        .injected = "each sync of a follower takes 0.1 to 1 s",
        .promised = "no outage",
+       .gaps = kNoElection,
        .run = [](Bed& bed) { return SlowSyncs(bed, false); },
        .shim = true},
       {.name = "sync-slow-leader",
