@@ -4,7 +4,9 @@
 #pragma once
 
 #include <chrono>
+#include <filesystem>
 #include <functional>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -45,6 +47,13 @@ std::vector<Row> ResourceRows();
 std::vector<Row> MemberRows();
 std::vector<Row> ShimRows();
 std::vector<Row> PointRows();
+
+// Logs so short that who was away for a moment needs a snapshot.
+void ShortLogs(BedOptions& options);
+// Kills node `victim` and waits until the others' logs begin behind its end.
+Status LeaveBehind(Bed& bed, size_t victim);
+// Some bit of the file.
+void FlipBit(const std::filesystem::path& file, std::mt19937_64& random);
 
 // For rows that check an answer: kInternal with `what` unless it holds.
 Status Expect(bool holds, const std::string& what);

@@ -129,20 +129,39 @@ Status FlipIdentity(Bed& bed) {
   return Status::Ok();
 }
 
+// There is one, or it is made.
+Status AwaitTable(Bed& bed, size_t node, const std::string& database) {
+  const auto has_table = [&] { return !FilesBelow(bed.data(node) / database, ".sst").empty(); };
+  if (database == "state") {
+    return bed.WaitFor("a flush", [&] {
+      (void)bed.node(node).Admin("POST", "/admin/snapshot");
+      return has_table();
+    });
+  }
+  // What an opening finds in the write-ahead log goes to a table.
+  bed.Kill(node);
+  bed.Restart(node);
+  RETURN_IF_ERROR(bed.Ready(node));
+  return Expect(has_table(), "a start writes a table of the log");
+}
+
 // Table files are read when they are needed: the member may notice at the start, or when it reads.
-Status FlipTable(Bed& bed) {
+Status FlipTable(Bed& bed, const std::string& database) {
   int refused = 0;
   int ended = 0;
   int answered = 0;
   while (!bed.Over()) {
     RETURN_IF_ERROR(bed.Progress(100));
     ASSIGN_OR_RETURN_STATUS(const size_t victim, Follower(bed));
-    RETURN_IF_ERROR(bed.WaitFor("a flush", [&] {
-      (void)bed.node(victim).Admin("POST", "/admin/snapshot");
-      return !FilesBelow(bed.data(victim) / "state", ".sst").empty();
-    }));
+    RETURN_IF_ERROR(AwaitTable(bed, victim, database));
     bed.Kill(victim);
-    const std::vector<fs::path> tables = FilesBelow(bed.data(victim) / "state", ".sst");
+    const std::vector<fs::path> tables = FilesBelow(bed.data(victim) / database, ".sst");
+    if (tables.empty()) {
+      // A compaction has just taken the only one away.
+      bed.Restart(victim);
+      RETURN_IF_ERROR(bed.Ready(victim));
+      continue;
+    }
     const fs::path& file = tables[bed.Pick(tables.size())];
     FlipBit(file, bed.Pick(fs::file_size(file) / 2), bed.Pick(8));
     const size_t before = bed.node(victim).Log().size();
@@ -287,7 +306,12 @@ std::vector<Row> DiskRows() {
        .injected = "a flipped bit in a table file of a follower's state",
        .promised = "no wrong answer; whoever meets the damage names the file and is rebuilt",
        .gaps = kNoElection,
-       .run = FlipTable},
+       .run = [](Bed& bed) { return FlipTable(bed, "state"); }},
+      {.name = "flip-log-table",
+       .injected = "a flipped bit in a table file of a follower's log",
+       .promised = "as above",
+       .gaps = kNoElection,
+       .run = [](Bed& bed) { return FlipTable(bed, "log"); }},
       {.name = "flip-identity",
        .injected = "a flipped bit in the identity file of a follower",
        .promised =

@@ -153,12 +153,6 @@ Status CutUntilSnapshot(Bed& bed, LinkFault links) {
   return Expect(installed > 0, "a snapshot was needed");
 }
 
-void ShortLogs(BedOptions& options) {
-  options.flags = {"--storage-log-keep-entries",  "20",   "--storage-log-keep-bytes", "64KiB",
-                   "--storage-flush-after-bytes", "64KiB"};
-  options.load.value_bytes = 2000;
-}
-
 void FiveNodes(BedOptions& options) {
   options.nodes = 5;
   options.load.clients_per_node = 1;

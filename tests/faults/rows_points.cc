@@ -65,19 +65,6 @@ Status Attach(Bed& bed) {
   return Status::Ok();
 }
 
-// Kills a follower and waits until the others' logs begin behind its end.
-Status LeaveBehind(Bed& bed, size_t victim) {
-  ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
-  const std::optional<v1::StatusResponse> before = bed.node(leader).Status();
-  bed.Kill(victim);
-  return bed.WaitFor("the log is cut", [&] {
-    const Result<size_t> now = bed.Leader();
-    if (!now || !before) return false;
-    const std::optional<v1::StatusResponse> status = bed.node(*now).Status();
-    return status && status->first_index() > before->last_index();
-  });
-}
-
 // A voter becomes a learner and a voter again, as far as that goes.
 void ChangeConfiguration(Bed& bed, size_t subject, const char* how) {
   const Result<size_t> leader = bed.Leader();
@@ -177,12 +164,6 @@ Status SleepEverywhere(Bed& bed) {
   }
   bed.EndFault();
   return Status::Ok();
-}
-
-void ShortLogs(BedOptions& options) {
-  options.flags = {"--storage-log-keep-entries",  "20",   "--storage-log-keep-bytes", "64KiB",
-                   "--storage-flush-after-bytes", "64KiB"};
-  options.load.value_bytes = 2000;
 }
 
 }  // namespace

@@ -1,6 +1,9 @@
+#include <signal.h>
+
 #include "base/out_of_memory.h"
 #include "tests/faults/power_loss.h"
 #include "tests/faults/rows.h"
+#include "tests/integration/process.h"
 
 namespace raftkv::faults {
 namespace {
@@ -107,6 +110,136 @@ Status FailSyncs(Bed& bed) {
     ++ended;
   }
   bed.Note(std::to_string(ended) + " nodes ended with status 74");
+  return Status::Ok();
+}
+
+Status FailWrites(Bed& bed) {
+  Shims shims(bed);
+  RETURN_IF_ERROR(shims.Attach(false));
+  int ended = 0;
+  while (!bed.Over()) {
+    RETURN_IF_ERROR(bed.Progress());
+    ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
+    const size_t victim = bed.Pick(2) == 0 ? leader : bed.Other(leader);
+    shims[victim]->fail_write_after = static_cast<int32_t>(1 + bed.Pick(20));
+    bed.BeginFault();
+    ASSIGN_OR_RETURN_STATUS(const int status, bed.End(victim));
+    RETURN_IF_ERROR(
+        Expect(status == kExitIoError, "it ends with status 74, not " + std::to_string(status)));
+    RETURN_IF_ERROR(bed.Progress());
+    bed.EndFault();
+    shims.Reset();
+    bed.Restart(victim);
+    RETURN_IF_ERROR(bed.Ready(victim));
+    ++ended;
+  }
+  bed.Note(std::to_string(ended) + " nodes ended with status 74");
+  return Status::Ok();
+}
+
+// Nobody has acknowledged what is cut: the write never returned.
+Status CutRecords(Bed& bed) {
+  Shims shims(bed);
+  RETURN_IF_ERROR(shims.Attach(false));
+  int cuts = 0;
+  int reported = 0;
+  while (!bed.Over()) {
+    RETURN_IF_ERROR(bed.Progress());
+    const size_t victim = bed.Pick(bed.size());
+    shims[victim]->cut_permille = static_cast<int32_t>(1 + bed.Pick(999));
+    shims[victim]->cut_write_after = static_cast<int32_t>(1 + bed.Pick(20));
+    bed.BeginFault();
+    ASSIGN_OR_RETURN_STATUS(const int status, bed.End(victim));
+    RETURN_IF_ERROR(Expect(status == 128 + SIGKILL,
+                           "it dies in the write, not with " + std::to_string(status)));
+    bed.EndFault();
+    shims.Reset();
+    const size_t before = bed.node(victim).Log().size();
+    bed.Restart(victim);
+    RETURN_IF_ERROR(bed.Ready(victim));
+    ++cuts;
+    if (bed.node(victim).Log().find("interrupted", before) != std::string::npos) ++reported;
+  }
+  bed.Note(std::to_string(cuts) + " records cut in two, " + std::to_string(reported) +
+           " of them reported at the start");
+  return Expect(reported > 0, "a node says what it has cut off");
+}
+
+// Files of a snapshot that is on its way in; those that are there already.
+std::vector<fs::path> ReceivedFiles(const fs::path& data) {
+  std::vector<fs::path> files;
+  std::error_code error;
+  for (fs::recursive_directory_iterator it(data / "snapshots", error), end; !error && it != end;
+       it.increment(error)) {
+    std::error_code gone;
+    if (it->path().parent_path().filename().string().starts_with("received-") &&
+        fs::file_size(it->path(), gone) > 0 && !gone) {
+      files.push_back(it->path());
+    }
+  }
+  std::ranges::sort(files);
+  return files;
+}
+
+// With slow syncs there is time: each received file is synced.
+Status FlipReceivedSnapshots(Bed& bed) {
+  Shims shims(bed);
+  RETURN_IF_ERROR(shims.Attach(false));
+  int flips[2] = {};  // while it was down, while it was stopped
+  int ended = 0;
+  int missed = 0;
+  do {
+    RETURN_IF_ERROR(bed.Progress());
+    ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
+    const size_t victim = bed.Other(leader);
+    RETURN_IF_ERROR(LeaveBehind(bed, victim));
+    shims[victim]->sync_delay_ms = 100;
+    bed.Restart(victim);
+    bed.BeginFault();
+    std::vector<fs::path> files;
+    const bool seen = testing::WaitUntil(
+        [&] {
+          return !(files = ReceivedFiles(bed.data(victim))).empty() || bed.node(victim).IsReady();
+        },
+        seconds(30));
+    const bool down = bed.Pick(2) == 0;
+    down ? bed.Kill(victim) : bed.Pause(victim);
+    // As of now: it may have gone on.
+    files = ReceivedFiles(bed.data(victim));
+    if (seen && !files.empty()) {
+      FlipBit(files[bed.Pick(files.size())], bed.random());
+      ++flips[down ? 0 : 1];
+    } else {
+      ++missed;
+    }
+    shims.Reset();
+    down ? bed.Restart(victim) : bed.Resume(victim);
+    // What was already read when the bit changed is looked at again only when it is used.
+    (void)testing::WaitUntil(
+        [&] {
+          (void)bed.node(victim).Client("GET", "/kv/?start=k&consistency=stale");
+          return !bed.node(victim).process()->IsRunning();
+        },
+        milliseconds(2000));
+    if (!bed.node(victim).process()->IsRunning()) {
+      ASSIGN_OR_RETURN_STATUS(const int status, bed.End(victim));
+      RETURN_IF_ERROR(Expect(!down, "what is there at a start is looked at before it is used"));
+      RETURN_IF_ERROR(
+          Expect(status == kExitIoError, "it ends with 74, not " + std::to_string(status)));
+      ++ended;
+      bed.Restart(victim);
+      RETURN_IF_ERROR(bed.Ready(victim));
+    } else if (down) {
+      RETURN_IF_ERROR(bed.Ready(victim));
+    } else {
+      // It may meet the damage yet.
+      RETURN_IF_ERROR(bed.Replace(victim));
+    }
+    bed.EndFault();
+  } while (!bed.Over() || flips[0] + flips[1] == 0);
+  bed.Note(std::to_string(flips[0]) + " flips while it was down, " + std::to_string(flips[1]) +
+           " while it was stopped, " + std::to_string(missed) + " came too late; " +
+           std::to_string(ended) + " times the node ended with 74 and started again");
   return Status::Ok();
 }
 
@@ -219,18 +352,35 @@ std::vector<Row> ShimRows() {
        .promised = "as above",
        .gaps = kAfterOutage,
        .run = [](Bed& bed) { return LosePowerAgainAndAgain(bed, true); },
-       .prepare =
-           [](BedOptions& options) {
-             options.flags = {"--storage-log-keep-entries",  "20",
-                              "--storage-log-keep-bytes",    "64KiB",
-                              "--storage-flush-after-bytes", "64KiB"};
-             options.load.value_bytes = 2000;
-           },
+       .prepare = ShortLogs,
        .shim = true},
       {.name = "sync-fails",
        .injected = "every sync fails from some moment on, on leader or follower; then power loss",
        .promised = "it ends with status 74 and acknowledges nothing more; the others go on",
        .run = FailSyncs,
+       .shim = true},
+      {.name = "write-fails",
+       .injected = "every write to a data file fails with EIO from some moment on, on leader or "
+                   "follower",
+       .promised = "it ends with status 74 and acknowledges nothing more; the others go on; it "
+                   "starts again when the disk takes writes",
+       .run = FailWrites,
+       .shim = true},
+      {.name = "cut-record",
+       .injected = "a node dies within a write to its log, which leaves any part of the record",
+       .promised = "the rest is cut off and reported, the node starts",
+       .run = CutRecords,
+       .shim = true},
+      {.name = "flip-snapshot",
+       .injected =
+           "a flipped bit in a file of a snapshot that is being received, of a node that is "
+           "killed or stopped for that",
+       .promised =
+           "nothing wrong is served: what is there at a start is sent again if it is wrong; "
+           "whoever meets the damage later ends with 74, and serves again after its next "
+           "start",
+       .run = FlipReceivedSnapshots,
+       .prepare = ShortLogs,
        .shim = true},
       {.name = "sync-slow-follower",
        .injected = "each sync of a follower takes 0.1 to 1 s",

@@ -1,5 +1,5 @@
-// Preloaded into a node (LD_PRELOAD): power loss, syncs that fail or are slow, a full disk, clocks
-// that jump, no more threads. See shim_control.h.
+// Preloaded into a node (LD_PRELOAD): power loss, syncs that fail or are slow, writes that fail or
+// are cut in two, a full disk, clocks that jump, no more threads. See shim_control.h.
 //
 // For power loss every write is remembered until its file is synced; the sync copies these ranges
 // to the shadow. SIGKILL then is a power cut: whoever restores the directory from the shadow
@@ -10,6 +10,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -158,15 +159,60 @@ void SyncDirectory(int fd, const Identity& directory) {
   (void)NEXT(rename)(draft.c_str(), path.c_str());
 }
 
+// Whether this is the n-th time, or a later one; 0: never.
+bool Reached(std::atomic<int32_t>& after) {
+  int left = after;
+  while (left > 1 && !after.compare_exchange_weak(left, left - 1)) {
+  }
+  return left == 1;
+}
+
+// Of an open file of this process; empty: none has this number.
+std::string NameOf(int fd) {
+  char path[4096];
+  const ssize_t size =
+      readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), path, sizeof(path));
+  const std::string whole(path, size > 0 ? static_cast<size_t>(size) : 0);
+  return whole.substr(whole.rfind('/') + 1);
+}
+
+bool IsDataFile(int fd) {
+  if (fd <= STDERR_FILENO) return false;
+  const std::optional<Identity> file = IdentifyFd(fd);
+  return file && S_ISREG(file->mode) && NameOf(fd) != "LOG";
+}
+
+bool WriteFails(int fd) {
+  const int saved = errno;
+  const bool fails =
+      Control()->fail_write_after > 0 && IsDataFile(fd) && Reached(Control()->fail_write_after);
+  errno = fails ? EIO : saved;
+  if (fails) Control()->writes_failed.fetch_add(1);
+  return fails;
+}
+
+// How much of a write is to reach the file before the process dies; 0: all, and it lives.
+size_t CutAt(int fd, size_t size) {
+  const int saved = errno;
+  const bool cuts = Control()->cut_write_after > 0 && size > 1 && IsDataFile(fd) &&
+                    NameOf(fd).ends_with(".log") && Reached(Control()->cut_write_after);
+  errno = saved;
+  if (!cuts) return 0;
+  const size_t part = size * static_cast<size_t>(Control()->cut_permille) / 1000;
+  return std::clamp<size_t>(part, 1, size - 1);
+}
+
+[[noreturn]] void Die() {
+  (void)kill(getpid(), SIGKILL);
+  for (;;) pause();
+}
+
 int Sync(int fd, int (*next)(int)) {
   ShimControl* const control = Control();
   control->syncs.fetch_add(1);
   const int delay = control->sync_delay_ms;
   if (delay > 0) usleep(static_cast<useconds_t>(delay) * 1000);
-  int left = control->fail_sync_after;
-  while (left > 1 && !control->fail_sync_after.compare_exchange_weak(left, left - 1)) {
-  }
-  if (left == 1) {
+  if (Reached(control->fail_sync_after)) {
     control->syncs_failed.fetch_add(1);
     errno = EIO;
     return -1;
@@ -180,7 +226,8 @@ int Sync(int fd, int (*next)(int)) {
   return 0;
 }
 
-bool IsFull(int fd) {
+bool Refuses(int fd) {
+  if (WriteFails(fd)) return true;
   if (Control()->no_space == 0 || fd <= STDERR_FILENO) return false;
   const std::optional<Identity> file = IdentifyFd(fd);
   if (!file || !S_ISREG(file->mode)) return false;
@@ -190,7 +237,11 @@ bool IsFull(int fd) {
 }
 
 ssize_t WriteAt(int fd, const void* bytes, size_t size, off_t offset) {
-  if (IsFull(fd)) return -1;
+  if (Refuses(fd)) return -1;
+  if (const size_t part = CutAt(fd, size)) {
+    (void)!NEXT(pwrite)(fd, bytes, part, offset);
+    Die();
+  }
   const ssize_t n = NEXT(pwrite)(fd, bytes, size, offset);
   Wrote(fd, offset, n);
   return n;
@@ -226,7 +277,7 @@ void FillUp(unsigned long& available, unsigned long& free) {
 }  // namespace raftkv::faults
 
 using raftkv::faults::Control;
-using raftkv::faults::IsFull;
+using raftkv::faults::Refuses;
 
 extern "C" {
 
@@ -236,15 +287,19 @@ int fdatasync(int fd) {
 }
 
 ssize_t write(int fd, const void* bytes, size_t size) {
-  if (IsFull(fd)) return -1;
+  if (Refuses(fd)) return -1;
   static const auto next = raftkv::faults::Next<ssize_t(int, const void*, size_t)>("write");
+  if (const size_t part = raftkv::faults::CutAt(fd, size)) {
+    (void)!next(fd, bytes, part);
+    raftkv::faults::Die();
+  }
   const ssize_t n = next(fd, bytes, size);
   raftkv::faults::WroteBehind(fd, n);
   return n;
 }
 
 ssize_t writev(int fd, const iovec* parts, int count) {
-  if (IsFull(fd)) return -1;
+  if (Refuses(fd)) return -1;
   static const auto next = raftkv::faults::Next<ssize_t(int, const iovec*, int)>("writev");
   const ssize_t n = next(fd, parts, count);
   raftkv::faults::WroteBehind(fd, n);
@@ -259,7 +314,7 @@ ssize_t pwrite64(int fd, const void* bytes, size_t size, off64_t offset) {
 }
 
 int fallocate(int fd, int mode, off_t offset, off_t size) {
-  if (IsFull(fd)) return -1;
+  if (Refuses(fd)) return -1;
   static const auto next = raftkv::faults::Next<int(int, int, off_t, off_t)>("fallocate");
   return next(fd, mode, offset, size);
 }
@@ -267,7 +322,7 @@ int fallocate64(int fd, int mode, off64_t offset, off64_t size) {
   return fallocate(fd, mode, offset, size);
 }
 int posix_fallocate(int fd, off_t offset, off_t size) {
-  if (IsFull(fd)) return ENOSPC;
+  if (Refuses(fd)) return ENOSPC;
   static const auto next = raftkv::faults::Next<int(int, off_t, off_t)>("posix_fallocate");
   return next(fd, offset, size);
 }

@@ -12,6 +12,12 @@ struct ShimControl {
   // Every sync of a file or directory fails with EIO from the n-th on, n counted from now. 0: none.
   std::atomic<int32_t> fail_sync_after = 0;
   std::atomic<int32_t> sync_delay_ms = 0;  // of each sync
+  // Every write to a data file (not to RocksDB's own protocol) fails with EIO from the n-th on.
+  std::atomic<int32_t> fail_write_after = 0;
+  // The n-th write to a write-ahead log writes so much of its bytes, one at least and not all, and
+  // the process dies.
+  std::atomic<int32_t> cut_write_after = 0;
+  std::atomic<int32_t> cut_permille = 500;
   // Writes to files fail with ENOSPC, and the file system says that nothing is free.
   std::atomic<int32_t> no_space = 0;
   std::atomic<int64_t> clock_offset_ms = 0;  // added to the wall clock
@@ -21,6 +27,7 @@ struct ShimControl {
   // Counted by the library.
   std::atomic<uint64_t> syncs = 0;
   std::atomic<uint64_t> syncs_failed = 0;
+  std::atomic<uint64_t> writes_failed = 0;  // with EIO
   std::atomic<uint64_t> threads_refused = 0;
   std::atomic<uint64_t> writes_refused = 0;  // no space
   std::atomic<uint64_t> waits_shifted = 0;   // by the monotonic clock, while that is ahead
