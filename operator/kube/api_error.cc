@@ -119,6 +119,20 @@ bool ApiError::IsTransient() const {
   }
 }
 
+bool ApiError::IsRefusal() const {
+  switch (http_status) {
+    case 400:
+    case 403:
+    case 405:
+    case 413:
+    case 415:
+    case 422:
+      return true;
+    default:
+      return false;
+  }
+}
+
 std::string ApiError::ToString() const {
   std::string out(ReasonName(reason));
   if (http_status != 0) out += " (" + std::to_string(http_status) + ")";

@@ -56,6 +56,9 @@ struct ApiError {
   bool Is(Reason r) const { return reason == r; }
   // Worth the same call again, later.
   bool IsTransient() const;
+  // The server has understood the call and will not do it as it is: an invalid object, a quota, a
+  // right that is missing, an admission policy.
+  bool IsRefusal() const;
   std::string ToString() const;
   Status ToStatus() const;
 };

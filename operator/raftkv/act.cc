@@ -50,7 +50,17 @@ Key ClaimKey(const Seen& seen, int slot) {
 
 Status Actor::Carry(const Seen& seen, const Action& action) {
   if (NeedsLiveLook(action)) RETURN_IF_ERROR(CheckUnchanged(seen));
-  return std::visit([&](const auto& one) { return Do(seen, one); }, action);
+  Status done = std::visit([&](const auto& one) { return Do(seen, one); }, action);
+  if (done.ok()) observer_->ForgetRefusal(seen.resource->key(), ActionName(action));
+  return done;
+}
+
+Status Actor::Failed(const Seen& seen, const Action& action, const kube::Resource& resource,
+                     const Key& key, const kube::ApiError& error) {
+  if (!error.IsRefusal()) return error.ToStatus();
+  std::string message = std::string(resource.kind) + " " + key.name + ": " + error.message;
+  observer_->NoteRefusal(seen, ActionName(action), message);
+  return {error.ToStatus().code(), std::move(message)};
 }
 
 Status Actor::CheckUnchanged(const Seen& seen) {
@@ -107,16 +117,17 @@ Status Actor::CheckUnused(const Seen& seen, std::string_view claim) {
   return Status::Ok();
 }
 
-Status Actor::Patch(const kube::Resource& resource, const Key& key, const Json& patch) {
+Status Actor::Patch(const Seen& seen, const Action& action, const kube::Resource& resource,
+                    const Key& key, const Json& patch) {
   FAULT_POINT(patch_before);
   auto patched = api_->Patch(resource, key, kube::PatchType::kMerge, patch);
   FAULT_POINT(patch_after);
-  if (!patched) return patched.error().ToStatus();
+  if (!patched) return Failed(seen, action, resource, key, patched.error());
   caches_.Of(resource)->Wrote(*patched);
   return Status::Ok();
 }
 
-Status Actor::SetFinalizers(const Seen& seen, bool present) {
+Status Actor::SetFinalizers(const Seen& seen, const Action& action, bool present) {
   Json finalizers = Json::array();
   const Json& existing = seen.resource->At("/metadata/finalizers");
   if (existing.is_array()) {
@@ -132,13 +143,13 @@ Status Actor::SetFinalizers(const Seen& seen, bool present) {
   bool same = live->uid() == seen.resource->uid() &&
               live->At("/metadata/finalizers") == seen.resource->At("/metadata/finalizers");
   if (!same) return {Code::kConflict, "the finalizers have changed since they were looked at"};
-  return Patch(kRaftKvs, seen.resource->key(),
+  return Patch(seen, action, kRaftKvs, seen.resource->key(),
                {{"metadata",
                  {{"finalizers", std::move(finalizers)},
                   {"resourceVersion", std::string(live->resource_version())}}}});
 }
 
-Status Actor::Apply(const Seen& seen, const DesiredObject& desired) {
+Status Actor::Apply(const Seen& seen, const Action& action, const DesiredObject& desired) {
   FAULT_POINT(apply_before);
   auto applied = kube::ApplyOwned(*api_, desired.resource, desired.object, *seen.resource);
   // Kubernetes' own controllers write the status of what was just made.
@@ -153,7 +164,7 @@ Status Actor::Apply(const Seen& seen, const DesiredObject& desired) {
     if (applied.error().Is(Reason::kConflict) && applied.error().http_status == 0) {
       observer_->NoteForeign(seen.resource->key(), applied.error().message);
     }
-    return applied.error().ToStatus();
+    return Failed(seen, action, desired.resource, desired.object.key(), applied.error());
   }
   caches_.Of(desired.resource)->Wrote(*applied);
   return Status::Ok();
@@ -185,57 +196,90 @@ std::vector<MemberView> Actor::OutOfTheWay(const Seen& seen, const std::vector<M
 
 Status Actor::Do(const Seen&, const Nothing&) { return Status::Ok(); }
 
-Status Actor::Do(const Seen& seen, const AddFinalizer&) { return SetFinalizers(seen, true); }
+Status Actor::Do(const Seen& seen, const AddFinalizer& action) {
+  return SetFinalizers(seen, action, true);
+}
 
-Status Actor::Do(const Seen& seen, const RemoveFinalizer&) { return SetFinalizers(seen, false); }
+Status Actor::Do(const Seen& seen, const RemoveFinalizer& action) {
+  return SetFinalizers(seen, action, false);
+}
 
-Status Actor::Do(const Seen& seen, const ApplyObjects&) {
+Status Actor::Do(const Seen& seen, const ApplyObjects& action) {
+  Status first;
   for (const DesiredObject& desired : DesiredObjects(*seen.resource, settings_)) {
     kube::ObjectPtr existing = caches_.Of(desired.resource)->Get(desired.object.key());
     bool current = existing != nullptr && kube::IsControlledBy(*existing, *seen.resource) &&
                    IsCurrent(*existing, desired.object);
-    if (!current) RETURN_IF_ERROR(Apply(seen, desired));
+    if (current) continue;
+    // One that is refused keeps none of the others away.
+    Status applied = Apply(seen, action, desired);
+    if (first.ok()) first = std::move(applied);
   }
-  return Status::Ok();
+  return first;
+}
+
+// To none at all is how a cluster sleeps or ends: its members keep their volumes.
+Status Actor::CheckMayShrink(const Seen& seen, const Object& set, int replicas) {
+  auto current = static_cast<int>(set.Int("/spec/replicas").value_or(0));
+  if (replicas == 0 || replicas >= current) return Status::Ok();
+  RETURN_IF_ERROR(CheckUnchanged(seen));
+  return CheckNoMember(seen, replicas, INT_MAX, 0);
 }
 
 Status Actor::Do(const Seen& seen, const ApplyStatefulSet& action) {
   auto live = api_->Get(kube::resources::kStatefulSets, seen.resource->key());
   if (!live && !live.error().Is(Reason::kNotFound)) return live.error().ToStatus();
-  if (live) {
-    auto current = static_cast<int>(live->Int("/spec/replicas").value_or(0));
-    // To none at all is how a cluster sleeps or ends: its members keep their volumes.
-    if (action.replicas > 0 && action.replicas < current) {
-      RETURN_IF_ERROR(CheckUnchanged(seen));
-      RETURN_IF_ERROR(CheckNoMember(seen, action.replicas, INT_MAX, 0));
-    }
-  }
-  return Apply(seen, DesiredStatefulSet(*seen.resource, settings_, action.replicas,
-                                        live ? &*live : nullptr));
+  if (live) RETURN_IF_ERROR(CheckMayShrink(seen, *live, action.replicas));
+  return Apply(
+      seen, action,
+      DesiredStatefulSet(*seen.resource, settings_, action.replicas, live ? &*live : nullptr));
 }
 
-Status Actor::DeleteOwn(const Seen& seen, const kube::Resource& resource) {
+Status Actor::Do(const Seen& seen, const ScaleStatefulSet& action) {
+  auto live = api_->Get(kube::resources::kStatefulSets, seen.resource->key());
+  if (!live) return live.error().ToStatus();
+  if (!kube::IsControlledBy(*live, *seen.resource)) {
+    return {Code::kConflict, "the StatefulSet is not of this resource"};
+  }
+  RETURN_IF_ERROR(CheckMayShrink(seen, *live, action.replicas));
+  // With the version: what has changed meanwhile is looked at first.
+  return Patch(seen, action, kube::resources::kStatefulSets, live->key(),
+               {{"metadata", {{"resourceVersion", std::string(live->resource_version())}}},
+                {"spec", {{"replicas", action.replicas}}}});
+}
+
+Status Actor::DeleteOwn(const Seen& seen, const Action& action, const kube::Resource& resource) {
   kube::ObjectPtr existing = caches_.Of(resource)->Get(seen.resource->key());
   if (existing == nullptr) return Status::Ok();
   FAULT_POINT(delete_before);
   auto deleted = kube::DeleteOwned(*api_, resource, *existing, *seen.resource);
   FAULT_POINT(delete_after);
-  return deleted ? Status::Ok() : deleted.error().ToStatus();
+  if (deleted) return Status::Ok();
+  return Failed(seen, action, resource, existing->key(), deleted.error());
 }
 
-Status Actor::Do(const Seen& seen, const DeleteServiceAccount&) {
-  return DeleteOwn(seen, kube::resources::kServiceAccounts);
+Status Actor::Delete(const Seen& seen, const Action& action, const kube::Resource& resource,
+                     const Key& key, const kube::DeleteOptions& options) {
+  FAULT_POINT(delete_before);
+  auto deleted = api_->Delete(resource, key, options);
+  FAULT_POINT(delete_after);
+  if (deleted || deleted.error().Is(Reason::kNotFound)) return Status::Ok();
+  return Failed(seen, action, resource, key, deleted.error());
+}
+
+Status Actor::Do(const Seen& seen, const DeleteServiceAccount& action) {
+  return DeleteOwn(seen, action, kube::resources::kServiceAccounts);
 }
 
 Status Actor::Do(const Seen& seen, const ApplyDisruptionBudget& action) {
-  if (action.min_available < 0) return DeleteOwn(seen, kube::resources::kDisruptionBudgets);
-  return Apply(seen, DesiredDisruptionBudget(*seen.resource, action.min_available));
+  if (action.min_available < 0) return DeleteOwn(seen, action, kube::resources::kDisruptionBudgets);
+  return Apply(seen, action, DesiredDisruptionBudget(*seen.resource, action.min_available));
 }
 
 Status Actor::Do(const Seen& seen, const MarkLeader& action) {
   // The old mark goes first: two leaders behind one Service would be worse than none.
   auto mark = [&](const std::string& pod, const Json& role) {
-    return Patch(kube::resources::kPods, {seen.observation.ns, pod},
+    return Patch(seen, action, kube::resources::kPods, {seen.observation.ns, pod},
                  {{"metadata", {{"labels", {{std::string(kRoleLabel), role}}}}}});
   };
   for (const auto& [slot, view] : seen.observation.slots) {
@@ -255,7 +299,7 @@ Status Actor::Do(const Seen& seen, const MarkClaim& action) {
     return {Code::kConflict, "the claim has been replaced since it was looked at"};
   }
   Json note = action.member == 0 ? Json() : Json(HexId(action.member));
-  return Patch(kube::resources::kClaims, live->key(),
+  return Patch(seen, action, kube::resources::kClaims, live->key(),
                {{"metadata",
                  {{"uid", action.claim_uid},
                   {"annotations", {{std::string(kMemberAnnotation), std::move(note)}}}}}});
@@ -309,11 +353,7 @@ Status Actor::Do(const Seen& seen, const DeletePod& action) {
   if (live->deleting() && !action.force) return Status::Ok();
   kube::DeleteOptions options = kube::DeleteOptions::For(*live);
   if (action.force) options.grace_period_s = 0;
-  FAULT_POINT(delete_before);
-  auto deleted = api_->Delete(kube::resources::kPods, live->key(), options);
-  FAULT_POINT(delete_after);
-  if (deleted || deleted.error().Is(Reason::kNotFound)) return Status::Ok();
-  return deleted.error().ToStatus();
+  return Delete(seen, action, kube::resources::kPods, live->key(), options);
 }
 
 Status Actor::Do(const Seen& seen, const DeleteClaim& action) {
@@ -327,12 +367,8 @@ Status Actor::Do(const Seen& seen, const DeleteClaim& action) {
   } else {
     RETURN_IF_ERROR(CheckUnused(seen, live->name()));
   }
-  FAULT_POINT(delete_before);
-  auto deleted =
-      api_->Delete(kube::resources::kClaims, live->key(), kube::DeleteOptions::For(*live));
-  FAULT_POINT(delete_after);
-  if (deleted || deleted.error().Is(Reason::kNotFound)) return Status::Ok();
-  return deleted.error().ToStatus();
+  return Delete(seen, action, kube::resources::kClaims, live->key(),
+                kube::DeleteOptions::For(*live));
 }
 
 Status Actor::Do(const Seen& seen, const ResizeClaim& action) {
@@ -344,7 +380,7 @@ Status Actor::Do(const Seen& seen, const ResizeClaim& action) {
   auto now = ParseQuantity(live->String("/spec/resources/requests/storage"));
   if (now && *now >= action.bytes) return Status::Ok();  // claims never shrink
   return Patch(
-      kube::resources::kClaims, live->key(),
+      seen, action, kube::resources::kClaims, live->key(),
       {{"metadata", {{"uid", action.uid}}},
        {"spec", {{"resources", {{"requests", {{"storage", std::to_string(action.bytes)}}}}}}}});
 }

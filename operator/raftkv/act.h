@@ -33,6 +33,7 @@ class Actor {
   Status Do(const Seen& seen, const AddFinalizer& action);
   Status Do(const Seen& seen, const ApplyObjects& action);
   Status Do(const Seen& seen, const ApplyStatefulSet& action);
+  Status Do(const Seen& seen, const ScaleStatefulSet& action);
   Status Do(const Seen& seen, const DeleteServiceAccount& action);
   Status Do(const Seen& seen, const ApplyDisruptionBudget& action);
   Status Do(const Seen& seen, const MarkLeader& action);
@@ -51,11 +52,19 @@ class Actor {
   Status CheckNoMember(const Seen& seen, int first_slot, int last_slot, MemberId member);
   // No pod mounts this claim.
   Status CheckUnused(const Seen& seen, std::string_view claim);
-  Status SetFinalizers(const Seen& seen, bool present);
-  Status Apply(const Seen& seen, const DesiredObject& desired);
+  // Fewer replicas end no member, but for a cluster that sleeps or ends.
+  Status CheckMayShrink(const Seen& seen, const kube::Object& set, int replicas);
+  Status SetFinalizers(const Seen& seen, const Action& action, bool present);
+  Status Apply(const Seen& seen, const Action& action, const DesiredObject& desired);
   // Of what has the resource's own name, if the resource controls it.
-  Status DeleteOwn(const Seen& seen, const kube::Resource& resource);
-  Status Patch(const kube::Resource& resource, const kube::Key& key, const kube::Json& patch);
+  Status DeleteOwn(const Seen& seen, const Action& action, const kube::Resource& resource);
+  Status Delete(const Seen& seen, const Action& action, const kube::Resource& resource,
+                const kube::Key& key, const kube::DeleteOptions& options);
+  Status Patch(const Seen& seen, const Action& action, const kube::Resource& resource,
+               const kube::Key& key, const kube::Json& patch);
+  // What a write has failed with; the planner is told of a refusal by the server.
+  Status Failed(const Seen& seen, const Action& action, const kube::Resource& resource,
+                const kube::Key& key, const kube::ApiError& error);
   // The members that have names which `added` need.
   static std::vector<MemberView> OutOfTheWay(const Seen& seen,
                                              const std::vector<MemberView>& added);

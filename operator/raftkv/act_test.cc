@@ -365,6 +365,62 @@ TEST_F(Act, TheSetShrinksOnlyBelowMembers) {
   EXPECT_TRUE(actor_.Carry(Look(), ApplyStatefulSet{0}).ok()) << "hibernation keeps the volumes";
 }
 
+TEST_F(Act, OnlyTheNumberOfReplicasIsChangedWhereTheTemplateIsRefused) {
+  HaveCluster();
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge, {{"spec", {{"image", "no"}}}});
+  Seen seen = Look();
+  const Json before = set_.At("/spec/template");
+  ASSERT_TRUE(actor_.Carry(seen, ScaleStatefulSet{5}).ok());
+  Object set = *api_.Get(resources::kStatefulSets, {"ns", "store"});
+  EXPECT_EQ(set.Int("/spec/replicas"), 5);
+  EXPECT_EQ(set.At("/spec/template"), before);
+  EXPECT_EQ(actor_.Carry(seen, ScaleStatefulSet{2}).code(), Code::kConflict) << "of a member";
+  EXPECT_TRUE(actor_.Carry(seen, ScaleStatefulSet{0}).ok());
+}
+
+// 5 s, 10 s, ... 5 min; what is wanted otherwise is tried at once, and a success is the end of it.
+TEST_F(Act, WhatTheServerRefusesIsTriedAgainLessAndLessOften) {
+  Seen seen = Look();
+  const std::string name = ActionName(ApplyDisruptionBudget{});
+  api_.before = [](const std::string& call) -> kube::ApiResult<void> {
+    if (!call.ends_with("poddisruptionbudgets/store")) return {};
+    return std::unexpected(kube::ErrorFromAnswer(403, R"({"kind":"Status","message":"no"})", {}));
+  };
+  for (const int64_t pause : {5, 10, 20, 40, 80, 160, 300, 300}) {
+    EXPECT_EQ(actor_.Carry(seen, ApplyDisruptionBudget{2}).code(), Code::kFailedPrecondition);
+    seen = Look();
+    const Refusal refusal = seen.observation.refusals.at(name);
+    EXPECT_EQ(refusal.message, "PodDisruptionBudget store: no");
+    EXPECT_EQ(refusal.again_s - seen.observation.now_s, pause);
+    EXPECT_TRUE(observer_.IsHeld({"ns", "store"}, name));
+    timing_.Advance(std::chrono::seconds(pause));
+    EXPECT_EQ(Look().observation.refusals.at(name).again_s, 0);
+  }
+  EXPECT_FALSE(actor_.Carry(seen, ApplyDisruptionBudget{2}).ok());
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"metadata", {{"generation", 9}}}});
+  seen = Look();
+  EXPECT_EQ(seen.observation.refusals.at(name).again_s, 0);
+  api_.before = nullptr;
+  EXPECT_TRUE(actor_.Carry(seen, ApplyDisruptionBudget{2}).ok());
+  EXPECT_TRUE(Look().observation.refusals.empty());
+}
+
+// No answer, or somebody who was faster, is no refusal: that is tried again by the queue.
+TEST_F(Act, AServerThatIsNotThereRefusesNothing) {
+  Seen seen = Look();
+  for (const int status : {0, 401, 404, 409, 429, 500, 504}) {
+    api_.before = [&](const std::string& call) -> kube::ApiResult<void> {
+      if (!call.ends_with("poddisruptionbudgets/store")) return {};
+      if (status == 0) return kube::Fail(kube::Reason::kFenced, "not the leader");
+      return std::unexpected(kube::ErrorFromAnswer(status, "", {}));
+    };
+    EXPECT_FALSE(actor_.Carry(seen, ApplyDisruptionBudget{2}).ok()) << status;
+    api_.before = nullptr;
+    EXPECT_TRUE(Look().observation.refusals.empty()) << status;
+  }
+}
+
 TEST_F(Act, ClaimsGrowAndNeverShrink) {
   std::string uid = UidOf(resources::kClaims, "data-store-0");
   ASSERT_TRUE(actor_.Carry(Look(), ResizeClaim{.slot = 0, .uid = uid, .bytes = 2000}).ok());

@@ -30,6 +30,9 @@ std::string ToString(const Action& action) {
           [](const ApplyStatefulSet& a) {
             return "ApplyStatefulSet replicas=" + std::to_string(a.replicas);
           },
+          [](const ScaleStatefulSet& a) {
+            return "ScaleStatefulSet replicas=" + std::to_string(a.replicas);
+          },
           [](const DeleteServiceAccount&) -> std::string { return "DeleteServiceAccount"; },
           [](const ApplyDisruptionBudget& a) {
             return "ApplyDisruptionBudget minAvailable=" +
@@ -64,6 +67,17 @@ std::string ToString(const Action& action) {
           [](const RemoveFinalizer&) -> std::string { return "RemoveFinalizer"; },
       },
       action);
+}
+
+std::string ActionName(const Action& action) {
+  const std::string text = ToString(action);
+  return text.substr(0, text.find(' '));
+}
+
+std::optional<int> ReplicasOf(const Action& action) {
+  if (const auto* apply = std::get_if<ApplyStatefulSet>(&action)) return apply->replicas;
+  if (const auto* scale = std::get_if<ScaleStatefulSet>(&action)) return scale->replicas;
+  return std::nullopt;
 }
 
 bool NeedsLiveLook(const Action& action) {

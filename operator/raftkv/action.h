@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -19,6 +20,10 @@ struct AddFinalizer {};
 struct ApplyObjects {};
 // The StatefulSet with this many replicas and the pod template of the spec.
 struct ApplyStatefulSet {
+  int replicas = 0;
+};
+// The number of replicas alone: the pod template that the spec asks for cannot be had now.
+struct ScaleStatefulSet {
   int replicas = 0;
 };
 // Of the ServiceAccount that the operator made, which no pod uses any more.
@@ -79,10 +84,10 @@ struct RemoveFinalizer {
   std::string why = "nothing is left to be done here";
 };
 
-using Action =
-    std::variant<Nothing, AddFinalizer, ApplyObjects, ApplyStatefulSet, DeleteServiceAccount,
-                 ApplyDisruptionBudget, MarkLeader, MarkClaim, Initialize, ChangeMembership,
-                 TransferLeadership, DeletePod, DeleteClaim, ResizeClaim, RemoveFinalizer>;
+using Action = std::variant<Nothing, AddFinalizer, ApplyObjects, ApplyStatefulSet, ScaleStatefulSet,
+                            DeleteServiceAccount, ApplyDisruptionBudget, MarkLeader, MarkClaim,
+                            Initialize, ChangeMembership, TransferLeadership, DeletePod,
+                            DeleteClaim, ResizeClaim, RemoveFinalizer>;
 
 // For std::visit.
 template <class... Ts>
@@ -96,6 +101,10 @@ std::string ListIds(const std::vector<MemberView>& members, const char* separato
 
 // One line for logs: "ChangeMembership add=1a2b promote= remove=".
 std::string ToString(const Action& action);
+// The first word of that: "ChangeMembership".
+std::string ActionName(const Action& action);
+// The size that the StatefulSet is given; nullopt: it is another action.
+std::optional<int> ReplicasOf(const Action& action);
 // Takes something away that cannot be had back, or says who votes: before it, everything is read
 // live and planned once more.
 bool NeedsLiveLook(const Action& action);

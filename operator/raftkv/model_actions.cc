@@ -16,7 +16,15 @@ std::string World::WriteStatus(uint64_t version, const PlannedStatus& status) {
   return "";
 }
 
+bool World::Refuses(const Action& action, const Kube& cache) const {
+  const auto until = refuses_until_s.find(ActionName(action));
+  if (until != refuses_until_s.end() && now_s < until->second) return true;
+  return std::holds_alternative<ApplyStatefulSet>(action) &&
+         refused_images.contains(cache.resource->image);
+}
+
 std::string World::Act(const Action& action, const Kube& cache) {
+  if (Refuses(action, cache)) return "by the API server";
   return std::visit([&](const auto& one) { return ActOn(one, cache); }, action);
 }
 
@@ -62,17 +70,26 @@ bool World::StopsEarly(const Directory& directory) const {
 std::string World::ActOn(const ApplyStatefulSet& a, const Kube& cache) {
   if (!kube.resource || kube.resource->uid != cache.resource->uid) return "owner is gone";
   if (kube.sts && kube.sts->owner != kube.resource->uid) return "belongs to somebody else";
-  if (!kube.sts) {
-    kube.sts = Sts{.owner = kube.resource->uid};
-  } else if (!cache.sts || cache.sts->version != kube.sts->version) {
-    return "conflict";
-  }
+  const bool made = !kube.sts;
+  if (made) kube.sts = Sts{.owner = kube.resource->uid, .version = next_++};
+  if (!made && (!cache.sts || cache.sts->version != kube.sts->version)) return "conflict";
+  kube.sts->image = cache.resource->image;
+  return SetReplicas(a.replicas, cache);
+}
+
+std::string World::ActOn(const ScaleStatefulSet& a, const Kube& cache) {
+  if (!kube.resource || !kube.sts || kube.sts->owner != kube.resource->uid) return "not ours";
+  if (!cache.sts || cache.sts->version != kube.sts->version) return "conflict";
+  return SetReplicas(a.replicas, cache);
+}
+
+std::string World::SetReplicas(int replicas, const Kube& cache) {
   const bool stops_all =
-      a.replicas == 0 && (cache.resource->spec.replicas == 0 || cache.resource->deleting);
-  if (a.replicas < kube.sts->replicas && !stops_all) {
+      replicas == 0 && (cache.resource->spec.replicas == 0 || cache.resource->deleting);
+  if (replicas < kube.sts->replicas && !stops_all) {
     for (const auto& [slot, pod] : kube.pods) {
       const Directory* directory = DirectoryOf(slot);
-      if (slot < a.replicas || directory == nullptr || raft() == nullptr) continue;
+      if (slot < replicas || directory == nullptr || raft() == nullptr) continue;
       // Whoever is being added, which no member may have applied yet, is a learner without data.
       if (raft()->Committed().names.contains(directory->id))
         Fail("P2: the pod of a member is scaled away");
@@ -81,8 +98,7 @@ std::string World::ActOn(const ApplyStatefulSet& a, const Kube& cache) {
       }
     }
   }
-  kube.sts->replicas = a.replicas;
-  kube.sts->image = cache.resource->image;
+  kube.sts->replicas = replicas;
   kube.sts->version = next_++;
   return "";
 }

@@ -208,6 +208,11 @@ void World::EndHangs() {
   }
 }
 
+void World::RefuseFor(const std::string& action, int64_t seconds) {
+  refuses_until_s[action] = now_s + seconds;
+  Note("fault: the API server refuses " + action + " for " + std::to_string(seconds) + " s");
+}
+
 void World::MachineDown(const std::string& name) {
   Machine& machine = kube.machines[name];
   if (!machine.up) return;

@@ -92,6 +92,8 @@ class World {
   // What an operator does; an empty string: done, else why it was refused. Each checks P1 to P6.
   std::string WriteStatus(uint64_t version, const PlannedStatus& status);
   std::string Act(const Action& action, const Kube& cache);
+  // The API server does not do it as it is.
+  bool Refuses(const Action& action, const Kube& cache) const;
 
   // People give the blank node in this slot a snapshot, if there is one and no cluster yet.
   void Restore(int slot);
@@ -104,6 +106,7 @@ class World {
   void Damage(int slot);
   void Hang(int slot);  // if a learner is there
   void EndHangs();      // but those of learners
+  void RefuseFor(const std::string& action, int64_t seconds);
   void MachineDown(const std::string& name);
   void MachineUp(const std::string& name);
   void MachineGone(const std::string& name);  // for ever; a new one comes
@@ -125,6 +128,9 @@ class World {
   Kube kube;
   int64_t now_s = 1'000'000;
   std::set<int> broken_images;
+  std::set<int> refused_images;  // pod templates that the API server does not take
+  // Until when it refuses an action of this name, whatever it writes.
+  std::map<std::string, int64_t> refuses_until_s;
   bool volumes_move = false;  // network volumes; else they lie on one machine
   SeededRandom random;
 
@@ -143,6 +149,7 @@ class World {
   std::string ActOn(const AddFinalizer&, const Kube&);
   std::string ActOn(const ApplyObjects&, const Kube&);
   std::string ActOn(const ApplyStatefulSet&, const Kube&);
+  std::string ActOn(const ScaleStatefulSet&, const Kube&);
   std::string ActOn(const DeleteServiceAccount&, const Kube&) { return ""; }
   std::string ActOn(const ApplyDisruptionBudget&, const Kube&);
   std::string ActOn(const MarkLeader&, const Kube&);
@@ -155,6 +162,7 @@ class World {
   std::string ActOn(const ResizeClaim&, const Kube&);
   std::string ActOn(const RemoveFinalizer&, const Kube&);
   std::string ActOn(const Nothing&, const Kube&) { return ""; }
+  std::string SetReplicas(int replicas, const Kube& cache);
   void CheckVotersChange(const ChangeMembership& change);
   // P2: the live voters but those in `slots` are a quorum of each half.
   bool QuorumWithout(const std::set<int>& slots) const;

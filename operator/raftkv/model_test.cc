@@ -25,6 +25,10 @@ namespace raftkv::op::model {
 namespace {
 
 constexpr int kUsualHistories = 2000;
+constexpr const char* kRefusable[] = {
+    "ApplyObjects", "ApplyStatefulSet", "ScaleStatefulSet", "ApplyDisruptionBudget",
+    "MarkLeader",   "MarkClaim",        "DeletePod",        "DeleteClaim",
+    "ResizeClaim"};
 
 std::string Text(const Operation& o) {
   std::ostringstream out;
@@ -61,7 +65,7 @@ class Operator {
   // A new process; what its caches list first may be old.
   void Restart(const Kube& first_list) {
     cache_ = first_list;
-    silent_.clear();
+    Forget();
   }
 
   // A watch brings news of some kinds, in any order.
@@ -110,7 +114,9 @@ class Operator {
     const std::string line = name_ + " " + ToString(last_.action) + " [" + operation.step +
                              " target=" + std::to_string(operation.target) + "]";
     const size_t at = world_->history().size();
+    const bool by_server = world_->Refuses(last_.action, cache_);
     const std::string refused = world_->Act(last_.action, cache_);
+    if (by_server || refused.empty()) NoteAnswer(by_server);
     world_->Note(line + (refused.empty() ? "" : ": refused, " + refused) +
                  (world_->history().size() > at ? " (did the above)" : ""));
     Crash(faults);
@@ -118,13 +124,40 @@ class Operator {
   }
 
   const Plan& last() const { return last_; }
+  // How often the API server refused which action.
+  const std::map<std::string, int>& refusals() const { return refusals_; }
 
  private:
   bool Crash(bool faults) {
     if (!faults || world_->random.Uniform(25) != 0) return false;
     world_->Note(name_ + " crashes");
-    silent_.clear();
+    Forget();
     return true;
+  }
+
+  void Forget() {
+    silent_.clear();
+    refused_.clear();
+  }
+
+  // What the spec asks for otherwise is tried at once.
+  int64_t ContentOf(const std::string& action) const {
+    const Resource& resource = *cache_.resource;
+    return action == ActionName(ApplyStatefulSet{}) ? resource.image : resource.generation;
+  }
+
+  void NoteAnswer(bool refused) {
+    const std::string action = ActionName(last_.action);
+    if (!refused) {
+      refused_.erase(action);
+      return;
+    }
+    ++refusals_[action];
+    RefusedAction& known = refused_[action];
+    const bool again = known.pause_s > 0 && known.content == ContentOf(action);
+    known.pause_s = again ? std::min<int64_t>(2 * known.pause_s, 300) : 5;
+    known.content = ContentOf(action);
+    known.again_s = world_->now_s + known.pause_s;
   }
 
   // An event for every step, and for every refusal when it is new.
@@ -171,6 +204,10 @@ class Operator {
     for (const PlannedCondition& c : resource.status.conditions) seen.reasons[c.type] = c.reason;
     seen.epoch = epoch_;
     ObserveObjects(resource, &seen.objects);
+    for (const auto& [action, known] : refused_) {
+      const bool same = known.content == ContentOf(action);
+      seen.refusals[action] = {.message = action, .again_s = same ? known.again_s : 0};
+    }
     for (const auto& [slot, pod] : cache_.pods) seen.slots[slot].pod = ObservePod(slot, pod);
     for (const auto& [slot, claim] : cache_.claims)
       seen.slots[slot].claim = ObserveClaim(slot, claim);
@@ -255,6 +292,13 @@ class Operator {
   Plan last_;
   std::map<int, int64_t> silent_;
   int64_t leaderless_since_s_ = 0;
+  struct RefusedAction {
+    int64_t content = 0;
+    int64_t pause_s = 0;
+    int64_t again_s = 0;
+  };
+  std::map<std::string, RefusedAction> refused_;
+  std::map<std::string, int> refusals_;
 };
 
 // One history: from nothing, through faults and wishes, to rest.
@@ -290,6 +334,13 @@ class History {
 
   const World& world() const { return world_; }
   bool quorum_lost() const { return quorum_lost_; }
+  // It came to rest with a template that is refused, and then with one that is not.
+  int refused_at_the_end() const { return refused_at_the_end_; }
+  void CountRefusals(std::map<std::string, int>* counts) const {
+    for (const Operator* op : {&a_, &b_}) {
+      for (const auto& [action, count] : op->refusals()) (*counts)[action] += count;
+    }
+  }
 
  private:
   uint64_t Uniform(uint64_t n) { return world_.random.Uniform(n); }
@@ -332,7 +383,12 @@ class History {
     static constexpr int kSizes[] = {1, 1, 2, 3, 3, 3, 4, 5, 5, 7, 0};
     if (!world_.kube.resource) return world_.CreateResource();
     const int size = kSizes[Uniform(std::size(kSizes))];
-    switch (Uniform(12)) {
+    switch (Uniform(13)) {
+      case 11:
+        return EditSpec("a template that is refused", [&](Resource* r) {
+          r->image = ++images_;
+          world_.refused_images.insert(images_);
+        });
       case 0:
       case 1:
       case 2:
@@ -399,7 +455,10 @@ class History {
     auto machine = world_.kube.machines.begin();
     std::advance(machine, Uniform(world_.kube.machines.size()));
     const std::string name = machine->first;
-    switch (Uniform(11)) {
+    switch (Uniform(12)) {
+      case 11:
+        return world_.RefuseFor(kRefusable[Uniform(std::size(kRefusable))],
+                                static_cast<int64_t>(Uniform(400)));
       case 0:
       case 1:
         return world_.Evict(slot, false);
@@ -438,10 +497,28 @@ class History {
     if (!world_.kube.resource) world_.CreateResource();
     EditSpec("what works", [&](Resource* r) {
       if (world_.broken_images.contains(r->image)) r->image = 1;
+      // With one that is in force, a template that is refused holds up nothing else.
+      if (!TemplateIsRefused()) r->image = world_.refused_images.contains(r->image) ? 1 : r->image;
       r->spec.paused = r->spec.update_paused = false;
       r->spec.strategy = UpdateStrategy::kRollingUpdate;
       r->spec.replacement_enabled = true;
     });
+    Settle();
+    if (world_.failed() || quorum_lost_ || !world_.kube.resource || !TemplateIsRefused()) return;
+    ++refused_at_the_end_;
+    EditSpec("the template is taken back", [](Resource* r) { r->image = 1; });
+    Settle();
+  }
+
+  // One is in force, and the spec asks for another that the API server does not take.
+  bool TemplateIsRefused() const {
+    const Kube& kube = world_.kube;
+    return kube.resource && world_.refused_images.contains(kube.resource->image) && kube.sts &&
+           kube.sts->owner == kube.resource->uid && kube.resource->status.cluster != 0 &&
+           !world_.broken_images.contains(kube.sts->image);
+  }
+
+  void Settle() {
     int quiet = 0;
     for (int step = 0; step < 4000 && !world_.failed(); ++step) {
       world_.Tick();
@@ -496,6 +573,11 @@ class History {
     }
   }
 
+  bool Says(const std::string& reason) const {
+    return std::ranges::any_of(active_->last().status.conditions,
+                               [&](const PlannedCondition& c) { return c.reason == reason; });
+  }
+
   // Empty, or what is not as the spec asks.
   std::string Reached() {
     const Kube& kube = world_.kube;
@@ -504,13 +586,19 @@ class History {
     if (resource.deleting) return "it is not deleted";
     if (!kube.sts || kube.sts->replicas != wanted) return "replicas of the StatefulSet";
     if (static_cast<int>(kube.pods.size()) != wanted) return "pods";
-    if (active_->last().status.operation.type != Operation::Type::kNone) return "an operation runs";
+    const bool refused = TemplateIsRefused();
+    if (refused && !Says("ApplyRefused")) return "nobody says that the template is refused";
+    const Operation::Type running = active_->last().status.operation.type;
+    if (running != Operation::Type::kNone && !(refused && running == Operation::Type::kRoll)) {
+      return "an operation runs";
+    }
     if (wanted == 0) return "";
     const Conf& conf = world_.raft()->Latest();
     if (conf.joint() || !conf.learners.empty()) return "joint, or learners";
     if (static_cast<int>(conf.voters.size()) != wanted) return "voters";
     for (const auto& [slot, pod] : kube.pods) {
-      if (!pod.ready || pod.image != resource.image) return "pod " + std::to_string(slot);
+      if (!pod.ready || pod.image != (refused ? kube.sts->image : resource.image))
+        return "pod " + std::to_string(slot);
       if (!conf.voters.contains(world_.DirectoryOf(slot)->id))
         return "member " + std::to_string(slot);
     }
@@ -523,6 +611,8 @@ class History {
     }
     if (kube.min_available != Quorum(conf.voters.size())) return "disruption budget";
     if (kube.leader_pod.empty()) return "leader mark";
+    const Directory* marked = world_.DirectoryOf(SlotOfPod("db", kube.leader_pod));
+    if (marked == nullptr || marked->id != world_.raft()->leader()) return "mark of another";
     return "";
   }
 
@@ -535,6 +625,7 @@ class History {
   int both_ = 0;
   int images_ = 1;
   bool quorum_lost_ = false;
+  int refused_at_the_end_ = 0;
 };
 
 void Print(const World& world) {
@@ -552,15 +643,25 @@ TEST(Model, RandomHistories) {
     }
   }
   uint64_t lost = 0;
+  int refused = 0;
+  std::map<std::string, int> refusals;
   for (uint64_t seed = first; seed <= last; ++seed) {
     History history(seed);
     const std::string failure = history.Run();
     if (history.quorum_lost()) ++lost;
+    refused += history.refused_at_the_end();
+    history.CountRefusals(&refusals);
     if (first == last || !failure.empty()) Print(history.world());
     ASSERT_EQ(failure, "") << "seed " << seed << ": run again with RAFTKV_RANDOM_SEEDS=" << seed;
   }
   std::cout << last - first + 1 << " histories, " << lost
-            << " of them ended without a quorum for good\n";
+            << " of them ended without a quorum for good, " << refused
+            << " came to rest with a template that is refused; refusals by the API server:";
+  for (const auto& [action, count] : refusals) std::cout << " " << action << " " << count;
+  std::cout << "\n";
+  if (last - first + 1 < kUsualHistories) return;
+  EXPECT_GT(refused, 0);
+  for (const char* action : kRefusable) EXPECT_GT(refusals[action], 0) << action;
 }
 
 }  // namespace

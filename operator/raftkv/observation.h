@@ -160,6 +160,13 @@ struct ObjectsView {
   std::string foreign;
 };
 
+// An action that the API server has refused (422, 403, 400, ...), and would refuse again as it is.
+struct Refusal {
+  std::string message;  // which object, and the server's own words
+  // Wall clock: not to be tried again before; 0: the spec has changed since.
+  int64_t again_s = 0;
+};
+
 struct Observation {
   int64_t now_s = 0;  // wall clock
   std::string ns;
@@ -178,6 +185,7 @@ struct Observation {
   // so that a refusal is one event and not one per look.
   std::map<std::string, std::string> reasons;
   ObjectsView objects;
+  std::map<std::string, Refusal> refusals;  // by the action's name
   std::map<int, SlotView> slots;
   std::optional<Membership> membership;  // nullopt: no member answers
   // Since when a quorum answers and nobody leads, wall clock; 0: somebody does, or too few answer.

@@ -22,6 +22,11 @@ constexpr int64_t kMicros = 1'000'000;
 constexpr Duration kActivityPause = std::chrono::milliseconds(150);
 constexpr int kActivityLooks = 3;
 constexpr Duration kForeignPause = std::chrono::seconds(10);
+constexpr Duration kRefusedPause = std::chrono::seconds(5);
+constexpr Duration kRefusedPauseMax = std::chrono::minutes(5);
+// A refusal of what is not wanted any more is forgotten so long after its next try was due.
+constexpr Duration kRefusedForgotten = std::chrono::minutes(10);
+constexpr size_t kRefusedBytes = 600;  // of the server's words
 
 int64_t SecondsOf(std::string_view time) {
   auto micros = kube::ParseTime(time);
@@ -80,6 +85,26 @@ ClaimView ViewClaim(const Object& claim) {
           .member = ParseHexId(claim.Annotation(kMemberAnnotation).value_or("")).value_or(0)};
 }
 
+// Cut at a whole character.
+std::string Shortened(std::string_view text, size_t bytes) {
+  if (text.size() <= bytes) return std::string(text);
+  while (bytes > 0 && (static_cast<unsigned char>(text[bytes]) & 0xC0U) == 0x80U) --bytes;
+  return std::string(text.substr(0, bytes)) + "...";
+}
+
+// Which object, and the hash of what it is to be.
+std::string Described(const Object& desired) {
+  return std::string(desired.kind()) + " " + std::string(desired.name()) + " " +
+         std::string(desired.Annotation(kAppliedAnnotation).value_or(""));
+}
+
+// Whatever the spec asks for otherwise.
+std::set<std::string> ContentOf(const Seen& seen, const std::string& action) {
+  const auto content = seen.contents.find(action);
+  if (content != seen.contents.end()) return content->second;
+  return {std::to_string(seen.observation.generation)};
+}
+
 // Members under their pods' names.
 std::optional<Membership> JoinByPods(const std::vector<NodeStatus>& nodes, ClusterId cluster) {
   auto out = JoinMemberships(nodes, cluster);
@@ -136,6 +161,41 @@ void Observer::NoteForeign(const Key& key, std::string sentence) {
   memory.foreign_until = timing_->Now() + kForeignPause;
 }
 
+void Observer::NoteRefusal(const Seen& seen, const std::string& action, std::string_view message) {
+  RefusedAction& refused = MemoryOf(seen.resource->key()).refused[action];
+  std::set<std::string> content = ContentOf(seen, action);
+  const bool again = std::ranges::includes(refused.content, content);
+  refused.pause = again ? std::min(2 * refused.pause, kRefusedPauseMax) : kRefusedPause;
+  refused.again = timing_->Now() + refused.pause;
+  refused.content = std::move(content);
+  refused.message = Shortened(message, kRefusedBytes);
+}
+
+void Observer::ForgetRefusal(const Key& key, const std::string& action) {
+  MemoryOf(key).refused.erase(action);
+}
+
+bool Observer::IsHeld(const Key& key, const std::string& action) {
+  const auto& refused = MemoryOf(key).refused;
+  const auto found = refused.find(action);
+  return found != refused.end() && timing_->Now() < found->second.again;
+}
+
+void Observer::LookAtRefusals(Seen& seen) {
+  const MonotonicTime now = timing_->Now();
+  auto& refused = MemoryOf(seen.resource->key()).refused;
+  std::erase_if(refused,
+                [&](const auto& entry) { return now - entry.second.again > kRefusedForgotten; });
+  for (const auto& [action, refusal] : refused) {
+    Refusal& out = seen.observation.refusals[action];
+    out.message = refusal.message;
+    const bool same = std::ranges::includes(refusal.content, ContentOf(seen, action));
+    if (now >= refusal.again || !same) continue;
+    const auto left = std::chrono::ceil<std::chrono::seconds>(refusal.again - now);
+    out.again_s = seen.observation.now_s + left.count();
+  }
+}
+
 void Observer::Forget(const Key& key) {
   std::lock_guard lock(mutex_);
   memories_.erase(key);
@@ -182,6 +242,7 @@ Result<Seen> Observer::LookIn(const Caches& caches, const ObjectPtr& resource, u
   out.reasons = ReadReasons(*resource);
   out.epoch = epoch;
   LookAtObjects(caches, seen);
+  LookAtRefusals(seen);
   LookAtClaims(caches, seen);
   LookAtPods(caches, seen);
   LookAtNodes(seen);
@@ -220,6 +281,8 @@ void Observer::LookAtObjects(const Caches& caches, Seen& seen) {
   out.spare_account = compared.spare_account;
   out.min_available = compared.min_available;
   out.template_current = compared.template_current;
+  seen.contents[ActionName(ApplyObjects{})] = compared.stale_objects;
+  seen.contents[ActionName(ApplyStatefulSet{})] = compared.template_wanted;
 
   if (seen.stateful_set == nullptr) {
     out.foreign_set = caches.stateful_sets->Get(resource.key()) != nullptr;
@@ -253,6 +316,7 @@ Observer::Compared Observer::Compare(const Caches& caches, const Seen& seen) con
         FindOwn(caches, {desired.resource, desired.object.key()}, resource, &out.foreign);
     bool current = existing != nullptr && IsCurrent(*existing, desired.object);
     out.others_current = out.others_current && current;
+    if (!current) out.stale_objects.insert(Described(desired.object));
   }
 
   std::string_view named = resource.String("/spec/pod/serviceAccountName");
@@ -271,11 +335,11 @@ Observer::Compared Observer::Compare(const Caches& caches, const Seen& seen) con
     out.min_available = IsCurrent(*existing, desired) ? seen_minimum : INT32_MAX;
   }
 
-  if (const ObjectPtr& set = seen.stateful_set; set != nullptr) {
-    int replicas = static_cast<int>(set->Int("/spec/replicas").value_or(0));
-    DesiredObject desired = DesiredStatefulSet(resource, settings_, replicas, set.get());
-    out.template_current = IsCurrent(*set, desired.object);
-  }
+  const ObjectPtr& set = seen.stateful_set;
+  int replicas = set == nullptr ? 0 : static_cast<int>(set->Int("/spec/replicas").value_or(0));
+  DesiredObject desired = DesiredStatefulSet(resource, settings_, replicas, set.get());
+  out.template_current = set != nullptr && IsCurrent(*set, desired.object);
+  out.template_wanted = {Described(desired.object)};
   return out;
 }
 

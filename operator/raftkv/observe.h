@@ -9,6 +9,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,8 @@ struct Seen {
   kube::ObjectPtr resource;
   kube::ObjectPtr stateful_set;      // null: there is none that is ours
   std::map<int, std::string> hosts;  // slot -> IP of its pod
+  // What an action would write now, by the action's name: a refusal is one of that.
+  std::map<std::string, std::set<std::string>> contents;
 };
 
 // The entries of a list of objects whose `field` is `value`.
@@ -75,6 +78,14 @@ class Observer {
   // Told to the planner for 10 s, then it is tried again.
   void NoteForeign(const kube::Key& key, std::string sentence);
 
+  // The API server refused what an action wrote. Told to the planner until the action succeeds,
+  // with the time of the next try: 5 s, doubled up to 5 minutes, at once if other content is
+  // wanted.
+  void NoteRefusal(const Seen& seen, const std::string& action, std::string_view message);
+  void ForgetRefusal(const kube::Key& key, const std::string& action);
+  // It was refused just now.
+  bool IsHeld(const kube::Key& key, const std::string& action);
+
   // The resource is gone.
   void Forget(const kube::Key& key);
 
@@ -84,6 +95,7 @@ class Observer {
   Result<Seen> LookIn(const Caches& caches, const kube::ObjectPtr& resource, uint64_t epoch);
   void LookAtObjects(const Caches& caches, Seen& seen);
   void LookAtPods(const Caches& caches, Seen& seen);
+  void LookAtRefusals(Seen& seen);
   static void LookAtClaims(const Caches& caches, Seen& seen);
   void LookAtNodes(Seen& seen);
   std::map<int, NodeStatus> Ask(const std::map<int, std::string>& hosts) const;
@@ -106,6 +118,8 @@ class Observer {
     bool spare_account = false;
     bool template_current = false;
     int min_available = ObjectsView().min_available;
+    std::set<std::string> stale_objects;  // which, and hashes of what they are to be
+    std::set<std::string> template_wanted;
   };
   static std::vector<uint64_t> VersionsOf(const Caches& caches, const kube::Object& resource);
   Compared Compare(const Caches& caches, const Seen& seen) const;
@@ -114,9 +128,16 @@ class Observer {
 
   // What no object tells: since when there has been no answer. Forgotten with the process, which
   // makes a new operator wait longer, never less.
+  struct RefusedAction {
+    std::set<std::string> content;
+    std::string message;
+    Duration pause = Duration::zero();
+    MonotonicTime again;
+  };
   struct Memory {
-    std::map<int, MonotonicTime> silent_since;  // by slot
-    Since missing_nodes;                        // by the pod's UID: since its node has no object
+    std::map<std::string, RefusedAction> refused;  // by the action's name
+    std::map<int, MonotonicTime> silent_since;     // by slot
+    Since missing_nodes;                           // by the pod's UID: since its node has no object
     std::optional<MonotonicTime> leaderless_since;  // nullopt: a leader, or no quorum
     std::string foreign;
     MonotonicTime foreign_until;

@@ -1,5 +1,6 @@
 #include "operator/raftkv/plan.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -18,17 +19,51 @@ constexpr Rule kRules[] = {
     PlanServiceAccount,
 };
 
+// The operation that what is refused is a part of, when everything else is done.
+Operation Remainder(const Facts& facts, const Decision& held, bool in_order) {
+  if (in_order) return held.operation;
+  if (std::holds_alternative<ApplyStatefulSet>(held.action)) return NewTemplate(facts);
+  const bool step = ReplicasOf(held.action) || std::holds_alternative<ResizeClaim>(held.action) ||
+                    std::holds_alternative<DeletePod>(held.action) ||
+                    std::holds_alternative<DeleteClaim>(held.action);
+  return step ? held.operation : Operation{};
+}
+
+// What the API server refuses holds up nothing but itself. Before there is a cluster, and while it
+// is taken down, the order of the rules is the order of what is done: there it is waited for.
 Decision Decide(const Facts& facts) {
-  for (const Rule rule : kRules) {
-    if (std::optional<Decision> decision = rule(facts)) return *std::move(decision);
-  }
+  const bool in_order = facts.seen.cluster == 0 || facts.seen.deleting;
+  std::vector<std::string> held;
   Decision rest = Wait(Operation{});
+  for (const Rule rule : kRules) {
+    std::optional<Decision> decision = rule(facts);
+    if (!decision) continue;
+    if (!Held(facts, decision->action)) {
+      decision->held = std::move(held);
+      return *std::move(decision);
+    }
+    if (rest.operation.type == Operation::Type::kNone) {
+      rest.operation = Remainder(facts, *decision, in_order);
+    }
+    held.push_back(ActionName(decision->action));
+    if (in_order) break;
+  }
+  rest.held = std::move(held);
   rest.at_rest = true;
   return rest;
 }
 
+Duration UntilDue(const Facts& facts, const std::vector<std::string>& held) {
+  int64_t seconds = 0;
+  for (const std::string& name : held) {
+    const int64_t left = facts.seen.refusals.at(name).again_s - facts.seen.now_s;
+    seconds = seconds == 0 ? left : std::min(seconds, left);
+  }
+  return std::chrono::seconds(seconds);
+}
+
 // Nodes are not watched: whatever they do next is seen only by asking again.
-Duration LookAgain(const Facts& facts, const Decision& decision) {
+Duration WithoutRefusals(const Facts& facts, const Decision& decision) {
   using std::chrono::seconds;
   if (facts.seen.deleting && !facts.seen.finalizer) return Duration::zero();
   if (!decision.at_rest && decision.blocked.empty()) return seconds(1);
@@ -38,7 +73,19 @@ Duration LookAgain(const Facts& facts, const Decision& decision) {
   return Healthy(facts) ? seconds(30) : seconds(1);
 }
 
+Duration LookAgain(const Facts& facts, const Decision& decision) {
+  const Duration usual = WithoutRefusals(facts, decision);
+  if (decision.held.empty()) return usual;
+  const Duration due = UntilDue(facts, decision.held);
+  return usual == Duration::zero() ? due : std::min(usual, due);
+}
+
 }  // namespace
+
+bool Held(const Facts& facts, const Action& action) {
+  const auto refusal = facts.seen.refusals.find(ActionName(action));
+  return refusal != facts.seen.refusals.end() && facts.seen.now_s < refusal->second.again_s;
+}
 
 Operation Op(Operation::Type type, std::string step) {
   Operation operation;

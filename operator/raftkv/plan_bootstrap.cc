@@ -145,9 +145,10 @@ std::optional<Decision> PlanBootstrap(const Facts& facts) {
   operation.target = facts.spec.replicas;
   const ObjectsView& objects = seen.objects;
   const int replicas = PodsToAsk(facts);
-  if (!objects.stateful_set || !objects.template_current ||
-      objects.stateful_set_replicas != replicas) {
-    return Do(ApplyStatefulSet{replicas}, operation);
+  // Pods of a template from before are as good to begin with as none.
+  const bool may_change = !objects.template_current && !Held(facts, ApplyStatefulSet{replicas});
+  if (!objects.stateful_set || may_change || objects.stateful_set_replicas != replicas) {
+    return Do(may_change ? ApplyStatefulSet{replicas} : WithReplicas(facts, replicas), operation);
   }
   if (facts.spec.replicas == 0) return std::nullopt;
   if (std::optional<Decision> old = OldData(facts, operation)) return old;

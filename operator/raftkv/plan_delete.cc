@@ -28,7 +28,7 @@ std::optional<Decision> PlanDeletion(const Facts& facts) {
       !seen.objects.stateful_set_deleting) {
     // In a foreground deletion it is deleted in this moment, and takes its pods with it.
     if (seen.foreground) return Wait(Op(Operation::Type::kDelete, "StopPods"));
-    return Do(ApplyStatefulSet{0}, Op(Operation::Type::kDelete, "StopPods"));
+    return Do(WithReplicas(facts, 0), Op(Operation::Type::kDelete, "StopPods"));
   }
   for (const auto& [slot, view] : seen.slots) {
     if (!view.pod) continue;

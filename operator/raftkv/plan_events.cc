@@ -64,6 +64,10 @@ std::optional<PlannedEvent> EventOf(const std::string& name, const Action& actio
             return Pair{"StatefulSetApplied",
                         "pod template of the spec, replicas: " + std::to_string(a.replicas)};
           },
+          [](const ScaleStatefulSet& a) {
+            return Pair{"StatefulSetScaled", "with the pod template that it has, replicas: " +
+                                                 std::to_string(a.replicas)};
+          },
           [&](const DeleteServiceAccount&) {
             return Pair{"ServiceAccountDeleted",
                         "no pod uses ServiceAccount " + name + " any more: the spec names another"};

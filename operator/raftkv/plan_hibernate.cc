@@ -20,7 +20,7 @@ std::optional<Decision> PlanHibernate(const Facts& facts) {
   }
   // While a change is not settled, or members are missing, nothing more is switched off.
   if (!facts.has_leader() || facts.config()->joint()) return std::nullopt;
-  return Do(ApplyStatefulSet{0}, Continue(facts, Operation::Type::kHibernate, "StopPods"));
+  return Do(WithReplicas(facts, 0), Continue(facts, Operation::Type::kHibernate, "StopPods"));
 }
 
 // Everybody who was there comes back first; a change of size is for afterwards.
@@ -31,7 +31,7 @@ std::optional<Decision> PlanWake(const Facts& facts) {
     for (const auto& [slot, view] : facts.seen.slots) {
       if (view.claim) slots = std::max(slots, slot + 1);
     }
-    return Do(ApplyStatefulSet{slots == 0 ? facts.spec.replicas : slots},
+    return Do(WithReplicas(facts, slots == 0 ? facts.spec.replicas : slots),
               Continue(facts, Operation::Type::kWake, "StartPods"));
   }
   if (facts.seen.operation.type == Operation::Type::kWake && !facts.has_leader()) {

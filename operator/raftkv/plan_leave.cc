@@ -21,7 +21,7 @@ std::optional<Decision> StopPods(const Facts& facts, int needed) {
     if (auto note = TakeNoteBack(facts, slot, operation)) return note;
     if (!facts.Ended(slot)) return Wait(operation);
   }
-  return Do(ApplyStatefulSet{needed}, Continue(facts, Operation::Type::kScale, "RemovePods"));
+  return Do(WithReplicas(facts, needed), Continue(facts, Operation::Type::kScale, "RemovePods"));
 }
 
 std::optional<Decision> WaitForPods(const Facts& facts, int needed) {

@@ -44,14 +44,25 @@ std::optional<Decision> PlanStatefulSet(const Facts& facts) {
         facts.spec.replicas == 0 ? 0 : std::max(facts.needed_slots(), SlotsInUse(facts));
     return Do(ApplyStatefulSet{replicas}, facts.seen.operation);
   }
+  const bool asleep = facts.spec.replicas == 0 && objects.stateful_set_replicas == 0;
+  if (!asleep && objects.stateful_set_replicas < MemberSlots(facts)) {
+    return Do(WithReplicas(facts, MemberSlots(facts)), facts.seen.operation);
+  }
   if (!objects.template_current) {
     return Do(ApplyStatefulSet{objects.stateful_set_replicas}, WithNewTemplate(facts));
   }
-  const bool asleep = facts.spec.replicas == 0 && objects.stateful_set_replicas == 0;
-  if (!asleep && objects.stateful_set_replicas < MemberSlots(facts)) {
-    return Do(ApplyStatefulSet{MemberSlots(facts)}, facts.seen.operation);
-  }
   return std::nullopt;
+}
+
+bool TemplateRefused(const Facts& facts) {
+  const ObjectsView& objects = facts.seen.objects;
+  return objects.stateful_set && !objects.template_current &&
+         facts.seen.refusals.contains(ActionName(ApplyStatefulSet{}));
+}
+
+Action WithReplicas(const Facts& facts, int replicas) {
+  if (TemplateRefused(facts)) return ScaleStatefulSet{replicas};
+  return ApplyStatefulSet{replicas};
 }
 
 // Our own ServiceAccount has to outlive the last pod that was made with it. A controller that has
@@ -71,9 +82,11 @@ std::optional<Decision> PlanServiceAccount(const Facts& facts) {
 // minAvailable counts pods, and a pod that is no voter yet must not stand in for one: learners are
 // added to the voters' quorum. -1: no budget.
 int WantedMinAvailable(const Facts& facts) {
-  const bool asleep = facts.seen.objects.stateful_set_replicas == 0;
+  const ObjectsView& objects = facts.seen.objects;
+  const bool asleep =
+      objects.stateful_set ? objects.stateful_set_replicas == 0 : facts.spec.replicas == 0;
   if (!facts.spec.disruption_budget || facts.seen.cluster == 0 || asleep) return -1;
-  if (facts.config() == nullptr) return facts.seen.objects.min_available;
+  if (facts.config() == nullptr) return objects.min_available;
   const Membership& config = *facts.config();
   const size_t voters = std::max(config.voters.size(), config.voters_outgoing.size());
   if (voters == 0) return -1;

@@ -8,6 +8,7 @@
 namespace raftkv::op {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::HasSubstr;
 
@@ -85,6 +86,135 @@ TEST(Objects, TheSpareServiceAccountGoesAlsoFromAClusterThatSleeps) {
   given.objects.min_available = -1;
   given.objects.spare_account = true;
   EXPECT_EQ(Do(given), "DeleteServiceAccount");
+}
+
+// A pod template that the API server refuses: everything else went undone behind it.
+struct Refused : Given {
+  explicit Refused(const Given& given) : Given(given) {
+    generation = 2;
+    observed_generation = 1;
+    objects.template_current = false;
+    Refuse("ApplyStatefulSet", 10);
+  }
+  void Refuse(const std::string& action, int64_t for_s) {
+    refusals[action] = {.message = "StatefulSet db: it is invalid", .again_s = kNow + for_s};
+  }
+};
+
+TEST(Refusals, ATemplateThatIsRefusedIsSaidAndTriedAgainWhenItIsTime) {
+  Refused given(Given::Cluster(3));
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ApplyRefused");
+  EXPECT_THAT(Condition(plan, "Degraded").message,
+              HasSubstr("The API server refuses StatefulSet db: it is invalid."));
+  EXPECT_EQ(ReasonOf(plan, "Progressing"), "-ApplyRefused");
+  EXPECT_EQ(ReasonOf(plan, "Available"), "+QuorumHealthy");
+  EXPECT_EQ(plan.status.phase, "Degraded");
+  EXPECT_EQ(plan.status.observed_generation, 2);
+  EXPECT_EQ(plan.status.operation.type, Operation::Type::kRoll) << "it is not done";
+  EXPECT_EQ(plan.look_again, std::chrono::seconds(10));
+  EXPECT_THAT(EventReasons(plan), Contains("ApplyRefused"));
+  given.Wrote(plan);
+  EXPECT_TRUE(MakePlan(given).events.empty()) << "it has been said";
+
+  given.Refuse("ApplyStatefulSet", 0);
+  plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "ApplyStatefulSet replicas=3");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ApplyRefused") << "nobody knows better yet";
+  given.objects.template_current = true;
+  EXPECT_EQ(ReasonOf(MakePlan(given), "Degraded"), "-AsExpected") << "also if it was taken back";
+}
+
+TEST(Refusals, EverythingElseGoesOn) {
+  Refused given(Given::Cluster(3));
+  given.objects.leader_pod = "db-2";
+  EXPECT_EQ(Do(given), "MarkLeader pod=db-0");
+  given.objects.leader_pod = "db-0";
+  given.objects.min_available = 1;
+  EXPECT_EQ(Do(given), "ApplyDisruptionBudget minAvailable=2");
+  given.objects.min_available = 2;
+  given.Blanked(2, 0xBB);
+  EXPECT_EQ(Do(given), "MarkClaim slot=2 member=00000000000000bb") << "the lost one is replaced";
+  EXPECT_EQ(ReasonOf(MakePlan(given), "Degraded"), "+ApplyRefused");
+  EXPECT_THAT(Condition(MakePlan(given), "Degraded").message,
+              HasSubstr("Pod db-2 is blank where a member was."));
+}
+
+TEST(Refusals, ARollToTheTemplateThatIsInForceIsFinished) {
+  Refused given(Given::Cluster(3));
+  for (const int slot : {0, 1, 2}) given.Pod(slot).ready = true;
+  given.objects.update_revision = "rev-2";
+  EXPECT_EQ(Do(given), "DeletePod slot=2 uid=pod-uid-2");
+  given.Silent(1, 60);
+  given.Pod(1).waiting = "ImagePullBackOff";
+  EXPECT_EQ(Do(given), "DeletePod slot=1 uid=pod-uid-1") << "it can never start";
+}
+
+TEST(Refusals, TheSizeChangesWithTheTemplateThatIsThere) {
+  Refused given(Given::Cluster(3));
+  given.spec.replicas = 5;
+  given.objects.min_available = 3;
+  EXPECT_EQ(Do(given), "ScaleStatefulSet replicas=5");
+  given.refusals["ApplyStatefulSet"].again_s = 0;
+  EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=3") << "first what may be taken now";
+  given.Refuse("ApplyStatefulSet", 10);
+  given.spec.replicas = 0;
+  given.objects.min_available = 2;
+  EXPECT_EQ(Do(given), "ScaleStatefulSet replicas=0");
+  given.StatefulSet(0);
+  given.objects.min_available = -1;
+  for (const int slot : {0, 1, 2}) given.slots[slot].pod.reset();
+  given.Silent(0, 1);
+  given.membership.reset();
+  given.spec.replicas = 3;
+  EXPECT_EQ(Do(given), "ScaleStatefulSet replicas=3");
+  given.deleting = true;
+  given.spec.on_delete = Retention::kDelete;
+  given.StatefulSet(3);
+  EXPECT_EQ(Do(given), "ScaleStatefulSet replicas=0");
+}
+
+TEST(Refusals, WhoIsRefusedIsPassedOver) {
+  Given given = Given::Cluster(3);
+  given.objects.others_current = false;
+  given.objects.min_available = 1;
+  given.objects.leader_pod = "db-2";
+  EXPECT_EQ(Do(given), "ApplyObjects");
+  given.refusals["ApplyObjects"] = {.message = "Service db: no", .again_s = kNow + 7};
+  EXPECT_EQ(Do(given), "ApplyDisruptionBudget minAvailable=2");
+  given.refusals["ApplyDisruptionBudget"] = {.message = "PodDisruptionBudget db: no",
+                                             .again_s = kNow + 5};
+  EXPECT_EQ(Do(given), "MarkLeader pod=db-0");
+  given.objects.leader_pod = "db-0";
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(plan.look_again, std::chrono::seconds(5));
+  EXPECT_THAT(Condition(plan, "Degraded").message,
+              AllOf(HasSubstr("Service db: no."), HasSubstr("PodDisruptionBudget db: no.")));
+}
+
+// Members do not begin without Services and NetworkPolicies.
+TEST(Refusals, BeforeThereIsAClusterItIsWaitedFor) {
+  Given given = Given::BlankNodes(3);
+  given.objects.others_current = false;
+  given.refusals["ApplyObjects"] = {.message = "NetworkPolicy db-members: no", .again_s = kNow + 5};
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ApplyRefused");
+  EXPECT_EQ(ReasonOf(plan, "Available"), "-Bootstrapping");
+  EXPECT_EQ(plan.look_again, std::chrono::seconds(1));
+  given.objects.others_current = true;
+  given.refusals.clear();
+  given.objects.template_current = false;
+  given.refusals["ApplyStatefulSet"] = {.message = "StatefulSet db: no", .again_s = kNow + 5};
+  EXPECT_EQ(Do(given).substr(0, 10), "Initialize") << "with the pods that are there";
+  given.objects.stateful_set = false;
+  given.objects.stateful_set_replicas = 0;
+  given.slots.clear();
+  plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ApplyRefused");
 }
 
 }  // namespace

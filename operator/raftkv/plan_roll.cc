@@ -43,16 +43,20 @@ Decision Delete(const Facts& facts, int slot) {
 bool Outdated(const Facts& facts, int slot) {
   const ObjectsView& objects = facts.seen.objects;
   const std::optional<PodView>& pod = facts.slot(slot).pod;
-  return pod && objects.template_current && !objects.update_revision.empty() &&
+  // While the spec's template is refused, the one before it is in force.
+  const bool in_force = objects.template_current || TemplateRefused(facts);
+  return pod && in_force && !objects.update_revision.empty() &&
          pod->revision != objects.update_revision;
 }
 
-Operation WithNewTemplate(const Facts& facts) {
-  const bool idle = facts.seen.operation.type == Operation::Type::kNone;
-  if (!idle || !MayRoll(facts) || facts.seen.objects.stateful_set_replicas == 0) {
-    return facts.seen.operation;
-  }
+Operation NewTemplate(const Facts& facts) {
+  if (!MayRoll(facts) || facts.seen.objects.stateful_set_replicas == 0) return Operation{};
   return Rolling(facts, -1, "ApplyTemplate");
+}
+
+Operation WithNewTemplate(const Facts& facts) {
+  const Operation& running = facts.seen.operation;
+  return running.type == Operation::Type::kNone ? NewTemplate(facts) : running;
 }
 
 // Pods that will never start as they are. They hold no process, so that no quorum is needed and

@@ -22,8 +22,10 @@ struct Decision {
   // CamelCase, and a sentence that says what to do; empty: nothing is in the way.
   std::string blocked;
   std::string blocked_message;
-  // Nothing to do and nothing to wait for but the nodes' health.
+  // Nothing to do and nothing to wait for but the nodes' health, or the API server's consent.
   bool at_rest = false;
+  // Names of actions that went before this one and wait, because the API server refused them.
+  std::vector<std::string> held;
 };
 
 using Rule = std::optional<Decision> (*)(const Facts&);
@@ -49,6 +51,10 @@ std::optional<Decision> PlanLeaderMark(const Facts& facts);
 std::optional<Decision> PlanClaimMarks(const Facts& facts);
 std::optional<Decision> PlanResize(const Facts& facts);
 int WantedMinAvailable(const Facts& facts);
+// There is a StatefulSet, and the API server refused to give it the pod template of the spec.
+bool TemplateRefused(const Facts& facts);
+// The StatefulSet of this size; with the pod template of the spec, unless that is refused.
+Action WithReplicas(const Facts& facts, int replicas);
 // plan_bootstrap.cc
 std::optional<Decision> PlanBootstrap(const Facts& facts);
 // One that a snapshot can be given to; empty: none is there yet.
@@ -60,6 +66,8 @@ std::optional<Decision> PlanWake(const Facts& facts);
 std::optional<Decision> PlanStuckPods(const Facts& facts);
 std::optional<Decision> PlanRoll(const Facts& facts);
 bool Outdated(const Facts& facts, int slot);
+// The roll that a new template begins, if there is anything to roll.
+Operation NewTemplate(const Facts& facts);
 // The running operation, or else the roll that a new template begins.
 Operation WithNewTemplate(const Facts& facts);
 // plan_replace.cc
@@ -68,7 +76,10 @@ std::optional<Decision> PlanReplace(const Facts& facts);
 std::optional<Decision> PlanLeave(const Facts& facts);
 // plan_scale.cc
 std::optional<Decision> PlanScale(const Facts& facts);
-// plan.cc: nothing can be changed now.
+// plan.cc
+// The API server refused it, and it is not its time to be tried again.
+bool Held(const Facts& facts, const Action& action);
+// Nothing can be changed now.
 std::optional<Decision> PlanNoQuorum(const Facts& facts);
 std::optional<Decision> PlanJoint(const Facts& facts);
 
@@ -128,6 +139,7 @@ inline constexpr ConditionReason kConditionReasons[] = {
     {"LearnerSilent", true},
     {"ClaimGoes", true},
     {"ForeignObject", true},
+    {"ApplyRefused", true},
     {"WouldLoseQuorum", true},
     {"ClaimOfRemovedMember", true},
     {"ClaimOfUnknownMember", true},

@@ -82,7 +82,7 @@ std::optional<Decision> PlanScale(const Facts& facts) {
     if (auto clean = CleanSlot(facts, slot, operation)) return clean;
   }
   if (facts.seen.objects.stateful_set_replicas < facts.target()) {
-    return Do(ApplyStatefulSet{facts.target()}, operation);
+    return Do(WithReplicas(facts, facts.target()), operation);
   }
   // Who is missing comes in and who is too many goes out in the same change.
   return BringIn(facts, missing, leaving, operation);

@@ -73,6 +73,30 @@ bool Asleep(const Facts& facts) {
   return facts.spec.replicas == 0 && facts.seen.objects.stateful_set_replicas == 0;
 }
 
+// Whatever rule decides: the later ones have not been asked.
+bool StillWanted(const Facts& facts, const Decision& decision, const std::string& action) {
+  const ObjectsView& objects = facts.seen.objects;
+  if (action == ActionName(decision.action)) return true;
+  if (std::ranges::find(decision.held, action) != decision.held.end()) return true;
+  if (facts.seen.deleting) return false;
+  if (action == ActionName(ApplyObjects{})) return !objects.others_current;
+  if (action == ActionName(ApplyStatefulSet{})) return !objects.template_current;
+  return action == ActionName(ApplyDisruptionBudget{}) &&
+         objects.min_available != WantedMinAvailable(facts);
+}
+
+// Empty: the API server refuses nothing that is wanted.
+std::string RefusedNow(const Facts& facts, const Decision& decision) {
+  std::string out;
+  for (const auto& [action, refusal] : facts.seen.refusals) {
+    if (!StillWanted(facts, decision, action)) continue;
+    out += (out.empty() ? "" : " ") + ("The API server refuses " + refusal.message);
+    if (!out.ends_with('.')) out += '.';
+  }
+  if (out.empty()) return out;
+  return out + " It is tried again when the spec changes, and from time to time.";
+}
+
 // So many are lost for good that no quorum can come back.
 bool GoneForGood(const Facts& facts, const std::set<MemberId>& voters) {
   const auto lost = std::ranges::count_if(
@@ -139,6 +163,9 @@ PlannedCondition Progressing(const Facts& facts, const Decision& decision,
   const char* type = "Progressing";
   if (facts.spec.paused) return {type, false, "Paused", "spec.paused is true."};
   if (!decision.blocked.empty()) return {type, false, decision.blocked, decision.blocked_message};
+  if (!decision.held.empty() && decision.at_rest) {
+    return {type, false, "ApplyRefused", RefusedNow(facts, decision)};
+  }
   if (operation.type == Operation::Type::kNone && quorum_lost.status) {
     return {type, false, "QuorumLost", "Nothing can be done without a quorum."};
   }
@@ -341,6 +368,10 @@ PlannedCondition Degraded(const Facts& facts, const Decision& decision, const Op
   const char* type = "Degraded";
   if (!decision.blocked.empty()) return {type, true, decision.blocked, decision.blocked_message};
   if (quorum_lost.status) return {type, true, "QuorumLost", quorum_lost.message};
+  if (const std::string refused = RefusedNow(facts, decision); !refused.empty()) {
+    const std::string more = Complaints(facts, operation, false);
+    return {type, true, "ApplyRefused", refused + (more.empty() ? "" : " ") + more};
+  }
   if (auto late = LateLearner(facts, operation)) return *std::move(late);
   if (auto going = GoingClaim(facts)) return *std::move(going);
   std::string message = Complaints(facts, operation, false);
@@ -372,7 +403,9 @@ std::string Phase(const Facts& facts, const Decision& decision, const PlannedSta
       return "QuorumLost";
     }
   }
-  switch (status.operation.type) {
+  // An operation that waits for the API server's consent goes on with nothing.
+  const bool held = decision.at_rest && !decision.held.empty() && status.cluster != 0;
+  switch (held ? Operation::Type::kNone : status.operation.type) {
     case Operation::Type::kBootstrap:
       return "Bootstrapping";
     case Operation::Type::kScale:
@@ -394,7 +427,7 @@ std::string Phase(const Facts& facts, const Decision& decision, const PlannedSta
   }
   if (Asleep(facts)) return "Hibernated";
   if (status.cluster == 0) return "Bootstrapping";
-  return Healthy(facts) ? "Available" : "Degraded";
+  return Healthy(facts) && RefusedNow(facts, decision).empty() ? "Available" : "Degraded";
 }
 
 Operation WithTimes(const Facts& facts, Operation next) {

@@ -45,11 +45,6 @@ ReconcileResult After(Duration pause) { return {.requeue_after = pause}; }
 
 }  // namespace
 
-std::string ActionName(const Action& action) {
-  std::string text = ToString(action);
-  return text.substr(0, text.find(' '));
-}
-
 Reconciler::Reconciler(ReconcilerParts parts)
     : parts_(std::move(parts)),
       observer_(parts_.api, parts_.caches, parts_.nodes, parts_.settings, parts_.timing),
@@ -128,9 +123,9 @@ ApiResult<void> Reconciler::WriteStatus(const Seen& seen, const PlannedStatus& s
 }
 
 Result<Seen> Reconciler::Confirm(const Seen& seen, const Plan& plan) {
-  const auto* set = std::get_if<ApplyStatefulSet>(&plan.action);
-  bool shrinks = set != nullptr && seen.observation.objects.stateful_set &&
-                 set->replicas < seen.observation.objects.stateful_set_replicas;
+  const std::optional<int> replicas = ReplicasOf(plan.action);
+  bool shrinks = replicas && seen.observation.objects.stateful_set &&
+                 *replicas < seen.observation.objects.stateful_set_replicas;
   if (!shrinks && !NeedsLiveLook(plan.action)) return seen;
   Key key = seen.resource->key();
   auto live = observer_.LookLive(key, seen.observation.epoch);
@@ -173,6 +168,8 @@ ApiResult<ReconcileResult> Reconciler::Carry(const Seen& seen, const Plan& plan)
                                    .action = name,
                                    .note = done.message()});
   if (done.code() == Code::kConflict) return After(kAfterRefusal);
+  // The plan says when it is tried again, and goes on with everything else.
+  if (observer_.IsHeld(key, name)) return After(kAfterAction);
   return kube::Fail(Reason::kServer, name + ": " + done.ToString());
 }
 

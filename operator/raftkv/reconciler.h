@@ -54,7 +54,4 @@ class Reconciler {
   Actor actor_;
 };
 
-// The first word of ToString(action): "ChangeMembership".
-std::string ActionName(const Action& action);
-
 }  // namespace raftkv::op

@@ -219,6 +219,78 @@ TEST_F(Reconciling, APodThatNeverStandsStillIsRefusedAfterSomeTries) {
   EXPECT_THAT(Told(), Contains("ActionRefused"));
 }
 
+kube::ApiResult<void> Refuse(int http_status, std::string message) {
+  return std::unexpected(kube::ErrorFromAnswer(
+      http_status, Json{{"kind", "Status"}, {"message", std::move(message)}}.dump(), {}));
+}
+
+// It stopped the leader Service, the budget and the replacement of members, each second anew.
+TEST_F(Reconciling, ATemplateThatTheServerRefusesHoldsUpNothingElse) {
+  Settle();
+  size_t tried = 0;
+  api_.before = [&](const std::string& call) -> kube::ApiResult<void> {
+    if (call != "APPLY statefulsets/store") return {};
+    ++tried;
+    return Refuse(422, "StatefulSet.apps \"store\" is invalid: " + std::string(5000, 'x'));
+  };
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"metadata", {{"generation", 2}}}, {"spec", {{"image", "node:2"}}}});
+  Settle();
+  EXPECT_EQ(tried, 1U) << "it is not time yet";
+  Object resource = *api_.Get(kRaftKvs, {"ns", "store"});
+  Json conditions = EntriesOf(resource.At("/status/conditions"), "type", "Degraded");
+  ASSERT_EQ(conditions.size(), 1U);
+  EXPECT_EQ(conditions[0].value("reason", ""), "ApplyRefused");
+  const std::string message = conditions[0].value("message", "");
+  EXPECT_THAT(message, HasSubstr("StatefulSet store: StatefulSet.apps \"store\" is invalid"));
+  EXPECT_LT(message.size(), 1000U);
+  EXPECT_THAT(Told(), AllOf(Contains("ApplyRefused"), Contains("ActionRefused")));
+
+  api_.Patch(resources::kPods, {"ns", "store-1"}, kube::PatchType::kMerge,
+             {{"metadata", {{"labels", {{kRoleLabel, nullptr}}}}}});
+  ASSERT_TRUE(api_.Delete(resources::kDisruptionBudgets, {"ns", "store"},
+                          {.uid = UidOf(resources::kDisruptionBudgets, "store")}));
+  Settle();
+  EXPECT_EQ(api_.Get(resources::kPods, {"ns", "store-1"})->Label(kRoleLabel), "leader");
+  EXPECT_TRUE(Exists(resources::kDisruptionBudgets, "store"));
+  EXPECT_EQ(tried, 1U);
+
+  // Other content is tried at once.
+  api_.before = nullptr;
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"metadata", {{"generation", 3}}}, {"spec", {{"image", "node:3"}}}});
+  Settle();
+  resource = *api_.Get(kRaftKvs, {"ns", "store"});
+  conditions = EntriesOf(resource.At("/status/conditions"), "type", "Degraded");
+  EXPECT_NE(conditions.at(0).value("reason", ""), "ApplyRefused");
+  EXPECT_THAT(api_.Get(resources::kStatefulSets, {"ns", "store"})->json().dump(),
+              HasSubstr("node:3"));
+}
+
+TEST_F(Reconciling, OneObjectThatTheServerRefusesKeepsNoneOfTheOthersAway) {
+  Settle();
+  size_t tried = 0;
+  for (const char* service : {"store", "store-read"}) {
+    ASSERT_TRUE(api_.Delete(resources::kServices, {"ns", service},
+                            {.uid = UidOf(resources::kServices, service)}));
+  }
+  api_.before = [&](const std::string& call) -> kube::ApiResult<void> {
+    if (call != "CREATE services/store") return {};
+    ++tried;
+    return Refuse(403, "exceeded quota");
+  };
+  Settle();
+  EXPECT_EQ(tried, 1U);
+  for (const ObjectName& object : NamesOfObjects({"ns", "store"})) {
+    const bool refused = object.resource == resources::kServices && object.key.name == "store";
+    EXPECT_EQ(Exists(object.resource, object.key.name), !refused) << object.key.ToString();
+  }
+  ASSERT_TRUE(api_.Delete(resources::kServices, {"ns", "store-peers"},
+                          {.uid = UidOf(resources::kServices, "store-peers")}));
+  Settle();
+  EXPECT_TRUE(Exists(resources::kServices, "store-peers")) << "that is other content";
+}
+
 TEST_F(Reconciling, ASpecThatCannotBeUnderstoodIsLeftAlone) {
   api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
              {{"spec", {{"storage", {{"size", "much"}}}}}});

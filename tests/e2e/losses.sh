@@ -96,14 +96,20 @@ admin_of() {
 
 # --- Volumes --------------------------------------------------------------------------------------
 
+# lose_claim SLOT: until the claim is gone, with what it held.
+lose_claim() {
+  local claim
+  claim=$(uid pvc "data-$NAME-$1")
+  k delete pvc "data-$NAME-$1" --wait=false >/dev/null
+  k delete pod "$NAME-$1" --grace-period=0 --force >/dev/null 2>&1
+  soon 60 other_object pvc "data-$NAME-$1" "$claim" || fail "the claim does not go"
+}
+
 lost_claim() {
-  local from before claim
+  local from before
   before=$(status 'members[?(@.slot==2)].memberID')
-  claim=$(uid pvc "data-$NAME-2")
   from=$(now)
-  k delete pvc "data-$NAME-2" --wait=false >/dev/null
-  k delete pod "$NAME-2" --grace-period=0 --force >/dev/null 2>&1
-  soon 60 other_object pvc "data-$NAME-2" "$claim" || fail "the claim does not go"
+  lose_claim 2
   soon 60 replaced 2 "$before" || fail "no replacement within 60 s"
   settle 3
   report "claim and pod deleted, until replaced" "$(since "$from")" 30

@@ -312,7 +312,45 @@ bad_spec() {
   ! apply_store Not_A_Name 3 2>/dev/null || fail "accepted: a name with capitals"
   settle 3
   say "  wrong specs are refused, and the refusal says of what"
+  refused_pods
 }
+# The schema takes it, and the API server does not take the pods: which resources must have limits no schema knows.
+refused_pods() {
+  local from before pod
+  patch '{"spec":{"resources":{"requests":{"example.com/device":"1"}}}}'
+  soon 30 degraded_says ApplyRefused || fail "nobody says that the pods are refused"
+  [[ $(status 'conditions[?(@.type=="Degraded")].message') == *"StatefulSet $NAME:"*"example.com/device"* ]] ||
+    fail "Degraded does not say what is refused: $(status 'conditions[?(@.type=="Degraded")].message')"
+  if [ "$own_cluster" = yes ]; then
+    pod=$(leader)
+    from=$(now)
+    kill_process "$pod"
+    soon 60 leader_service_is_right || fail "the leader Service leads to '$(leader_endpoint)', not to $(leader)"
+    report "refused pods: leader killed, until its Service is right" "$(since "$from")"
+    started_again "$pod"
+    soon 60 status_is ready 3 || fail "$(status ready) members are ready, not 3"
+  fi
+  before=$(member_of_slot 2)
+  from=$(now)
+  lose_claim 2
+  soon 60 replaced 2 "$before" || fail "no replacement within 60 s"
+  report "refused pods: claim lost, until replaced" "$(since "$from")" 30
+  from=$(now)
+  k scale "rkv/$NAME" --replicas=5 >/dev/null
+  soon 60 status_is voters 5 || fail "$(status voters) voters, not 5"
+  report "refused pods: 3 -> 5" "$(since "$from")" 20
+  k scale "rkv/$NAME" --replicas=3 >/dev/null
+  soon 60 status_is voters 3 || fail "$(status voters) voters, not 3"
+  degraded_says ApplyRefused || fail "nobody says any more that the pods are refused"
+  from=$(now)
+  patch '{"spec":{"resources":{"requests":{"example.com/device":null,"cpu":"11m"}}}}'
+  settle 3
+  report "refused pods: mended, until it has rolled" "$(since "$from")"
+  degraded_says AsExpected || fail "Degraded is still $(status 'conditions[?(@.type=="Degraded")].reason')"
+  k patch rkv "$NAME" --type json -p '[{"op":"remove","path":"/spec/resources"}]' >/dev/null
+  settle 3
+}
+degraded_says() { [ "$(status 'conditions[?(@.type=="Degraded")].reason')" = "$1" ]; }
 apply_over() {
   python3 -c '
 import json, sys
