@@ -351,6 +351,12 @@ Status Actor::Do(const Seen& seen, const DeletePod& action) {
     return {Code::kConflict, "the pod is not of this resource's StatefulSet"};
   }
   if (live->deleting() && !action.force) return Status::Ok();
+  if (action.without_claim) {
+    // The caches hold what carries our labels.
+    auto claim = api_->Get(kube::resources::kClaims, ClaimKey(seen, action.slot));
+    if (!claim && !claim.error().Is(Reason::kNotFound)) return claim.error().ToStatus();
+    if (claim) return {Code::kConflict, "claim " + std::string(claim->name()) + " is there"};
+  }
   kube::DeleteOptions options = kube::DeleteOptions::For(*live);
   if (action.force) options.grace_period_s = 0;
   return Delete(seen, action, kube::resources::kPods, live->key(), options);

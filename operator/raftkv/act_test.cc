@@ -257,6 +257,46 @@ TEST_F(Act, APodIsDeletedOnlyIfItIsTheOneThatWasMeant) {
 }
 
 // The UID alone was asked for: whatever the pod had become since it was read did not count.
+TEST_F(Act, ForeignClaimIsNeitherAdoptedNorItsPodDeleted) {
+  HaveCluster();
+  EXPECT_EQ(Look().observation.slots.at(2).hidden_claim, HiddenClaim::kNone);
+  const size_t asked = api_.CountCalls("GET persistentvolumeclaims/data-store-2");
+  const Seen seen = Look();
+  EXPECT_EQ(api_.CountCalls("GET persistentvolumeclaims/data-store-2"), asked) << "for nothing";
+  const DeletePod pod{2, UidOf(resources::kPods, "store-2"), "its claim is gone", false, true};
+  EXPECT_EQ(actor_.Carry(seen, pod).code(), Code::kConflict) << "it is there";
+
+  api_.Patch(resources::kClaims, {"ns", "data-store-2"}, kube::PatchType::kMerge,
+             {{"metadata", {{"labels", {{"app.kubernetes.io/instance", "other"}}}}}});
+  const SlotView slot = Look().observation.slots.at(2);
+  EXPECT_FALSE(slot.claim);
+  EXPECT_EQ(slot.hidden_claim, HiddenClaim::kForeign);
+  EXPECT_EQ(actor_.Carry(seen, pod).code(), Code::kConflict);
+  EXPECT_TRUE(Exists(resources::kPods, "store-2"));
+
+  api_.before = [](const std::string& call) -> kube::ApiResult<void> {
+    if (call != "GET persistentvolumeclaims/data-store-2") return {};
+    return kube::Fail(kube::Reason::kDeadline, "no answer");
+  };
+  EXPECT_EQ(Look().observation.slots.at(2).hidden_claim, HiddenClaim::kUnknown);
+  EXPECT_FALSE(actor_.Carry(seen, pod).ok());
+  EXPECT_TRUE(Exists(resources::kPods, "store-2"));
+  api_.before = nullptr;
+  ASSERT_TRUE(api_.Delete(resources::kClaims, {"ns", "data-store-2"},
+                          {.uid = UidOf(resources::kClaims, "data-store-2")}));
+  EXPECT_TRUE(actor_.Carry(seen, pod).ok());
+  EXPECT_FALSE(Exists(resources::kPods, "store-2"));
+}
+
+// A claim that only its cache does not show yet.
+TEST_F(Act, AClaimThatACacheMissesIsLookedFor) {
+  FillCaches();
+  EXPECT_TRUE(claims_.Replace({}, "1000").ok());
+  auto seen = observer_.Look(clusters_.Get({"ns", "store"}), 4);
+  ASSERT_TRUE(seen);
+  EXPECT_TRUE(seen->observation.slots.at(2).claim);
+}
+
 TEST_F(Act, APodIsDeletedInTheVersionThatWasReadAlone) {
   Seen seen = Look();
   const std::string uid = UidOf(resources::kPods, "store-0");

@@ -65,7 +65,8 @@ struct DeletePod {
   int slot = 0;
   std::string uid;
   std::string why;
-  bool force = false;  // its node is gone: grace period 0
+  bool force = false;          // its node is gone: grace period 0
+  bool without_claim = false;  // only if there is no claim of its name, whosever it may be
 };
 struct DeleteClaim {
   int slot = 0;

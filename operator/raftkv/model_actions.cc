@@ -200,6 +200,9 @@ std::string World::ActOn(const DeletePod& a, const Kube&) {
   const auto found = kube.pods.find(a.slot);
   if (found == kube.pods.end() || found->second.uid != a.uid) return "not found";
   Pod& pod = found->second;
+  if (a.without_claim && kube.claims.contains(a.slot)) {
+    Fail("a pod is deleted for want of a claim that is there");
+  }
   const bool teardown = kube.resource && kube.resource->deleting;
   const Directory* directory = DirectoryOf(a.slot);
   if (raft() != nullptr && directory != nullptr && PodLives(a.slot) && !teardown) {
@@ -241,6 +244,7 @@ std::string World::ActOn(const DeleteClaim& a, const Kube&) {
   const auto claim = kube.claims.find(a.slot);
   if (claim == kube.claims.end() || claim->second.uid != a.uid) return "not found";
   if (claim->second.member != a.member) return "holds something else";
+  if (claim->second.foreign) Fail("somebody else's claim is deleted");
   const auto volume = volumes_.find(a.uid);
   const bool teardown = kube.resource && kube.resource->deleting;
   if (raft() != nullptr && volume != volumes_.end() && !teardown) {

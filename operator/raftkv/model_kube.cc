@@ -38,6 +38,7 @@ void World::CreateResource() {
   kube.resource = resource;
   kube.objects = false;
   kube.min_available = -1;
+  for (auto& [slot, claim] : kube.claims) claim.foreign = false;
 }
 
 // --- The machinery
@@ -176,6 +177,16 @@ void World::LetClaimGo(int slot) {
   if (claim == kube.claims.end()) return;
   claim->second.deleting = true;
   Note("fault: the claim of slot " + std::to_string(slot) + " deleted");
+}
+
+void World::Unlabel(int slot) {
+  const auto claim = kube.claims.find(slot);
+  // An earlier cluster on claims that do not look like ours is nobody's to find.
+  const bool known = kube.resource && kube.resource->status.cluster != 0;
+  if (claim == kube.claims.end() || !known) return;
+  claim->second.foreign = !claim->second.foreign;
+  Note("fault: the claim of slot " + std::to_string(slot) +
+       (claim->second.foreign ? " is not ours any more" : " is ours again"));
 }
 
 void World::LoseVolume(int slot) {

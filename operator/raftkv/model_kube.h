@@ -58,6 +58,7 @@ struct Claim {
   bool bound = false;
   bool lost = false;
   bool deleting = false;
+  bool foreign = false;  // somebody took our labels away
   uint64_t bytes = 0;
   MemberId member = 0;
 };
@@ -102,6 +103,7 @@ class World {
   void CreateResource();
   void Evict(int slot, bool with_claim);
   void LetClaimGo(int slot);  // deleted under its pod
+  void Unlabel(int slot);     // its claim does not look like ours any more
   void LoseVolume(int slot);
   void Damage(int slot);
   void Hang(int slot);  // if a learner is there

@@ -182,9 +182,8 @@ class Operator {
   }
 
   bool TakesAway(const Action& action) const {
-    const auto* apply = std::get_if<ApplyStatefulSet>(&action);
-    return NeedsLiveLook(action) ||
-           (apply != nullptr && cache_.sts && apply->replicas < cache_.sts->replicas);
+    const std::optional<int> replicas = ReplicasOf(action);
+    return NeedsLiveLook(action) || (replicas && cache_.sts && *replicas < cache_.sts->replicas);
   }
 
   Observation Observe(bool faults) {
@@ -209,8 +208,10 @@ class Operator {
       seen.refusals[action] = {.message = action, .again_s = same ? known.again_s : 0};
     }
     for (const auto& [slot, pod] : cache_.pods) seen.slots[slot].pod = ObservePod(slot, pod);
-    for (const auto& [slot, claim] : cache_.claims)
-      seen.slots[slot].claim = ObserveClaim(slot, claim);
+    for (const auto& [slot, claim] : cache_.claims) {
+      if (!claim.foreign) seen.slots[slot].claim = ObserveClaim(slot, claim);
+    }
+    LookForClaims(&seen);
     std::map<int, NodeReport> reports;
     for (auto& [slot, view] : seen.slots) {
       if (faults && world_->random.Uniform(30) == 0) continue;
@@ -271,6 +272,19 @@ class Operator {
       view.node_lost_since_s = machine->second.down_since_s;
     }
     return view;
+  }
+
+  void LookForClaims(Observation* seen) const {
+    for (const auto& [slot, live] : world_->kube.claims) {
+      if (slot >= seen->objects.stateful_set_replicas) break;
+      SlotView& view = seen->slots[slot];
+      if (view.claim) continue;
+      if (live.foreign) {
+        view.hidden_claim = HiddenClaim::kForeign;
+      } else {
+        view.claim = ObserveClaim(slot, live);
+      }
+    }
   }
 
   static ClaimView ObserveClaim(int slot, const Claim& claim) {
@@ -455,7 +469,9 @@ class History {
     auto machine = world_.kube.machines.begin();
     std::advance(machine, Uniform(world_.kube.machines.size()));
     const std::string name = machine->first;
-    switch (Uniform(12)) {
+    switch (Uniform(13)) {
+      case 12:
+        return world_.Unlabel(slot);
       case 11:
         return world_.RefuseFor(kRefusable[Uniform(std::size(kRefusable))],
                                 static_cast<int64_t>(Uniform(400)));
@@ -494,6 +510,9 @@ class History {
     world_.Note("--- the faults stop");
     for (auto& [name, machine] : world_.kube.machines) machine = {};
     world_.EndHangs();
+    for (auto& [slot, claim] : world_.kube.claims) {
+      claim.foreign = false;
+    }
     if (!world_.kube.resource) world_.CreateResource();
     EditSpec("what works", [&](Resource* r) {
       if (world_.broken_images.contains(r->image)) r->image = 1;

@@ -109,9 +109,17 @@ struct Membership {
   bool joint() const { return !voters_outgoing.empty(); }
 };
 
+// What a live look found where a slot of the StatefulSet has no claim of ours.
+enum class HiddenClaim {
+  kNone,     // none of that name, or nobody had to look
+  kForeign,  // one that is not labelled as ours; the pod uses it all the same
+  kUnknown,  // the API server did not say
+};
+
 struct SlotView {
   std::optional<PodView> pod;
   std::optional<ClaimView> claim;
+  HiddenClaim hidden_claim = HiddenClaim::kNone;
   std::optional<NodeReport> report;  // nullopt: no answer
   // Since when it has given no answer, wall clock; 0: it answers, or nobody knows yet.
   int64_t silent_since_s = 0;

@@ -105,6 +105,11 @@ std::set<std::string> ContentOf(const Seen& seen, const std::string& action) {
   return {std::to_string(seen.observation.generation)};
 }
 
+bool IsLabelledFor(const Object& object, std::string_view name) {
+  return object.Label("app.kubernetes.io/name") == "raftkv" &&
+         object.Label("app.kubernetes.io/instance") == name;
+}
+
 // Members under their pods' names.
 std::optional<Membership> JoinByPods(const std::vector<NodeStatus>& nodes, ClusterId cluster) {
   auto out = JoinMemberships(nodes, cluster);
@@ -245,6 +250,7 @@ Result<Seen> Observer::LookIn(const Caches& caches, const ObjectPtr& resource, u
   LookAtRefusals(seen);
   LookAtClaims(caches, seen);
   LookAtPods(caches, seen);
+  LookForClaims(seen);
   LookAtNodes(seen);
   return seen;
 }
@@ -347,9 +353,26 @@ void Observer::LookAtClaims(const Caches& caches, Seen& seen) {
   const std::string& name = seen.observation.name;
   for (const ObjectPtr& claim : caches.claims->WithLabel("app.kubernetes.io/instance", name)) {
     int slot = SlotOfClaim(name, claim->name());
-    bool ours =
-        claim->ns() == seen.observation.ns && claim->Label("app.kubernetes.io/name") == "raftkv";
+    bool ours = claim->ns() == seen.observation.ns && IsLabelledFor(*claim, name);
     if (slot >= 0 && ours) seen.observation.slots[slot].claim = ViewClaim(*claim);
+  }
+}
+
+// The StatefulSet mounts a claim by its name, whosever it is, and the caches hold ours alone.
+void Observer::LookForClaims(Seen& seen) {
+  Observation& out = seen.observation;
+  for (int slot = 0; slot < out.objects.stateful_set_replicas; ++slot) {
+    if (auto known = out.slots.find(slot); known != out.slots.end() && known->second.claim) {
+      continue;
+    }
+    auto claim = api_->Get(kube::resources::kClaims, {out.ns, ClaimName(out.name, slot)});
+    if (claim && IsLabelledFor(*claim, out.name)) {
+      out.slots[slot].claim = ViewClaim(*claim);
+    } else if (claim) {
+      out.slots[slot].hidden_claim = HiddenClaim::kForeign;
+    } else if (!claim.error().Is(kube::Reason::kNotFound)) {
+      out.slots[slot].hidden_claim = HiddenClaim::kUnknown;
+    }
   }
 }
 

@@ -97,6 +97,7 @@ class Observer {
   void LookAtPods(const Caches& caches, Seen& seen);
   void LookAtRefusals(Seen& seen);
   static void LookAtClaims(const Caches& caches, Seen& seen);
+  void LookForClaims(Seen& seen);
   void LookAtNodes(Seen& seen);
   std::map<int, NodeStatus> Ask(const std::map<int, std::string>& hosts) const;
   int64_t NodeLostSince(const std::string& node, const std::string& pod_uid, Since& missing) const;

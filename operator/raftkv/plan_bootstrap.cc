@@ -132,6 +132,10 @@ std::optional<Decision> PlanBootstrap(const Facts& facts) {
   const Observation& seen = facts.seen;
   if (seen.cluster != 0) return std::nullopt;
 
+  // Its data is not ours to begin with, nor to go on with.
+  if (const std::string foreign = ForeignClaims(facts); !foreign.empty()) {
+    return Blocked(Continue(facts, Operation::Type::kBootstrap, ""), "ForeignObject", foreign);
+  }
   const std::set<ClusterId> clusters = Clusters(facts);
   if (clusters.size() > 1) {
     return Blocked(
@@ -172,7 +176,7 @@ std::optional<Decision> PlanBootstrap(const Facts& facts) {
     if (wanted) {
       if (auto clean = CleanVolume(facts, slot, operation)) return clean;
     }
-    if (!wanted || !facts.Blank(slot)) return Wait(operation);
+    if (!wanted || !facts.Blank(slot) || !claim) return Wait(operation);
     const MemberView member = facts.View(slot);
     ids.insert(member.id);
     if (member.id == operation.seed) {

@@ -27,6 +27,22 @@ std::optional<Decision> PlanForeign(const Facts& facts) {
   return Blocked(facts.seen.operation, "ForeignObject", facts.seen.objects.foreign);
 }
 
+std::string ForeignClaims(const Facts& facts) {
+  std::string out;
+  const std::string& name = facts.seen.name;
+  for (const auto& [slot, view] : facts.seen.slots) {
+    if (view.hidden_claim != HiddenClaim::kForeign) continue;
+    const std::string pod = PodName(name, slot);
+    out += (out.empty() ? "" : " ") +
+           ("Pod " + pod + " uses claim data-" + pod +
+            ", which is not labelled as this RaftKV's; neither is touched. If its data is not "
+            "wanted here, delete both; if it is, label it app.kubernetes.io/name=raftkv and "
+            "app.kubernetes.io/instance=" +
+            name + ".");
+  }
+  return out;
+}
+
 std::optional<Decision> PlanObjects(const Facts& facts) {
   if (facts.seen.objects.others_current) return std::nullopt;
   return Do(ApplyObjects{}, facts.seen.operation);
@@ -43,6 +59,11 @@ std::optional<Decision> PlanStatefulSet(const Facts& facts) {
     const int replicas =
         facts.spec.replicas == 0 ? 0 : std::max(facts.needed_slots(), SlotsInUse(facts));
     return Do(ApplyStatefulSet{replicas}, facts.seen.operation);
+  }
+  // Where nobody knows the cluster, whoever has a claim and no pod may.
+  if (facts.spec.replicas > 0 && facts.AllBlank() &&
+      objects.stateful_set_replicas < SlotsInUse(facts)) {
+    return Do(WithReplicas(facts, SlotsInUse(facts)), facts.seen.operation);
   }
   const bool asleep = facts.spec.replicas == 0 && objects.stateful_set_replicas == 0;
   if (!asleep && objects.stateful_set_replicas < MemberSlots(facts)) {

@@ -43,6 +43,16 @@ TEST(Objects, WhatSomebodyDeletedComesBack) {
   EXPECT_EQ(Do(given), "MarkClaim slot=1 member=00000000000000a1");
 }
 
+// A StatefulSet was made again while the claims of its members were not to be seen.
+TEST(Objects, WhereNobodyKnowsTheClusterWhoHasAClaimIsAsked) {
+  Given given = Given::BlankNodes(1);
+  given.cluster = kCluster;
+  given.Claim(2).member = Id(2);
+  EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=3");
+  given.Silent(0, 5);
+  EXPECT_EQ(Do(given), "Nothing") << "that one may know it";
+}
+
 // spec.pod.serviceAccountName came later: the operator's own account outlives its last user.
 TEST(Objects, TheServiceAccountThatNobodyUsesAnyMoreGoes) {
   Given given = Given::Cluster(3);

@@ -13,6 +13,7 @@ namespace raftkv::op {
 namespace {
 
 using ::testing::Contains;
+using ::testing::HasSubstr;
 using Role = NodeReport::Role;
 using Type = Operation::Type;
 
@@ -361,6 +362,47 @@ TEST(Races, R15_AnEditTurnsRoundWhatOnlyWaits) {
   EXPECT_EQ(given.operation.step, "CatchUp");
   given.spec.replicas = 3;
   EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a3,00000000000000a4");
+}
+
+// The StatefulSet mounts data-db-1 whosever it is: the pod was deleted as one without a claim.
+TEST(Races, ForeignClaimIsNeitherAdoptedNorItsPodDeleted) {
+  Given given = Given::Cluster(3);
+  given.Silent(1, 60);
+  given.slots[1].claim.reset();
+  given.Pod(1).unschedulable = true;
+  EXPECT_EQ(Do(given), "DeletePod slot=1 uid=pod-uid-1") << "there is none at all";
+  EXPECT_TRUE(std::get<DeletePod>(MakePlan(given).action).without_claim);
+
+  given.slots[1].hidden_claim = HiddenClaim::kUnknown;
+  EXPECT_EQ(Do(given), "Nothing");
+  EXPECT_EQ(ReasonOf(MakePlan(given), "Degraded"), "+MembersDown");
+
+  given.slots[1].hidden_claim = HiddenClaim::kForeign;
+  EXPECT_EQ(Do(given), "Nothing");
+  EXPECT_EQ(ReasonOf(MakePlan(given), "Degraded"), "+ForeignObject");
+  EXPECT_THAT(Condition(MakePlan(given), "Degraded").message,
+              HasSubstr("Pod db-1 uses claim data-db-1, which is not labelled"));
+  given.Blanked(1, 0xBB);
+  given.slots[1].claim.reset();
+  given.Pod(1).unschedulable = false;
+  EXPECT_EQ(Do(given), "Nothing") << "no member on it";
+  given.objects.leader_pod = "db-2";
+  EXPECT_EQ(Do(given), "MarkLeader pod=db-0") << "the others go on";
+}
+
+TEST(Races, NoClusterBeginsOnAForeignClaim) {
+  Given given = Given::BlankNodes(3);
+  given.slots[1].claim.reset();
+  EXPECT_EQ(Do(given), "Nothing") << "nobody has seen whose volume it is";
+  given.slots[1].hidden_claim = HiddenClaim::kForeign;
+  EXPECT_EQ(Do(given), "Nothing");
+  EXPECT_EQ(ReasonOf(MakePlan(given), "Degraded"), "+ForeignObject");
+  given.Node(1, NodeReport::Role::kFollower, 0xBB);
+  given.slots[1].claim.reset();
+  EXPECT_EQ(MakePlan(given).status.cluster, 0U) << "nor is one taken from there";
+  given.slots[1].hidden_claim = HiddenClaim::kNone;
+  given.Node(1, NodeReport::Role::kBlank, Id(1));
+  EXPECT_EQ(Do(given).substr(0, 10), "Initialize");
 }
 
 }  // namespace

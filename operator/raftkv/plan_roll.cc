@@ -68,10 +68,11 @@ std::optional<Decision> PlanStuckPods(const Facts& facts) {
     if (facts.AliveIn(slot)) continue;
     const PodView& pod = *view.pod;
     // The StatefulSet makes a claim only together with a pod.
-    const bool no_claim = !view.claim && facts.seen.now_s - pod.created_s > kClaimLagSeconds;
+    const bool no_claim = !view.claim && view.hidden_claim == HiddenClaim::kNone &&
+                          facts.seen.now_s - pod.created_s > kClaimLagSeconds;
     const bool not_started = pod.node.empty() || pod.unschedulable || !pod.waiting.empty();
     if (no_claim) {
-      return Do(DeletePod{slot, pod.uid, "its claim is gone", false}, facts.seen.operation);
+      return Do(DeletePod{slot, pod.uid, "its claim is gone", false, true}, facts.seen.operation);
     }
     if (not_started && Outdated(facts, slot) && MayRoll(facts)) {
       return Do(DeletePod{slot, pod.uid, "it cannot start, and its template is outdated", false},

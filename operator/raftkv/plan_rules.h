@@ -51,6 +51,8 @@ std::optional<Decision> PlanLeaderMark(const Facts& facts);
 std::optional<Decision> PlanClaimMarks(const Facts& facts);
 std::optional<Decision> PlanResize(const Facts& facts);
 int WantedMinAvailable(const Facts& facts);
+// A sentence for each pod that uses somebody else's claim.
+std::string ForeignClaims(const Facts& facts);
 // There is a StatefulSet, and the API server refused to give it the pod template of the spec.
 bool TemplateRefused(const Facts& facts);
 // The StatefulSet of this size; with the pod template of the spec, unless that is refused.

@@ -84,6 +84,9 @@ std::optional<Decision> CleanSlot(const Facts& facts, int slot, const Operation&
 std::optional<Decision> NoteClaim(const Facts& facts, MemberId member, const Operation& operation) {
   const int slot = facts.SlotOf(member);
   const std::optional<ClaimView>& claim = facts.slot(slot).claim;
+  if (facts.slot(slot).hidden_claim != HiddenClaim::kNone) {
+    return Wait(At(operation, "WaitForClaim"));
+  }
   if (!claim || claim->member != 0) return std::nullopt;
   return Do(MarkClaim{slot, claim->uid, member}, At(operation, "MarkClaim"));
 }

@@ -112,15 +112,6 @@ std::string HowManyAreSilent(const Facts& facts) {
   return std::to_string(silent) + " of " + std::to_string(voters.size()) + " voters do not answer";
 }
 
-bool AllBlank(const Facts& facts) {
-  int blank = 0;
-  for (int slot = 0; slot < facts.seen.objects.stateful_set_replicas; ++slot) {
-    if (!facts.Blank(slot)) return false;
-    ++blank;
-  }
-  return blank > 0;
-}
-
 // One that people can act on, if the cluster is to be made of a snapshot.
 PlannedCondition Bootstrapping(const Facts& facts, const Operation& operation) {
   const char* type = "Available";
@@ -273,7 +264,7 @@ PlannedCondition QuorumLost(const Facts& facts, const Operation& operation) {
   const char* recover =
       " Nothing is done about it automatically: see RaftKVQuorumLost in docs/runbooks.md.";
   if (facts.config() == nullptr) {
-    if (AllBlank(facts)) {
+    if (facts.AllBlank()) {
       return lost("DataLost", std::string("All nodes are blank: the data is gone.") + recover);
     }
     return lost("ClusterUnreachable", "No member answers.");
@@ -372,6 +363,9 @@ PlannedCondition Degraded(const Facts& facts, const Decision& decision, const Op
     const std::string more = Complaints(facts, operation, false);
     return {type, true, "ApplyRefused", refused + (more.empty() ? "" : " ") + more};
   }
+  if (const std::string foreign = ForeignClaims(facts); !foreign.empty()) {
+    return {type, true, "ForeignObject", foreign};
+  }
   if (auto late = LateLearner(facts, operation)) return *std::move(late);
   if (auto going = GoingClaim(facts)) return *std::move(going);
   std::string message = Complaints(facts, operation, false);
@@ -427,7 +421,8 @@ std::string Phase(const Facts& facts, const Decision& decision, const PlannedSta
   }
   if (Asleep(facts)) return "Hibernated";
   if (status.cluster == 0) return "Bootstrapping";
-  return Healthy(facts) && RefusedNow(facts, decision).empty() ? "Available" : "Degraded";
+  const bool well = RefusedNow(facts, decision).empty() && ForeignClaims(facts).empty();
+  return Healthy(facts) && well ? "Available" : "Degraded";
 }
 
 Operation WithTimes(const Facts& facts, Operation next) {
