@@ -208,6 +208,38 @@ TEST(Membership, FollowerIsAnsweredWhenItRemovesTheLeader) {
   EXPECT_EQ((**removed)->conf().voters_size(), 2);
 }
 
+// A change was answered by a follower that had not heard yet that it was made: the list of members
+// that it told next was the old one, and so was the index with which the next change was refused.
+TEST(Membership, WhoPassesAChangeOnKnowsOfItWhenItAnswers) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& leader = *cluster.Leader();
+  TestNode& asked = cluster.node(leader.options().name == "n1" ? "n2" : "n1");
+  TestNode& other = cluster.node(leader.options().name == "n3" ? "n2" : "n3");
+  const auto known = [&] { return asked.machine().cluster()->config_index(); };
+  v1::ChangeMembershipRequest demote;
+  demote.add_demote(other.id().value);
+  const uint64_t before = known();
+  asked.StallApply(true);
+  auto demoted = asked.Change(demote);
+  ASSERT_TRUE(
+      cluster.Run(5, [&] { return leader.machine().cluster()->config_index() > before; }));
+  cluster.Run(2);
+  EXPECT_FALSE(demoted->has_value());
+  asked.StallApply(false);
+  ASSERT_TRUE(cluster.Run(50, [&] { return demoted->has_value(); }));
+  ASSERT_TRUE((*demoted)->has_value()) << (*demoted)->error().message();
+  EXPECT_EQ(known(), (**demoted)->config_index());
+  // The change is made, whether this member comes to know of it soon or late.
+  asked.StallApply(true);
+  v1::ChangeMembershipRequest promote;
+  promote.add_promote(other.id().value);
+  auto promoted = asked.Change(promote);
+  ASSERT_TRUE(cluster.Run(50, [&] { return promoted->has_value(); }));
+  ASSERT_TRUE((*promoted)->has_value()) << (*promoted)->error().message();
+  EXPECT_LT(known(), (**promoted)->config_index());
+}
+
 // The simulator's: a member that missed the addition of those who lead now refused them for ever,
 // and had no address for its answers.
 TEST(Membership, MemberThatMissedTheAdditionOfTheLeaderIsReached) {

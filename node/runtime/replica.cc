@@ -311,6 +311,7 @@ void Replica::OnApplyDone(ApplyDone done) {
   }
   if (!done.memberships.empty()) {
     FinishJointWaiters();
+    FinishRelayed();
     CheckRemoved();
   }
 }
@@ -386,6 +387,7 @@ void Replica::AbandonCalls(const raftkv::Status& status) {
   for (MembershipCall& call : std::exchange(joint_waiters_, {})) {
     call.done(Error(Code::kUnknownOutcome, "this node stopped before the change was complete"));
   }
+  for (RelayedAnswer& answer : std::exchange(relayed_, {})) answer.done(std::move(answer.response));
   for (const std::shared_ptr<MembershipCall>& call : std::exchange(own_removals_, {})) {
     std::exchange(call->done, nullptr)(
         Error(Code::kUnknownOutcome, "this node stopped before it knew the outcome of the change"));

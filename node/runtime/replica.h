@@ -290,6 +290,8 @@ class Replica final : public transport::Handler {
   void Dispatch(MembershipCall call);
   void PassOn(raft::NodeId leader, MembershipCall call);
   void OnChangeReply(raft::NodeId asked, MembershipCall call, Result<v1::PeerReply> reply);
+  void Relay(MembershipCall call, v1::ChangeMembershipResponse response);
+  void FinishRelayed();
   bool RemovesSelf(const MembershipCall& call) const;
   bool ChangeUnderWay() const;
   void FinishOwnRemovals();
@@ -431,6 +433,13 @@ class Replica final : public transport::Handler {
   // Wait for a new member to say who it is.
   std::vector<std::shared_ptr<MembershipCall>> resolving_;
   std::vector<MembershipCall> joint_waiters_;  // applied; wait until the joint state is left
+  // The leader has made the change; wait until this member knows of it.
+  struct RelayedAnswer {
+    v1::ChangeMembershipResponse response;
+    MonotonicTime until;
+    Callback<v1::ChangeMembershipResponse> done;
+  };
+  std::vector<RelayedAnswer> relayed_;
   // Passed on to a leader, and remove this member: the answer may never come, because whoever is
   // removed is let in no more.
   std::vector<std::shared_ptr<MembershipCall>> own_removals_;

@@ -118,13 +118,34 @@ void Replica::OnChangeReply(raft::NodeId asked, MembershipCall call, Result<v1::
   } else if (reply->code() != 0) {
     status = raftkv::Status(static_cast<Code>(reply->code()), reply->message());
   }
-  if (status.ok()) return call.done(reply->change_membership());
+  if (status.ok()) return Relay(std::move(call), std::move(*reply->mutable_change_membership()));
   // Refused before anything happened, by a leader that is none any more: its successor is asked.
   if (status.code() == Code::kUnavailable && core_->leader() != asked && !leaving_) {
     parked_changes_.push_back(std::move(call));
     return;
   }
   call.done(Error(status));
+}
+
+// Whoever asks this member next, for /cluster or for another change, is to see the one that was just
+// made. It is made, however long that takes: the wait is short, and no failure.
+void Replica::Relay(MembershipCall call, v1::ChangeMembershipResponse response) {
+  const MonotonicTime patience =
+      env_.clock->Now() + env_.options->tick * env_.options->election_ticks;
+  relayed_.push_back(
+      {std::move(response), std::min(call.deadline, patience), std::move(call.done)});
+  FinishRelayed();
+}
+
+void Replica::FinishRelayed() {
+  if (relayed_.empty()) return;
+  const MonotonicTime now = env_.clock->Now();
+  const uint64_t known = env_.machine->cluster()->config_index();
+  std::erase_if(relayed_, [&](RelayedAnswer& answer) {
+    if (known < answer.response.config_index() && now < answer.until && !leaving_) return false;
+    answer.done(std::move(answer.response));
+    return true;
+  });
 }
 
 void Replica::ChangeAsLeader(MembershipCall call) {
@@ -336,6 +357,7 @@ void Replica::FinishJointWaiters() {
 
 void Replica::ExpireMembershipCalls() {
   const MonotonicTime now = env_.clock->Now();
+  FinishRelayed();
   std::erase_if(own_removals_, [&](const std::shared_ptr<MembershipCall>& call) {
     if (call->deadline > now) return false;
     std::exchange(call->done, nullptr)(
