@@ -129,7 +129,8 @@ void SpaceGuard::KeepReserve(uint64_t usable) {
 
 bool SpaceGuard::LookLocked() {
   const MonotonicTime now = clock_->Now();
-  if (last_look_ && now - *last_look_ < kBetweenLooks) return false;
+  // A clock that went back says nothing of how long ago that was.
+  if (last_look_ && now >= *last_look_ && now - *last_look_ < kBetweenLooks) return false;
   const std::optional<uint64_t> free = probe_();
   if (!free) return false;
   last_look_ = now;

@@ -222,6 +222,19 @@ TEST_F(SpaceGuardTest, WhoAsksToBeAdmittedLeavesTheReserveToOthers) {
   EXPECT_FALSE(HasReserve());
 }
 
+// The simulator's: a node whose clock went back by seconds refused writes for as long, although there
+// was space.
+TEST_F(SpaceGuardTest, AClockThatWentBackPutsOffNoLook) {
+  auto guard = Make({.min_free_bytes = 16 * kMiB});
+  free_ = kMiB;
+  Look(*guard);
+  ASSERT_TRUE(guard->full());
+  free_ = 100 * kMiB;
+  clock_.now -= std::chrono::seconds(5);
+  guard->Look({});
+  EXPECT_FALSE(guard->full());
+}
+
 TEST_F(SpaceGuardTest, ANodeThatStartsOnAFullDiskTakesTheReserve) {
   free_ = 64 * kMiB;
   Look(*Make({.min_free_bytes = 16 * kMiB, .reserve_bytes = 4 * kMiB}));
