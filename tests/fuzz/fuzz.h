@@ -24,10 +24,12 @@ struct Target {
 const std::vector<Target>& Targets();
 const Target* FindTarget(std::string_view name);  // null: none
 
-std::vector<Target> WireTargets();     // peer frames and messages, commands
-std::vector<Target> StorageTargets();  // log records, write-ahead logs, state records, snapshots
-std::vector<Target> HttpTargets();     // heads, queries, conditions, bodies
-std::vector<Target> TextTargets();     // settings, kubeconfigs, Kubernetes objects and watches
+std::vector<Target> WireTargets();      // peer frames and messages, commands
+std::vector<Target> StorageTargets();   // log records, write-ahead logs, state records, snapshots
+std::vector<Target> HttpTargets();      // heads, queries, conditions, bodies
+std::vector<Target> TextTargets();      // settings, kubeconfigs, Kubernetes objects and watches
+std::vector<Target> StreamTargets();    // HTTP and peer connections, answers of nodes
+std::vector<Target> OperatorTargets();  // RaftKV resources, answers of nodes and the API server
 
 // Cuts an input into parts, for targets that take several: bytes 0xff 0xfe end a part.
 std::vector<std::string_view> Split(std::string_view input);

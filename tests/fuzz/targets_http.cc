@@ -7,6 +7,7 @@
 #include "node/server/message_codec.h"
 #include "node/server/query.h"
 #include "node/server/text.h"
+#include "node/server/txn_api.h"
 #include "raftkv/v1/admin.pb.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -95,12 +96,45 @@ std::vector<std::string> BodySeeds() {
           R"({"peer_addresses":["10.0.0.1:7071"],"remain_learner":true})", R"({"revision":2})"};
 }
 
+// A request that is taken keeps its shape as a protobuf, and its keys and values can be answered.
+void RunTxn(std::string_view input) {
+  const Result<v1::TxnRequest> request = TxnFromJson(input);
+  if (!request) {
+    CHECK(!request.error().message().empty(), "a refusal says why");
+    return;
+  }
+  v1::TxnRequest again;
+  CHECK(again.ParseFromString(request->SerializeAsString()), "what was read can be sent on");
+  v1::TxnResponse response;
+  response.set_succeeded(true);
+  for (const auto* list : {&request->success(), &request->failure()}) {
+    for (const v1::TxnRequest::Op& op : *list) {
+      v1::TxnResponse::Item& item = *response.add_gets();
+      item.set_found(op.has_put());
+      item.set_key(op.has_put() ? op.put().key() : op.get().key());
+      item.set_value(op.put().value());
+    }
+  }
+  CHECK(nlohmann::json::accept(TxnToJson(response)), "what is answered is JSON");
+}
+
+std::vector<std::string> TxnSeeds() {
+  return {R"({"compare":[{"key":"a","value":"100"}],"success":[{"put":{"key":"a","value":"80"}},)"
+          R"({"get":{"key":"d/1"}}]})",
+          R"({"compare":[{"key":"a","relation":"greater","version":5}],)"
+          R"("success":[{"delete":{"prefix":"d/"}}],"failure":[{"get":{"key":"a"}}]})",
+          R"({"compare":[{"key":"/w==","key_encoding":"base64","mod_revision":3}],)"
+          R"("success":[{"put":{"key":"/w==","key_encoding":"base64","value":"/w==",)"
+          R"("encoding":"base64"}},{"delete":{"key":"b"}}]})"};
+}
+
 }  // namespace
 
 std::vector<Target> HttpTargets() {
   return {{"http_head", RunHead, HeadSeeds},
           {"http_text", RunText, TextSeeds},
-          {"http_bodies", RunBodies, BodySeeds}};
+          {"http_bodies", RunBodies, BodySeeds},
+          {"txn_json", RunTxn, TxnSeeds}};
 }
 
 }  // namespace raftkv::fuzz

@@ -1,13 +1,17 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 
 #include "base/check.h"
 #include "node/kv/format.h"
+#include "node/runtime/rebuild.h"
 #include "node/storage/codec.h"
 #include "node/storage/log_record.h"
 #include "node/storage/snapshot_files.h"
+#include "node/storage/snapshot_stream.h"
 #include "node/storage/wal_check.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -195,13 +199,110 @@ std::vector<std::string> SnapshotSeeds() {
           Join({head, half.SerializeAsString(), rest.SerializeAsString()}), head};
 }
 
+// As it is uploaded: the same however the bytes arrive, and never more than was announced.
+void RunSnapshotStream(std::string_view input) {
+  if (input.empty()) return;
+  const size_t piece = static_cast<unsigned char>(input.front()) + size_t{1};
+  input.remove_prefix(1);
+  const auto read = [input](size_t most) {
+    uint64_t bytes = 0;
+    SnapshotStreamReader reader([&bytes](const v1::SnapshotChunk& chunk) {
+      bytes += chunk.data().size();
+      return Status::Ok();
+    });
+    Status status = Status::Ok();
+    for (size_t at = 0; at < input.size() && status.ok();) {
+      const size_t size = std::min(most, input.size() - at);
+      status = reader.Feed(input.substr(at, size));
+      at += size;
+    }
+    if (status.ok()) {
+      status = reader.Finish();
+      CHECK(!status.ok() || bytes == reader.manifest().total_bytes(), "the whole is the whole");
+    }
+    if (reader.has_snapshot()) CHECK(bytes <= reader.manifest().total_bytes());
+    return std::pair(bytes, status.code());
+  };
+  CHECK(read(piece) == read(input.size() + 1), "chunks do not depend on how the bytes arrive");
+}
+
+std::vector<std::string> SnapshotStreamSeeds() {
+  v1::SnapshotManifest manifest;
+  manifest.set_cluster_id(1);
+  manifest.set_snapshot_id(2);
+  manifest.set_format(1);
+  v1::SnapshotManifest::File* file = manifest.add_files();
+  file->set_name("000001.sst");
+  file->set_bytes(5);
+  file->set_crc32c(Crc32c("bytes"));
+  manifest.set_total_bytes(5);
+  v1::Snapshot snapshot;
+  snapshot.set_index(7);
+  snapshot.set_term(1);
+  snapshot.set_data(manifest.SerializeAsString());
+  v1::SnapshotChunk chunk;
+  chunk.set_file("000001.sst");
+  chunk.set_data("bytes");
+  const std::string begin = SnapshotStreamBegin(snapshot) + SnapshotStreamFrame(chunk);
+  return {"\x03" + begin + SnapshotStreamEnd(Status::Ok()), "\x40" + begin,
+          "\x09" + begin + SnapshotStreamEnd({Code::kUnavailable, "given up"})};
+}
+
+// DIR/members, as it is and with the checksum that it should have.
+void RunMembers(std::string_view input) {
+  static const fs::path directory =
+      fs::temp_directory_path() / ("raftkv-fuzz-" + std::to_string(getpid()) + "-members");
+  static const struct Cleaner {
+    ~Cleaner() {
+      std::error_code error;
+      fs::remove_all(directory, error);
+    }
+  } cleaner;
+  fs::create_directories(directory);
+  runtime::Options options;
+  options.data_dir = directory;
+  options.peer_advertise = "self:1";
+  constexpr size_t kHeader = 12;
+  std::string bytes(input);
+  for (const bool summed : {false, true}) {
+    if (summed) {
+      if (bytes.size() < kHeader) return;
+      const uint32_t crc = Crc32c(std::string_view(bytes).substr(kHeader));
+      std::memcpy(bytes.data() + kHeader - sizeof(crc), &crc, sizeof(crc));
+    }
+    std::ofstream(directory / "members", std::ios::binary | std::ios::trunc) << bytes;
+    const v1::MemberNote note = runtime::ReadDamagedMember(options);
+    const std::vector<std::string> asked = runtime::WhomToAsk(options, note);
+    CHECK(std::ranges::find(asked, options.peer_advertise) == asked.end(), "nobody asks himself");
+  }
+}
+
+std::vector<std::string> MembersSeeds() {
+  v1::MemberNote note;
+  note.set_cluster_id(1);
+  note.set_member_id(2);
+  note.set_config_index(3);
+  for (const char* address : {"a:1", "b:2", "self:1"}) {
+    v1::Member& member = *note.add_members();
+    member.set_id(static_cast<uint64_t>(note.members_size() + 1));
+    member.set_peer_address(address);
+  }
+  const std::string message = note.SerializeAsString();
+  std::string bytes = "RAFTKVNT";
+  const uint32_t crc = Crc32c(message);
+  bytes.append(reinterpret_cast<const char*>(&crc), sizeof(crc));
+  return {bytes + message, bytes};
+}
+
 }  // namespace
 
 std::vector<Target> StorageTargets() {
   return {{"log_records", RunLogRecords, LogRecordSeeds},
           {"wal", RunWal, WalSeeds},
           {"state_records", RunStateRecords, StateRecordSeeds},
-          {"snapshot_files", RunSnapshotFiles, SnapshotSeeds}};
+          {"snapshot_files", RunSnapshotFiles, SnapshotSeeds},
+          {"snapshot_stream", RunSnapshotStream, SnapshotStreamSeeds},
+          {"members", RunMembers, MembersSeeds}};
 }
 
 }  // namespace raftkv::fuzz
