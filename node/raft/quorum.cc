@@ -69,6 +69,8 @@ Index MajorityConfig::CommittedIndex(const AckedIndexer& acked) const {
   // Who has not reported counts as index 0.
   size_t i = 0;
   for (NodeId id : ids_) indexes[i++] = acked.AckedIndex(id).value_or(Index());
+  // Nobody has more of the log than the leader.
+  if (MUTATION(count_leader_twice)) *std::ranges::min_element(indexes) = std::ranges::max(indexes);
 
   const size_t quorum = ids_.size() / 2 + (MUTATION(minority_commits) ? 0 : 1);
   const auto nth =

@@ -167,6 +167,7 @@ bool RaftLog::MaybeCommit(EntryId at) {
 }
 
 Index RaftLog::MaxAppliable(bool allow_unstable) const {
+  if (MUTATION(apply_before_commit)) return std::min(last_index(), unstable_.offset().Prev());
   return allow_unstable ? committed_ : std::min(committed_, unstable_.offset().Prev());
 }
 
@@ -187,8 +188,9 @@ std::vector<Entry> RaftLog::NextCommitted(bool allow_unstable) const {
 }
 
 void RaftLog::AcceptApplying(Index index, uint64_t bytes, bool allow_unstable) {
-  CHECK(index <= committed_, Text("applying(", index, ") is out of range [prevApplying(", applying_,
-                                  "), committed(", committed_, ")]"));
+  CHECK(index <= committed_ || MUTATION(apply_before_commit),
+        Text("applying(", index, ") is out of range [prevApplying(", applying_, "), committed(",
+             committed_, ")]"));
   applying_ = index;
   applying_bytes_ += bytes;
   // If less was handed out than there is, the next entry would exceed the limit.

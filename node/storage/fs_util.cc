@@ -10,6 +10,8 @@
 #include <system_error>
 #include <utility>
 
+#include "base/mutations.h"
+
 namespace raftkv::storage {
 
 namespace fs = std::filesystem;
@@ -101,6 +103,7 @@ Status MakeDirs(const std::string& path) {
 }
 
 Status SyncDir(const std::string& dir) {
+  if (MUTATION(skip_directory_sync)) return Status::Ok();
   ASSIGN_OR_RETURN_STATUS(File file, File::Open(dir, O_RDONLY | O_DIRECTORY));
   return file.Sync();
 }

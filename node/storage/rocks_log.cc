@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/hex_id.h"
+#include "base/mutations.h"
 #include "node/storage/fs_util.h"
 #include "node/storage/log_db.h"
 #include "node/storage/log_record.h"
@@ -306,7 +307,7 @@ Status RocksLog::WriteBatchDurably() {
   rocksdb::Status status = db_->Write(rocksdb::WriteOptions(), &batch_);
   const Clock::time_point written = Clock::now();
   // Apart from the write only to be measured apart from it.
-  if (status.ok()) status = db_->SyncWAL();
+  if (status.ok() && !MUTATION(skip_log_sync)) status = db_->SyncWAL();
   if (!status.ok()) {
     Status error = FromRocks(status, "cannot write the raft log in " + path_);
     // The database refuses writes while its own work in the background lacks space, before it has

@@ -182,7 +182,7 @@ TEST(RowTest, IsBrokenByAStoreThatStalls) {
   ASSERT_EQ(nodes.size(), 3u);
   std::this_thread::sleep_for(std::chrono::milliseconds(500));
   for (const pid_t pid : nodes) ASSERT_EQ(kill(pid, SIGSTOP), 0);
-  std::this_thread::sleep_for(std::chrono::seconds(9));
+  std::this_thread::sleep_for(std::chrono::seconds(11));
   for (const pid_t pid : nodes) ASSERT_EQ(kill(pid, SIGCONT), 0);
   EXPECT_EQ(run.Wait(), 1);
   EXPECT_NE(run.Log().find("no write for "), std::string::npos) << run.Log();

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/mutations.h"
 
 namespace raftkv::sim {
 namespace {
@@ -44,7 +45,7 @@ Status SimLog::Flush() {
 
 void SimLog::Synced() {
   // A commit index alone is written without an fsync.
-  if (in_flight_.empty()) return;
+  if (in_flight_.empty() || MUTATION(skip_log_sync)) return;
   in_flight_.clear();
   durable_hard_ = hard_;
 }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/simulation/past_bugs.h"
 #include "tests/simulation/profiles.h"
 #include "tests/simulation/shrink.h"
 
@@ -63,42 +64,8 @@ TEST(Simulation, FixedSeedsAndProfilesHoldAndTakeEveryPath) {
   }
 }
 
-// Runs that find again what was broken once, if it comes back: each is the first that sees the
-// mutation named (mutations.cc). The seeds that found these bugs first mean other runs by now.
 TEST(Simulation, PastBugsStayFixed) {
-  const struct {
-    uint64_t seed;
-    const char* profile;
-    const char* mutation;
-    const char* what;
-  } runs[] = {
-      {1, "", "read_before_first_commit",
-       "a read at the only voter went behind an acknowledged write after a restart"},
-      {23, "departure", "no_introduction",
-       "a member that missed the addition of others refused them, and never came back"},
-      {1386, "departure", "introduce_once",
-       "a member that did not know yet that it is one never learned its leader's address"},
-      {7, "departure", "leave_at_once",
-       "removed members stopped before those who stay knew, and left them without a majority"},
-      {41, "departure", "refuse_before_durable",
-       "a member told others that they are removed, and forgot it in a crash"},
-      {24, "damage", "agree_unconfirmed",
-       "members gave up their data although a majority was damaged"},
-      {572723043, "", "refusal_names_nobody",
-       "a damaged member that knew the address of a follower alone never found the leader"},
-      {991217565, "", "",
-       "writes that were under way for long came behind those of the last phase, which no history "
-       "held: a wrong alarm"},
-      {991217831, "", "",
-       "who slept while its clock stood still slept on when it went again: a wrong alarm"},
-      {790208542, "", "",
-       "a worker met a store that a full disk had stopped when there was space again, and the "
-       "simulation slept in its place for ever"},
-      {15, "space", "hand_over_in_step", "a leader that waited for space never found a successor"},
-      {20, "space", "go_on_after_giving_up",
-       "a node that stopped while it waited for space wrote behind a gap"},
-  };
-  for (const auto& run : runs) {
+  for (const PastBug& run : kPastBugs) {
     EXPECT_EQ(RunApart({.seed = run.seed, .profile = run.profile}).failure, "")
         << run.what << " (" << run.mutation << "); again: ./dev sim --seed " << run.seed;
   }

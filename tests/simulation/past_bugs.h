@@ -1,0 +1,47 @@
+// Runs that found a bug, or see it if it comes back.
+//
+// Thread-safety: immutable.
+#pragma once
+
+#include <cstdint>
+
+namespace raftkv::sim {
+
+struct PastBug {
+  uint64_t seed;
+  const char* profile;   // empty: as the seed says
+  const char* mutation;  // that brings it back (mutations.cc), and that this run sees; empty: none
+  const char* what;
+};
+
+// The seeds that found the bugs with a mutation first mean other runs by now, as any seed does once
+// the simulator draws its numbers otherwise: `./dev sim --mutations --past` finds those anew.
+inline constexpr PastBug kPastBugs[] = {
+    {15, "", "read_before_first_commit",
+     "a read at the only voter went behind an acknowledged write after a restart"},
+    {23, "departure", "no_introduction",
+     "a member that missed the addition of others refused them, and never came back"},
+    {64, "departure", "introduce_once",
+     "a member that did not know yet that it is one never learned its leader's address"},
+    {20, "departure", "leave_at_once",
+     "removed members stopped before those who stay knew, and left them without a majority"},
+    {66, "departure", "refuse_before_durable",
+     "a member told others that they are removed, and forgot it in a crash"},
+    {24, "damage", "agree_unconfirmed",
+     "members gave up their data although a majority was damaged"},
+    {68, "damage", "refusal_names_nobody",
+     "a damaged member that knew the address of a follower alone never found the leader"},
+    {15, "space", "hand_over_in_step", "a leader that waited for space never found a successor"},
+    {105, "space", "go_on_after_giving_up",
+     "a node that stopped while it waited for space wrote behind a gap"},
+    {991217565, "", "",
+     "writes that were under way for long came behind those of the last phase, which no history "
+     "held: a wrong alarm"},
+    {991217831, "", "",
+     "who slept while its clock stood still slept on when it went again: a wrong alarm"},
+    {790208542, "", "",
+     "a worker met a store that a full disk had stopped when there was space again, and the "
+     "simulation slept in its place for ever"},
+};
+
+}  // namespace raftkv::sim
