@@ -14,6 +14,9 @@ std::string NamespaceOf(int pid) { return "/proc/" + std::to_string(pid) + "/ns/
 }  // namespace
 
 HostNetwork::~HostNetwork() {
+  // The kernel takes its time to remove a namespace and what is in it; the next network has the
+  // same names.
+  for (size_t i = 0; i < holders_.size(); ++i) (void)Shell("ip link del " + LinkOf(i));
   holders_.clear();
   (void)Shell(std::string("ip link del ") + kBridge);
 }
