@@ -25,6 +25,12 @@ void ShortLogs(BedOptions& options) {
   options.load.value_bytes = 2000;
 }
 
+Status ReadyAsBefore(Bed& bed, size_t i) {
+  const std::string before = bed.MemberId(i);
+  RETURN_IF_ERROR(bed.Ready(i));
+  return Expect(bed.MemberId(i) == before, bed.node(i).name() + " is the member that it was");
+}
+
 Status LeaveBehind(Bed& bed, size_t victim) {
   ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
   const std::optional<v1::StatusResponse> before = bed.node(leader).Status();

@@ -50,6 +50,9 @@ std::vector<Row> PointRows();
 
 // Logs so short that who was away for a moment needs a snapshot.
 void ShortLogs(BedOptions& options);
+// Node `i`, which was started again, serves as the member that it was: whoever finds its own data
+// damaged is rebuilt as another one, and serves too.
+Status ReadyAsBefore(Bed& bed, size_t i);
 // Kills node `victim` and waits until the others' logs begin behind its end.
 Status LeaveBehind(Bed& bed, size_t victim);
 // Some bit of the file.

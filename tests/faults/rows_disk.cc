@@ -59,7 +59,7 @@ Status TearTail(Bed& bed) {
     for (char& c : garbage) c = static_cast<char>(1 + bed.Pick(255));
     Overwrite(logs.back(), EndOfRecords(logs.back()), garbage);
     bed.Restart(victim);
-    RETURN_IF_ERROR(bed.Ready(victim));
+    RETURN_IF_ERROR(ReadyAsBefore(bed, victim));
     bed.EndFault();
     ++torn;
   }

@@ -124,7 +124,7 @@ Result<bool> DieAt(Bed& bed, const Point& point) {
     bed.Restart(victim);
   }
   for (size_t i = 0; i < bed.size(); ++i) {
-    RETURN_UNEXPECTED_IF_ERROR(bed.Ready(i));
+    RETURN_UNEXPECTED_IF_ERROR(ReadyAsBefore(bed, i));
     if (point.work == Work::kConfiguration) RETURN_UNEXPECTED_IF_ERROR(WaitForVoter(bed, i));
   }
   return died;

@@ -20,7 +20,7 @@ Status KillAgainAndAgain(Bed& bed, const std::function<Result<std::vector<size_t
     if (!outage) RETURN_IF_ERROR(bed.Progress());
     outage ? bed.EndOutage() : bed.EndFault();
     for (const size_t i : victims) bed.Restart(i);
-    for (const size_t i : victims) RETURN_IF_ERROR(bed.Ready(i));
+    for (const size_t i : victims) RETURN_IF_ERROR(ReadyAsBefore(bed, i));
   }
   bed.Note(std::to_string(kills) + " kills");
   return Status::Ok();

@@ -80,7 +80,7 @@ Status LosePowerAgainAndAgain(Bed& bed, bool all) {
     }
     all ? bed.EndOutage() : bed.EndFault();
     for (const size_t i : victims) bed.Restart(i);
-    for (const size_t i : victims) RETURN_IF_ERROR(bed.Ready(i));
+    for (const size_t i : victims) RETURN_IF_ERROR(ReadyAsBefore(bed, i));
   }
   bed.Note(std::to_string(losses) + " power losses");
   return Status::Ok();
@@ -106,7 +106,7 @@ Status FailSyncs(Bed& bed) {
     RETURN_IF_ERROR(
         LosePower(bed.data(victim), bed.directory(victim) / "shadow", Loss::kSome, bed.random()));
     bed.Restart(victim);
-    RETURN_IF_ERROR(bed.Ready(victim));
+    RETURN_IF_ERROR(ReadyAsBefore(bed, victim));
     ++ended;
   }
   bed.Note(std::to_string(ended) + " nodes ended with status 74");
@@ -130,7 +130,7 @@ Status FailWrites(Bed& bed) {
     bed.EndFault();
     shims.Reset();
     bed.Restart(victim);
-    RETURN_IF_ERROR(bed.Ready(victim));
+    RETURN_IF_ERROR(ReadyAsBefore(bed, victim));
     ++ended;
   }
   bed.Note(std::to_string(ended) + " nodes ended with status 74");
@@ -156,7 +156,7 @@ Status CutRecords(Bed& bed) {
     shims.Reset();
     const size_t before = bed.node(victim).Log().size();
     bed.Restart(victim);
-    RETURN_IF_ERROR(bed.Ready(victim));
+    RETURN_IF_ERROR(ReadyAsBefore(bed, victim));
     ++cuts;
     if (bed.node(victim).Log().find("interrupted", before) != std::string::npos) ++reported;
   }
@@ -338,12 +338,13 @@ std::vector<Row> ShimRows() {
       {.name = "power-one",
        .injected = "power loss of one node: what it had not synced is gone, wholly or by sectors; "
                    "names that their directory was not synced with as well",
-       .promised = "nothing acknowledged is lost, starts by itself",
+       .promised = "nothing acknowledged is lost, starts by itself as the member that it was",
        .run = [](Bed& bed) { return LosePowerAgainAndAgain(bed, false); },
        .shim = true},
       {.name = "power-all",
        .injected = "the same of all nodes at once",
-       .promised = "nothing acknowledged is lost, all start by themselves",
+       .promised =
+           "nothing acknowledged is lost, all start by themselves as the members that they were",
        .gaps = kAfterOutage,
        .run = [](Bed& bed) { return LosePowerAgainAndAgain(bed, true); },
        .shim = true},
