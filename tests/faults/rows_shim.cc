@@ -86,6 +86,29 @@ Status LosePowerAgainAndAgain(Bed& bed, bool all) {
   return Status::Ok();
 }
 
+// Whatever a member makes when it begins has to be there: what it said to others counts.
+Status LosePowerOfNewMembers(Bed& bed) {
+  Shims shims(bed);
+  RETURN_IF_ERROR(shims.Attach(true));
+  int losses = 0;
+  while (!bed.Over()) {
+    RETURN_IF_ERROR(bed.Progress());
+    const size_t victim = bed.Pick(bed.size());
+    RETURN_IF_ERROR(bed.Replace(victim));
+    bed.Kill(victim);
+    bed.BeginFault();
+    const Loss loss = bed.Pick(2) == 0 ? Loss::kAll : Loss::kSome;
+    RETURN_IF_ERROR(
+        LosePower(bed.data(victim), bed.directory(victim) / "shadow", loss, bed.random()));
+    bed.EndFault();
+    bed.Restart(victim);
+    RETURN_IF_ERROR(ReadyAsBefore(bed, victim));
+    ++losses;
+  }
+  bed.Note(std::to_string(losses) + " power losses of members that had just begun");
+  return Status::Ok();
+}
+
 Status FailSyncs(Bed& bed) {
   Shims shims(bed);
   RETURN_IF_ERROR(shims.Attach(true));
@@ -354,6 +377,11 @@ std::vector<Row> ShimRows() {
        .gaps = kAfterOutage,
        .run = [](Bed& bed) { return LosePowerAgainAndAgain(bed, true); },
        .prepare = ShortLogs,
+       .shim = true},
+      {.name = "power-new",
+       .injected = "a member begins with an empty disk, and loses its power as soon as it votes",
+       .promised = "it starts by itself as the member that it was",
+       .run = LosePowerOfNewMembers,
        .shim = true},
       {.name = "sync-fails",
        .injected = "every sync fails from some moment on, on leader or follower; then power loss",

@@ -107,7 +107,7 @@ constexpr Another kOthers[] = {
     {"ignore_identity_checksum", "storage_test", "DataDir.EveryDamagedByteOfTheIdentityIsNoticed"},
     {"ignore_frame_checksum", "transport_test", "Frame.EveryFlippedBitIsFound"},
     {"skip_log_sync", kFaults, "power-all"},
-    {"skip_directory_sync", kFaults, "power-all-snapshots"},
+    {"skip_directory_sync", kFaults, "power-new"},
     {"ignore_frame_checksum", kFaults, "flip-wire"},
     {"ignore_identity_checksum", kFaults, "flip-identity"},
     {"count_leader_twice", kFaults, "cut-leader"},
