@@ -181,9 +181,8 @@ TEST_F(Act, APodInACacheTellsWhatTheWholeOneTells) {
   OnlyWhatIsViewed(pod);
   EXPECT_TRUE(pod.At("/status/conditions/2").is_null()) << "smaller";
   EXPECT_TRUE(pods_.Replace({pod}, "1001").ok());
-  auto seen = observer_.Look(clusters_.Get({"ns", "store"}), 4);
-  ASSERT_TRUE(seen);
-  EXPECT_EQ(*seen->observation.slots.at(1).pod, whole);
+  const Seen seen = observer_.Look(clusters_.Get({"ns", "store"}), 4);
+  EXPECT_EQ(*seen.observation.slots.at(1).pod, whole);
 }
 
 TEST_F(Act, SomebodyElsesServiceAccountOfOurNameStays) {
@@ -292,9 +291,8 @@ TEST_F(Act, ForeignClaimIsNeitherAdoptedNorItsPodDeleted) {
 TEST_F(Act, AClaimThatACacheMissesIsLookedFor) {
   FillCaches();
   EXPECT_TRUE(claims_.Replace({}, "1000").ok());
-  auto seen = observer_.Look(clusters_.Get({"ns", "store"}), 4);
-  ASSERT_TRUE(seen);
-  EXPECT_TRUE(seen->observation.slots.at(2).claim);
+  const Seen seen = observer_.Look(clusters_.Get({"ns", "store"}), 4);
+  EXPECT_TRUE(seen.observation.slots.at(2).claim);
 }
 
 TEST_F(Act, APodIsDeletedInTheVersionThatWasReadAlone) {

@@ -28,7 +28,8 @@ struct Resource {
   bool deleting = false;
   bool finalizer = false;
   ClusterSpec spec;
-  int image = 1;  // the pod template: a number that makes a revision
+  bool unreadable = false;  // the operator does not know a value that the API server took
+  int image = 1;            // the pod template: a number that makes a revision
   PlannedStatus status;
 };
 

@@ -203,6 +203,7 @@ class Operator {
     for (const PlannedCondition& c : resource.status.conditions) seen.reasons[c.type] = c.reason;
     seen.epoch = epoch_;
     ObserveObjects(resource, &seen.objects);
+    if (resource.unreadable) ObserveUnreadable(&seen);
     for (const auto& [action, known] : refused_) {
       const bool same = known.content == ContentOf(action);
       seen.refusals[action] = {.message = action, .again_s = same ? known.again_s : 0};
@@ -234,6 +235,15 @@ class Operator {
     }
     seen.leaderless_since_s = leaderless_since_s_;
     return seen;
+  }
+
+  static void ObserveUnreadable(Observation* seen) {
+    seen->spec_error = "spec.replicas is 'many'";
+    const Operation& operation = seen->operation;
+    const bool sized = operation.type == Operation::Type::kScale && operation.target > 0;
+    seen->spec.replicas = sized ? operation.target : seen->objects.stateful_set_replicas;
+    seen->objects.others_current = true;
+    seen->objects.template_current = seen->objects.stateful_set;
   }
 
   void ObserveObjects(const Resource& resource, ObjectsView* objects) const {
@@ -387,6 +397,7 @@ class History {
   template <class Edit>
   void EditSpec(const std::string& what, Edit edit) {
     if (!world_.kube.resource || world_.kube.resource->deleting) return;
+    world_.kube.resource->unreadable = false;
     edit(&*world_.kube.resource);
     ++world_.kube.resource->generation;
     world_.kube.resource->version += 1'000'000;
@@ -397,7 +408,9 @@ class History {
     static constexpr int kSizes[] = {1, 1, 2, 3, 3, 3, 4, 5, 5, 7, 0};
     if (!world_.kube.resource) return world_.CreateResource();
     const int size = kSizes[Uniform(std::size(kSizes))];
-    switch (Uniform(13)) {
+    switch (Uniform(14)) {
+      case 12:
+        return EditSpec("a spec that cannot be read", [](Resource* r) { r->unreadable = true; });
       case 11:
         return EditSpec("a template that is refused", [&](Resource* r) {
           r->image = ++images_;

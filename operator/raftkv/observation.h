@@ -187,6 +187,9 @@ struct Observation {
   bool orphans = false;     // deleted with --cascade=orphan: what it owns is to go on without it
   bool foreground = false;  // with --cascade=foreground: what it owns goes before it
   ClusterSpec spec;
+  // What of it cannot be read; empty: all of it can. Then `spec` has what can be, and of the rest
+  // what is in force, and the objects count as current.
+  std::string spec_error;
   ClusterId cluster = 0;  // status.clusterID
   Operation operation;    // status.operation
   // status.conditions as last written: the reason of each type. Tells what has been said already,

@@ -225,7 +225,7 @@ Result<Seen> Observer::LookLive(const Key& key, uint64_t epoch) {
   return LookIn(live, std::make_shared<const Object>(std::move(*resource)), epoch);
 }
 
-Result<Seen> Observer::LookIn(const Caches& caches, const ObjectPtr& resource, uint64_t epoch) {
+Seen Observer::LookIn(const Caches& caches, const ObjectPtr& resource, uint64_t epoch) {
   Seen seen{.resource = resource};
   Observation& out = seen.observation;
   out.now_s = timing_->WallMicros() / kMicros;
@@ -238,21 +238,38 @@ Result<Seen> Observer::LookIn(const Caches& caches, const ObjectPtr& resource, u
   out.finalizer = resource->HasFinalizer(kFinalizer);
   out.orphans = out.deleting && resource->HasFinalizer("orphan");
   out.foreground = out.deleting && resource->HasFinalizer("foregroundDeletion");
-  auto spec = ReadSpec(*resource);
-  // A deletion waits for nobody to mend the spec; the defaults keep the claims.
-  if (!spec && !out.deleting) return std::unexpected(spec.error());
-  if (spec) out.spec = *spec;
   out.cluster = ReadCluster(*resource);
   out.operation = ReadOperation(*resource);
   out.reasons = ReadReasons(*resource);
   out.epoch = epoch;
   LookAtObjects(caches, seen);
+  LookAtSpec(out, *resource);
   LookAtRefusals(seen);
   LookAtClaims(caches, seen);
   LookAtPods(caches, seen);
   LookForClaims(seen);
   LookAtNodes(seen);
   return seen;
+}
+
+// The last spec that could be read is kept nowhere; what was made of it is in the live StatefulSet
+// and in the operation that is written.
+void Observer::LookAtSpec(Observation& out, const Object& resource) {
+  if (auto spec = ReadSpec(resource)) {
+    out.spec = *spec;
+    return;
+  } else {
+    out.spec_error = spec.error().message();
+  }
+  out.spec = ReadReadable(resource);
+  out.spec.on_delete = Retention::kRetain;
+  if (out.spec.replicas < 0) {
+    const bool sized = out.operation.type == Operation::Type::kScale && out.operation.target > 0;
+    out.spec.replicas = sized ? out.operation.target : out.objects.stateful_set_replicas;
+  }
+  out.objects.others_current = true;
+  out.objects.template_current = out.objects.stateful_set;
+  out.objects.spare_account = false;
 }
 
 // Ours, or null; a foreign one is noted.

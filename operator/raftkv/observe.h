@@ -62,9 +62,8 @@ class Observer {
         settings_(std::move(settings)),
         timing_(timing) {}
 
-  // kInvalidArgument if the spec cannot be understood, unless the resource is being deleted.
   // `epoch` is this operator's.
-  Result<Seen> Look(const kube::ObjectPtr& resource, uint64_t epoch) {
+  Seen Look(const kube::ObjectPtr& resource, uint64_t epoch) {
     return LookIn(caches_, resource, epoch);
   }
   // The same, but resource, StatefulSet, pods and claims are read from the server: caches may be
@@ -92,8 +91,9 @@ class Observer {
  private:
   using Since = std::map<std::string, MonotonicTime>;  // by UID
 
-  Result<Seen> LookIn(const Caches& caches, const kube::ObjectPtr& resource, uint64_t epoch);
+  Seen LookIn(const Caches& caches, const kube::ObjectPtr& resource, uint64_t epoch);
   void LookAtObjects(const Caches& caches, Seen& seen);
+  static void LookAtSpec(Observation& out, const kube::Object& resource);
   void LookAtPods(const Caches& caches, Seen& seen);
   void LookAtRefusals(Seen& seen);
   static void LookAtClaims(const Caches& caches, Seen& seen);

@@ -109,13 +109,6 @@ bool Facts::Blank(int index) const {
          report->cluster == 0 && !InConfig(report->member) && !Removed(report->member);
 }
 
-bool Facts::AllBlank() const {
-  for (int index = 0; index < seen.objects.stateful_set_replicas; ++index) {
-    if (!Blank(index)) return false;
-  }
-  return seen.objects.stateful_set_replicas > 0;
-}
-
 bool Facts::Stranger(int index) const {
   const MemberId occupant = Occupant(index);
   return config() != nullptr && slot(index).report && !Blank(index) && !InConfig(occupant) &&

@@ -79,8 +79,6 @@ class Facts {
   bool AliveIn(int slot) const;
   // A blank node that answers and is in no configuration.
   bool Blank(int slot) const;
-  // There are pods, and each of them is blank: none of them knows the cluster.
-  bool AllBlank() const;
   // A node answers that is not blank and that the cluster neither has nor removed.
   bool Stranger(int slot) const;
   // Its node has been lost for longer than spec.replacement.after.

@@ -26,15 +26,18 @@ std::optional<Decision> PlanHibernate(const Facts& facts) {
 // Everybody who was there comes back first; a change of size is for afterwards.
 std::optional<Decision> PlanWake(const Facts& facts) {
   if (facts.spec.replicas == 0 || facts.seen.cluster == 0) return std::nullopt;
-  if (facts.seen.objects.stateful_set_replicas == 0) {
-    int slots = 0;
-    for (const auto& [slot, view] : facts.seen.slots) {
-      if (view.claim) slots = std::max(slots, slot + 1);
-    }
+  int slots = 0;
+  for (const auto& [slot, view] : facts.seen.slots) {
+    if (view.claim) slots = std::max(slots, slot + 1);
+  }
+  const int replicas = facts.seen.objects.stateful_set_replicas;
+  const bool waking = facts.seen.operation.type == Operation::Type::kWake && !facts.has_leader();
+  // A claim may be seen late.
+  if (replicas == 0 || (waking && replicas < slots)) {
     return Do(WithReplicas(facts, slots == 0 ? facts.spec.replicas : slots),
               Continue(facts, Operation::Type::kWake, "StartPods"));
   }
-  if (facts.seen.operation.type == Operation::Type::kWake && !facts.has_leader()) {
+  if (waking) {
     return Wait(Continue(facts, Operation::Type::kWake, "WaitForQuorum"));
   }
   return std::nullopt;

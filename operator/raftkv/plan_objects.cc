@@ -20,11 +20,34 @@ int MemberSlots(const Facts& facts) {
   return slots;
 }
 
+// There are pods, and each is blank or has ended: none of them knows the cluster.
+bool NobodyKnows(const Facts& facts) {
+  const int slots = facts.seen.objects.stateful_set_replicas;
+  for (int slot = 0; slot < slots; ++slot) {
+    const std::optional<PodView>& pod = facts.slot(slot).pod;
+    if (!facts.Blank(slot) && !(pod && pod->finished)) return false;
+  }
+  return slots > 0;
+}
+
 }  // namespace
 
 std::optional<Decision> PlanForeign(const Facts& facts) {
   if (facts.seen.objects.foreign.empty()) return std::nullopt;
   return Blocked(facts.seen.operation, "ForeignObject", facts.seen.objects.foreign);
+}
+
+// A cluster that is there goes on with what is in force; none is begun.
+std::optional<Decision> PlanInvalidSpec(const Facts& facts) {
+  if (facts.seen.spec_error.empty() || facts.seen.cluster != 0) return std::nullopt;
+  return Blocked(facts.seen.operation, "InvalidSpec", InvalidSpec(facts));
+}
+
+std::string InvalidSpec(const Facts& facts) {
+  const std::string& error = facts.seen.spec_error;
+  if (error.empty()) return "";
+  return "The spec cannot be read: " + error +
+         ". Mend it, or use the operator that knows it; until then the objects stay as they are.";
 }
 
 std::string ForeignClaims(const Facts& facts) {
@@ -55,13 +78,15 @@ std::optional<Decision> PlanStatefulSet(const Facts& facts) {
   const ObjectsView& objects = facts.seen.objects;
   if (objects.stateful_set_deleting) return Wait(facts.seen.operation);
   if (facts.seen.cluster == 0) return std::nullopt;
+  // Nobody knows what its pods are to be.
+  if (!objects.stateful_set && !facts.seen.spec_error.empty()) return Wait(facts.seen.operation);
   if (!objects.stateful_set) {
     const int replicas =
         facts.spec.replicas == 0 ? 0 : std::max(facts.needed_slots(), SlotsInUse(facts));
     return Do(ApplyStatefulSet{replicas}, facts.seen.operation);
   }
   // Where nobody knows the cluster, whoever has a claim and no pod may.
-  if (facts.spec.replicas > 0 && facts.AllBlank() &&
+  if (facts.spec.replicas > 0 && NobodyKnows(facts) &&
       objects.stateful_set_replicas < SlotsInUse(facts)) {
     return Do(WithReplicas(facts, SlotsInUse(facts)), facts.seen.operation);
   }
@@ -82,7 +107,7 @@ bool TemplateRefused(const Facts& facts) {
 }
 
 Action WithReplicas(const Facts& facts, int replicas) {
-  if (TemplateRefused(facts)) return ScaleStatefulSet{replicas};
+  if (TemplateRefused(facts) || !facts.seen.spec_error.empty()) return ScaleStatefulSet{replicas};
   return ApplyStatefulSet{replicas};
 }
 

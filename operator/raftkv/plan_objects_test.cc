@@ -161,6 +161,26 @@ TEST(Refusals, ARollToTheTemplateThatIsInForceIsFinished) {
   EXPECT_EQ(Do(given), "DeletePod slot=1 uid=pod-uid-1") << "it can never start";
 }
 
+TEST(Refusals, ARemovedMemberEndsByItselfAlsoWhereItsClaimCannotGo) {
+  Given given = Given::Cluster(3);
+  given.Node(3, NodeReport::Role::kRemoved, Id(3));
+  given.Claim(3).member = Id(3);
+  given.Remove(Id(3));
+  given.StatefulSet(4);
+  given.spec.replicas = 4;
+  given.objects.min_available = 3;
+  given.objects.update_revision = "rev-2";
+  for (const int slot : {0, 1, 2}) given.Pod(slot).revision = "rev-2";
+  given.refusals["DeleteClaim"] = {.message = "PersistentVolumeClaim data-db-3: no",
+                                   .again_s = kNow + 5};
+  EXPECT_EQ(Do(given), "Nothing");
+  given.refusals["ScaleStatefulSet"] = given.refusals["DeleteClaim"];
+  given.refusals["ApplyStatefulSet"] = given.refusals["DeleteClaim"];
+  given.spec.replicas = 3;
+  given.objects.min_available = 2;
+  EXPECT_EQ(Do(given), "Nothing");
+}
+
 TEST(Refusals, TheSizeChangesWithTheTemplateThatIsThere) {
   Refused given(Given::Cluster(3));
   given.spec.replicas = 5;
@@ -225,6 +245,50 @@ TEST(Refusals, BeforeThereIsAClusterItIsWaitedFor) {
   plan = MakePlan(given);
   EXPECT_EQ(ToString(plan.action), "Nothing");
   EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ApplyRefused");
+}
+
+struct Unreadable : Given {
+  explicit Unreadable(const Given& given) : Given(given) {
+    spec_error = "spec.replicas is 'many', which is not a number from 0 to 9";
+  }
+};
+
+TEST(InvalidSpec, IsSaidAndTheClusterGoesOn) {
+  Unreadable given(Given::Cluster(3));
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+InvalidSpec");
+  EXPECT_EQ(ReasonOf(plan, "Progressing"), "-InvalidSpec");
+  EXPECT_EQ(ReasonOf(plan, "Available"), "+QuorumHealthy");
+  EXPECT_EQ(plan.status.phase, "Degraded");
+  EXPECT_THAT(Condition(plan, "Degraded").message, HasSubstr("spec.replicas is 'many'"));
+  EXPECT_THAT(EventReasons(plan), Contains("InvalidSpec"));
+  given.Wrote(plan);
+  EXPECT_TRUE(MakePlan(given).events.empty()) << "it has been said";
+  given.objects.leader_pod = "db-2";
+  EXPECT_EQ(Do(given), "MarkLeader pod=db-0");
+  given.objects.leader_pod = "db-0";
+  given.Blanked(2, 0xBB);
+  EXPECT_EQ(Do(given), "MarkClaim slot=2 member=00000000000000bb") << "the lost one is replaced";
+}
+
+TEST(InvalidSpec, ASizeThatIsUnderWayIsFinishedWithTheTemplateThatIsThere) {
+  Unreadable given(Given::Cluster(3));
+  given.spec.replicas = 5;
+  given.operation = {.type = Operation::Type::kScale, .step = "StartPods", .target = 5};
+  given.objects.min_available = 3;
+  EXPECT_EQ(Do(given), "ScaleStatefulSet replicas=5");
+  given.objects.stateful_set = false;
+  given.objects.stateful_set_replicas = 0;
+  EXPECT_EQ(Do(given), "Nothing") << "nobody knows what its pods are to be";
+}
+
+TEST(InvalidSpec, NoClusterIsBegun) {
+  Unreadable given(Given::BlankNodes(3));
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+InvalidSpec");
+  EXPECT_EQ(plan.status.phase, "Blocked");
 }
 
 }  // namespace

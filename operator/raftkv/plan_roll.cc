@@ -106,6 +106,10 @@ std::optional<Decision> PlanRoll(const Facts& facts) {
     if (!pod || pod->deleting) return Wait(Rolling(facts, slot, "WaitForPod"));
   }
   for (const int slot : outdated) {
+    // What cleans the slot after it may be held up.
+    if (facts.Removed(facts.Occupant(slot)) && !facts.Ended(slot)) {
+      return Wait(Rolling(facts, slot, "WaitForLeaving"));
+    }
     if (!facts.AliveIn(slot)) return Delete(facts, slot);
   }
   for (const MemberId voter : facts.config()->voters) {

@@ -42,6 +42,7 @@ std::optional<Decision> PlanFinalizer(const Facts& facts);
 std::optional<Decision> PlanDeletion(const Facts& facts);
 std::optional<Decision> PlanPaused(const Facts& facts);
 // plan_objects.cc
+std::optional<Decision> PlanInvalidSpec(const Facts& facts);
 std::optional<Decision> PlanForeign(const Facts& facts);
 std::optional<Decision> PlanObjects(const Facts& facts);
 std::optional<Decision> PlanStatefulSet(const Facts& facts);
@@ -51,6 +52,8 @@ std::optional<Decision> PlanLeaderMark(const Facts& facts);
 std::optional<Decision> PlanClaimMarks(const Facts& facts);
 std::optional<Decision> PlanResize(const Facts& facts);
 int WantedMinAvailable(const Facts& facts);
+// What of the spec cannot be read; empty: all of it can.
+std::string InvalidSpec(const Facts& facts);
 // A sentence for each pod that uses somebody else's claim.
 std::string ForeignClaims(const Facts& facts);
 // There is a StatefulSet, and the API server refused to give it the pod template of the spec.
@@ -141,6 +144,7 @@ inline constexpr ConditionReason kConditionReasons[] = {
     {"LearnerSilent", true},
     {"ClaimGoes", true},
     {"ForeignObject", true},
+    {"InvalidSpec", true},
     {"ApplyRefused", true},
     {"WouldLoseQuorum", true},
     {"ClaimOfRemovedMember", true},

@@ -112,6 +112,15 @@ std::string HowManyAreSilent(const Facts& facts) {
   return std::to_string(silent) + " of " + std::to_string(voters.size()) + " voters do not answer";
 }
 
+bool AllBlank(const Facts& facts) {
+  int blank = 0;
+  for (int slot = 0; slot < facts.seen.objects.stateful_set_replicas; ++slot) {
+    if (!facts.Blank(slot)) return false;
+    ++blank;
+  }
+  return blank > 0;
+}
+
 // One that people can act on, if the cluster is to be made of a snapshot.
 PlannedCondition Bootstrapping(const Facts& facts, const Operation& operation) {
   const char* type = "Available";
@@ -159,6 +168,9 @@ PlannedCondition Progressing(const Facts& facts, const Decision& decision,
   }
   if (operation.type == Operation::Type::kNone && quorum_lost.status) {
     return {type, false, "QuorumLost", "Nothing can be done without a quorum."};
+  }
+  if (operation.type == Operation::Type::kNone && !facts.seen.spec_error.empty()) {
+    return {type, false, "InvalidSpec", InvalidSpec(facts)};
   }
   if (operation.type == Operation::Type::kNone) {
     return {type, false, "Reconciled", "Nothing is left to be done."};
@@ -264,7 +276,7 @@ PlannedCondition QuorumLost(const Facts& facts, const Operation& operation) {
   const char* recover =
       " Nothing is done about it automatically: see RaftKVQuorumLost in docs/runbooks.md.";
   if (facts.config() == nullptr) {
-    if (facts.AllBlank()) {
+    if (AllBlank(facts)) {
       return lost("DataLost", std::string("All nodes are blank: the data is gone.") + recover);
     }
     return lost("ClusterUnreachable", "No member answers.");
@@ -359,6 +371,17 @@ PlannedCondition Degraded(const Facts& facts, const Decision& decision, const Op
   const char* type = "Degraded";
   if (!decision.blocked.empty()) return {type, true, decision.blocked, decision.blocked_message};
   if (quorum_lost.status) return {type, true, "QuorumLost", quorum_lost.message};
+  // First what cannot wait.
+  if (auto going = GoingClaim(facts)) {
+    if (const std::string refused = RefusedNow(facts, decision); !refused.empty()) {
+      going->message += " " + refused;
+    }
+    return *std::move(going);
+  }
+  if (const std::string wrong = InvalidSpec(facts); !wrong.empty()) {
+    const std::string more = Complaints(facts, operation, false);
+    return {type, true, "InvalidSpec", wrong + (more.empty() ? "" : " ") + more};
+  }
   if (const std::string refused = RefusedNow(facts, decision); !refused.empty()) {
     const std::string more = Complaints(facts, operation, false);
     return {type, true, "ApplyRefused", refused + (more.empty() ? "" : " ") + more};
@@ -367,7 +390,6 @@ PlannedCondition Degraded(const Facts& facts, const Decision& decision, const Op
     return {type, true, "ForeignObject", foreign};
   }
   if (auto late = LateLearner(facts, operation)) return *std::move(late);
-  if (auto going = GoingClaim(facts)) return *std::move(going);
   std::string message = Complaints(facts, operation, false);
   // Fewer voters than are asked for are a wish that is not fulfilled yet, unless one was lost.
   const bool well = (VotersWell(facts) || AllBegin(facts)) && message.empty() &&
@@ -421,7 +443,8 @@ std::string Phase(const Facts& facts, const Decision& decision, const PlannedSta
   }
   if (Asleep(facts)) return "Hibernated";
   if (status.cluster == 0) return "Bootstrapping";
-  const bool well = RefusedNow(facts, decision).empty() && ForeignClaims(facts).empty();
+  const bool well = RefusedNow(facts, decision).empty() && ForeignClaims(facts).empty() &&
+                    facts.seen.spec_error.empty();
   return Healthy(facts) && well ? "Available" : "Degraded";
 }
 

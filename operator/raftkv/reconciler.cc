@@ -77,31 +77,22 @@ ApiResult<ReconcileResult> Reconciler::Reconcile(const Key& key, std::stop_token
   }
   if (IsBehind(*resource)) return After(kBehindPause);
 
-  auto seen = observer_.Look(resource, parts_.epoch());
-  if (!seen) {
-    parts_.metrics->CountRefusal(key, "InvalidSpec");
-    parts_.events->Record(*resource, {.warning = true,
-                                      .reason = "InvalidSpec",
-                                      .action = "Plan",
-                                      .note = seen.error().message()});
-    log::Warning("spec refused", {{"raftkv", key.ToString()}, {"why", seen.error().message()}});
-    return ReconcileResult{};  // until it is changed
-  }
+  const Seen seen = observer_.Look(resource, parts_.epoch());
   if (stop.stop_requested()) return ReconcileResult{};
-  const auto& membership = seen->observation.membership;
-  if (membership && membership->epoch > seen->observation.epoch) {
+  const auto& membership = seen.observation.membership;
+  if (membership && membership->epoch > seen.observation.epoch) {
     parts_.raise_epoch(membership->epoch + 1);
   }
-  WatchLeader(*seen);
-  Plan plan = MakePlan(seen->observation);
-  parts_.metrics->Set(seen->observation, plan.status);
+  WatchLeader(seen);
+  Plan plan = MakePlan(seen.observation);
+  parts_.metrics->Set(seen.observation, plan.status);
 
-  auto written = WriteStatus(*seen, plan.status);
+  auto written = WriteStatus(seen, plan.status);
   if (!written && written.error().Is(Reason::kConflict)) return After(kBehindPause);
   if (!written && written.error().Is(Reason::kNotFound)) return ReconcileResult{};
   if (!written) return std::unexpected(written.error());
-  Record(*seen->resource, plan, false);
-  return Carry(*seen, plan);
+  Record(*seen.resource, plan, false);
+  return Carry(seen, plan);
 }
 
 ApiResult<void> Reconciler::WriteStatus(const Seen& seen, const PlannedStatus& status) {

@@ -291,13 +291,28 @@ TEST_F(Reconciling, OneObjectThatTheServerRefusesKeepsNoneOfTheOthersAway) {
   EXPECT_TRUE(Exists(resources::kServices, "store-peers")) << "that is other content";
 }
 
-TEST_F(Reconciling, ASpecThatCannotBeUnderstoodIsLeftAlone) {
-  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
-             {{"spec", {{"storage", {{"size", "much"}}}}}});
-  size_t before = Writes();
-  EXPECT_TRUE(Reconcile());
-  EXPECT_EQ(Writes(), before);
-  EXPECT_THAT(Metrics(), HasSubstr("InvalidSpec"));
+// The leader Service, the budget and replacements ended with it, and the status was not kept up.
+TEST_F(Reconciling, ASpecThatCannotBeUnderstoodHoldsUpNothingElse) {
+  Settle();
+  const Json before = api_.Get(resources::kStatefulSets, {"ns", "store"})->At("/spec");
+  api_.Patch(
+      kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+      {{"metadata", {{"generation", 2}}}, {"spec", {{"replicas", "many"}, {"image", "node:2"}}}});
+  api_.Patch(resources::kPods, {"ns", "store-1"}, kube::PatchType::kMerge,
+             {{"metadata", {{"labels", {{kRoleLabel, nullptr}}}}}});
+  ASSERT_TRUE(api_.Delete(resources::kDisruptionBudgets, {"ns", "store"},
+                          {.uid = UidOf(resources::kDisruptionBudgets, "store")}));
+  Settle();
+  EXPECT_EQ(api_.Get(resources::kPods, {"ns", "store-1"})->Label(kRoleLabel), "leader");
+  EXPECT_TRUE(Exists(resources::kDisruptionBudgets, "store"));
+  EXPECT_EQ(api_.Get(resources::kStatefulSets, {"ns", "store"})->At("/spec"), before);
+  const Object resource = *api_.Get(kRaftKvs, {"ns", "store"});
+  const Json conditions = EntriesOf(resource.At("/status/conditions"), "type", "Degraded");
+  ASSERT_EQ(conditions.size(), 1U);
+  EXPECT_EQ(conditions[0].value("reason", ""), "InvalidSpec");
+  EXPECT_THAT(conditions[0].value("message", ""),
+              HasSubstr("spec.replicas is 'many', which is not a number from 0 to 9"));
+  EXPECT_THAT(Told(), Contains("InvalidSpec"));
 }
 
 TEST_F(Reconciling, ASpecThatCannotBeUnderstoodDoesNotHoldUpADeletion) {

@@ -1,8 +1,10 @@
 #include "operator/raftkv/resource.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -68,16 +70,6 @@ std::optional<double> TakeNumber(std::string_view& text, std::chars_format forma
   return value;
 }
 
-Status Malformed(std::string_view field, std::string_view value, std::string_view expected) {
-  return {Code::kInvalidArgument, std::string(field) + " is '" + std::string(value) +
-                                      "', which is not " + std::string(expected)};
-}
-
-bool BoolOr(const Object& object, std::string_view pointer, bool otherwise) {
-  const Json& value = object.At(pointer);
-  return value.is_boolean() ? value.get<bool>() : otherwise;
-}
-
 int64_t Seconds(const Object& object, std::string_view pointer) {
   auto micros = kube::ParseTime(object.String(pointer));
   return micros ? *micros / kMicros : 0;
@@ -85,6 +77,93 @@ int64_t Seconds(const Object& object, std::string_view pointer) {
 
 uint64_t Id(const Object& object, std::string_view pointer) {
   return ParseHexId(object.String(pointer)).value_or(0);
+}
+
+// Reads fields of a spec one by one, and keeps the first that cannot be understood.
+class FieldReader {
+ public:
+  FieldReader(const Object& resource, Status* wrong) : resource_(resource), wrong_(wrong) {}
+
+  bool Bool(const char* field, bool otherwise) {
+    const Json& value = resource_.At(Pointer(field));
+    if (value.is_boolean()) return value.get<bool>();
+    if (!value.is_null()) Refuse(field, value, "true or false");
+    return otherwise;
+  }
+  int64_t Int(const char* field, int64_t otherwise, int64_t most, int64_t wrong) {
+    const Json& value = resource_.At(Pointer(field));
+    if (value.is_null()) return otherwise;
+    auto number = resource_.Int(Pointer(field));
+    if (number && *number >= 0 && *number <= most) return *number;
+    Refuse(field, value, "a number from 0 to " + std::to_string(most));
+    return wrong;
+  }
+  // One of two words; the first one is the default.
+  bool IsSecond(const char* field, std::string_view first, std::string_view second, bool wrong) {
+    const Json& value = resource_.At(Pointer(field));
+    if (value.is_null() || value == first || value == "") return false;
+    if (value == second) return true;
+    Refuse(field, value, std::string(first) + " or " + std::string(second));
+    return wrong;
+  }
+  template <typename T>
+  T Parsed(const char* field, std::optional<T> (*parse)(std::string_view), T otherwise, T wrong,
+           const char* expected) {
+    const Json& value = resource_.At(Pointer(field));
+    if (value.is_null() || value == "") return otherwise;
+    auto parsed = value.is_string() ? parse(value.get<std::string>()) : std::nullopt;
+    if (parsed) return *parsed;
+    Refuse(field, value, expected);
+    return wrong;
+  }
+
+ private:
+  static std::string Pointer(const char* field) { return std::string("/spec/") + field; }
+
+  void Refuse(std::string field, const Json& value, const std::string& expected) {
+    if (!wrong_->ok()) return;
+    std::ranges::replace(field, '/', '.');
+    *wrong_ = {Code::kInvalidArgument,
+               "spec." + field + " is '" +
+                   (value.is_string() ? value.get<std::string>() : value.dump()) +
+                   "', which is not " + expected};
+  }
+
+  const Object& resource_;
+  Status* const wrong_;
+};
+
+ClusterSpec Read(const Object& resource, Status* wrong) {
+  FieldReader reader(resource, wrong);
+  ClusterSpec spec;
+  spec.restore = reader.IsSecond("bootstrap/mode", "New", "Restore", true);
+  spec.replicas = static_cast<int>(reader.Int("replicas", spec.replicas, 9, -1));
+  // Claims are not raised to a size that nobody knows.
+  spec.storage_bytes = reader.Parsed<uint64_t>(
+      "storage/size", ParseQuantity, *ParseQuantity(kDefaultStorage), 0, "a quantity such as 10Gi");
+
+  // Whatever is not the word that destroys keeps the data.
+  spec.on_delete = resource.String("/spec/storage/retention/onDelete") == "Delete"
+                       ? Retention::kDelete
+                       : Retention::kRetain;
+  std::string_view down = resource.String("/spec/storage/retention/onScaleDown");
+  spec.on_scale_down = down.empty() || down == "Delete" ? Retention::kDelete : Retention::kRetain;
+
+  spec.strategy = reader.IsSecond("update/strategy", "RollingUpdate", "OnDelete", true)
+                      ? UpdateStrategy::kOnDelete
+                      : UpdateStrategy::kRollingUpdate;
+  spec.update_paused = reader.Bool("update/paused", false);
+  spec.replacement_enabled = reader.Bool("replacement/enabled", true);
+  const Duration after = spec.replacement_after;
+  spec.replacement_after = reader.Parsed<Duration>("replacement/after", ParseDuration, after, after,
+                                                   "a duration such as 5m");
+  spec.disruption_budget = reader.Bool("disruptionBudget/enabled", true);
+  spec.paused = reader.Bool("paused", false);
+  const int64_t deadline_s =
+      std::chrono::duration_cast<std::chrono::seconds>(spec.progress_deadline).count();
+  spec.progress_deadline = std::chrono::seconds(
+      reader.Int("progressDeadlineSeconds", deadline_s, INT32_MAX, deadline_s));
+  return spec;
 }
 
 Json OperationToJson(const Operation& operation) {
@@ -153,43 +232,15 @@ std::optional<Duration> ParseDuration(std::string_view text) {
   return Duration(std::llround(total));
 }
 
+ClusterSpec ReadReadable(const Object& resource) {
+  Status wrong;
+  return Read(resource, &wrong);
+}
+
 Result<ClusterSpec> ReadSpec(const Object& resource) {
-  ClusterSpec spec;
-  spec.restore = resource.String("/spec/bootstrap/mode") == "Restore";
-  spec.replicas = static_cast<int>(resource.Int("/spec/replicas").value_or(spec.replicas));
-  if (spec.replicas < 0 || spec.replicas > 9) {
-    return Error(Malformed("spec.replicas", std::to_string(spec.replicas), "0 to 9"));
-  }
-  std::string_view size = resource.String("/spec/storage/size");
-  if (size.empty()) size = kDefaultStorage;
-  auto bytes = ParseQuantity(size);
-  if (!bytes) return Error(Malformed("spec.storage.size", size, "a quantity such as 10Gi"));
-  spec.storage_bytes = *bytes;
-
-  // Whatever is not the word that destroys keeps the data.
-  spec.on_delete = resource.String("/spec/storage/retention/onDelete") == "Delete"
-                       ? Retention::kDelete
-                       : Retention::kRetain;
-  std::string_view down = resource.String("/spec/storage/retention/onScaleDown");
-  spec.on_scale_down = down.empty() || down == "Delete" ? Retention::kDelete : Retention::kRetain;
-
-  if (resource.String("/spec/update/strategy") == "OnDelete") {
-    spec.strategy = UpdateStrategy::kOnDelete;
-  }
-  spec.update_paused = resource.Bool("/spec/update/paused");
-  spec.replacement_enabled = BoolOr(resource, "/spec/replacement/enabled", true);
-  if (std::string_view after = resource.String("/spec/replacement/after"); !after.empty()) {
-    auto duration = ParseDuration(after);
-    if (!duration) {
-      return Error(Malformed("spec.replacement.after", after, "a duration such as 5m"));
-    }
-    spec.replacement_after = *duration;
-  }
-  spec.disruption_budget = BoolOr(resource, "/spec/disruptionBudget/enabled", true);
-  spec.paused = resource.Bool("/spec/paused");
-  if (auto seconds = resource.Int("/spec/progressDeadlineSeconds")) {
-    spec.progress_deadline = std::chrono::seconds(*seconds);
-  }
+  Status wrong;
+  ClusterSpec spec = Read(resource, &wrong);
+  if (!wrong.ok()) return Error(std::move(wrong));
   return spec;
 }
 

@@ -104,6 +104,25 @@ TEST(Spec, WhatCannotBeUnderstoodIsNamed) {
             "spec.storage.size is 'big', which is not a quantity such as 10Gi");
   EXPECT_FALSE(ReadSpec(Resource({{"replicas", 12}})));
   EXPECT_FALSE(ReadSpec(Resource({{"replacement", {{"after", "soon"}}}})));
+  // Of another type than is known, which was read as the default: three replicas.
+  EXPECT_FALSE(ReadSpec(Resource({{"replicas", "many"}})));
+  EXPECT_FALSE(ReadSpec(Resource({{"update", {{"strategy", "Canary"}}}})));
+  EXPECT_FALSE(ReadSpec(Resource({{"bootstrap", {{"mode", "Clone"}}}})));
+  EXPECT_FALSE(ReadSpec(Resource({{"paused", "no"}})));
+  EXPECT_FALSE(ReadSpec(Resource({{"progressDeadlineSeconds", "1h"}})));
+}
+
+TEST(Spec, WhatCanBeReadIsReadAndTheRestChangesNothing) {
+  const ClusterSpec spec = ReadReadable(Resource({{"replicas", "many"},
+                                                  {"storage", {{"size", "big"}}},
+                                                  {"update", {{"strategy", "Canary"}}},
+                                                  {"replacement", {{"after", "30s"}}},
+                                                  {"paused", true}}));
+  EXPECT_LT(spec.replicas, 0);
+  EXPECT_EQ(spec.storage_bytes, 0U);
+  EXPECT_EQ(spec.strategy, UpdateStrategy::kOnDelete);
+  EXPECT_EQ(spec.replacement_after, std::chrono::seconds(30));
+  EXPECT_TRUE(spec.paused);
 }
 
 TEST(Status, AnOperationIsReadBackAsItWasWritten) {
