@@ -459,6 +459,28 @@ TEST_F(Act, AServerThatIsNotThereRefusesNothing) {
   }
 }
 
+TEST_F(Act, SeesThatAVolumeCannotGrow) {
+  const auto say = [&](Json status) {
+    api_.Patch(resources::kClaims, {"ns", "data-store-1"}, kube::PatchType::kMerge,
+               {{"status", std::move(status)}});
+    return Look().observation.slots.at(1).claim->cannot_grow;
+  };
+  const auto condition = [](const char* type, const char* status) {
+    return Json{{"conditions",
+                 Json::array({{{"type", type}, {"status", status}, {"message", "no space"}}})}};
+  };
+  EXPECT_EQ(say({{"capacity", {{"storage", "1Gi"}}}}), "");
+  EXPECT_EQ(say(condition("Resizing", "True")), "");
+  EXPECT_EQ(say(condition("ControllerResizeError", "True")), "no space");
+  EXPECT_EQ(say(condition("ControllerResizeError", "False")), "");
+  EXPECT_EQ(say(condition("NodeResizeError", "True")), "no space");
+  EXPECT_EQ(say({{"conditions", nullptr},
+                 {"allocatedResourceStatuses", {{"storage", "ControllerResizeInProgress"}}}}),
+            "");
+  EXPECT_EQ(say({{"allocatedResourceStatuses", {{"storage", "NodeResizeInfeasible"}}}}),
+            "NodeResizeInfeasible");
+}
+
 TEST_F(Act, ClaimsGrowAndNeverShrink) {
   std::string uid = UidOf(resources::kClaims, "data-store-0");
   ASSERT_TRUE(actor_.Carry(Look(), ResizeClaim{.slot = 0, .uid = uid, .bytes = 2000}).ok());

@@ -52,6 +52,7 @@ void World::Tick() {
   NodeLifecycle();
   if (random.Uniform(4) != 0) Kubelets();
   if (random.Uniform(4) != 0) ClaimProtection();
+  VolumeDriver();
   Members();
 }
 
@@ -93,6 +94,7 @@ void World::Scheduler() {
     pod.claim_uid = claim->second.uid;
     if (claim->second.bound) continue;
     claim->second.bound = true;
+    claim->second.capacity = claim->second.bytes;
     if (!volumes_move) claim->second.node = pod.node;
     volumes_[pod.claim_uid].id = 0x1000 + next_++;  // minted with the directory
   }
@@ -121,6 +123,13 @@ void World::Kubelets() {
                 !volume->second.hangs;
   }
   for (const int slot : ended) RemovePod(slot);
+}
+
+void World::VolumeDriver() {
+  for (auto& [slot, claim] : kube.claims) {
+    if (!claim.bound || volumes_stay_small || claim.capacity >= claim.bytes) continue;
+    if (random.Uniform(3) == 0) claim.capacity = claim.bytes;
+  }
 }
 
 void World::ClaimProtection() {

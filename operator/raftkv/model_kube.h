@@ -60,7 +60,8 @@ struct Claim {
   bool lost = false;
   bool deleting = false;
   bool foreign = false;  // somebody took our labels away
-  uint64_t bytes = 0;
+  uint64_t bytes = 0;    // asked for
+  uint64_t capacity = 0;
   MemberId member = 0;
 };
 
@@ -134,13 +135,15 @@ class World {
   std::set<int> refused_images;  // pod templates that the API server does not take
   // Until when it refuses an action of this name, whatever it writes.
   std::map<std::string, int64_t> refuses_until_s;
-  bool volumes_move = false;  // network volumes; else they lie on one machine
+  bool volumes_stay_small = false;  // their driver says that they cannot grow
+  bool volumes_move = false;        // network volumes; else they lie on one machine
   SeededRandom random;
 
  private:
   void StatefulSetController();
   void Scheduler();
   void Kubelets();
+  void VolumeDriver();
   void ClaimProtection();
   void GarbageCollection();
   void NodeLifecycle();

@@ -297,14 +297,16 @@ class Operator {
     }
   }
 
-  static ClaimView ObserveClaim(int slot, const Claim& claim) {
+  ClaimView ObserveClaim(int slot, const Claim& claim) const {
     ClaimView view;
     view.name = "data-" + PodName("db", slot);
     view.uid = claim.uid;
     view.bound = claim.bound;
     view.lost = claim.lost;
     view.deleting = claim.deleting;
-    view.requested_bytes = view.capacity_bytes = claim.bytes;
+    view.requested_bytes = claim.bytes;
+    view.capacity_bytes = claim.capacity;
+    if (world_->volumes_stay_small) view.cannot_grow = "no space is left";
     view.member = claim.member;
     return view;
   }
@@ -482,7 +484,10 @@ class History {
     auto machine = world_.kube.machines.begin();
     std::advance(machine, Uniform(world_.kube.machines.size()));
     const std::string name = machine->first;
-    switch (Uniform(13)) {
+    switch (Uniform(14)) {
+      case 13:
+        world_.volumes_stay_small = !world_.volumes_stay_small;
+        return world_.Note("fault: volumes can grow, or not");
       case 12:
         return world_.Unlabel(slot);
       case 11:
@@ -523,6 +528,7 @@ class History {
     world_.Note("--- the faults stop");
     for (auto& [name, machine] : world_.kube.machines) machine = {};
     world_.EndHangs();
+    world_.volumes_stay_small = false;
     for (auto& [slot, claim] : world_.kube.claims) {
       claim.foreign = false;
     }
@@ -553,6 +559,8 @@ class History {
   void Settle() {
     int quiet = 0;
     for (int step = 0; step < 4000 && !world_.failed(); ++step) {
+      // Whoever was to be added may not be after all, when a leader was elected that had not heard.
+      if (step % 500 == 499) world_.EndHangs();
       world_.Tick();
       if (!world_.kube.resource) return;  // it was deleted
       active_->Watch(true);
@@ -636,7 +644,7 @@ class History {
     }
     for (const auto& [slot, claim] : kube.claims) {
       if (slot < wanted && claim.deleting) return "a claim goes";
-      if (slot < wanted && claim.bytes < resource.spec.storage_bytes) return "size of a claim";
+      if (slot < wanted && claim.capacity < resource.spec.storage_bytes) return "size of a volume";
       const bool ours = claim.member == 0 || conf.removed.contains(claim.member);
       if (slot >= wanted && resource.spec.on_scale_down == Retention::kDelete && ours)
         return "a claim is left";

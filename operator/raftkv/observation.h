@@ -53,6 +53,7 @@ struct ClaimView {
   bool deleting = false;
   uint64_t requested_bytes = 0;
   uint64_t capacity_bytes = 0;
+  std::string cannot_grow;  // why, in the words of the volume's driver; empty: nobody says so
   // The member whose data lies on it, as the operator noted it (annotation raftkv.dev/member-id);
   // 0: not known.
   MemberId member = 0;

@@ -70,11 +70,26 @@ PodView ViewPod(const Object& pod, std::string_view own_account) {
   return out;
 }
 
+// Cut at a whole character.
+std::string Shortened(std::string_view text, size_t bytes) {
+  if (text.size() <= bytes) return std::string(text);
+  while (bytes > 0 && (static_cast<unsigned char>(text[bytes]) & 0xC0U) == 0x80U) --bytes;
+  return std::string(text.substr(0, bytes)) + "...";
+}
+
 ClaimView ViewClaim(const Object& claim) {
   auto bytes = [&](std::string_view pointer) {
     return ParseQuantity(claim.String(pointer)).value_or(0);
   };
   std::string_view phase = claim.String("/status/phase");
+  std::string cannot_grow(claim.String("/status/allocatedResourceStatuses/storage"));
+  if (!cannot_grow.ends_with("Infeasible")) cannot_grow.clear();
+  for (const char* type : {"ControllerResizeError", "NodeResizeError"}) {
+    const Json* error = Entry(claim.At("/status/conditions"), "type", type);
+    if (error == nullptr || error->value("status", Json()) != "True") continue;
+    cannot_grow = Shortened(Object(*error).String("/message"), kRefusedBytes);
+    if (cannot_grow.empty()) cannot_grow = type;
+  }
   return {.name = std::string(claim.name()),
           .uid = std::string(claim.uid()),
           .bound = phase == "Bound",
@@ -82,14 +97,8 @@ ClaimView ViewClaim(const Object& claim) {
           .deleting = claim.deleting(),
           .requested_bytes = bytes("/spec/resources/requests/storage"),
           .capacity_bytes = bytes("/status/capacity/storage"),
+          .cannot_grow = std::move(cannot_grow),
           .member = ParseHexId(claim.Annotation(kMemberAnnotation).value_or("")).value_or(0)};
-}
-
-// Cut at a whole character.
-std::string Shortened(std::string_view text, size_t bytes) {
-  if (text.size() <= bytes) return std::string(text);
-  while (bytes > 0 && (static_cast<unsigned char>(text[bytes]) & 0xC0U) == 0x80U) --bytes;
-  return std::string(text.substr(0, bytes)) + "...";
 }
 
 // Which object, and the hash of what it is to be.

@@ -11,11 +11,11 @@ namespace {
 
 // The first that has something to do, or to wait for, decides (plan.h, order of precedence).
 constexpr Rule kRules[] = {
-    PlanDeletion,   PlanFinalizer,      PlanPaused,    PlanInvalidSpec, PlanForeign,
-    PlanObjects,    PlanStatefulSet,    PlanStuckPods, PlanBootstrap,   PlanDisruptionBudget,
-    PlanLeaderMark, PlanClaimMarks,     PlanWake,      PlanHibernate,   PlanNoQuorum,
-    PlanJoint,      PlanLeave,          PlanReplace,   PlanScale,       PlanRoll,
-    PlanResize,     PlanServiceAccount,
+    PlanDeletion,       PlanFinalizer,   PlanPaused,    PlanInvalidSpec, PlanForeign,
+    PlanObjects,        PlanStatefulSet, PlanStuckPods, PlanBootstrap,   PlanDisruptionBudget,
+    PlanLeaderMark,     PlanClaimMarks,  PlanWake,      PlanHibernate,   PlanNoQuorum,
+    PlanJoint,          PlanLeave,       PlanReplace,   PlanScale,       PlanRoll,
+    PlanServiceAccount, PlanResize,
 };
 
 // The operation that what is refused is a part of, when everything else is done.

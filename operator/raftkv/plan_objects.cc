@@ -167,7 +167,16 @@ std::optional<Decision> PlanClaimMarks(const Facts& facts) {
   return std::nullopt;
 }
 
+bool Grows(const Facts& facts, int slot) {
+  const std::optional<ClaimView>& claim = facts.slot(slot).claim;
+  return claim && claim->bound && !claim->deleting &&
+         slot < facts.seen.objects.stateful_set_replicas &&
+         claim->capacity_bytes < facts.spec.storage_bytes;
+}
+
 // Each claim is compared with the spec, never with a template that may have been changed already.
+// It is done when the volume has grown, not when that was asked for; whatever else there is to do
+// comes before.
 std::optional<Decision> PlanResize(const Facts& facts) {
   for (const auto& [slot, view] : facts.seen.slots) {
     if (!view.claim || view.claim->deleting || slot >= facts.seen.objects.stateful_set_replicas)
@@ -175,7 +184,15 @@ std::optional<Decision> PlanResize(const Facts& facts) {
     if (view.claim->requested_bytes >= facts.spec.storage_bytes) continue;
     Operation operation = Continue(facts, Operation::Type::kResize, "ResizeClaim");
     operation.slot = slot;
-    return Do(ResizeClaim{slot, view.claim->uid, facts.spec.storage_bytes}, operation);
+    const Action resize = ResizeClaim{slot, view.claim->uid, facts.spec.storage_bytes};
+    if (!Held(facts, resize)) return Do(resize, operation);
+  }
+  for (const auto& [slot, view] : facts.seen.slots) {
+    if (!Grows(facts, slot)) continue;
+    Decision grows = Wait(Continue(facts, Operation::Type::kResize, "WaitForVolume"));
+    grows.operation.slot = slot;
+    grows.at_rest = true;
+    return grows;
   }
   return std::nullopt;
 }

@@ -291,5 +291,56 @@ TEST(InvalidSpec, NoClusterIsBegun) {
   EXPECT_EQ(plan.status.phase, "Blocked");
 }
 
+// It was finished when the last claim had been asked to grow.
+TEST(Resize, IsDoneWhenTheVolumesHaveGrown) {
+  Given given = Given::Cluster(3);
+  given.spec.storage_bytes = 20 * kGiB;
+  EXPECT_EQ(Do(given), "ResizeClaim slot=0 bytes=21474836480");
+  for (const int slot : {0, 1, 2}) given.Claim(slot).requested_bytes = 20 * kGiB;
+  given.Claim(0).capacity_bytes = 20 * kGiB;
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(plan.status.operation.type, Operation::Type::kResize);
+  EXPECT_EQ(plan.status.operation.step, "WaitForVolume");
+  EXPECT_EQ(plan.status.operation.slot, 1);
+  EXPECT_EQ(ReasonOf(plan, "Progressing"), "+Resize");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "-AsExpected");
+  EXPECT_EQ(plan.look_again, std::chrono::seconds(30)) << "claims are watched";
+  given.Wrote(plan);
+  for (const int slot : {1, 2}) given.Claim(slot).capacity_bytes = 21 * kGiB;
+  plan = MakePlan(given);
+  EXPECT_EQ(plan.status.operation.type, Operation::Type::kNone);
+  EXPECT_THAT(EventReasons(plan), Contains("ResizeFinished"));
+}
+
+TEST(Resize, AVolumeThatCannotGrowIsSaidAndHoldsUpNothing) {
+  Given given = Given::Cluster(3);
+  given.spec.storage_bytes = 20 * kGiB;
+  given.refusals["ResizeClaim"] = {.message =
+                                       "PersistentVolumeClaim data-db-0: the class must "
+                                       "support resize",
+                                   .again_s = kNow + 5};
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+VolumeCannotGrow");
+  EXPECT_THAT(Condition(plan, "Degraded").message,
+              HasSubstr("PersistentVolumeClaim data-db-0: the class must support resize."));
+  EXPECT_EQ(ReasonOf(plan, "Progressing"), "-VolumeCannotGrow");
+  EXPECT_EQ(plan.status.phase, "Degraded");
+  EXPECT_THAT(EventReasons(plan), Contains("VolumeCannotGrow"));
+
+  given.refusals.clear();
+  for (const int slot : {0, 1, 2}) given.Claim(slot).requested_bytes = 20 * kGiB;
+  given.Claim(1).cannot_grow = "no space is left";
+  plan = MakePlan(given);
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+VolumeCannotGrow");
+  EXPECT_THAT(Condition(plan, "Degraded").message,
+              HasSubstr("Claim data-db-1 does not grow: no space is left."));
+  given.objects.spare_account = true;
+  EXPECT_EQ(Do(given), "DeleteServiceAccount");
+  given.Blanked(2, 0xBB);
+  EXPECT_EQ(Do(given), "MarkClaim slot=2 member=00000000000000bb");
+}
+
 }  // namespace
 }  // namespace raftkv::op

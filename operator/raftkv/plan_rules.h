@@ -51,6 +51,8 @@ std::optional<Decision> PlanDisruptionBudget(const Facts& facts);
 std::optional<Decision> PlanLeaderMark(const Facts& facts);
 std::optional<Decision> PlanClaimMarks(const Facts& facts);
 std::optional<Decision> PlanResize(const Facts& facts);
+// The volume of a slot that is in use is smaller than the spec asks for.
+bool Grows(const Facts& facts, int slot);
 int WantedMinAvailable(const Facts& facts);
 // What of the spec cannot be read; empty: all of it can.
 std::string InvalidSpec(const Facts& facts);
@@ -143,6 +145,7 @@ inline constexpr ConditionReason kConditionReasons[] = {
     {"LearnerBehind", true},
     {"LearnerSilent", true},
     {"ClaimGoes", true},
+    {"VolumeCannotGrow", true},
     {"ForeignObject", true},
     {"InvalidSpec", true},
     {"ApplyRefused", true},

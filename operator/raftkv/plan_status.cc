@@ -81,6 +81,12 @@ bool StillWanted(const Facts& facts, const Decision& decision, const std::string
   if (facts.seen.deleting) return false;
   if (action == ActionName(ApplyObjects{})) return !objects.others_current;
   if (action == ActionName(ApplyStatefulSet{})) return !objects.template_current;
+  if (action == ActionName(ResizeClaim{})) {
+    return std::ranges::any_of(facts.seen.slots, [&](const auto& entry) {
+      return Grows(facts, entry.first) &&
+             entry.second.claim->requested_bytes < facts.spec.storage_bytes;
+    });
+  }
   return action == ActionName(ApplyDisruptionBudget{}) &&
          objects.min_available != WantedMinAvailable(facts);
 }
@@ -89,12 +95,32 @@ bool StillWanted(const Facts& facts, const Decision& decision, const std::string
 std::string RefusedNow(const Facts& facts, const Decision& decision) {
   std::string out;
   for (const auto& [action, refusal] : facts.seen.refusals) {
+    if (action == ActionName(ResizeClaim{})) continue;  // CannotGrow
     if (!StillWanted(facts, decision, action)) continue;
     out += (out.empty() ? "" : " ") + ("The API server refuses " + refusal.message);
     if (!out.ends_with('.')) out += '.';
   }
   if (out.empty()) return out;
   return out + " It is tried again when the spec changes, and from time to time.";
+}
+
+// Why volumes do not become as large as the spec asks; empty: nobody says that they do not.
+std::string CannotGrow(const Facts& facts, const Decision& decision) {
+  std::string out;
+  const auto add = [&](const std::string& text) {
+    out += (out.empty() ? "" : " ") + text + (text.ends_with('.') ? "" : ".");
+  };
+  const std::string resize = ActionName(ResizeClaim{});
+  const auto refusal = facts.seen.refusals.find(resize);
+  if (refusal != facts.seen.refusals.end() && StillWanted(facts, decision, resize)) {
+    add("The API server refuses " + refusal->second.message);
+  }
+  for (const auto& [slot, view] : facts.seen.slots) {
+    if (!Grows(facts, slot) || view.claim->cannot_grow.empty()) continue;
+    add("Claim data-" + PodName(facts.seen.name, slot) +
+        " does not grow: " + view.claim->cannot_grow);
+  }
+  return out;
 }
 
 // So many are lost for good that no quorum can come back.
@@ -174,6 +200,10 @@ PlannedCondition Progressing(const Facts& facts, const Decision& decision,
   }
   if (operation.type == Operation::Type::kNone) {
     return {type, false, "Reconciled", "Nothing is left to be done."};
+  }
+  if (operation.type == Operation::Type::kResize) {
+    const std::string small = CannotGrow(facts, decision);
+    if (!small.empty()) return {type, false, "VolumeCannotGrow", small};
   }
   const std::string what =
       OperationName(operation.type) + ": " + operation.step +
@@ -389,6 +419,10 @@ PlannedCondition Degraded(const Facts& facts, const Decision& decision, const Op
   if (const std::string foreign = ForeignClaims(facts); !foreign.empty()) {
     return {type, true, "ForeignObject", foreign};
   }
+  if (const std::string small = CannotGrow(facts, decision); !small.empty()) {
+    const std::string more = Complaints(facts, operation, false);
+    return {type, true, "VolumeCannotGrow", small + (more.empty() ? "" : " ") + more};
+  }
   if (auto late = LateLearner(facts, operation)) return *std::move(late);
   std::string message = Complaints(facts, operation, false);
   // Fewer voters than are asked for are a wish that is not fulfilled yet, unless one was lost.
@@ -420,7 +454,10 @@ std::string Phase(const Facts& facts, const Decision& decision, const PlannedSta
     }
   }
   // An operation that waits for the API server's consent goes on with nothing.
-  const bool held = decision.at_rest && !decision.held.empty() && status.cluster != 0;
+  const bool small = !CannotGrow(facts, decision).empty();
+  const bool held =
+      decision.at_rest && status.cluster != 0 &&
+      (!decision.held.empty() || (small && status.operation.type == Operation::Type::kResize));
   switch (held ? Operation::Type::kNone : status.operation.type) {
     case Operation::Type::kBootstrap:
       return "Bootstrapping";
@@ -444,7 +481,7 @@ std::string Phase(const Facts& facts, const Decision& decision, const PlannedSta
   if (Asleep(facts)) return "Hibernated";
   if (status.cluster == 0) return "Bootstrapping";
   const bool well = RefusedNow(facts, decision).empty() && ForeignClaims(facts).empty() &&
-                    facts.seen.spec_error.empty();
+                    facts.seen.spec_error.empty() && !small;
   return Healthy(facts) && well ? "Available" : "Degraded";
 }
 

@@ -272,6 +272,8 @@ fields_of_what_is_done() {
   settle 3 60 fields
   size=$(k get pvc -l app.kubernetes.io/instance=fields -o 'jsonpath={range .items[*]}{.spec.resources.requests.storage}{"\n"}{end}' | sort -u)
   [ "$size" = 2147483648 ] || [ "$size" = 2Gi ] || fail "the claims ask for $size"
+  size=$(k get pvc -l app.kubernetes.io/instance=fields -o 'jsonpath={range .items[*]}{.status.capacity.storage}{"\n"}{end}' | sort -u)
+  [ "$size" = 2147483648 ] || [ "$size" = 2Gi ] || fail "the resize is finished, and the volumes have $size"
   ! patch '{"spec":{"storage":{"size":"1Gi"}}}' fields 2>/dev/null || fail "a volume was to shrink, and nobody objected"
 }
 uids_of_fields() { k get pods -l app.kubernetes.io/instance=fields -o 'jsonpath={.items[*].metadata.uid}'; }
@@ -319,7 +321,7 @@ refused_pods() {
   local from before pod
   patch '{"spec":{"resources":{"requests":{"example.com/device":"1"}}}}'
   soon 30 degraded_says ApplyRefused || fail "nobody says that the pods are refused"
-  [[ $(status 'conditions[?(@.type=="Degraded")].message') == *"StatefulSet $NAME:"*"example.com/device"* ]] ||
+  [[ $(status 'conditions[?(@.type=="Degraded")].message') == *"StatefulSet $NAME:"*"Limit must be set"* ]] ||
     fail "Degraded does not say what is refused: $(status 'conditions[?(@.type=="Degraded")].message')"
   if [ "$own_cluster" = yes ]; then
     pod=$(leader)
