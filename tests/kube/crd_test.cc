@@ -178,6 +178,89 @@ const Rule kRules[] = {
     {"/config/http/writeTimeout", R"("30s")", R"("-1s")", "duration from 10ms to 1h"},
     {"/replacement/after", R"("1m30s")", R"("5")", "must be a duration from 10s to 168h"},
     {"/replacement/after", R"("10s")", R"("9s")", "must be a duration from 10s to 168h"},
+    {"/pod/tolerations",
+     R"([{"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 9}])",
+     R"([{"key": "a", "operator": "Exists", "tolerationSeconds": 9}])",
+     "tolerationSeconds goes only with effect NoExecute"},
+    {"/pod/tolerations", R"([{"operator": "Exists"}])", R"([{"effect": "NoSchedule"}])",
+     "without a key the operator must be Exists"},
+    {"/pod/tolerations", R"([{"key": "a", "value": "b"}])",
+     R"([{"key": "a", "operator": "Exists", "value": "b"}])", "leave value out"},
+    {"/pod/tolerations", R"([{"key": "example.com/a"}])", R"([{"key": "a b"}])",
+     "key must be a label name"},
+    {"/pod/tolerations", R"([{"key": "a", "value": ""}])", R"([{"key": "a", "value": "b c"}])",
+     "value must be a label's value"},
+    {"/topologySpreadConstraints",
+     R"([{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule", "minDomains": 2}])",
+     R"([{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "ScheduleAnyway", "minDomains": 2}])",
+     "minDomains goes only with whenUnsatisfiable DoNotSchedule"},
+    {"/topologySpreadConstraints",
+     R"([{"maxSkew": 1, "topologyKey": "example.com/rack", "whenUnsatisfiable": "DoNotSchedule"}])",
+     R"([{"maxSkew": 1, "topologyKey": "", "whenUnsatisfiable": "DoNotSchedule"}])",
+     "must be a label name"},
+    {"/topologySpreadConstraints",
+     R"([{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule", "matchLabelKeys": ["b"], "labelSelector": {}}])",
+     R"([{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule", "matchLabelKeys": ["b"]}])",
+     "matchLabelKeys goes only with a labelSelector"},
+    {"/topologySpreadConstraints",
+     R"([{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchExpressions": [{"key": "a", "operator": "Exists"}]}}])",
+     R"([{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}}])",
+     "In and NotIn need values"},
+    {"/topologySpreadConstraints",
+     R"([{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]}}])",
+     R"([{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["b c"]}]}}])",
+     "every value must be a label's value"},
+    {"/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution",
+     R"({"nodeSelectorTerms": [{"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["7"]}]}]})",
+     R"({"nodeSelectorTerms": []})", "name at least one term"},
+    {"/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution",
+     R"({"nodeSelectorTerms": [{"matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]}]})",
+     R"({"nodeSelectorTerms": [{"matchExpressions": [{"key": "a", "operator": "In"}]}]})",
+     "In and NotIn need values, Gt"},
+    {"/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution",
+     R"({"nodeSelectorTerms": [{"matchExpressions": [{"key": "a", "operator": "Lt", "values": ["-7"]}]}]})",
+     R"({"nodeSelectorTerms": [{"matchExpressions": [{"key": "a", "operator": "Lt", "values": ["many"]}]}]})",
+     "Gt and Lt one whole number"},
+    {"/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution",
+     R"({"nodeSelectorTerms": [{"matchExpressions": [{"key": "example.com/a", "operator": "Exists"}]}]})",
+     R"({"nodeSelectorTerms": [{"matchExpressions": [{"key": "a b", "operator": "Exists"}]}]})",
+     "must be a label name"},
+    {"/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution",
+     R"({"nodeSelectorTerms": [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n"]}]}]})",
+     R"({"nodeSelectorTerms": [{"matchFields": [{"key": "metadata.uid", "operator": "In", "values": ["n"]}]}]})",
+     "a condition on fields is metadata.name"},
+    {"/affinity/nodeAffinity/preferredDuringSchedulingIgnoredDuringExecution",
+     R"([{"weight": 100, "preference": {"matchExpressions": [{"key": "a", "operator": "DoesNotExist"}]}}])",
+     R"([{"weight": 100, "preference": {"matchExpressions": [{"key": "a", "operator": "DoesNotExist", "values": ["b"]}]}}])",
+     "Exists and DoesNotExist none"},
+    {"/affinity/nodeAffinity/preferredDuringSchedulingIgnoredDuringExecution",
+     R"([{"weight": 1, "preference": {"matchExpressions": [{"key": "a", "operator": "Exists"}]}}])",
+     R"([{"weight": 1, "preference": {"matchExpressions": [{"key": "", "operator": "Exists"}]}}])",
+     "must be a label name"},
+    {"/affinity/nodeAffinity/preferredDuringSchedulingIgnoredDuringExecution",
+     R"([{"weight": 1, "preference": {"matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["n"]}]}}])",
+     R"([{"weight": 1, "preference": {"matchFields": [{"key": "metadata.name", "operator": "Exists"}]}}])",
+     "a condition on fields is metadata.name"},
+    {"/affinity",
+     R"({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "kubernetes.io/hostname"}]}})",
+     R"({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": ""}]}})",
+     "must be a label name"},
+    {"/affinity",
+     R"({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "a", "labelSelector": {"matchExpressions": [{"key": "a", "operator": "NotIn", "values": ["b"]}]}}]}})",
+     R"({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "a", "labelSelector": {"matchExpressions": [{"key": "a", "operator": "NotIn"}]}}]}})",
+     "In and NotIn need values"},
+    {"/affinity",
+     R"({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "a", "namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": [""]}]}}]}})",
+     R"({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "a", "namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["-"]}]}}]}})",
+     "every value must be a label's value"},
+    {"/affinity",
+     R"({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "a", "labelSelector": {}, "matchLabelKeys": ["b"]}]}})",
+     R"({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "a", "matchLabelKeys": ["b"]}]}})",
+     "matchLabelKeys goes only with a labelSelector"},
+    {"/affinity",
+     R"({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "a", "labelSelector": {}, "mismatchLabelKeys": ["b"]}]}})",
+     R"({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "a", "mismatchLabelKeys": ["b"]}]}})",
+     "mismatchLabelKeys goes only with a labelSelector"},
     {"/service/annotations", R"({"example.com/internal": "true"})", R"({"raftkv.dev/a": "b"})",
      "belong to the operator"},
     {"/service/annotations", R"({"a": "b"})", R"({"a/b/c": "b"})",
@@ -194,6 +277,40 @@ TEST_F(RaftKvSchema, EachRuleAcceptsWhatIsRightAndRefusesWhatIsWrongWithAdvice) 
     EXPECT_EQ(refused.error().reason, Reason::kInvalid);
     EXPECT_NE(refused.error().message.find(rule.message), std::string::npos)
         << rule.pointer << " " << rule.refused << ": " << refused.error().message;
+  }
+}
+
+// The same type is written out in several places.
+TEST_F(RaftKvSchema, EachTermOfAnAffinityBetweenPodsRefusesWhatAPodWould) {
+  const Json key_is_wrong = {{"key", "a b"}, {"operator", "Exists"}};
+  const Json values_missing = {{"key", "a"}, {"operator", "In"}};
+  const Json value_is_wrong = {{"key", "a"}, {"operator", "In"}, {"values", {"b c"}}};
+  const auto selector = [](const char* field, const Json& condition) {
+    return Json{{"topologyKey", "a"}, {field, {{"matchExpressions", Json::array({condition})}}}};
+  };
+  std::vector<Json> wrong = {{{"topologyKey", "a b"}},
+                             {{"topologyKey", "a"}, {"matchLabelKeys", {"b"}}},
+                             {{"topologyKey", "a"}, {"mismatchLabelKeys", {"b"}}}};
+  for (const char* field : {"labelSelector", "namespaceSelector"}) {
+    for (const Json& condition : {key_is_wrong, values_missing, value_is_wrong}) {
+      wrong.push_back(selector(field, condition));
+    }
+  }
+  const auto create = [&](const char* kind, bool required, const Json& term) {
+    const Json weighted = {{"weight", 1}, {"podAffinityTerm", term}};
+    const std::string field =
+        std::string(required ? "required" : "preferred") + "DuringSchedulingIgnoredDuringExecution";
+    return Create("/affinity", {{kind, {{field, Json::array({required ? term : weighted})}}}});
+  };
+  for (const char* kind : {"podAffinity", "podAntiAffinity"}) {
+    for (const bool required : {true, false}) {
+      EXPECT_TRUE(create(kind, required, {{"topologyKey", "a"}})) << kind;
+      for (const Json& term : wrong) {
+        const auto made = create(kind, required, term);
+        ASSERT_FALSE(made) << kind << " " << term;
+        EXPECT_EQ(made.error().reason, Reason::kInvalid) << kind << " " << term;
+      }
+    }
   }
 }
 
