@@ -1,40 +1,16 @@
 // The RaftKV resource against a real API server: each rule of its schema takes what is right and
 // refuses what is wrong with a message that says what to do; every field is described; what is left
 // out has its default; kubectl's scale works.
-#include <yaml-cpp/yaml.h>
-
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "tests/kube/cluster.h"
+#include "tests/kube/definition.h"
 
 namespace raftkv::kube {
 namespace {
 
 constexpr Resource kRaftKvs{"raftkv.dev", "v1alpha1", "raftkvs", "RaftKV"};
-
-Json FromYaml(const YAML::Node& node) {
-  if (node.IsMap()) {
-    Json out = Json::object();
-    for (const auto& entry : node) out[entry.first.Scalar()] = FromYaml(entry.second);
-    return out;
-  }
-  if (node.IsSequence()) {
-    Json out = Json::array();
-    for (const auto& item : node) out.push_back(FromYaml(item));
-    return out;
-  }
-  if (!node.IsScalar()) return {};
-  const std::string& text = node.Scalar();
-  if (node.Tag() == "!") return text;  // quoted
-  Json scalar = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  return scalar.is_number() || scalar.is_boolean() ? scalar : Json(text);
-}
-
-const Json& Definition() {
-  static const Json definition = FromYaml(YAML::LoadFile(RAFTKV_CRD));
-  return definition;
-}
 
 const Json& Schema() {
   return Definition().at("/spec/versions/0/schema/openAPIV3Schema"_json_pointer);

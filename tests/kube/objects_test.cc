@@ -1,0 +1,127 @@
+// The operator's looks and acts on objects that a real API server and its StatefulSet controller
+// hold: what they refuse, and what they take from somebody else. No pod runs.
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+
+#include "operator/kube/timing.h"
+#include "operator/raftkv/act.h"
+#include "operator/raftkv/plan.h"
+#include "operator/raftkv/resource.h"
+#include "tests/kube/cluster.h"
+#include "tests/kube/definition.h"
+
+namespace raftkv::op {
+namespace {
+
+using kube::Json;
+using kube::Object;
+using ::testing::HasSubstr;
+namespace resources = kube::resources;
+
+class NoNodes final : public NodeApi {
+ public:
+  std::map<int, NodeStatus> Statuses(const std::map<int, std::string>&) override { return {}; }
+  Status SendInitialize(const std::string&, const Initialize&) override { return Nobody(); }
+  Status SendMembership(const std::string&, const ChangeMembership&,
+                        const std::vector<MemberView>&) override {
+    return Nobody();
+  }
+  Status SendTransfer(const std::string&, const TransferLeadership&) override { return Nobody(); }
+
+ private:
+  static Status Nobody() { return {Code::kUnavailable, "no node runs"}; }
+};
+
+class RealObjects : public kube::ClusterTest {
+ protected:
+  void SetUp() override {
+    ClusterTest::SetUp();
+    ASSERT_TRUE(api_->Apply(resources::kCustomResourceDefinitions, Object(kube::Definition())));
+    ASSERT_TRUE(Soon([&] { return api_->List(kRaftKvs, {.ns = ns_}).has_value(); }));
+    Object resource(kRaftKvs, {ns_, "db"});
+    resource.Set("/spec", {{"replicas", 1}});
+    ASSERT_TRUE(api_->Create(kRaftKvs, resource));
+    observer_ = std::make_unique<Observer>(api_.get(), caches_, &nodes_, settings_,
+                                           &kube::Timing::System());
+    actor_ = std::make_unique<Actor>(api_.get(), &nodes_, observer_.get(), caches_, settings_);
+  }
+
+  Seen Look() {
+    auto seen = observer_->LookLive({ns_, "db"}, 1);
+    EXPECT_TRUE(seen) << seen.error().ToString();
+    return *seen;
+  }
+
+  static PlannedCondition Degraded(const Seen& seen) {
+    for (const PlannedCondition& condition : MakePlan(seen.observation).status.conditions) {
+      if (condition.type == "Degraded") return condition;
+    }
+    return {};
+  }
+
+  NoNodes nodes_;
+  ObjectSettings settings_{.default_image = "node:1", .operator_namespace = "system"};
+  kube::Cache clusters_{kRaftKvs}, sets_{resources::kStatefulSets}, pods_{resources::kPods},
+      claims_{resources::kClaims}, services_{resources::kServices},
+      accounts_{resources::kServiceAccounts}, policies_{resources::kNetworkPolicies},
+      budgets_{resources::kDisruptionBudgets};
+  Caches caches_{.clusters = &clusters_,
+                 .stateful_sets = &sets_,
+                 .pods = &pods_,
+                 .claims = &claims_,
+                 .services = &services_,
+                 .accounts = &accounts_,
+                 .policies = &policies_,
+                 .budgets = &budgets_};
+  std::unique_ptr<Observer> observer_;
+  std::unique_ptr<Actor> actor_;
+};
+
+TEST_F(RealObjects, ForeignClaimIsNeitherAdoptedNorItsPodDeleted) {
+  Object claim(resources::kClaims, {ns_, "data-db-0"});
+  claim.Set("/spec", {{"accessModes", {"ReadWriteOnce"}},
+                      {"resources", {{"requests", {{"storage", "1Gi"}}}}}});
+  ASSERT_TRUE(api_->Create(resources::kClaims, claim));
+  Seen seen = Look();
+  ASSERT_TRUE(actor_->Carry(seen, ApplyObjects{}).ok());
+  ASSERT_TRUE(actor_->Carry(seen, ApplyStatefulSet{1}).ok());
+  const kube::Key pod{ns_, "db-0"};
+  ASSERT_TRUE(Soon([&] { return api_->Get(resources::kPods, pod).has_value(); }));
+  seen = Look();
+  ASSERT_TRUE(seen.observation.slots.contains(0));
+  const SlotView& slot = seen.observation.slots.at(0);
+  ASSERT_TRUE(slot.pod);
+  EXPECT_FALSE(slot.claim);
+  EXPECT_EQ(slot.hidden_claim, HiddenClaim::kForeign);
+  EXPECT_EQ(Degraded(seen).reason, "ForeignObject");
+  const DeletePod gone{0, slot.pod->uid, "its claim is gone", false, true};
+  EXPECT_EQ(actor_->Carry(seen, gone).code(), Code::kConflict);
+  EXPECT_FALSE(api_->Get(resources::kPods, pod)->deleting());
+  EXPECT_TRUE(api_->Get(resources::kClaims, claim.key())->At("/metadata/labels").is_null());
+}
+
+TEST_F(RealObjects, PodsThatAreRefusedAreSaidInTheServersWordsAndTheSizeChangesWithoutThem) {
+  ASSERT_TRUE(actor_->Carry(Look(), ApplyStatefulSet{0}).ok());
+  ASSERT_TRUE(
+      api_->Patch(kRaftKvs, {ns_, "db"}, kube::PatchType::kMerge,
+                  {{"spec", {{"resources", {{"requests", {{"example.com/device", "1"}}}}}}}}));
+  EXPECT_FALSE(actor_->Carry(Look(), ApplyStatefulSet{0}).ok());
+  Seen seen = Look();
+  EXPECT_EQ(Degraded(seen).reason, "ApplyRefused");
+  EXPECT_THAT(Degraded(seen).message,
+              HasSubstr("StatefulSet db: StatefulSet.apps \"db\" is invalid: "));
+  EXPECT_THAT(Degraded(seen).message, HasSubstr("Limit must be set"));
+  ASSERT_TRUE(actor_->Carry(seen, ScaleStatefulSet{1}).ok());
+  EXPECT_EQ(api_->Get(resources::kStatefulSets, {ns_, "db"})->Int("/spec/replicas"), 1);
+  // What is scaled in between is nobody else's afterwards.
+  ASSERT_TRUE(api_->Patch(kRaftKvs, {ns_, "db"}, kube::PatchType::kMerge,
+                          {{"spec", {{"resources", nullptr}}}}));
+  seen = Look();
+  ASSERT_TRUE(actor_->Carry(seen, ApplyStatefulSet{0}).ok());
+  EXPECT_EQ(api_->Get(resources::kStatefulSets, {ns_, "db"})->Int("/spec/replicas"), 0);
+  EXPECT_TRUE(Look().observation.refusals.empty());
+}
+
+}  // namespace
+}  // namespace raftkv::op
