@@ -264,12 +264,12 @@ Seen Observer::LookIn(const Caches& caches, const ObjectPtr& resource, uint64_t 
 // The last spec that could be read is kept nowhere; what was made of it is in the live StatefulSet
 // and in the operation that is written.
 void Observer::LookAtSpec(Observation& out, const Object& resource) {
-  if (auto spec = ReadSpec(resource)) {
+  const auto spec = ReadSpec(resource);
+  if (spec) {
     out.spec = *spec;
     return;
-  } else {
-    out.spec_error = spec.error().message();
   }
+  out.spec_error = spec.error().message();
   out.spec = ReadReadable(resource);
   out.spec.on_delete = Retention::kRetain;
   if (out.spec.replicas < 0) {
