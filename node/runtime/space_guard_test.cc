@@ -222,8 +222,8 @@ TEST_F(SpaceGuardTest, WhoAsksToBeAdmittedLeavesTheReserveToOthers) {
   EXPECT_FALSE(HasReserve());
 }
 
-// The simulator's: a node whose clock went back by seconds refused writes for as long, although there
-// was space.
+// The simulator's: a node whose clock went back by seconds refused writes for as long, although
+// there was space.
 TEST_F(SpaceGuardTest, AClockThatWentBackPutsOffNoLook) {
   auto guard = Make({.min_free_bytes = 16 * kMiB});
   free_ = kMiB;
