@@ -127,8 +127,8 @@ void Replica::OnChangeReply(raft::NodeId asked, MembershipCall call, Result<v1::
   call.done(Error(status));
 }
 
-// Whoever asks this member next, for /cluster or for another change, is to see the one that was just
-// made. It is made, however long that takes: the wait is short, and no failure.
+// Whoever asks this member next, for /cluster or for another change, is to see the one that was
+// just made. It is made, however long that takes: the wait is short, and no failure.
 void Replica::Relay(MembershipCall call, v1::ChangeMembershipResponse response) {
   const MonotonicTime patience =
       env_.clock->Now() + env_.options->tick * env_.options->election_ticks;

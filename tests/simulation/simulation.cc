@@ -63,9 +63,6 @@ Plan::Plan(const RunOptions& run) {
   options.max_append_bytes = random.Uniform(3) == 0 ? 200 + random.Uniform(2000) : 1 << 20;
   options.max_inflight_appends =
       random.Uniform(3) == 0 ? 1 + static_cast<int>(random.Uniform(8)) : 256;
-  if (options.max_append_bytes < 1 << 20) {
-    options.max_inflight_append_bytes = 2 * options.max_append_bytes;
-  }
   options.max_apply_bytes = random.Uniform(3) == 0 ? 100 + random.Uniform(2000) : 4 << 20;
   SmallDisk(random);
   options.compact_keep_revisions = 0;
@@ -86,6 +83,9 @@ Plan::Plan(const RunOptions& run) {
     Follow(*profile, random, &fault_options);
   } else {
     Swarm(random, &fault_options);
+  }
+  if (options.max_append_bytes < 1 << 20) {
+    options.max_inflight_append_bytes = 2000 + 2 * options.max_append_bytes;
   }
   clients.leases = !clocks_lie;
   faults = DrawFaults(random, fault_options);
