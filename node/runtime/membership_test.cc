@@ -222,8 +222,7 @@ TEST(Membership, WhoPassesAChangeOnKnowsOfItWhenItAnswers) {
   const uint64_t before = known();
   asked.StallApply(true);
   auto demoted = asked.Change(demote);
-  ASSERT_TRUE(
-      cluster.Run(5, [&] { return leader.machine().cluster()->config_index() > before; }));
+  ASSERT_TRUE(cluster.Run(5, [&] { return leader.machine().cluster()->config_index() > before; }));
   cluster.Run(2);
   EXPECT_FALSE(demoted->has_value());
   asked.StallApply(false);
