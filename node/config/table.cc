@@ -175,7 +175,8 @@ SettingGroup MakeHttp(NodeConfig* c) {
        {"http.body_timeout", DurationValue{&h.body_timeout, milliseconds(10), hours(1)},
         "Longest time for the body of a request; then 408."},
        {"http.idle_timeout", DurationValue{&h.idle_timeout, milliseconds(10), hours(24)},
-        "Connections without a request for this long are closed."},
+        "Connections that wait for their next request for this long are closed; new ones that send "
+        "nothing, after http.head_timeout."},
        {"http.write_timeout", DurationValue{&h.write_timeout, milliseconds(10), hours(1)},
         "Connections whose client takes no byte of an answer for this long are closed."},
        {"http.event_loops", IntValue{&h.event_loops, 0, 16},

@@ -183,6 +183,17 @@ Json DefaultSpread(std::string_view name) {
                        {"labelSelector", {{"matchLabels", PodLabels(name)}}}}});
 }
 
+// Without a selector Kubernetes counts no pods at all, which nobody means.
+Json SpreadOf(const Object& resource) {
+  Json spread =
+      ArrayOr(resource.At("/spec/topologySpreadConstraints"), DefaultSpread(resource.name()));
+  for (Json& constraint : spread) {
+    if (!constraint.is_object() || constraint.contains("labelSelector")) continue;
+    constraint["labelSelector"] = {{"matchLabels", PodLabels(resource.name())}};
+  }
+  return spread;
+}
+
 Json PodTemplate(const Object& resource, const ObjectSettings& settings) {
   std::string_view name = resource.name();
   Json labels = Json::object();
@@ -210,8 +221,7 @@ Json PodTemplate(const Object& resource, const ObjectSettings& settings) {
       {"terminationGracePeriodSeconds", kTerminationGraceSeconds},
       {"securityContext", std::move(security)},
       {"affinity", affinity.is_object() && !affinity.empty() ? affinity : DefaultAffinity(name)},
-      {"topologySpreadConstraints",
-       ArrayOr(resource.At("/spec/topologySpreadConstraints"), DefaultSpread(name))},
+      {"topologySpreadConstraints", SpreadOf(resource)},
       {"containers", Json::array({Container(resource, settings)})}};
   for (const char* field :
        {"nodeSelector", "tolerations", "priorityClassName", "imagePullSecrets"}) {

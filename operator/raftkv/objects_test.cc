@@ -56,6 +56,20 @@ TEST(Image, OfSpecVersionOrDefault) {
   EXPECT_EQ(ImageOf(Resource({{"image", "a/b:c"}}), image), "a/b:c");
 }
 
+// Of a constraint without a selector Kubernetes counts no pods: they were spread by chance.
+TEST(StatefulSet, SpreadsItsOwnPodsUnlessToldWhich) {
+  const Json zones = {{"maxSkew", 1},
+                      {"topologyKey", "topology.kubernetes.io/zone"},
+                      {"whenUnsatisfiable", "DoNotSchedule"}};
+  Json all = zones;
+  all["labelSelector"] = Json::object();
+  const Object set = Set({{"topologySpreadConstraints", Json::array({zones, all})}});
+  const Json& spread = set.At("/spec/template/spec/topologySpreadConstraints");
+  EXPECT_EQ(spread[0]["labelSelector"], set.At("/spec/selector"));
+  EXPECT_EQ(spread[0]["whenUnsatisfiable"], "DoNotSchedule");
+  EXPECT_EQ(spread[1], all);
+}
+
 TEST(StatefulSet, MeetsTheRestrictedStandard) {
   Object set = Set(Json::object());
   EXPECT_EQ(set.String("/spec/podManagementPolicy"), "Parallel");
