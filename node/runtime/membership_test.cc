@@ -373,6 +373,56 @@ TEST(Membership, VoterThatIsLeftAloneIsToldSoByThoseWhoRefuseTheirVotes) {
   EXPECT_TRUE(cluster.Run(50, [&] { return put->has_value() && (*put)->has_value(); }));
 }
 
+// Likewise, but the entry of the configuration is gone from the logs of those who know it by then.
+TEST(Membership, VoterThatIsLeftAloneIsToldSoByThoseWhoHaveCutTheirLogs) {
+  TestCluster cluster;
+  cluster.StartStatic(3, [](Options& options) { options.flush_after_bytes = 100; });
+  TestNode& leader = *cluster.Leader();
+  TestNode& stays = cluster.Follower();
+  TestNode* third = nullptr;
+  for (const char* name : {"n1", "n2", "n3"}) {
+    TestNode& node = cluster.node(name);
+    if (&node != &leader && &node != &stays) third = &node;
+  }
+  TestNode& other = *third;
+  v1::ChangeMembershipRequest change;
+  for (TestNode* node : {&leader, &other}) change.add_remove(node->id().value);
+  cluster.Isolate(stays.options().name);
+  cluster.Run(25);
+  (void)leader.Change(change);
+  LeaveWatch watch;
+  bool enough = false;
+  cluster.Hold([&](const raft::Message& message) {
+    if (message.to != stays.id()) return false;
+    const bool seen = watch.seen();
+    watch.Look(message);
+    if (!seen && watch.seen()) stays.StallDisk(true);
+    const auto* append = std::get_if<raft::AppendEntries>(&message.body);
+    return watch.Commits(message) || (enough && append != nullptr && !append->entries.empty());
+  });
+  cluster.Heal();
+  ASSERT_TRUE(cluster.Run(100, [&] { return watch.seen(); }));
+  // The one that stays gets these, and not the news that they are committed.
+  for (int i = 0; i < 5; ++i) {
+    (void)leader.Put("kept", std::string(100, 'x'));
+    cluster.Settle();
+  }
+  enough = true;
+  for (int i = 0; i < 3; ++i) (void)leader.Put("lost", "yes");
+  cluster.Settle();
+  stays.StallDisk(false);
+  ASSERT_TRUE(cluster.Run(50, [&] { return other.machine().cluster()->members_size() == 1; }));
+  cluster.Isolate(stays.options().name);
+  other.ShortenSpace(/*is_short=*/true, /*waits=*/true);  // so it keeps nothing
+  const raft::Index left(other.machine().cluster()->config_index());
+  ASSERT_TRUE(cluster.Run(100, [&] { return other.log().first_index() > left.Next(); }));
+  ASSERT_EQ(stays.machine().cluster()->conf().voters_outgoing_size(), 3);
+  leader.Crash();
+  cluster.Release();
+  cluster.Heal();
+  EXPECT_TRUE(cluster.Run(300, [&] { return stays.replica().is_leader(); }));
+}
+
 // It would let in whom it removed, and tell nobody of it, until its state is flushed once more.
 TEST(Membership, AMemberThatStartsAgainKnowsWhomItRemoved) {
   TestCluster cluster;

@@ -355,7 +355,8 @@ class Replica final : public transport::Handler {
 
   // replica_peers.cc: calls of others, adoption, introductions
   void HandleAdopt(const v1::Adopt& adopt, transport::ReplyFn reply);
-  void AdoptPeer(raft::NodeId peer);
+  // `last`: of the peer's log, if it is known.
+  void AdoptPeer(raft::NodeId peer, std::optional<raft::Index> last = std::nullopt);
   void IntroduceSelf();
   void HelpCandidate(const raft::Message& message);
   void Introduce(const v1::Adopt& adopt);

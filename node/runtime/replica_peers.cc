@@ -108,7 +108,8 @@ void Replica::HandleAdopt(const v1::Adopt& adopt, transport::ReplyFn reply) {
     if (own_cluster == adopt.cluster_id()) {
       Introduce(adopt);
       if (core_ != nullptr && !MUTATION(no_help_for_candidates)) {
-        core_->LearnCommitted({raft::Term(adopt.config_term()), raft::Index(adopt.config_index())});
+        core_->LearnCommitted(
+            {raft::Term(adopt.committed_term()), raft::Index(adopt.committed_index())});
         env_.wake();
       }
       return reply({});
@@ -135,7 +136,7 @@ void Replica::HandleAdopt(const v1::Adopt& adopt, transport::ReplyFn reply) {
 
 // A member of our configuration whose directory is still blank: it has exactly the id that was
 // configured, so it is the one that was meant. Or one that has missed changes of the membership.
-void Replica::AdoptPeer(raft::NodeId peer) {
+void Replica::AdoptPeer(raft::NodeId peer, std::optional<raft::Index> last) {
   if (adopting_.contains(peer)) return;
   const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
   for (const v1::Member& member : cluster->members()) {
@@ -146,9 +147,12 @@ void Replica::AdoptPeer(raft::NodeId peer) {
     adopt.set_member_id(peer.value);
     *adopt.mutable_members() = cluster->members();
     adopt.set_config_index(cluster->config_index());
-    const raft::LogResult<raft::Term> term =
-        replica_log_.term(raft::Index(cluster->config_index()));
-    if (term) adopt.set_config_term(term->value);
+    const raft::Index committed =
+        last ? std::min(*last, core_->committed()) : raft::Index(cluster->config_index());
+    if (const raft::LogResult<raft::Term> term = replica_log_.term(committed)) {
+      adopt.set_committed_index(committed.value);
+      adopt.set_committed_term(term->value);
+    }
     // Later configurations arrive with the log or a snapshot; without the first nobody could vote.
     if (cluster->config_index() == 1) *adopt.mutable_initial() = *cluster;
     adopting_.insert(peer);
@@ -197,15 +201,18 @@ void Replica::IntroduceSelf() {
 // not give them: their logs are longer, by entries that nobody can commit any more. Or it is the
 // only one that can be elected, and waits for votes that it does not need. (Only applied
 // configurations count; by the paper's rule it would have used the next one as soon as it was in
-// its log.)
+// its log.) The newest entry of its log that is committed here tells it so, and by log matching all
+// that is before; the entry of the configuration itself may be gone from the log here.
 void Replica::HelpCandidate(const raft::Message& message) {
-  const bool asks = message.Is<raft::RequestVote>() || message.Is<raft::RequestPreVote>();
-  if (!asks || env_.machine->cluster()->config_index() <= 1) return;
+  std::optional<raft::Index> last;
+  if (const auto* vote = std::get_if<raft::RequestVote>(&message.body)) last = vote->last.index;
+  if (const auto* vote = std::get_if<raft::RequestPreVote>(&message.body)) last = vote->last.index;
+  if (!last || env_.machine->cluster()->config_index() <= 1) return;
   const MonotonicTime now = env_.clock->Now();
   const auto [helped, is_new] = helped_.try_emplace(message.from, now);
   if (!is_new && now - helped->second < kHelpEvery) return;
   helped->second = now;
-  AdoptPeer(message.from);
+  AdoptPeer(message.from, last);
 }
 
 v1::HelloReply::Verdict Replica::Admit(raft::NodeId id) {
