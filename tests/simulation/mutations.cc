@@ -244,6 +244,12 @@ size_t CheckPast(uint64_t most_runs) {
       break;
     }
   }
+  if (stale > 0) {
+    std::printf(
+        "%zu stale: with what changed, other seeds see these bugs. `./dev sim --mutations --past` "
+        "finds them; they go into tests/simulation/past_bugs.h\n",
+        stale);
+  }
   return stale;
 }
 
