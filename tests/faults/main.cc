@@ -3,6 +3,8 @@
 // Exit statuses: 0 all promises held, 1 one did not, or a row that was named could not be run, 2
 // wrong usage.
 
+#include <sys/resource.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
@@ -122,6 +124,14 @@ std::vector<Row> Choose(const std::vector<std::string>& names) {
   return names.empty() ? AllRows() : chosen;
 }
 
+// A thousand connections need as many, here and in the nodes that are started from here.
+void RaiseFileLimit() {
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  files.rlim_cur = std::min<rlim_t>(files.rlim_max, 65536);
+  (void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
 int Main(int argc, char** argv) {
   Settings settings;
   std::vector<Row> rows;
@@ -145,6 +155,7 @@ int Main(int argc, char** argv) {
     for (const Row& row : rows) std::printf("%-24s %s\n", row.name.c_str(), row.injected.c_str());
     return 0;
   }
+  RaiseFileLimit();
   Result<Sandbox> sandbox = Sandbox::Enter();
   if (!sandbox) {
     std::fprintf(stderr, "raftkv-faults: %s\n", sandbox.error().message().c_str());

@@ -16,17 +16,22 @@ enum class Work { kLoad, kSnapshotSave, kSnapshotInstall, kConfiguration };
 struct Point {
   const char* name;  // in FAULT_POINT (base/fault_points.h)
   Work work;
+  size_t passes = 1;  // dies at one of the first so many
 };
 
+// So often it is tried to let one die at least.
+constexpr int kMostRounds = 5;
+
 constexpr Point kPoints[] = {
-    {"save_before", Work::kLoad},
-    {"save_after", Work::kLoad},
-    {"send_before", Work::kLoad},
-    {"send_after", Work::kLoad},
-    {"apply_before", Work::kLoad},
-    {"apply_after", Work::kLoad},
-    {"state_write_before", Work::kLoad},
-    {"state_write_after", Work::kLoad},
+    {"save_before", Work::kLoad, 8},
+    {"save_after", Work::kLoad, 8},
+    {"send_before", Work::kLoad, 8},
+    {"send_after", Work::kLoad, 8},
+    {"apply_before", Work::kLoad, 8},
+    {"apply_after", Work::kLoad, 8},
+    {"state_write_before", Work::kLoad, 8},
+    {"state_write_after", Work::kLoad, 8},
+    // Of which a few hundred writes make one.
     {"flush_before", Work::kLoad},
     {"flush_after", Work::kLoad},
     {"truncate_before", Work::kLoad},
@@ -88,17 +93,17 @@ Status WaitForVoter(Bed& bed, size_t i) {
 Result<bool> DieAt(Bed& bed, const Point& point) {
   RETURN_UNEXPECTED_IF_ERROR(bed.Progress());
   ASSIGN_OR_RETURN(const size_t leader, bed.Leader());
-  const std::string line = std::string(point.name) + " kill " +
-                           std::to_string(1 + bed.Pick(point.work == Work::kLoad ? 8 : 1));
+  const std::string line =
+      std::string(point.name) + " kill " + std::to_string(1 + bed.Pick(point.passes));
   size_t victim = bed.Pick(2) == 0 ? leader : bed.Other(leader);
   switch (point.work) {
     case Work::kLoad:
       Arm(bed, victim, line);
       break;
     case Work::kSnapshotSave: {
-      victim = leader;
       const size_t away = bed.Other(leader);
       RETURN_UNEXPECTED_IF_ERROR(LeaveBehind(bed, away));
+      ASSIGN_OR_RETURN(victim, bed.Leader());
       Arm(bed, victim, line);
       bed.Restart(away);
       break;
@@ -114,9 +119,11 @@ Result<bool> DieAt(Bed& bed, const Point& point) {
       ChangeConfiguration(bed, bed.Other(leader), "demote");
       break;
   }
-  const bool died =
-      testing::WaitUntil([&] { return !bed.node(victim).process()->IsRunning(); }, seconds(10));
+  const auto dead = [&] { return !bed.node(victim).process()->IsRunning(); };
+  bool died = testing::WaitUntil(dead, seconds(10));
   Arm(bed, victim, "");
+  // It may have been on its way into the point just then.
+  died = died || testing::WaitUntil(dead, milliseconds(300));
   if (died) {
     ASSIGN_OR_RETURN(const int status, bed.End(victim));
     RETURN_UNEXPECTED_IF_ERROR(Expect(status == 128 + SIGKILL,
@@ -139,7 +146,7 @@ Status DieAgainAndAgain(Bed& bed, const Point& point) {
     ASSIGN_OR_RETURN_STATUS(const bool died, DieAt(bed, point));
     if (died) ++deaths;
     ++rounds;
-  } while (!bed.Over());
+  } while (!bed.Over() || (deaths == 0 && rounds < kMostRounds));
   bed.EndFault();
   bed.Note(std::to_string(deaths) + " deaths there in " + std::to_string(rounds) + " rounds");
   return Expect(deaths > 0, std::string("a node died at ") + point.name);

@@ -211,6 +211,8 @@ Status FlipReceivedSnapshots(Bed& bed) {
   int flips[2] = {};  // while it was down, while it was stopped
   int ended = 0;
   int missed = 0;
+  constexpr int kMostRounds = 10;  // to come in time at least once
+  int rounds = 0;
   do {
     RETURN_IF_ERROR(bed.Progress());
     ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
@@ -259,7 +261,9 @@ Status FlipReceivedSnapshots(Bed& bed) {
       RETURN_IF_ERROR(bed.Replace(victim));
     }
     bed.EndFault();
-  } while (!bed.Over() || flips[0] + flips[1] == 0);
+    ++rounds;
+  } while (!bed.Over() || (flips[0] + flips[1] == 0 && rounds < kMostRounds));
+  RETURN_IF_ERROR(Expect(flips[0] + flips[1] > 0, "a received snapshot was there to be damaged"));
   bed.Note(std::to_string(flips[0]) + " flips while it was down, " + std::to_string(flips[1]) +
            " while it was stopped, " + std::to_string(missed) + " came too late; " +
            std::to_string(ended) + " times the node ended with 74 and started again");
