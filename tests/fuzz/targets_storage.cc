@@ -284,7 +284,7 @@ std::vector<std::string> MembersSeeds() {
   note.set_config_index(3);
   for (const char* address : {"a:1", "b:2", "self:1"}) {
     v1::Member& member = *note.add_members();
-    member.set_id(static_cast<uint64_t>(note.members_size() + 1));
+    member.set_id(static_cast<uint64_t>(note.members_size()) + 1);
     member.set_peer_address(address);
   }
   const std::string message = note.SerializeAsString();
