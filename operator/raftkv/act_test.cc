@@ -430,7 +430,7 @@ TEST_F(Act, WhatTheServerRefusesIsTriedAgainLessAndLessOften) {
     const Refusal refusal = seen.observation.refusals.at(name);
     EXPECT_EQ(refusal.message, "PodDisruptionBudget store: no");
     EXPECT_EQ(refusal.again_s - seen.observation.now_s, pause);
-    EXPECT_TRUE(observer_.IsHeld({"ns", "store"}, name));
+    EXPECT_TRUE(observer_.IsHeld(seen, name));
     timing_.Advance(std::chrono::seconds(pause));
     EXPECT_EQ(Look().observation.refusals.at(name).again_s, 0);
   }

@@ -209,7 +209,11 @@ std::string World::ActOn(const DeletePod& a, const Kube&) {
     const Conf& conf = raft()->Latest();
     const bool voter = conf.voters.contains(directory->id) || conf.outgoing.contains(directory->id);
     const bool serves = voter && LiveMembers().contains(directory->id);
-    if (serves && conf.voters.size() > 2 && !QuorumWithout({a.slot})) {
+    // Two can only be rolled one by one, if two are what is wanted.
+    const bool wanted_so =
+        kube.resource && (kube.resource->spec.replicas <= 2 || kube.resource->unreadable);
+    const size_t enough = wanted_so ? 2 : 1;
+    if (serves && conf.voters.size() > enough && !QuorumWithout({a.slot})) {
       Fail("P2: a pod of the quorum is deleted");
     }
     if (serves && raft()->leader() == directory->id && conf.voters.size() > 1) {

@@ -110,8 +110,12 @@ std::string Described(const Object& desired) {
 // Whatever the spec asks for otherwise.
 std::set<std::string> ContentOf(const Seen& seen, const std::string& action) {
   const auto content = seen.contents.find(action);
-  if (content != seen.contents.end()) return content->second;
-  return {std::to_string(seen.observation.generation)};
+  const std::string generation = std::to_string(seen.observation.generation);
+  if (content == seen.contents.end()) return {generation};
+  std::set<std::string> out = content->second;
+  // The hash does not have the number of replicas in it.
+  if (action == ActionName(ApplyStatefulSet{})) out.insert(generation);
+  return out;
 }
 
 bool IsLabelledFor(const Object& object, std::string_view name) {
@@ -179,6 +183,13 @@ void Observer::NoteRefusal(const Seen& seen, const std::string& action, std::str
   RefusedAction& refused = MemoryOf(seen.resource->key()).refused[action];
   std::set<std::string> content = ContentOf(seen, action);
   const bool again = std::ranges::includes(refused.content, content);
+  // What is held is not tried: this is another object of the same action.
+  if (again && timing_->Now() < refused.again) {
+    if (!refused.message.contains(message)) {
+      refused.message = Shortened(refused.message + " " + std::string(message), kRefusedBytes);
+    }
+    return;
+  }
   refused.pause = again ? std::min(2 * refused.pause, kRefusedPauseMax) : kRefusedPause;
   refused.again = timing_->Now() + refused.pause;
   refused.content = std::move(content);
@@ -189,10 +200,11 @@ void Observer::ForgetRefusal(const Key& key, const std::string& action) {
   MemoryOf(key).refused.erase(action);
 }
 
-bool Observer::IsHeld(const Key& key, const std::string& action) {
-  const auto& refused = MemoryOf(key).refused;
+bool Observer::IsHeld(const Seen& seen, const std::string& action) {
+  const auto& refused = MemoryOf(seen.resource->key()).refused;
   const auto found = refused.find(action);
-  return found != refused.end() && timing_->Now() < found->second.again;
+  return found != refused.end() && timing_->Now() < found->second.again &&
+         std::ranges::includes(found->second.content, ContentOf(seen, action));
 }
 
 void Observer::LookAtRefusals(Seen& seen) {
@@ -274,7 +286,9 @@ void Observer::LookAtSpec(Observation& out, const Object& resource) {
   out.spec.on_delete = Retention::kRetain;
   if (out.spec.replicas < 0) {
     const bool sized = out.operation.type == Operation::Type::kScale && out.operation.target > 0;
-    out.spec.replicas = sized ? out.operation.target : out.objects.stateful_set_replicas;
+    // Without a StatefulSet nobody knows how many; but it does not sleep.
+    const int now = out.objects.stateful_set ? out.objects.stateful_set_replicas : 1;
+    out.spec.replicas = sized ? out.operation.target : now;
   }
   out.objects.others_current = true;
   out.objects.template_current = out.objects.stateful_set;

@@ -83,7 +83,7 @@ class Observer {
   void NoteRefusal(const Seen& seen, const std::string& action, std::string_view message);
   void ForgetRefusal(const kube::Key& key, const std::string& action);
   // It was refused just now.
-  bool IsHeld(const kube::Key& key, const std::string& action);
+  bool IsHeld(const Seen& seen, const std::string& action);
 
   // The resource is gone.
   void Forget(const kube::Key& key);

@@ -18,6 +18,21 @@ constexpr Rule kRules[] = {
     PlanServiceAccount, PlanResize,
 };
 
+// What depends on a step of the membership that is refused: a size that is not there yet is no reason
+// for another one, and pods of live members go only where nothing else is in the way. A lost member
+// is replaced nevertheless.
+bool ChangesMembership(const Rule rule) {
+  return rule == PlanWake || rule == PlanHibernate || rule == PlanLeave || rule == PlanReplace ||
+         rule == PlanScale;
+}
+bool NeedsMembershipDone(const Rule rule) { return rule == PlanScale || rule == PlanRoll; }
+
+// Starts pods, or lets them start anew, for which Services, policies or the account may be missing.
+bool NeedsObjects(const Rule rule, const Facts& facts) {
+  return rule == PlanWake || rule == PlanScale || rule == PlanRoll ||
+         (rule == PlanStatefulSet && !facts.seen.objects.stateful_set);
+}
+
 // The operation that what is refused is a part of, when everything else is done.
 Operation Remainder(const Facts& facts, const Decision& held, bool in_order) {
   if (in_order) return held.operation;
@@ -34,7 +49,11 @@ Decision Decide(const Facts& facts) {
   const bool in_order = facts.seen.cluster == 0 || facts.seen.deleting;
   std::vector<std::string> held;
   Decision rest = Wait(Operation{});
+  bool membership_held = false;
+  bool objects_held = false;
   for (const Rule rule : kRules) {
+    if (membership_held && NeedsMembershipDone(rule)) continue;
+    if (objects_held && NeedsObjects(rule, facts)) continue;
     std::optional<Decision> decision = rule(facts);
     if (!decision) continue;
     if (!Held(facts, decision->action)) {
@@ -45,6 +64,8 @@ Decision Decide(const Facts& facts) {
       rest.operation = Remainder(facts, *decision, in_order);
     }
     held.push_back(ActionName(decision->action));
+    membership_held = membership_held || ChangesMembership(rule);
+    objects_held = objects_held || rule == PlanObjects;
     if (in_order) break;
   }
   rest.held = std::move(held);

@@ -136,6 +136,13 @@ std::optional<Decision> PlanBootstrap(const Facts& facts) {
   if (const std::string foreign = ForeignClaims(facts); !foreign.empty()) {
     return Blocked(Continue(facts, Operation::Type::kBootstrap, ""), "ForeignObject", foreign);
   }
+  // What a node reports may be somebody else's.
+  const auto unknown = [](const auto& slot) {
+    return slot.second.hidden_claim == HiddenClaim::kUnknown;
+  };
+  if (std::ranges::any_of(seen.slots, unknown)) {
+    return Wait(Continue(facts, Operation::Type::kBootstrap, "WaitForClaim"));
+  }
   const std::set<ClusterId> clusters = Clusters(facts);
   if (clusters.size() > 1) {
     return Blocked(

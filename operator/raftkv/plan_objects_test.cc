@@ -224,6 +224,54 @@ TEST(Refusals, WhoIsRefusedIsPassedOver) {
               AllOf(HasSubstr("Service db: no."), HasSubstr("PodDisruptionBudget db: no.")));
 }
 
+// With two of three there, and the third not to be replaced, a roll took the quorum.
+TEST(Refusals, NoLivePodIsRolledWhileAReplacementIsRefused) {
+  Given given = Given::Cluster(3);
+  for (const int slot : {0, 1}) given.Pod(slot).ready = true;
+  given.Remove(Id(2));
+  given.Claim(2).member = Id(2);
+  given.Silent(2, 600);
+  given.Pod(2).finished = true;
+  given.Pod(2).revision = "rev-2";
+  given.objects.update_revision = "rev-2";
+  given.operation.type = Operation::Type::kReplace;
+  given.operation.step = "DeleteClaim";
+  given.refusals["DeleteClaim"] = {.message = "PersistentVolumeClaim data-db-2: no",
+                                   .again_s = kNow + 5};
+  EXPECT_EQ(Do(given), "Nothing");
+  given.refusals["DeleteClaim"].again_s = 0;
+  EXPECT_EQ(Do(given).substr(0, 11), "DeleteClaim");
+}
+
+// A voter's data went with its pod, and it was a voter still.
+TEST(Refusals, NoPodOfAVoterGoesWhoseClaimGoesWhileItsNoteIsRefused) {
+  Given given = Given::Cluster(3);
+  for (const int slot : {0, 1, 2}) given.Pod(slot).ready = true;
+  given.Claim(2).deleting = true;
+  given.Claim(2).member = 0;
+  given.objects.update_revision = "rev-2";
+  given.refusals["MarkClaim"] = {.message = "PersistentVolumeClaim data-db-2: no",
+                                 .again_s = kNow + 5};
+  EXPECT_EQ(Do(given), "Nothing");
+}
+
+// Pods ran without the policies that keep others from them.
+TEST(Refusals, NoPodIsStartedWithoutTheObjectsThatItNeeds) {
+  Given given = Given::Cluster(3);
+  given.StatefulSet(0);
+  given.objects.min_available = -1;
+  for (const int slot : {0, 1, 2}) given.slots[slot].pod.reset();
+  for (const int slot : {0, 1, 2}) given.Silent(slot, 1);
+  given.membership.reset();
+  given.objects.others_current = false;
+  given.refusals["ApplyObjects"] = {.message = "NetworkPolicy db-members: no", .again_s = kNow + 5};
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_THAT(Condition(plan, "Degraded").message, HasSubstr("NetworkPolicy db-members: no"));
+  given.objects.stateful_set = false;
+  EXPECT_EQ(Do(given), "Nothing");
+}
+
 // Members do not begin without Services and NetworkPolicies.
 TEST(Refusals, BeforeThereIsAClusterItIsWaitedFor) {
   Given given = Given::BlankNodes(3);

@@ -400,6 +400,8 @@ TEST(Races, NoClusterBeginsOnAForeignClaim) {
   given.Node(1, NodeReport::Role::kFollower, 0xBB);
   given.slots[1].claim.reset();
   EXPECT_EQ(MakePlan(given).status.cluster, 0U) << "nor is one taken from there";
+  given.slots[1].hidden_claim = HiddenClaim::kUnknown;
+  EXPECT_EQ(MakePlan(given).status.cluster, 0U) << "not for one look that failed either";
   given.slots[1].hidden_claim = HiddenClaim::kNone;
   given.Node(1, NodeReport::Role::kBlank, Id(1));
   EXPECT_EQ(Do(given).substr(0, 10), "Initialize");

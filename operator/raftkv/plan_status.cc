@@ -400,7 +400,12 @@ PlannedCondition Degraded(const Facts& facts, const Decision& decision, const Op
                           const PlannedCondition& quorum_lost) {
   const char* type = "Degraded";
   if (!decision.blocked.empty()) return {type, true, decision.blocked, decision.blocked_message};
-  if (quorum_lost.status) return {type, true, "QuorumLost", quorum_lost.message};
+  if (quorum_lost.status) {
+    // It may be why there is none.
+    const std::string refused = RefusedNow(facts, decision);
+    return {type, true, "QuorumLost",
+            quorum_lost.message + (refused.empty() ? "" : " ") + refused};
+  }
   // First what cannot wait.
   if (auto going = GoingClaim(facts)) {
     if (const std::string refused = RefusedNow(facts, decision); !refused.empty()) {

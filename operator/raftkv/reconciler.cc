@@ -160,7 +160,7 @@ ApiResult<ReconcileResult> Reconciler::Carry(const Seen& seen, const Plan& plan)
                                    .note = done.message()});
   if (done.code() == Code::kConflict) return After(kAfterRefusal);
   // The plan says when it is tried again, and goes on with everything else.
-  if (observer_.IsHeld(key, name)) return After(kAfterAction);
+  if (observer_.IsHeld(seen, name)) return After(kAfterAction);
   return kube::Fail(Reason::kServer, name + ": " + done.ToString());
 }
 

@@ -84,23 +84,29 @@ class FieldReader {
  public:
   FieldReader(const Object& resource, Status* wrong) : resource_(resource), wrong_(wrong) {}
 
-  bool Bool(const char* field, bool otherwise) {
-    const Json& value = resource_.At(Pointer(field));
+  bool Bool(const char* field, bool otherwise, bool wrong) {
+    const Json& value = At(field);
     if (value.is_boolean()) return value.get<bool>();
-    if (!value.is_null()) Refuse(field, value, "true or false");
-    return otherwise;
+    if (value.is_null()) return otherwise;
+    Refuse(field, value, "true or false");
+    return wrong;
+  }
+  // Nobody here needs the text; but it has to be one.
+  void Text(const char* field) {
+    const Json& value = At(field);
+    if (!value.is_null() && !value.is_string()) Refuse(field, value, "text");
   }
   int64_t Int(const char* field, int64_t otherwise, int64_t most, int64_t wrong) {
-    const Json& value = resource_.At(Pointer(field));
+    const Json& value = At(field);
     if (value.is_null()) return otherwise;
-    auto number = resource_.Int(Pointer(field));
+    auto number = value.is_number() ? resource_.Int(std::string("/spec/") + field) : std::nullopt;
     if (number && *number >= 0 && *number <= most) return *number;
     Refuse(field, value, "a number from 0 to " + std::to_string(most));
     return wrong;
   }
   // One of two words; the first one is the default.
   bool IsSecond(const char* field, std::string_view first, std::string_view second, bool wrong) {
-    const Json& value = resource_.At(Pointer(field));
+    const Json& value = At(field);
     if (value.is_null() || value == first || value == "") return false;
     if (value == second) return true;
     Refuse(field, value, std::string(first) + " or " + std::string(second));
@@ -109,7 +115,7 @@ class FieldReader {
   template <typename T>
   T Parsed(const char* field, std::optional<T> (*parse)(std::string_view), T otherwise, T wrong,
            const char* expected) {
-    const Json& value = resource_.At(Pointer(field));
+    const Json& value = At(field);
     if (value.is_null() || value == "") return otherwise;
     auto parsed = value.is_string() ? parse(value.get<std::string>()) : std::nullopt;
     if (parsed) return *parsed;
@@ -118,7 +124,16 @@ class FieldReader {
   }
 
  private:
-  static std::string Pointer(const char* field) { return std::string("/spec/") + field; }
+  // What stands where an object is expected is the value of every field in it.
+  const Json& At(const char* field) const {
+    const std::string pointer = std::string("/spec/") + field;
+    for (size_t slash = pointer.find('/', 6); slash != std::string::npos;
+         slash = pointer.find('/', slash + 1)) {
+      const Json& outer = resource_.At(pointer.substr(0, slash));
+      if (!outer.is_null() && !outer.is_object()) return outer;
+    }
+    return resource_.At(pointer);
+  }
 
   void Refuse(std::string field, const Json& value, const std::string& expected) {
     if (!wrong_->ok()) return;
@@ -142,23 +157,31 @@ ClusterSpec Read(const Object& resource, Status* wrong) {
   spec.storage_bytes = reader.Parsed<uint64_t>(
       "storage/size", ParseQuantity, *ParseQuantity(kDefaultStorage), 0, "a quantity such as 10Gi");
 
-  // Whatever is not the word that destroys keeps the data.
-  spec.on_delete = resource.String("/spec/storage/retention/onDelete") == "Delete"
+  // Whatever cannot be read keeps the data, and changes nothing.
+  spec.on_delete = reader.IsSecond("storage/retention/onDelete", "Retain", "Delete", false)
                        ? Retention::kDelete
                        : Retention::kRetain;
-  std::string_view down = resource.String("/spec/storage/retention/onScaleDown");
-  spec.on_scale_down = down.empty() || down == "Delete" ? Retention::kDelete : Retention::kRetain;
+  spec.on_scale_down = reader.IsSecond("storage/retention/onScaleDown", "Delete", "Retain", true)
+                           ? Retention::kRetain
+                           : Retention::kDelete;
 
   spec.strategy = reader.IsSecond("update/strategy", "RollingUpdate", "OnDelete", true)
                       ? UpdateStrategy::kOnDelete
                       : UpdateStrategy::kRollingUpdate;
-  spec.update_paused = reader.Bool("update/paused", false);
-  spec.replacement_enabled = reader.Bool("replacement/enabled", true);
+  spec.update_paused = reader.Bool("update/paused", false, true);
+  spec.replacement_enabled = reader.Bool("replacement/enabled", true, false);
   const Duration after = spec.replacement_after;
-  spec.replacement_after = reader.Parsed<Duration>("replacement/after", ParseDuration, after, after,
-                                                   "a duration such as 5m");
-  spec.disruption_budget = reader.Bool("disruptionBudget/enabled", true);
-  spec.paused = reader.Bool("paused", false);
+  // Nobody is given up sooner than was meant.
+  spec.replacement_after = reader.Parsed<Duration>("replacement/after", ParseDuration, after,
+                                                   Duration::max(), "a duration such as 5m");
+  if (spec.replacement_after == Duration::max()) {
+    spec.replacement_after = after;
+    spec.replacement_enabled = false;
+  }
+  spec.disruption_budget = reader.Bool("disruptionBudget/enabled", true, true);
+  reader.Text("image");
+  reader.Text("version");
+  spec.paused = reader.Bool("paused", false, true);
   const int64_t deadline_s =
       std::chrono::duration_cast<std::chrono::seconds>(spec.progress_deadline).count();
   spec.progress_deadline = std::chrono::seconds(

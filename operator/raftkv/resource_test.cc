@@ -91,10 +91,11 @@ TEST(Spec, EveryFieldIsRead) {
 
 TEST(Spec, AWordThatIsNotKnownKeepsTheData) {
   Json retention = {{"onDelete", "Shred"}, {"onScaleDown", "Shred"}};
-  auto spec = ReadSpec(Resource({{"storage", {{"retention", retention}}}}));
-  ASSERT_TRUE(spec);
-  EXPECT_EQ(spec->on_delete, Retention::kRetain);
-  EXPECT_EQ(spec->on_scale_down, Retention::kRetain);
+  const Object resource = Resource({{"storage", {{"retention", retention}}}});
+  EXPECT_FALSE(ReadSpec(resource)) << "and is said";
+  const ClusterSpec spec = ReadReadable(resource);
+  EXPECT_EQ(spec.on_delete, Retention::kRetain);
+  EXPECT_EQ(spec.on_scale_down, Retention::kRetain);
 }
 
 TEST(Spec, WhatCannotBeUnderstoodIsNamed) {
@@ -123,6 +124,28 @@ TEST(Spec, WhatCanBeReadIsReadAndTheRestChangesNothing) {
   EXPECT_EQ(spec.strategy, UpdateStrategy::kOnDelete);
   EXPECT_EQ(spec.replacement_after, std::chrono::seconds(30));
   EXPECT_TRUE(spec.paused);
+}
+
+// A newer definition wrote them otherwise, and the operator went on as if they were not there: it
+// acted although it was paused, deleted claims, gave members up after the default's five minutes.
+TEST(Spec, ASwitchThatCannotBeReadIsOff) {
+  const Object resource = Resource({{"paused", "yes"},
+                                    {"storage", {{"retention", "Retain"}}},
+                                    {"update", {{"paused", "yes"}}},
+                                    {"replacement", {{"enabled", "Manual"}}}});
+  EXPECT_FALSE(ReadSpec(resource));
+  const ClusterSpec spec = ReadReadable(resource);
+  EXPECT_TRUE(spec.paused);
+  EXPECT_EQ(spec.on_scale_down, Retention::kRetain);
+  EXPECT_EQ(spec.on_delete, Retention::kRetain);
+  EXPECT_TRUE(spec.update_paused);
+  EXPECT_FALSE(spec.replacement_enabled);
+  EXPECT_FALSE(ReadReadable(Resource({{"replacement", {{"after", "30d"}}}})).replacement_enabled);
+  for (const Json& other : {Json{{"image", {{"tag", "v2"}}}}, Json{{"version", 2}},
+                            Json{{"update", "OnDelete"}}}) {
+    EXPECT_FALSE(ReadSpec(Resource(other))) << other;
+  }
+  EXPECT_EQ(ReadReadable(Resource({{"update", "x"}})).strategy, UpdateStrategy::kOnDelete);
 }
 
 TEST(Status, AnOperationIsReadBackAsItWasWritten) {
