@@ -18,9 +18,9 @@ constexpr Rule kRules[] = {
     PlanServiceAccount, PlanResize,
 };
 
-// What depends on a step of the membership that is refused: a size that is not there yet is no reason
-// for another one, and pods of live members go only where nothing else is in the way. A lost member
-// is replaced nevertheless.
+// What depends on a step of the membership that is refused: a size that is not there yet is no
+// reason for another one, and pods of live members go only where nothing else is in the way. A lost
+// member is replaced nevertheless.
 bool ChangesMembership(const Rule rule) {
   return rule == PlanWake || rule == PlanHibernate || rule == PlanLeave || rule == PlanReplace ||
          rule == PlanScale;

@@ -403,8 +403,7 @@ PlannedCondition Degraded(const Facts& facts, const Decision& decision, const Op
   if (quorum_lost.status) {
     // It may be why there is none.
     const std::string refused = RefusedNow(facts, decision);
-    return {type, true, "QuorumLost",
-            quorum_lost.message + (refused.empty() ? "" : " ") + refused};
+    return {type, true, "QuorumLost", quorum_lost.message + (refused.empty() ? "" : " ") + refused};
   }
   // First what cannot wait.
   if (auto going = GoingClaim(facts)) {

@@ -141,8 +141,8 @@ TEST(Spec, ASwitchThatCannotBeReadIsOff) {
   EXPECT_TRUE(spec.update_paused);
   EXPECT_FALSE(spec.replacement_enabled);
   EXPECT_FALSE(ReadReadable(Resource({{"replacement", {{"after", "30d"}}}})).replacement_enabled);
-  for (const Json& other : {Json{{"image", {{"tag", "v2"}}}}, Json{{"version", 2}},
-                            Json{{"update", "OnDelete"}}}) {
+  for (const Json& other :
+       {Json{{"image", {{"tag", "v2"}}}}, Json{{"version", 2}}, Json{{"update", "OnDelete"}}}) {
     EXPECT_FALSE(ReadSpec(Resource(other))) << other;
   }
   EXPECT_EQ(ReadReadable(Resource({{"update", "x"}})).strategy, UpdateStrategy::kOnDelete);
