@@ -10,6 +10,15 @@
 namespace raftkv::runtime {
 namespace {
 
+// Of n1, n2 and n3.
+TestNode& ThirdOf(TestCluster& cluster, const TestNode& one, const TestNode& another) {
+  for (const char* name : {"n1", "n2"}) {
+    TestNode& node = cluster.node(name);
+    if (&node != &one && &node != &another) return node;
+  }
+  return cluster.node("n3");
+}
+
 TEST(Membership, GrowsFromThreeToFiveInOneChange) {
   TestCluster cluster;
   cluster.StartStatic(3);
@@ -215,7 +224,7 @@ TEST(Membership, WhoPassesAChangeOnKnowsOfItWhenItAnswers) {
   cluster.StartStatic(3);
   TestNode& leader = *cluster.Leader();
   TestNode& asked = cluster.node(leader.options().name == "n1" ? "n2" : "n1");
-  TestNode& other = cluster.node(leader.options().name == "n3" ? "n2" : "n3");
+  TestNode& other = ThirdOf(cluster, leader, asked);
   const auto known = [&] { return asked.machine().cluster()->config_index(); };
   v1::ChangeMembershipRequest demote;
   demote.add_demote(other.id().value);
@@ -338,12 +347,7 @@ TEST(Membership, VoterThatIsLeftAloneIsToldSoByThoseWhoRefuseTheirVotes) {
   cluster.StartStatic(3);
   TestNode& leader = *cluster.Leader();
   TestNode& stays = cluster.Follower();
-  TestNode* third = nullptr;
-  for (const char* name : {"n1", "n2", "n3"}) {
-    TestNode& node = cluster.node(name);
-    if (&node != &leader && &node != &stays) third = &node;
-  }
-  TestNode& other = *third;
+  TestNode& other = ThirdOf(cluster, leader, stays);
   v1::ChangeMembershipRequest change;
   for (TestNode* node : {&leader, &other}) change.add_remove(node->id().value);
   // The leader does not hand over to somebody whom it has not heard of.
@@ -379,12 +383,7 @@ TEST(Membership, VoterThatIsLeftAloneIsToldSoByThoseWhoHaveCutTheirLogs) {
   cluster.StartStatic(3, [](Options& options) { options.flush_after_bytes = 100; });
   TestNode& leader = *cluster.Leader();
   TestNode& stays = cluster.Follower();
-  TestNode* third = nullptr;
-  for (const char* name : {"n1", "n2", "n3"}) {
-    TestNode& node = cluster.node(name);
-    if (&node != &leader && &node != &stays) third = &node;
-  }
-  TestNode& other = *third;
+  TestNode& other = ThirdOf(cluster, leader, stays);
   v1::ChangeMembershipRequest change;
   for (TestNode* node : {&leader, &other}) change.add_remove(node->id().value);
   cluster.Isolate(stays.options().name);

@@ -276,13 +276,10 @@ Seen Observer::LookIn(const Caches& caches, const ObjectPtr& resource, uint64_t 
 // The last spec that could be read is kept nowhere; what was made of it is in the live StatefulSet
 // and in the operation that is written.
 void Observer::LookAtSpec(Observation& out, const Object& resource) {
-  const auto spec = ReadSpec(resource);
-  if (spec) {
-    out.spec = *spec;
-    return;
-  }
-  out.spec_error = spec.error().message();
-  out.spec = ReadReadable(resource);
+  Status wrong;
+  out.spec = ReadReadable(resource, &wrong);
+  if (wrong.ok()) return;
+  out.spec_error = wrong.message();
   out.spec.on_delete = Retention::kRetain;
   if (out.spec.replicas < 0) {
     const bool sized = out.operation.type == Operation::Type::kScale && out.operation.target > 0;

@@ -127,14 +127,14 @@ class Observer {
   static kube::ObjectPtr FindOwn(const Caches& caches, const ObjectName& name,
                                  const kube::Object& resource, std::string* foreign);
 
-  // What no object tells: since when there has been no answer. Forgotten with the process, which
-  // makes a new operator wait longer, never less.
   struct RefusedAction {
     std::set<std::string> content;
     std::string message;
     Duration pause = Duration::zero();
     MonotonicTime again;
   };
+  // What no object tells: since when there has been no answer. Forgotten with the process, which
+  // makes a new operator wait longer, never less.
   struct Memory {
     std::map<std::string, RefusedAction> refused;  // by the action's name
     std::map<int, MonotonicTime> silent_since;     // by slot

@@ -73,6 +73,12 @@ bool Asleep(const Facts& facts) {
   return facts.spec.replicas == 0 && facts.seen.objects.stateful_set_replicas == 0;
 }
 
+// Both, or the one that says something.
+std::string Sentences(std::string first, const std::string& second) {
+  if (!first.empty() && !second.empty()) first += ' ';
+  return std::move(first) + second;
+}
+
 // Whatever rule decides: the later ones have not been asked.
 bool StillWanted(const Facts& facts, const Decision& decision, const std::string& action) {
   const ObjectsView& objects = facts.seen.objects;
@@ -301,7 +307,7 @@ PlannedCondition QuorumLost(const Facts& facts, const Operation& operation) {
   if (facts.has_leader()) return {type, false, "QuorumPresent", "A leader is known."};
   const auto lost = [&](const char* reason, const std::string& message) {
     const std::string pods = Complaints(facts, operation, true);
-    return PlannedCondition{type, true, reason, message + (pods.empty() ? "" : " ") + pods};
+    return PlannedCondition{type, true, reason, Sentences(message, pods)};
   };
   const char* recover =
       " Nothing is done about it automatically: see RaftKVQuorumLost in docs/runbooks.md.";
@@ -402,30 +408,24 @@ PlannedCondition Degraded(const Facts& facts, const Decision& decision, const Op
   if (!decision.blocked.empty()) return {type, true, decision.blocked, decision.blocked_message};
   if (quorum_lost.status) {
     // It may be why there is none.
-    const std::string refused = RefusedNow(facts, decision);
-    return {type, true, "QuorumLost", quorum_lost.message + (refused.empty() ? "" : " ") + refused};
+    return {type, true, "QuorumLost", Sentences(quorum_lost.message, RefusedNow(facts, decision))};
   }
   // First what cannot wait.
   if (auto going = GoingClaim(facts)) {
-    if (const std::string refused = RefusedNow(facts, decision); !refused.empty()) {
-      going->message += " " + refused;
-    }
+    going->message = Sentences(going->message, RefusedNow(facts, decision));
     return *std::move(going);
   }
   if (const std::string wrong = InvalidSpec(facts); !wrong.empty()) {
-    const std::string more = Complaints(facts, operation, false);
-    return {type, true, "InvalidSpec", wrong + (more.empty() ? "" : " ") + more};
+    return {type, true, "InvalidSpec", Sentences(wrong, Complaints(facts, operation, false))};
   }
   if (const std::string refused = RefusedNow(facts, decision); !refused.empty()) {
-    const std::string more = Complaints(facts, operation, false);
-    return {type, true, "ApplyRefused", refused + (more.empty() ? "" : " ") + more};
+    return {type, true, "ApplyRefused", Sentences(refused, Complaints(facts, operation, false))};
   }
   if (const std::string foreign = ForeignClaims(facts); !foreign.empty()) {
     return {type, true, "ForeignObject", foreign};
   }
   if (const std::string small = CannotGrow(facts, decision); !small.empty()) {
-    const std::string more = Complaints(facts, operation, false);
-    return {type, true, "VolumeCannotGrow", small + (more.empty() ? "" : " ") + more};
+    return {type, true, "VolumeCannotGrow", Sentences(small, Complaints(facts, operation, false))};
   }
   if (auto late = LateLearner(facts, operation)) return *std::move(late);
   std::string message = Complaints(facts, operation, false);

@@ -40,6 +40,16 @@ class Reconciling : public ThreeMembers {
     FillCaches();  // with all that has been written
     return reconciler_.Reconcile({"ns", "store"}, {});
   }
+  // Whatever else is in the way, the leader is marked and the budget is there.
+  void ExpectMarkAndBudgetToComeBack() {
+    api_.Patch(resources::kPods, {"ns", "store-1"}, kube::PatchType::kMerge,
+               {{"metadata", {{"labels", {{kRoleLabel, nullptr}}}}}});
+    ASSERT_TRUE(api_.Delete(resources::kDisruptionBudgets, {"ns", "store"},
+                            {.uid = UidOf(resources::kDisruptionBudgets, "store")}));
+    Settle();
+    EXPECT_EQ(api_.Get(resources::kPods, {"ns", "store-1"})->Label(kRoleLabel), "leader");
+    EXPECT_TRUE(Exists(resources::kDisruptionBudgets, "store"));
+  }
   // Until nothing is written any more.
   void Settle() {
     for (int i = 0; i < 50; ++i) {
@@ -246,13 +256,7 @@ TEST_F(Reconciling, ATemplateThatTheServerRefusesHoldsUpNothingElse) {
   EXPECT_LT(message.size(), 1000U);
   EXPECT_THAT(Told(), AllOf(Contains("ApplyRefused"), Contains("ActionRefused")));
 
-  api_.Patch(resources::kPods, {"ns", "store-1"}, kube::PatchType::kMerge,
-             {{"metadata", {{"labels", {{kRoleLabel, nullptr}}}}}});
-  ASSERT_TRUE(api_.Delete(resources::kDisruptionBudgets, {"ns", "store"},
-                          {.uid = UidOf(resources::kDisruptionBudgets, "store")}));
-  Settle();
-  EXPECT_EQ(api_.Get(resources::kPods, {"ns", "store-1"})->Label(kRoleLabel), "leader");
-  EXPECT_TRUE(Exists(resources::kDisruptionBudgets, "store"));
+  ExpectMarkAndBudgetToComeBack();
   EXPECT_EQ(tried, 1U);
 
   // Other content is tried at once.
@@ -298,13 +302,7 @@ TEST_F(Reconciling, ASpecThatCannotBeUnderstoodHoldsUpNothingElse) {
   api_.Patch(
       kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
       {{"metadata", {{"generation", 2}}}, {"spec", {{"replicas", "many"}, {"image", "node:2"}}}});
-  api_.Patch(resources::kPods, {"ns", "store-1"}, kube::PatchType::kMerge,
-             {{"metadata", {{"labels", {{kRoleLabel, nullptr}}}}}});
-  ASSERT_TRUE(api_.Delete(resources::kDisruptionBudgets, {"ns", "store"},
-                          {.uid = UidOf(resources::kDisruptionBudgets, "store")}));
-  Settle();
-  EXPECT_EQ(api_.Get(resources::kPods, {"ns", "store-1"})->Label(kRoleLabel), "leader");
-  EXPECT_TRUE(Exists(resources::kDisruptionBudgets, "store"));
+  ExpectMarkAndBudgetToComeBack();
   EXPECT_EQ(api_.Get(resources::kStatefulSets, {"ns", "store"})->At("/spec"), before);
   const Object resource = *api_.Get(kRaftKvs, {"ns", "store"});
   const Json conditions = EntriesOf(resource.At("/status/conditions"), "type", "Degraded");

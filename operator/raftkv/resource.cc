@@ -148,7 +148,9 @@ class FieldReader {
   Status* const wrong_;
 };
 
-ClusterSpec Read(const Object& resource, Status* wrong) {
+}  // namespace
+
+ClusterSpec ReadReadable(const Object& resource, Status* wrong) {
   FieldReader reader(resource, wrong);
   ClusterSpec spec;
   spec.restore = reader.IsSecond("bootstrap/mode", "New", "Restore", true);
@@ -188,6 +190,15 @@ ClusterSpec Read(const Object& resource, Status* wrong) {
       reader.Int("progressDeadlineSeconds", deadline_s, INT32_MAX, deadline_s));
   return spec;
 }
+
+Result<ClusterSpec> ReadSpec(const Object& resource) {
+  Status wrong;
+  ClusterSpec spec = ReadReadable(resource, &wrong);
+  if (!wrong.ok()) return Error(std::move(wrong));
+  return spec;
+}
+
+namespace {
 
 Json OperationToJson(const Operation& operation) {
   Json out = {{"type", std::string(OperationName(operation.type))},
@@ -253,18 +264,6 @@ std::optional<Duration> ParseDuration(std::string_view text) {
   }
   if (total >= 9e18) return std::nullopt;
   return Duration(std::llround(total));
-}
-
-ClusterSpec ReadReadable(const Object& resource) {
-  Status wrong;
-  return Read(resource, &wrong);
-}
-
-Result<ClusterSpec> ReadSpec(const Object& resource) {
-  Status wrong;
-  ClusterSpec spec = Read(resource, &wrong);
-  if (!wrong.ok()) return Error(std::move(wrong));
-  return spec;
 }
 
 ClusterId ReadCluster(const Object& resource) { return Id(resource, "/status/clusterID"); }

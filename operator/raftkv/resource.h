@@ -26,9 +26,9 @@ inline constexpr std::string_view kDefaultStorage = "10Gi";
 
 // kInvalidArgument names the field that cannot be understood.
 Result<ClusterSpec> ReadSpec(const kube::Object& resource);
-// Of a spec that is not understood as a whole: each field that can be read, and for the others what
-// changes nothing; replicas < 0: not to be read.
-ClusterSpec ReadReadable(const kube::Object& resource);
+// Each field that can be read, and for the others what changes nothing (replicas < 0: not to be
+// read); `wrong` names the first of them, and stays as it is if there is none.
+ClusterSpec ReadReadable(const kube::Object& resource, Status* wrong);
 
 // status.clusterID and status.operation; none if there are none or they are malformed.
 ClusterId ReadCluster(const kube::Object& resource);

@@ -24,6 +24,11 @@ Object Resource(Json spec, Json status = nullptr) {
   return out;
 }
 
+ClusterSpec Readable(const Object& resource) {
+  Status wrong;
+  return ReadReadable(resource, &wrong);
+}
+
 TEST(Quantity, AsKubernetesWritesThem) {
   EXPECT_EQ(ParseQuantity("10Gi"), 10ULL << 30);
   EXPECT_EQ(ParseQuantity("1500M"), 1'500'000'000ULL);
@@ -93,7 +98,7 @@ TEST(Spec, AWordThatIsNotKnownKeepsTheData) {
   Json retention = {{"onDelete", "Shred"}, {"onScaleDown", "Shred"}};
   const Object resource = Resource({{"storage", {{"retention", retention}}}});
   EXPECT_FALSE(ReadSpec(resource)) << "and is said";
-  const ClusterSpec spec = ReadReadable(resource);
+  const ClusterSpec spec = Readable(resource);
   EXPECT_EQ(spec.on_delete, Retention::kRetain);
   EXPECT_EQ(spec.on_scale_down, Retention::kRetain);
 }
@@ -114,11 +119,11 @@ TEST(Spec, WhatCannotBeUnderstoodIsNamed) {
 }
 
 TEST(Spec, WhatCanBeReadIsReadAndTheRestChangesNothing) {
-  const ClusterSpec spec = ReadReadable(Resource({{"replicas", "many"},
-                                                  {"storage", {{"size", "big"}}},
-                                                  {"update", {{"strategy", "Canary"}}},
-                                                  {"replacement", {{"after", "30s"}}},
-                                                  {"paused", true}}));
+  const ClusterSpec spec = Readable(Resource({{"replicas", "many"},
+                                              {"storage", {{"size", "big"}}},
+                                              {"update", {{"strategy", "Canary"}}},
+                                              {"replacement", {{"after", "30s"}}},
+                                              {"paused", true}}));
   EXPECT_LT(spec.replicas, 0);
   EXPECT_EQ(spec.storage_bytes, 0U);
   EXPECT_EQ(spec.strategy, UpdateStrategy::kOnDelete);
@@ -134,18 +139,18 @@ TEST(Spec, ASwitchThatCannotBeReadIsOff) {
                                     {"update", {{"paused", "yes"}}},
                                     {"replacement", {{"enabled", "Manual"}}}});
   EXPECT_FALSE(ReadSpec(resource));
-  const ClusterSpec spec = ReadReadable(resource);
+  const ClusterSpec spec = Readable(resource);
   EXPECT_TRUE(spec.paused);
   EXPECT_EQ(spec.on_scale_down, Retention::kRetain);
   EXPECT_EQ(spec.on_delete, Retention::kRetain);
   EXPECT_TRUE(spec.update_paused);
   EXPECT_FALSE(spec.replacement_enabled);
-  EXPECT_FALSE(ReadReadable(Resource({{"replacement", {{"after", "30d"}}}})).replacement_enabled);
+  EXPECT_FALSE(Readable(Resource({{"replacement", {{"after", "30d"}}}})).replacement_enabled);
   for (const Json& other :
        {Json{{"image", {{"tag", "v2"}}}}, Json{{"version", 2}}, Json{{"update", "OnDelete"}}}) {
     EXPECT_FALSE(ReadSpec(Resource(other))) << other;
   }
-  EXPECT_EQ(ReadReadable(Resource({{"update", "x"}})).strategy, UpdateStrategy::kOnDelete);
+  EXPECT_EQ(Readable(Resource({{"update", "x"}})).strategy, UpdateStrategy::kOnDelete);
 }
 
 TEST(Status, AnOperationIsReadBackAsItWasWritten) {

@@ -14,6 +14,7 @@
 #include "operator/kube/test_timing.h"
 #include "operator/raftkv/act.h"
 #include "operator/raftkv/resource.h"
+#include "operator/raftkv/test_caches.h"
 
 namespace raftkv::op {
 
@@ -57,7 +58,7 @@ class FakeNodes final : public NodeApi {
   std::vector<MemberView> updates;
 };
 
-class ThreeMembers : public ::testing::Test {
+class ThreeMembers : public ::testing::Test, protected TestCaches {
  protected:
   ThreeMembers() {
     Object resource(kRaftKvs, {"ns", "store"});
@@ -120,18 +121,6 @@ class ThreeMembers : public ::testing::Test {
   MemoryApi api_;
   FakeNodes nodes_;
   ObjectSettings settings_{.default_image = "node:1", .operator_namespace = "system"};
-  kube::Cache clusters_{kRaftKvs}, sets_{resources::kStatefulSets}, pods_{resources::kPods},
-      claims_{resources::kClaims}, services_{resources::kServices},
-      accounts_{resources::kServiceAccounts}, policies_{resources::kNetworkPolicies},
-      budgets_{resources::kDisruptionBudgets};
-  Caches caches_{.clusters = &clusters_,
-                 .stateful_sets = &sets_,
-                 .pods = &pods_,
-                 .claims = &claims_,
-                 .services = &services_,
-                 .accounts = &accounts_,
-                 .policies = &policies_,
-                 .budgets = &budgets_};
   kube::FakeTiming timing_{kube::FakeTiming::Mode::kJump};
   Observer observer_{&api_, caches_, &nodes_, settings_, &timing_};
   Actor actor_{&api_, &nodes_, &observer_, caches_, settings_};

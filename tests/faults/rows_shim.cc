@@ -1,5 +1,7 @@
 #include <signal.h>
 
+#include <atomic>
+
 #include "base/out_of_memory.h"
 #include "tests/faults/power_loss.h"
 #include "tests/faults/rows.h"
@@ -25,6 +27,14 @@ std::vector<std::string> ShimPrefix(const fs::path& directory, bool shadow) {
   return prefix;
 }
 
+fs::path ShadowOf(const Bed& bed, size_t i) { return bed.directory(i) / "shadow"; }
+
+Status CutPower(Bed& bed, size_t i, Loss loss) {
+  return LosePower(bed.data(i), ShadowOf(bed, i), loss, bed.random());
+}
+
+Loss AllOrSome(Bed& bed) { return bed.Pick(2) == 0 ? Loss::kAll : Loss::kSome; }
+
 // The shim's settings, one file for each node.
 class Shims {
  public:
@@ -40,7 +50,7 @@ class Shims {
     for (size_t i = 0; i < bed_->size(); ++i) {
       bed_->Kill(i);
       if (shadow) {
-        RETURN_IF_ERROR(SeedShadow(bed_->data(i), bed_->directory(i) / "shadow"));
+        RETURN_IF_ERROR(SeedShadow(bed_->data(i), ShadowOf(*bed_, i)));
       }
       bed_->node(i).set_prefix(ShimPrefix(bed_->directory(i), shadow));
       bed_->Restart(i);
@@ -74,8 +84,7 @@ Status LosePowerAgainAndAgain(Bed& bed, bool all) {
     for (const size_t i : victims) bed.Kill(i);
     all ? bed.BeginOutage() : bed.BeginFault();
     for (const size_t i : victims) {
-      const Loss loss = bed.Pick(2) == 0 ? Loss::kAll : Loss::kSome;
-      RETURN_IF_ERROR(LosePower(bed.data(i), bed.directory(i) / "shadow", loss, bed.random()));
+      RETURN_IF_ERROR(CutPower(bed, i, AllOrSome(bed)));
       ++losses;
     }
     all ? bed.EndOutage() : bed.EndFault();
@@ -97,9 +106,7 @@ Status LosePowerOfNewMembers(Bed& bed) {
     RETURN_IF_ERROR(bed.Replace(victim));
     bed.Kill(victim);
     bed.BeginFault();
-    const Loss loss = bed.Pick(2) == 0 ? Loss::kAll : Loss::kSome;
-    RETURN_IF_ERROR(
-        LosePower(bed.data(victim), bed.directory(victim) / "shadow", loss, bed.random()));
+    RETURN_IF_ERROR(CutPower(bed, victim, AllOrSome(bed)));
     bed.EndFault();
     bed.Restart(victim);
     RETURN_IF_ERROR(ReadyAsBefore(bed, victim));
@@ -109,15 +116,16 @@ Status LosePowerOfNewMembers(Bed& bed) {
   return Status::Ok();
 }
 
-Status FailSyncs(Bed& bed) {
+// `fails`: the setting that says after how many calls one of them does.
+Status FailCalls(Bed& bed, std::atomic<int32_t> ShimControl::* fails, bool loses_unsynced) {
   Shims shims(bed);
-  RETURN_IF_ERROR(shims.Attach(true));
+  RETURN_IF_ERROR(shims.Attach(loses_unsynced));
   int ended = 0;
   while (!bed.Over()) {
     RETURN_IF_ERROR(bed.Progress());
     ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
     const size_t victim = bed.Pick(2) == 0 ? leader : bed.Other(leader);
-    shims[victim]->fail_sync_after = static_cast<int32_t>(1 + bed.Pick(20));
+    (shims[victim]->*fails) = static_cast<int32_t>(1 + bed.Pick(20));
     bed.BeginFault();
     ASSIGN_OR_RETURN_STATUS(const int status, bed.End(victim));
     RETURN_IF_ERROR(
@@ -125,33 +133,7 @@ Status FailSyncs(Bed& bed) {
     RETURN_IF_ERROR(bed.Progress());
     bed.EndFault();
     shims.Reset();
-    // What was not synced is gone from this disk.
-    RETURN_IF_ERROR(
-        LosePower(bed.data(victim), bed.directory(victim) / "shadow", Loss::kSome, bed.random()));
-    bed.Restart(victim);
-    RETURN_IF_ERROR(ReadyAsBefore(bed, victim));
-    ++ended;
-  }
-  bed.Note(std::to_string(ended) + " nodes ended with status 74");
-  return Status::Ok();
-}
-
-Status FailWrites(Bed& bed) {
-  Shims shims(bed);
-  RETURN_IF_ERROR(shims.Attach(false));
-  int ended = 0;
-  while (!bed.Over()) {
-    RETURN_IF_ERROR(bed.Progress());
-    ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
-    const size_t victim = bed.Pick(2) == 0 ? leader : bed.Other(leader);
-    shims[victim]->fail_write_after = static_cast<int32_t>(1 + bed.Pick(20));
-    bed.BeginFault();
-    ASSIGN_OR_RETURN_STATUS(const int status, bed.End(victim));
-    RETURN_IF_ERROR(
-        Expect(status == kExitIoError, "it ends with status 74, not " + std::to_string(status)));
-    RETURN_IF_ERROR(bed.Progress());
-    bed.EndFault();
-    shims.Reset();
+    if (loses_unsynced) RETURN_IF_ERROR(CutPower(bed, victim, Loss::kSome));
     bed.Restart(victim);
     RETURN_IF_ERROR(ReadyAsBefore(bed, victim));
     ++ended;
@@ -390,14 +372,14 @@ std::vector<Row> ShimRows() {
       {.name = "sync-fails",
        .injected = "every sync fails from some moment on, on leader or follower; then power loss",
        .promised = "it ends with status 74 and acknowledges nothing more; the others go on",
-       .run = FailSyncs,
+       .run = [](Bed& bed) { return FailCalls(bed, &ShimControl::fail_sync_after, true); },
        .shim = true},
       {.name = "write-fails",
        .injected = "every write to a data file fails with EIO from some moment on, on leader or "
                    "follower",
        .promised = "it ends with status 74 and acknowledges nothing more; the others go on; it "
                    "starts again when the disk takes writes",
-       .run = FailWrites,
+       .run = [](Bed& bed) { return FailCalls(bed, &ShimControl::fail_write_after, false); },
        .shim = true},
       {.name = "cut-record",
        .injected = "a node dies within a write to its log, which leaves any part of the record",

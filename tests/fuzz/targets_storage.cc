@@ -176,7 +176,8 @@ void RunSnapshotFiles(std::string_view input) {
   fs::remove_all(directory, error);
 }
 
-std::vector<std::string> SnapshotSeeds() {
+// A snapshot of one file, and the chunk that is all of it.
+v1::SnapshotManifest OneFile() {
   v1::SnapshotManifest manifest;
   manifest.set_cluster_id(1);
   manifest.set_snapshot_id(2);
@@ -186,9 +187,19 @@ std::vector<std::string> SnapshotSeeds() {
   file->set_bytes(5);
   file->set_crc32c(Crc32c("bytes"));
   manifest.set_total_bytes(5);
+  return manifest;
+}
+
+v1::SnapshotChunk OnlyChunk() {
   v1::SnapshotChunk chunk;
   chunk.set_file("000001.sst");
   chunk.set_data("bytes");
+  return chunk;
+}
+
+std::vector<std::string> SnapshotSeeds() {
+  const v1::SnapshotManifest manifest = OneFile();
+  const v1::SnapshotChunk chunk = OnlyChunk();
   v1::SnapshotChunk half = chunk;
   half.set_data("by");
   v1::SnapshotChunk rest = chunk;
@@ -227,22 +238,12 @@ void RunSnapshotStream(std::string_view input) {
 }
 
 std::vector<std::string> SnapshotStreamSeeds() {
-  v1::SnapshotManifest manifest;
-  manifest.set_cluster_id(1);
-  manifest.set_snapshot_id(2);
-  manifest.set_format(1);
-  v1::SnapshotManifest::File* file = manifest.add_files();
-  file->set_name("000001.sst");
-  file->set_bytes(5);
-  file->set_crc32c(Crc32c("bytes"));
-  manifest.set_total_bytes(5);
+  const v1::SnapshotManifest manifest = OneFile();
   v1::Snapshot snapshot;
   snapshot.set_index(7);
   snapshot.set_term(1);
   snapshot.set_data(manifest.SerializeAsString());
-  v1::SnapshotChunk chunk;
-  chunk.set_file("000001.sst");
-  chunk.set_data("bytes");
+  const v1::SnapshotChunk chunk = OnlyChunk();
   const std::string begin = SnapshotStreamBegin(snapshot) + SnapshotStreamFrame(chunk);
   return {"\x03" + begin + SnapshotStreamEnd(Status::Ok()), "\x40" + begin,
           "\x09" + begin + SnapshotStreamEnd({Code::kUnavailable, "given up"})};

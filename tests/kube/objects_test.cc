@@ -8,6 +8,7 @@
 #include "operator/raftkv/act.h"
 #include "operator/raftkv/plan.h"
 #include "operator/raftkv/resource.h"
+#include "operator/raftkv/test_caches.h"
 #include "tests/kube/cluster.h"
 #include "tests/kube/definition.h"
 
@@ -33,7 +34,7 @@ class NoNodes final : public NodeApi {
   static Status Nobody() { return {Code::kUnavailable, "no node runs"}; }
 };
 
-class RealObjects : public kube::ClusterTest {
+class RealObjects : public kube::ClusterTest, protected TestCaches {
  protected:
   void SetUp() override {
     ClusterTest::SetUp();
@@ -62,18 +63,6 @@ class RealObjects : public kube::ClusterTest {
 
   NoNodes nodes_;
   ObjectSettings settings_{.default_image = "node:1", .operator_namespace = "system"};
-  kube::Cache clusters_{kRaftKvs}, sets_{resources::kStatefulSets}, pods_{resources::kPods},
-      claims_{resources::kClaims}, services_{resources::kServices},
-      accounts_{resources::kServiceAccounts}, policies_{resources::kNetworkPolicies},
-      budgets_{resources::kDisruptionBudgets};
-  Caches caches_{.clusters = &clusters_,
-                 .stateful_sets = &sets_,
-                 .pods = &pods_,
-                 .claims = &claims_,
-                 .services = &services_,
-                 .accounts = &accounts_,
-                 .policies = &policies_,
-                 .budgets = &budgets_};
   std::unique_ptr<Observer> observer_;
   std::unique_ptr<Actor> actor_;
 };

@@ -1,0 +1,32 @@
+// The caches of the kinds that the operator looks at, without the watches that fill them.
+//
+// Thread-safety: as of kube::Cache.
+#pragma once
+
+#include "operator/raftkv/observe.h"
+#include "operator/raftkv/resource.h"
+
+namespace raftkv::op {
+
+// For fixtures, to be derived from.
+class TestCaches {
+ protected:
+  kube::Cache clusters_{kRaftKvs};
+  kube::Cache sets_{kube::resources::kStatefulSets};
+  kube::Cache pods_{kube::resources::kPods};
+  kube::Cache claims_{kube::resources::kClaims};
+  kube::Cache services_{kube::resources::kServices};
+  kube::Cache accounts_{kube::resources::kServiceAccounts};
+  kube::Cache policies_{kube::resources::kNetworkPolicies};
+  kube::Cache budgets_{kube::resources::kDisruptionBudgets};
+  Caches caches_{.clusters = &clusters_,
+                 .stateful_sets = &sets_,
+                 .pods = &pods_,
+                 .claims = &claims_,
+                 .services = &services_,
+                 .accounts = &accounts_,
+                 .policies = &policies_,
+                 .budgets = &budgets_};
+};
+
+}  // namespace raftkv::op
