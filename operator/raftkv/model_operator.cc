@@ -1,0 +1,250 @@
+#include "operator/raftkv/model_operator.h"
+
+#include <algorithm>
+
+#include "base/hex_id.h"
+#include "operator/raftkv/plan_facts.h"
+#include "operator/raftkv/plan_rules.h"
+
+namespace raftkv::op::model {
+
+void Operator::Restart(const Kube& first_list) {
+  cache_ = first_list;
+  Forget();
+}
+
+void Operator::Watch(bool all) {
+  const Kube& now = world_->kube;
+  const auto some = [&] { return all || world_->random.Uniform(3) != 0; };
+  if (some()) cache_.resource = now.resource;
+  if (some()) cache_.sts = now.sts;
+  if (some()) cache_.pods = now.pods;
+  if (some()) cache_.claims = now.claims;
+  if (some()) cache_.machines = now.machines;
+  if (some()) {
+    cache_.objects = now.objects;
+    cache_.min_available = now.min_available;
+    cache_.leader_pod = now.leader_pod;
+  }
+}
+
+bool Operator::Reconcile(bool faults) {
+  if (!cache_.resource) return false;
+  const Observation seen = Observe(faults);
+  last_ = MakePlan(seen);
+  CheckEvents(seen);
+  const bool differs = last_.status != cache_.resource->status;
+  if (differs) {
+    if (Crash(faults)) return true;
+    const std::string refused = world_->WriteStatus(cache_.resource->version, last_.status);
+    if (!refused.empty()) return true;
+    // The write's answer is as good as news from the watch.
+    cache_.resource->status = last_.status;
+    cache_.resource->version = world_->kube.resource->version;
+    if (Crash(faults)) return true;
+  }
+  if (std::holds_alternative<Nothing>(last_.action)) return differs;
+  // What takes something away or changes who votes is planned once more on live reads, and done
+  // only if its intent is what was written last.
+  if (TakesAway(last_.action)) {
+    Watch(true);
+    if (!cache_.resource) return true;
+    const Plan again = MakePlan(Observe(faults));
+    if (ToString(again.action) != ToString(last_.action)) return true;
+    if (again.status.operation != cache_.resource->status.operation) return true;
+  }
+  const Operation& operation = last_.status.operation;
+  const std::string line = name_ + " " + ToString(last_.action) + " [" + operation.step +
+                           " target=" + std::to_string(operation.target) + "]";
+  const size_t at = world_->history().size();
+  const bool by_server = world_->Refuses(last_.action, cache_);
+  const std::string refused = world_->Act(last_.action, cache_);
+  if (by_server || refused.empty()) NoteAnswer(by_server);
+  world_->Note(line + (refused.empty() ? "" : ": refused, " + refused) +
+               (world_->history().size() > at ? " (did the above)" : ""));
+  Crash(faults);
+  return true;
+}
+
+bool Operator::Crash(bool faults) {
+  if (!faults || world_->random.Uniform(25) != 0) return false;
+  world_->Note(name_ + " crashes");
+  Forget();
+  return true;
+}
+
+void Operator::Forget() {
+  silent_.clear();
+  refused_.clear();
+}
+
+int64_t Operator::ContentOf(const std::string& action) const {
+  const Resource& resource = *cache_.resource;
+  return action == ActionName(ApplyStatefulSet{}) ? resource.image : resource.generation;
+}
+
+void Operator::NoteAnswer(bool refused) {
+  const std::string action = ActionName(last_.action);
+  if (!refused) {
+    refused_.erase(action);
+    return;
+  }
+  ++refusals_[action];
+  RefusedAction& known = refused_[action];
+  const bool again = known.pause_s > 0 && known.content == ContentOf(action);
+  known.pause_s = again ? std::min<int64_t>(2 * known.pause_s, 300) : 5;
+  known.content = ContentOf(action);
+  known.again_s = world_->now_s + known.pause_s;
+}
+
+void Operator::CheckEvents(const Observation& seen) {
+  const auto recorded = [&](const std::string& reason) {
+    return std::ranges::any_of(last_.events,
+                               [&](const PlannedEvent& e) { return e.reason == reason; });
+  };
+  const std::optional<PlannedEvent> step = EventOf(seen.name, last_.action);
+  if (step.has_value() == std::holds_alternative<Nothing>(last_.action)) {
+    world_->Fail("a step has no event: " + ToString(last_.action));
+  }
+  if (step && !recorded(step->reason)) world_->Fail("not recorded: " + ToString(last_.action));
+  for (const PlannedCondition& c : last_.status.conditions) {
+    const auto known = std::ranges::find(kConditionReasons, c.reason, &ConditionReason::reason);
+    if (known == std::end(kConditionReasons)) world_->Fail("not in the list: " + c.reason);
+    const auto said = seen.reasons.find(c.type);
+    const bool is_new = said == seen.reasons.end() || said->second != c.reason;
+    const bool bad = c.status && (c.type == "Degraded" || c.type == "QuorumLost");
+    if (bad && is_new && !recorded(c.reason)) world_->Fail("nobody is told: " + c.reason);
+  }
+}
+
+bool Operator::TakesAway(const Action& action) const {
+  const std::optional<int> replicas = ReplicasOf(action);
+  return NeedsLiveLook(action) || (replicas && cache_.sts && *replicas < cache_.sts->replicas);
+}
+
+Observation Operator::Observe(bool faults) {
+  const Resource& resource = *cache_.resource;
+  Observation seen;
+  seen.now_s = world_->now_s;
+  seen.ns = "ns";
+  seen.name = "db";
+  seen.uid = resource.uid;
+  seen.generation = resource.generation;
+  seen.observed_generation = resource.status.observed_generation;
+  seen.deleting = resource.deleting;
+  seen.finalizer = resource.finalizer;
+  seen.spec = resource.spec;
+  seen.cluster = resource.status.cluster;
+  seen.operation = resource.status.operation;
+  for (const PlannedCondition& c : resource.status.conditions) seen.reasons[c.type] = c.reason;
+  seen.epoch = epoch_;
+  ObserveObjects(resource, &seen.objects);
+  if (resource.unreadable) ObserveUnreadable(&seen);
+  for (const auto& [action, known] : refused_) {
+    const bool same = known.content == ContentOf(action);
+    seen.refusals[action] = {.message = action, .again_s = same ? known.again_s : 0};
+  }
+  for (const auto& [slot, pod] : cache_.pods) seen.slots[slot].pod = ObservePod(slot, pod);
+  for (const auto& [slot, claim] : cache_.claims) {
+    if (!claim.foreign) seen.slots[slot].claim = ObserveClaim(slot, claim);
+  }
+  LookForClaims(&seen);
+  std::map<int, NodeReport> reports;
+  for (auto& [slot, view] : seen.slots) {
+    if (faults && world_->random.Uniform(30) == 0) continue;
+    view.report = world_->Ask(slot);
+    if (view.report) reports[slot] = *view.report;
+  }
+  for (auto& [slot, view] : seen.slots) {
+    if (view.report || !view.pod) {
+      silent_.erase(slot);
+    } else {
+      view.silent_since_s = silent_.try_emplace(slot, seen.now_s).first->second;
+    }
+  }
+  seen.membership = world_->AskMembership(reports);
+  const Facts facts(seen);
+  if (facts.has_leader() || !facts.QuorumAnswers()) {
+    leaderless_since_s_ = 0;
+  } else if (leaderless_since_s_ == 0) {
+    leaderless_since_s_ = seen.now_s;
+  }
+  seen.leaderless_since_s = leaderless_since_s_;
+  return seen;
+}
+
+void Operator::ObserveUnreadable(Observation* seen) {
+  seen->spec_error = "spec.replicas is 'many'";
+  const Operation& operation = seen->operation;
+  const bool sized = operation.type == Operation::Type::kScale && operation.target > 0;
+  seen->spec.replicas = sized ? operation.target : seen->objects.stateful_set_replicas;
+  seen->objects.others_current = true;
+  seen->objects.template_current = seen->objects.stateful_set;
+}
+
+void Operator::ObserveObjects(const Resource& resource, ObjectsView* objects) const {
+  objects->others_current = cache_.objects;
+  objects->min_available = cache_.min_available;
+  objects->leader_pod = cache_.leader_pod;
+  if (!cache_.sts) return;
+  if (cache_.sts->owner != resource.uid) {
+    objects->foreign = "StatefulSet db belongs to another resource.";
+    return;
+  }
+  objects->stateful_set = true;
+  objects->stateful_set_replicas = cache_.sts->replicas;
+  objects->template_current = cache_.sts->image == resource.image;
+  objects->update_revision = "rev-" + std::to_string(cache_.sts->image);
+}
+
+PodView Operator::ObservePod(int slot, const Pod& pod) const {
+  PodView view;
+  view.name = PodName("db", slot);
+  view.uid = pod.uid;
+  view.node = pod.node;
+  view.ready = pod.ready;
+  view.deleting = pod.deleting;
+  view.finished = pod.finished;
+  view.created_s = pod.created_s;
+  view.revision = "rev-" + std::to_string(pod.image);
+  if (!pod.node.empty() && world_->broken_images.contains(pod.image))
+    view.waiting = "ImagePullBackOff";
+  const auto machine = cache_.machines.find(pod.node);
+  if (!pod.node.empty() && machine == cache_.machines.end()) {
+    view.node_lost_since_s = pod.created_s;
+    view.node_gone = true;
+  }
+  if (machine != cache_.machines.end() && !machine->second.up) {
+    view.node_lost_since_s = machine->second.down_since_s;
+  }
+  return view;
+}
+
+void Operator::LookForClaims(Observation* seen) const {
+  for (const auto& [slot, live] : world_->kube.claims) {
+    if (slot >= seen->objects.stateful_set_replicas) break;
+    SlotView& view = seen->slots[slot];
+    if (view.claim) continue;
+    if (live.foreign) {
+      view.hidden_claim = HiddenClaim::kForeign;
+    } else {
+      view.claim = ObserveClaim(slot, live);
+    }
+  }
+}
+
+ClaimView Operator::ObserveClaim(int slot, const Claim& claim) const {
+  ClaimView view;
+  view.name = "data-" + PodName("db", slot);
+  view.uid = claim.uid;
+  view.bound = claim.bound;
+  view.lost = claim.lost;
+  view.deleting = claim.deleting;
+  view.requested_bytes = claim.bytes;
+  view.capacity_bytes = claim.capacity;
+  if (world_->volumes_stay_small) view.cannot_grow = "no space is left";
+  view.member = claim.member;
+  return view;
+}
+
+}  // namespace raftkv::op::model

@@ -1,0 +1,66 @@
+// The model of one operator process: it looks at stale caches, plans, writes the status and acts,
+// and crashes between any two of these. For model_test.cc.
+//
+// Thread-safety: none.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "operator/raftkv/model_kube.h"
+#include "operator/raftkv/plan.h"
+
+namespace raftkv::op::model {
+
+// One operator process. It remembers nothing that matters: its cache, and since when nodes are
+// silent.
+class Operator {
+ public:
+  Operator(World* world, std::string name, uint64_t epoch)
+      : world_(world), name_(std::move(name)), epoch_(epoch), cache_(world->kube) {}
+
+  // A new process; what its caches list first may be old.
+  void Restart(const Kube& first_list);
+  // A watch brings news of some kinds, in any order.
+  void Watch(bool all);
+  // One reconcile; ends early at a crash. True if it wrote or did something.
+  bool Reconcile(bool faults);
+  const Plan& last() const { return last_; }
+  // How often the API server refused which action.
+  const std::map<std::string, int>& refusals() const { return refusals_; }
+
+ private:
+  bool Crash(bool faults);
+  void Forget();
+  // What the spec asks for otherwise is tried at once.
+  int64_t ContentOf(const std::string& action) const;
+  void NoteAnswer(bool refused);
+  // An event for every step, and for every refusal when it is new.
+  void CheckEvents(const Observation& seen);
+  bool TakesAway(const Action& action) const;
+  Observation Observe(bool faults);
+  static void ObserveUnreadable(Observation* seen);
+  void ObserveObjects(const Resource& resource, ObjectsView* objects) const;
+  PodView ObservePod(int slot, const Pod& pod) const;
+  void LookForClaims(Observation* seen) const;
+  ClaimView ObserveClaim(int slot, const Claim& claim) const;
+
+  World* world_;
+  std::string name_;
+  uint64_t epoch_;
+  Kube cache_;
+  Plan last_;
+  std::map<int, int64_t> silent_;
+  int64_t leaderless_since_s_ = 0;
+  struct RefusedAction {
+    int64_t content = 0;
+    int64_t pause_s = 0;
+    int64_t again_s = 0;
+  };
+  std::map<std::string, RefusedAction> refused_;
+  std::map<std::string, int> refusals_;
+};
+
+}  // namespace raftkv::op::model
