@@ -521,5 +521,36 @@ TEST(Membership, RemovedMemberDoesNotWaitForThoseWhoWereRemovedAfterIt) {
   EXPECT_TRUE(cluster.Run(600, [&] { return away.removed(); }));
 }
 
+// The simulator's: a vote waited for a full disk. When there was room again, the member had learned
+// that it was removed and had marked its identity; the vote still went out.
+TEST(Membership, VoteThatReachesTheDiskAfterTheTombstoneIsNotSent) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& leader = *cluster.Leader();
+  TestNode& voter = cluster.Follower();
+  TestNode& candidate = ThirdOf(cluster, leader, voter);
+  voter.StallDisk(true);
+  cluster.Isolate(leader.options().name);
+  bool asked = false;
+  size_t votes = 0;
+  cluster.Hold([&](const raft::Message& message) {
+    if (message.Is<raft::RequestVote>() && message.to == voter.id()) asked = true;
+    if (message.Is<raft::VoteResponse>() && message.from == voter.id()) ++votes;
+    return false;
+  });
+  ASSERT_TRUE(cluster.Run(100, [&] { return asked; }));
+  ASSERT_EQ(voter.replica().core()->term(), candidate.replica().core()->term());
+  v1::HelloReply refused;
+  refused.set_verdict(v1::HelloReply::REMOVED);
+  refused.set_cluster_id(voter.machine().cluster()->cluster_id());
+  for (const TestNode* other : {&leader, &candidate}) {
+    voter.replica().OnPeerVerdict(other->id(), refused);
+  }
+  ASSERT_TRUE(voter.removed());
+  voter.StallDisk(false);
+  cluster.Run(3);
+  EXPECT_EQ(votes, 0U);
+}
+
 }  // namespace
 }  // namespace raftkv::runtime

@@ -250,8 +250,10 @@ void Replica::Deliver(std::vector<raft::Message> responses) {
   SendToPeers(std::move(out));
 }
 
+// With its tombstone written a member says nothing more, whatever waited for a slow or full disk
+// until then: a vote among others.
 void Replica::SendToPeers(std::vector<raft::Message> messages) {
-  if (messages.empty()) return;
+  if (messages.empty() || removed_) return;
   FAULT_POINT(send_before);
   transport_->Send(std::move(messages));
   FAULT_POINT(send_after);
