@@ -70,6 +70,14 @@ else()
   target_link_libraries(raftkv_rocksdb INTERFACE PkgConfig::ROCKSDB)
 endif()
 unset(CMAKE_REQUIRED_LIBRARIES)
+# raftkv::allocator: jemalloc, as a static library, for programs that are measured (docs/design/allocator.md).
+# Sanitizers have their own.
+add_library(raftkv_allocator INTERFACE)
+add_library(raftkv::allocator ALIAS raftkv_allocator)
+if(NOT RAFTKV_SANITIZE)
+  find_library(RAFTKV_JEMALLOC NAMES libjemalloc_pic.a REQUIRED)
+  target_link_libraries(raftkv_allocator INTERFACE ${RAFTKV_JEMALLOC} Threads::Threads ${CMAKE_DL_LIBS} m)
+endif()
 # The package's flags matter: without its defines the class layouts differ from the shared library's.
 pkg_check_modules(HTTPLIB REQUIRED IMPORTED_TARGET cpp-httplib)
 if(RAFTKV_BUILD_TESTS)

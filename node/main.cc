@@ -3,7 +3,6 @@
 // Exit statuses: 0 stopped as asked, or removed from the cluster; 1 could not start; 2 wrong
 // settings; 74 the disk failed while it ran.
 
-#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
@@ -30,6 +29,13 @@
 #include "node/server/server.h"
 
 extern char** environ;
+
+// Read by jemalloc when the process starts (docs/design/allocator.md). One arena serves a dozen
+// threads that have caches of their own, and keeps less than one for each would; what nobody used
+// for half a second goes back to the kernel.
+extern "C" const char* const malloc_conf;
+extern "C" const char* const malloc_conf =
+    "narenas:1,retain:false,dirty_decay_ms:500,muzzy_decay_ms:0";
 
 namespace raftkv {
 namespace {
@@ -100,16 +106,6 @@ std::map<std::string, std::string> Environment() {
     if (equals != std::string::npos) variables[text.substr(0, equals)] = text.substr(equals + 1);
   }
   return variables;
-}
-
-// An arena for each thread would keep what that thread once needed; two serve a dozen threads on a
-// few cores as well, in a good deal less memory (docs/performance.md).
-void SetUpAllocator() {
-#ifdef __GLIBC__
-  mallopt(M_ARENA_MAX, 2);
-  mallopt(M_TRIM_THRESHOLD, 128 << 10);
-  mallopt(M_MMAP_THRESHOLD, 128 << 10);
-#endif
 }
 
 void SetUpLogging(const NodeConfig& config) {
@@ -186,7 +182,6 @@ Result<bool> RunNode(const NodeConfig& config, EndOfProcess& end) {
 
 Status Run(const NodeConfig& config) {
   EndWhenOutOfMemory();
-  SetUpAllocator();
   EndOfProcess end;
   SetUpLogging(config);
   bool again = true;
