@@ -24,9 +24,15 @@ std::expected<void, HeadError> ParseTarget(std::string_view target, HttpRequest*
   for (std::string_view scheme : {"http://", "https://"}) {
     if (!StartsWithIgnoreCase(target, scheme)) continue;
     size_t path = target.find_first_of("/?", scheme.size());
+    // RFC 9110, section 4.2.1: an URI without a host is invalid.
+    if (path == scheme.size() || target.size() == scheme.size()) {
+      return Refuse(400, "The request target is an URI without a host.");
+    }
     target = path == target.npos ? std::string_view("/") : target.substr(path);
   }
-  if (target != "*" && !target.starts_with('/')) {
+  // RFC 9112, section 3.2.4: the asterisk form is for OPTIONS alone.
+  const bool asterisk = target == "*" && request->method == "OPTIONS";
+  if (!asterisk && !target.starts_with('/')) {
     return Refuse(400, "The request target must start with '/'.");
   }
   request->target = target;
