@@ -259,6 +259,7 @@ Invocation Print(std::string text) {
 NodeConfig::NodeConfig() {
   node.data_dir = "raftkv-data";
   node.peer_listen = "127.0.0.1:7071";
+  node.max_inflight_bytes = node.max_uncommitted_bytes = http.max_buffered_bytes = 0;
 }
 
 Result<Invocation> ParseCommandLine(const std::vector<std::string>& args,

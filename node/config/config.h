@@ -26,6 +26,9 @@ struct NodeConfig {
   std::string metrics_listen;             // empty: none
   std::string client_dialect = "native";  // see server::ParseDialect
   uint64_t max_value_bytes = 1 << 20;
+  // 0: what the machine and this process's control group allow. Of it follow
+  // node.max_inflight_bytes, node.max_uncommitted_bytes and http.max_buffered_bytes, if these are 0.
+  uint64_t memory_bytes = 0;
   Duration request_timeout = std::chrono::seconds(5);
   server::Limits http;
   std::string log_level = "info";   // see log::ParseLevel
@@ -49,7 +52,7 @@ Result<Invocation> ParseCommandLine(const std::vector<std::string>& args,
                                     const std::map<std::string, std::string>& environment);
 
 // Rules that concern more than one setting. Fills in what follows from others (peer.advertise from
-// peer.listen).
+// peer.listen, budgets of memory from the machine).
 Status CompleteAndValidate(NodeConfig* config);
 
 }  // namespace raftkv

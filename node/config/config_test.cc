@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -47,6 +48,28 @@ TEST_F(ConfigTest, DefaultsAreValid) {
   EXPECT_EQ(invocation->config.node.peer_advertise, "127.0.0.1:7071");
   EXPECT_EQ(invocation->config.node.client_advertise, "127.0.0.1:7070");
   EXPECT_FALSE(invocation->config.node.name.empty());
+}
+
+TEST_F(ConfigTest, BudgetsThatAreNotSetFollowFromTheMemory) {
+  const auto budgets = [](const std::vector<std::string>& args) {
+    const Result<Invocation> invocation = ParseCommandLine(args, {});
+    EXPECT_TRUE(invocation) << Refusal(invocation);
+    const NodeConfig& config = invocation->config;
+    return std::array<uint64_t, 3>{config.node.max_inflight_bytes,
+                                   config.node.max_uncommitted_bytes,
+                                   config.http.max_buffered_bytes};
+  };
+  constexpr uint64_t kMiB = 1 << 20;
+  EXPECT_EQ(budgets({"--limits-memory-bytes", "512MiB"}),
+            (std::array{56 * kMiB, 56 * kMiB, 56 * kMiB}));
+  EXPECT_EQ(budgets({"--limits-memory-bytes", "64GiB"}),
+            (std::array{256 * kMiB, 256 * kMiB, 256 * kMiB}));
+  EXPECT_EQ(budgets({"--limits-memory-bytes", "512MiB", "--limits-inflight-bytes", "3MiB"}),
+            (std::array{3 * kMiB, 56 * kMiB, 56 * kMiB}));
+  // The largest value still fits.
+  EXPECT_EQ(budgets({"--limits-memory-bytes", "64MiB", "--http-max-value-bytes", "16MiB"}),
+            (std::array{32 * kMiB, 32 * kMiB, 32 * kMiB}));
+  for (const uint64_t budget : budgets({})) EXPECT_GE(budget, 2 * kMiB);
 }
 
 TEST_F(ConfigTest, EverySettingHasThreeWaysInAndRoundTrips) {

@@ -16,6 +16,8 @@ constexpr uint64_t kKiB = uint64_t{1} << 10;
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr uint64_t kGiB = uint64_t{1} << 30;
 constexpr uint64_t kNoLimit = std::numeric_limits<uint64_t>::max();
+constexpr char kShareOfMemory[] =
+    "an eighth of what limits.memory_bytes has beyond 64MiB, at most 256MiB";
 
 SettingGroup MakeIdentity(NodeConfig* c) {
   return {
@@ -100,7 +102,8 @@ SettingGroup MakeRaft(NodeConfig* c) {
         "Most messages on their way to one follower without an answer."},
        {"raft.max_uncommitted_bytes", BytesValue{&o.max_uncommitted_bytes, kMiB, 16 * kGiB},
         "Most bytes of entries that a leader takes in before they are committed; beyond it writes "
-        "are refused with 429."},
+        "are refused with 429.",
+        kShareOfMemory},
        {"raft.max_apply_bytes", BytesValue{&o.max_apply_bytes, kKiB, 256 * kMiB},
         "Most bytes of committed entries that are applied in one batch."}}};
 }
@@ -112,7 +115,11 @@ SettingGroup MakeLimits(NodeConfig* c) {
       {{"limits.inflight_requests", CountValue{&o.max_inflight_requests, 1, 10'000'000},
         "Most writes, and most reads, that wait for the cluster at once; beyond it 429."},
        {"limits.inflight_bytes", BytesValue{&o.max_inflight_bytes, kMiB, 16 * kGiB},
-        "Most bytes of writes that wait at once; beyond it 429."},
+        "Most bytes of writes that wait at once; beyond it 429.", kShareOfMemory},
+       {"limits.memory_bytes", BytesValue{&c->memory_bytes, 64 * kMiB, 16384 * kGiB},
+        "Memory that this node may use. limits.inflight_bytes, raft.max_uncommitted_bytes and "
+        "http.max_buffered_bytes follow from it where they are not set.",
+        "what the machine and the control group allow"},
        {"limits.min_free_bytes", BytesValue{&o.min_free_bytes, 0, 1024 * kGiB},
         "Refuse writes with 507 while the file system of data_dir has less free space than this. "
         "Reads and deletes go on."},
@@ -169,7 +176,8 @@ SettingGroup MakeHttp(NodeConfig* c) {
        {"http.max_in_flight", CountValue{&h.max_in_flight, 1, 1'000'000},
         "Most requests being worked on at once; beyond it 429."},
        {"http.max_buffered_bytes", BytesValue{&h.max_buffered_bytes, kMiB, 16 * kGiB},
-        "Most bytes of request bodies and unsent answers, all together; beyond it 503."},
+        "Most bytes of request bodies and unsent answers, all together; beyond it 503.",
+        kShareOfMemory},
        {"http.head_timeout", DurationValue{&h.head_timeout, milliseconds(10), hours(1)},
         "Longest time from the first byte of a request to the end of its headers; then 408."},
        {"http.body_timeout", DurationValue{&h.body_timeout, milliseconds(10), hours(1)},

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/memory_limit.h"
 #include "node/config/config.h"
 #include "node/config/values.h"
 
@@ -17,6 +18,23 @@ std::string HostName() {
   std::array<char, 256> name{};
   if (gethostname(name.data(), name.size() - 1) != 0 || name[0] == '\0') return "raftkv";
   return name.data();
+}
+
+// Budgets of memory that are not set. Together with what a node takes beside them they stay well
+// below the limit at which the kernel would end it.
+void CompleteBudgets(NodeConfig* config) {
+  constexpr uint64_t kMost = 256 << 20;
+  constexpr uint64_t kBeside = 64 << 20;  // caches, tables in memory, buffers of connections
+  runtime::Options& node = config->node;
+  if (config->memory_bytes == 0) config->memory_bytes = MemoryLimit();
+  // Of what is allowed at all something fits, however little memory there is.
+  const uint64_t least = std::max(2 * config->max_value_bytes, node.max_append_bytes);
+  const uint64_t memory = std::max(config->memory_bytes, kBeside) - kBeside;
+  const uint64_t share = std::max(std::min(memory / 8, kMost), least);
+  for (uint64_t* budget :
+       {&node.max_inflight_bytes, &node.max_uncommitted_bytes, &config->http.max_buffered_bytes}) {
+    if (*budget == 0) *budget = share;
+  }
 }
 
 Status Invalid(const std::string& message) { return Status(Code::kInvalidArgument, message); }
@@ -103,6 +121,7 @@ Status CompleteAndValidate(NodeConfig* config) {
   RETURN_IF_ERROR(ValidateName(node.name));
   RETURN_IF_ERROR(CompleteAddresses(config));
   RETURN_IF_ERROR(ValidateStart(node));
+  CompleteBudgets(config);
   if (node.heartbeat_ticks * 3 > node.election_ticks) {
     return Invalid("raft.heartbeat_ticks must be at most a third of raft.election_ticks");
   }

@@ -234,7 +234,9 @@ std::string FormatValue(const Value& value) {
                [](const SwitchValue& v) { return std::string(*v.target ? "true" : "false"); },
                [](const IntValue& v) { return std::to_string(*v.target); },
                [](const CountValue& v) { return std::to_string(*v.target); },
-               [](const BytesValue& v) { return FormatBytes(*v.target); },
+               [](const BytesValue& v) {
+                 return *v.target == 0 && v.min > 0 ? std::string() : FormatBytes(*v.target);
+               },
                [](const DurationValue& v) { return FormatDuration(*v.target); },
                [](const StartModeValue& v) {
                  return std::string(std::ranges::find_if(kStartModes, [&](auto& m) {

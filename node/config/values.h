@@ -41,7 +41,7 @@ struct CountValue {
   uint64_t* target;
   uint64_t min, max;
 };
-struct BytesValue {  // 65536, 64KiB, 1MiB, 2GiB
+struct BytesValue {  // 65536, 64KiB, 1MiB, 2GiB; 0 where `min` is more: not set
   uint64_t* target;
   uint64_t min, max;
 };

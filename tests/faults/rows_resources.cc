@@ -530,9 +530,7 @@ std::vector<Row> ResourceRows() {
        .run = LittleMemory,
        .prepare =
            [](BedOptions& options) {
-             options.flags = {"--limits-inflight-bytes",      "32MiB",
-                              "--raft-max-uncommitted-bytes", "32MiB",
-                              "--http-max-buffered-bytes",    "32MiB"};
+             options.flags = {"--limits-memory-bytes", "256MiB"};
              options.prefix = [](size_t) {
                return std::vector<std::string>{"prlimit",
                                                "--data=" + std::to_string(kLittleMemory)};
