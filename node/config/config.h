@@ -27,7 +27,8 @@ struct NodeConfig {
   std::string client_dialect = "native";  // see server::ParseDialect
   uint64_t max_value_bytes = 1 << 20;
   // 0: what the machine and this process's control group allow. Of it follow
-  // node.max_inflight_bytes, node.max_uncommitted_bytes and http.max_buffered_bytes, if these are 0.
+  // node.max_inflight_bytes, node.max_uncommitted_bytes and http.max_buffered_bytes, if these are
+  // 0.
   uint64_t memory_bytes = 0;
   Duration request_timeout = std::chrono::seconds(5);
   server::Limits http;
