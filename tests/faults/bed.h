@@ -28,6 +28,19 @@ namespace raftkv::faults {
 struct Gaps {
   std::chrono::seconds writes{};
   std::chrono::seconds reads{};
+  // A short row has less: no more than half of the time that was observed, but at least this much.
+  std::chrono::seconds least{};
+};
+// The bound for one of them in a row that was observed for so long.
+std::chrono::milliseconds Bound(std::chrono::seconds promised, const Gaps& gaps,
+                                std::chrono::milliseconds observed);
+// kInternal: what the load has seen exceeds the gaps, or was answered in an outage.
+Status JudgeGaps(const Gaps& gaps, const LoadCounts& counts);
+
+// What has to be done by the load while a fault is there.
+enum class Within {
+  kGoesOn,   // there is a majority: writes and reads are done
+  kNothing,  // too short for an election
 };
 
 struct BedOptions {
@@ -73,16 +86,20 @@ class Bed {
   void Pace(std::chrono::milliseconds most);
   // The span of the row, and the measuring of gaps, begin now and not with the end of Start.
   void Begin();
-  // Whether the span of the row is over.
+  // Whether the span of the row is over; not before a fault that is there now has met what it is
+  // there for (below), or a minute has passed.
   bool Over() const;
 
-  // Between these two the fault is there. The first end in a row waits until some change of the
-  // membership has been tried meanwhile; without any, Verify says so.
+  // Between these two the fault is there, and EndFault waits until it has met what it is there for:
+  // requests that were made within it and done, and the first fault of a row a change of the
+  // membership. kInternal: not within a minute.
   void BeginFault();
-  void EndFault();
-  // The same where the fault leaves no majority: EndOutage comes before there can be one again.
+  Status EndFault(Within within = Within::kGoesOn);
+  // The same where the fault leaves no majority, and EndOutage comes before there can be one again:
+  // requests that were made within it and not done, and a change that was tried. That nothing was
+  // done is judged by Verify.
   void BeginOutage();
-  void EndOutage();
+  Status EndOutage();
 
   // A node that ends otherwise than by this, and whose status nobody takes (End), breaks the row.
   void Kill(size_t i);
@@ -99,7 +116,7 @@ class Bed {
   // Each waits for a minute.
   Result<size_t> Leader();
   Status Ready(size_t i);
-  // The load gets `more` linearizable answers.
+  // The load gets `more` linearizable answers, a quarter of them at least of writes and of reads.
   Status Progress(uint64_t more = 40);
   // The process ends by itself; its status.
   Result<int> End(size_t i);
@@ -137,7 +154,7 @@ class Bed {
 
   void StartChurn();
   Status ProgressOfBoth();
-  Status CheckGaps() const;
+  bool GoesOnInFault() const;
   Status CheckChanges();
   // Takes down that node i has ended without being asked to, if so.
   void NoteEnd(size_t i);
@@ -155,6 +172,7 @@ class Bed {
   std::unique_ptr<Load> load_;
   std::unique_ptr<Churn> churn_;
   std::chrono::steady_clock::time_point started_;
+  std::optional<std::chrono::steady_clock::time_point> fault_;  // the one that is there now
   std::string notes_;
   std::string surprises_;
 };

@@ -1,6 +1,7 @@
 // The instruments of the fault suite themselves: that they do what they say.
 
 #include <gtest/gtest.h>
+#include <httplib.h>
 #include <signal.h>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/faults/bed.h"
 #include "tests/faults/load.h"
 #include "tests/faults/malformed_http.h"
 #include "tests/faults/power_loss.h"
@@ -139,6 +141,99 @@ TEST(SandboxTest, NoNodeOutlivesARunThatIsKilled) {
   EXPECT_TRUE(Sandbox::Enter().has_value());
   EXPECT_FALSE(
       fs::exists(fs::temp_directory_path() / ("raftkv-faults-" + std::to_string(run.pid()))));
+}
+
+// --- What is progress, and what is a gap ---------------------------------------------------------
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr Gaps kGaps{seconds(12), seconds(12), seconds(4)};
+
+TEST(GapsTest, AShortRowHasLessThanTheWholeBound) {
+  EXPECT_EQ(Bound(seconds(12), kGaps, seconds(60)), seconds(12));
+  EXPECT_EQ(Bound(seconds(12), kGaps, seconds(16)), seconds(8));
+  EXPECT_EQ(Bound(seconds(12), kGaps, seconds(3)), seconds(4));
+}
+
+TEST(GapsTest, AStoreThatStandsStillForMostOfAShortRowBreaksIt) {
+  LoadCounts counts;
+  counts.observed = seconds(10);
+  counts.write_gap = seconds(7);
+  EXPECT_FALSE(JudgeGaps(kGaps, counts).ok());
+  counts.observed = seconds(20);
+  EXPECT_EQ(JudgeGaps(kGaps, counts), Status::Ok());
+  counts.read_gap = seconds(13);
+  EXPECT_FALSE(JudgeGaps(kGaps, counts).ok());
+}
+
+// Answers reads, and takes no write.
+class ReadOnlyStore {
+ public:
+  ReadOnlyStore() {
+    server_.Get(".*", [](const httplib::Request&, httplib::Response& response) {
+      response.status = 404;
+      response.set_header("Raftkv-Revision", "1");
+    });
+    const auto refuse = [](const httplib::Request&, httplib::Response& response) {
+      response.status = 503;
+    };
+    server_.Put(".*", refuse);
+    server_.Delete(".*", refuse);
+    server_.Post(".*", refuse);
+    target_.name = "fake";
+    target_.host = "127.0.0.1";
+    target_.port = server_.bind_to_any_port("127.0.0.1");
+    thread_ = std::thread([this] { server_.listen_after_bind(); });
+  }
+  ~ReadOnlyStore() {
+    server_.stop();
+    thread_.join();
+  }
+  Target* target() { return &target_; }
+
+ private:
+  httplib::Server server_;
+  Target target_;
+  std::thread thread_;
+};
+
+class LoadTest : public ::testing::Test {
+ protected:
+  LoadTest() : load_({store_.target()}, {.compact_every = milliseconds(0)}) { load_.Start(); }
+  bool Reads() {
+    return testing::WaitUntil([&] { return load_.in_fault().reads_done >= 20; });
+  }
+
+  ReadOnlyStore store_;
+  Load load_;
+};
+
+TEST_F(LoadTest, ReadsAreNoWrites) {
+  load_.BeginFault();
+  EXPECT_TRUE(Reads());
+  EXPECT_EQ(load_.in_fault().writes_done, 0u);
+  EXPECT_GT(load_.in_fault().writes_failed, 0u);
+  EXPECT_EQ(load_.writes_done(), 0u);
+}
+
+TEST_F(LoadTest, AGapThatNeverEndsCounts) {
+  EXPECT_TRUE(Reads());
+  load_.Stop();
+  const LoadCounts counts = load_.counts();
+  EXPECT_GE(counts.write_gap, counts.observed - milliseconds(1));
+  EXPECT_LT(counts.read_gap, counts.observed);
+  const Status status = JudgeGaps({}, counts);
+  EXPECT_NE(status.message().find("no write for"), std::string::npos) << status.ToString();
+}
+
+TEST_F(LoadTest, AnAnswerInAnOutageBreaksTheRow) {
+  load_.BeginFault();
+  load_.BeginOutage();
+  EXPECT_TRUE(Reads());
+  load_.EndOutage();
+  const Status status = JudgeGaps(kGaps, load_.counts());
+  EXPECT_NE(status.message().find("though there was no majority"), std::string::npos);
 }
 
 TEST(MalformedRequestsTest, AreAThousand) { EXPECT_GE(MalformedRequests().size(), 1000u); }

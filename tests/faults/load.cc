@@ -182,7 +182,7 @@ Load::Load(std::vector<Target*> targets, LoadOptions options)
     : targets_(std::move(targets)), options_(options) {}
 
 void Load::Start() {
-  last_write_ = last_read_ = Clock::now();
+  ForgetGaps();
   size_t number = 0;
   for (Target* target : targets_) {
     for (size_t i = 0; i < options_.clients_per_node; ++i) {
@@ -196,7 +196,10 @@ void Load::Start() {
 }
 
 void Load::Stop() {
-  stop_ = true;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!stop_.exchange(true)) CloseGaps(Clock::now());
+  }
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
 }
@@ -378,10 +381,23 @@ void Load::Count(const Operation& operation, int status) {
     }
     if (operation.revision > seen_) seen_ = operation.revision;
   }
+  CountInFault(operation, write);
   if (operation.outcome == Outcome::kFail) ++counts_.refused;
   if (operation.outcome == Outcome::kUnknown) ++counts_.unknown;
   if (status == 507) ++counts_.out_of_space;
   if (status == 500) ++counts_.errors;
+}
+
+void Load::CountInFault(const Operation& operation, bool write) {
+  const bool counts = operation.at_revision == 0 &&
+                      operation.consistency == Consistency::kLinearizable &&
+                      Time(Time::duration(operation.call)) > fault_;
+  if (!counts || stop_) return;
+  if (IsFinished(operation)) {
+    ++(write ? in_fault_.writes_done : in_fault_.reads_done);
+  } else {
+    ++(write ? in_fault_.writes_failed : in_fault_.reads_failed);
+  }
 }
 
 void Load::Learn(const Operation& operation, bool write, Time now) {
@@ -410,19 +426,43 @@ LoadCounts Load::counts() const {
 
 void Load::ForgetGaps() {
   const std::lock_guard lock(mutex_);
-  counts_.write_gap = counts_.read_gap = milliseconds(0);
-  last_write_ = last_read_ = Clock::now();
+  counts_.write_gap = counts_.read_gap = counts_.observed = milliseconds(0);
+  observed_since_ = last_write_ = last_read_ = Clock::now();
+}
+
+void Load::CloseGaps(Time now) {
+  if (outage_) return;
+  const auto add = [now](milliseconds& gap, Time last) {
+    gap = std::max(gap, std::chrono::duration_cast<milliseconds>(now - last));
+  };
+  add(counts_.write_gap, last_write_);
+  add(counts_.read_gap, last_read_);
+  counts_.observed += std::chrono::duration_cast<milliseconds>(now - observed_since_);
+  observed_since_ = now;
+}
+
+void Load::BeginFault() {
+  const std::lock_guard lock(mutex_);
+  fault_ = Clock::now();
+  in_fault_ = {};
+}
+
+InFault Load::in_fault() const {
+  const std::lock_guard lock(mutex_);
+  return in_fault_;
 }
 
 void Load::BeginOutage() {
   const std::lock_guard lock(mutex_);
-  outage_ = Clock::now();
+  const Time now = Clock::now();
+  CloseGaps(now);
+  outage_ = now;
 }
 
 void Load::EndOutage() {
   const std::lock_guard lock(mutex_);
   outage_.reset();
-  last_write_ = last_read_ = Clock::now();
+  observed_since_ = last_write_ = last_read_ = Clock::now();
 }
 
 linearizability::History Load::Finish() {

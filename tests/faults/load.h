@@ -58,11 +58,22 @@ struct LoadCounts {
   uint64_t transactions = 0;  // done
   uint64_t old_reads = 0;     // done: at a revision
   uint64_t compactions = 0;   // done
-  // Without a finished write, without a finished linearizable read. Outages do not count.
+  // Without a finished write, without a finished linearizable read. Outages do not count; a gap
+  // that is open when one begins, or when the load stops, does.
   std::chrono::milliseconds write_gap{0};
   std::chrono::milliseconds read_gap{0};
+  std::chrono::milliseconds observed{0};  // the time in which gaps were measured
   // What was asked for and answered within an outage.
   std::string answered_in_outage;
+};
+
+// What was asked for within a fault, and done or not: writes, and reads that are linearizable
+// whatever the clocks do.
+struct InFault {
+  uint64_t writes_done = 0;
+  uint64_t reads_done = 0;
+  uint64_t writes_failed = 0;
+  uint64_t reads_failed = 0;
 };
 
 class Load {
@@ -78,6 +89,9 @@ class Load {
   LoadCounts counts() const;
   // The longest gaps are measured from now on.
   void ForgetGaps();
+  // What is asked for from now on counts as within the fault.
+  void BeginFault();
+  InFault in_fault() const;
   // From now on nobody can write, or read linearizably: there is no majority. Gaps are measured
   // again from EndOutage on, which comes before there can be one.
   void BeginOutage();
@@ -106,7 +120,10 @@ class Load {
   void PerformTxn(Client& client, Target& target, Operation put);
   void Record(Operation operation);
   void Count(const Operation& operation, int status);
+  void CountInFault(const Operation& operation, bool write);
   void Learn(const Operation& operation, bool write, Time now);
+  // Takes what is open until now into account; with mutex_.
+  void CloseGaps(Time now);
 
   const std::vector<Target*> targets_;
   const LoadOptions options_;
@@ -118,6 +135,9 @@ class Load {
   mutable std::mutex mutex_;
   std::vector<Operation> operations_;
   LoadCounts counts_;
+  InFault in_fault_;
+  Time fault_;
+  Time observed_since_;
   Time last_write_;
   Time last_read_;
   std::optional<Time> outage_;

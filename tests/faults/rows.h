@@ -18,10 +18,10 @@ namespace raftkv::faults {
 using std::chrono::seconds;
 // An election takes a second or two, a client hears of it 1.5 s later, and the spare may hold
 // things up once more. The rest is for a machine that does much else.
-inline constexpr Gaps kNoElection{seconds(8), seconds(8)};  // nobody misses the one who is hit
-inline constexpr Gaps kElection{seconds(12), seconds(12)};
+inline constexpr Gaps kNoElection{seconds(8), seconds(8), seconds(4)};  // nobody misses who is hit
+inline constexpr Gaps kElection{seconds(12), seconds(12), seconds(6)};
 // From when there may be a majority again; nodes that start read their logs first.
-inline constexpr Gaps kAfterOutage{seconds(20), seconds(20)};
+inline constexpr Gaps kAfterOutage{seconds(20), seconds(20), seconds(10)};
 
 struct Row {
   std::string name;

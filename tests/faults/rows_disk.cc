@@ -60,7 +60,7 @@ Status TearTail(Bed& bed) {
     Overwrite(logs.back(), EndOfRecords(logs.back()), garbage);
     bed.Restart(victim);
     RETURN_IF_ERROR(ReadyAsBefore(bed, victim));
-    bed.EndFault();
+    RETURN_IF_ERROR(bed.EndFault());
     ++torn;
   }
   bed.Note(std::to_string(torn) + " torn tails");
@@ -88,7 +88,7 @@ Status ExpectRebuild(Bed& bed, size_t victim, const fs::path& file) {
   bed.BeginFault();
   bed.Restart(victim);
   RETURN_IF_ERROR(AwaitRebuild(bed, victim, file, before));
-  bed.EndFault();
+  RETURN_IF_ERROR(bed.EndFault());
   return Status::Ok();
 }
 
@@ -192,7 +192,7 @@ Status FlipTable(Bed& bed, const std::string& database) {
       RETURN_IF_ERROR(bed.Progress());
       RETURN_IF_ERROR(bed.Replace(victim));
     }
-    bed.EndFault();
+    RETURN_IF_ERROR(bed.EndFault());
   }
   bed.Note(std::to_string(refused) + " met it at the start, " + std::to_string(ended) +
            " ended when they met it, " + std::to_string(answered) + " did not meet it in 2 s");
@@ -234,7 +234,7 @@ Status FillAll(Bed& bed) {
     RETURN_IF_ERROR(Expect(read == 200 || read == 404, "reads go on"));
     const int removed = bed.node(0).Client("DELETE", "/kv/other").status;
     RETURN_IF_ERROR(Expect(removed == 204 || removed == 404, "deletes go on"));
-    bed.EndFault();
+    RETURN_IF_ERROR(bed.EndFault());
     for (size_t i = 0; i < bed.size(); ++i) Free(bed.data(i));
     RETURN_IF_ERROR(bed.WaitFor("puts are taken again", [&] {
       return bed.node(0)
@@ -270,7 +270,7 @@ Status FillOneToTheLastByte(Bed& bed) {
     }
     mib += grown / 4;
     RETURN_IF_ERROR(bed.Progress());
-    bed.EndFault();
+    RETURN_IF_ERROR(bed.EndFault());
     Free(bed.data(victim));
     if (!bed.node(victim).process()->IsRunning()) {
       ASSIGN_OR_RETURN_STATUS(const int status, bed.End(victim));

@@ -23,7 +23,7 @@ Status ReplaceUnder(Bed& bed, const std::function<Status(size_t)>& disturb) {
     }
     ++replaced;
   }
-  bed.EndFault();
+  RETURN_IF_ERROR(bed.EndFault());
   bed.Note(std::to_string(replaced) + " members replaced");
   return Status::Ok();
 }
@@ -64,7 +64,7 @@ Status MoveLeadership(Bed& bed) {
     RETURN_IF_ERROR(bed.Ready(to));
     RETURN_IF_ERROR(bed.Progress(20));
   }
-  bed.EndFault();
+  RETURN_IF_ERROR(bed.EndFault());
   bed.Note(std::to_string(moves) + " transfers");
   return Status::Ok();
 }
@@ -90,7 +90,7 @@ Status WipeDisk(Bed& bed) {
     RETURN_IF_ERROR(Expect(bed.MemberId(victim) != former, "it has a new identity"));
     ++wiped;
   }
-  bed.EndFault();
+  RETURN_IF_ERROR(bed.EndFault());
   bed.Note(std::to_string(wiped) + " wiped, none took part until replaced");
   return Status::Ok();
 }
@@ -103,7 +103,7 @@ Status RemoveWhileCutOff(Bed& bed) {
   bed.BeginFault();
   RETURN_IF_ERROR(bed.ChangeMembers(R"({"remove":[")" + bed.MemberId(victim) + R"("]})"));
   RETURN_IF_ERROR(bed.Progress());
-  bed.EndFault();
+  RETURN_IF_ERROR(bed.EndFault());
   bed.proxies().Heal();
   RETURN_IF_ERROR(bed.Progress());
   ASSIGN_OR_RETURN_STATUS(const int status, bed.End(victim));

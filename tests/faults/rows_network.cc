@@ -26,7 +26,7 @@ Status CutAgainAndAgain(Bed& bed, const std::function<Status()>& cut) {
     bed.BeginFault();
     bed.Pace(milliseconds(1500));
     RETURN_IF_ERROR(bed.Progress());
-    bed.EndFault();
+    RETURN_IF_ERROR(bed.EndFault());
     bed.proxies().Heal();
     for (size_t i = 0; i < bed.size(); ++i) RETURN_IF_ERROR(bed.Ready(i));
     ++cuts;
@@ -98,7 +98,7 @@ Status Everywhere(Bed& bed, LinkFault fault) {
   for (size_t i = 0; i < bed.size(); ++i) bed.proxies().SetAround(i, bed.size(), fault);
   bed.BeginFault();
   while (!bed.Over()) RETURN_IF_ERROR(bed.Progress());
-  bed.EndFault();
+  RETURN_IF_ERROR(bed.EndFault());
   const uint64_t connections = bed.proxies().connections();
   bed.Note(std::to_string(connections) + " peer connections");
   return Status::Ok();
@@ -113,7 +113,7 @@ Status Resets(Bed& bed) {
     bed.Pace(milliseconds(300));
     RETURN_IF_ERROR(bed.Progress(5));
   }
-  bed.EndFault();
+  RETURN_IF_ERROR(bed.EndFault());
   bed.Note(std::to_string(resets) + " rounds of resets");
   return Status::Ok();
 }
@@ -139,7 +139,7 @@ Status CutUntilSnapshot(Bed& bed, LinkFault links) {
     bed.proxies().ResetAround(follower);
     for (size_t i = 0; i < bed.size(); ++i) bed.proxies().SetAround(i, bed.size(), links);
     RETURN_IF_ERROR(bed.Ready(follower));
-    bed.EndFault();
+    RETURN_IF_ERROR(bed.EndFault());
     ++rounds;
   }
   size_t installed = 0;

@@ -17,7 +17,7 @@ Status AgainAndAgain(Bed& bed, const std::function<Status()>& injure) {
     bed.BeginFault();
     bed.Pace(milliseconds(2000));
     RETURN_IF_ERROR(bed.Progress());
-    bed.EndFault();
+    RETURN_IF_ERROR(bed.EndFault());
     RETURN_IF_ERROR(Network(bed).Heal());
     for (size_t i = 0; i < bed.size(); ++i) RETURN_IF_ERROR(bed.Ready(i));
     ++times;

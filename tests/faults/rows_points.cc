@@ -147,7 +147,7 @@ Status DieAgainAndAgain(Bed& bed, const Point& point) {
     if (died) ++deaths;
     ++rounds;
   } while (!bed.Over() || (deaths == 0 && rounds < kMostRounds));
-  bed.EndFault();
+  RETURN_IF_ERROR(bed.EndFault());
   bed.Note(std::to_string(deaths) + " deaths there in " + std::to_string(rounds) + " rounds");
   return Expect(deaths > 0, std::string("a node died at ") + point.name);
 }
@@ -169,7 +169,7 @@ Status SleepEverywhere(Bed& bed) {
     RETURN_IF_ERROR(bed.Progress());
     Arm(bed, sleeper, "");
   }
-  bed.EndFault();
+  RETURN_IF_ERROR(bed.EndFault());
   return Status::Ok();
 }
 

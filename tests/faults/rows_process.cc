@@ -18,7 +18,7 @@ Status KillAgainAndAgain(Bed& bed, const std::function<Result<std::vector<size_t
     outage ? bed.BeginOutage() : bed.BeginFault();
     bed.Pace(milliseconds(800));
     if (!outage) RETURN_IF_ERROR(bed.Progress());
-    outage ? bed.EndOutage() : bed.EndFault();
+    RETURN_IF_ERROR(outage ? bed.EndOutage() : bed.EndFault());
     for (const size_t i : victims) bed.Restart(i);
     for (const size_t i : victims) RETURN_IF_ERROR(ReadyAsBefore(bed, i));
   }
@@ -55,7 +55,7 @@ Status KillAll(Bed& bed) {
 }
 
 // SIGSTOP of the leader and of followers for so long.
-Status PauseFor(Bed& bed, milliseconds least, milliseconds most) {
+Status PauseFor(Bed& bed, milliseconds least, milliseconds most, Within within) {
   int pauses = 0;
   while (!bed.Over()) {
     RETURN_IF_ERROR(bed.Progress());
@@ -65,7 +65,7 @@ Status PauseFor(Bed& bed, milliseconds least, milliseconds most) {
     bed.BeginFault();
     std::this_thread::sleep_for(least);
     bed.Pace(most - least);
-    bed.EndFault();
+    RETURN_IF_ERROR(bed.EndFault(within));
     bed.Resume(victim);
     ++pauses;
     RETURN_IF_ERROR(bed.Ready(victim));
@@ -79,8 +79,8 @@ Status PauseAll(Bed& bed) {
     RETURN_IF_ERROR(bed.Progress());
     for (size_t i = 0; i < bed.size(); ++i) bed.Pause(i);
     bed.BeginOutage();
-    bed.Pace(milliseconds(3000));
-    bed.EndOutage();
+    bed.Pace(milliseconds(500));
+    RETURN_IF_ERROR(bed.EndOutage());
     for (size_t i = 0; i < bed.size(); ++i) {
       bed.Resume(i);
       bed.Pace(milliseconds(200));
@@ -124,22 +124,32 @@ std::vector<Row> ProcessRows() {
        .run = KillAll},
       {.name = "pause-short",
        .injected = "SIGSTOP of leader or follower, 0.1 to 1 s",
-       .promised = "no stale read, no acknowledgement by an old leader",
-       .run = [](Bed& bed) { return PauseFor(bed, milliseconds(100), milliseconds(1000)); }},
+       .promised = "no stale read, no acknowledgement by an old leader; goes on afterwards",
+       .run =
+           [](Bed& bed) {
+             return PauseFor(bed, milliseconds(100), milliseconds(1000), Within::kNothing);
+           }},
       {.name = "pause-long",
        .injected = "SIGSTOP of leader or follower, 2 to 6 s",
        .promised = "the others go on; no stale read by an old leader",
-       .run = [](Bed& bed) { return PauseFor(bed, milliseconds(2000), milliseconds(6000)); }},
+       .run =
+           [](Bed& bed) {
+             return PauseFor(bed, milliseconds(2000), milliseconds(6000), Within::kGoesOn);
+           }},
       {.name = "pause-30s",
        .injected = "SIGSTOP of leader or follower, 30 s",
        .promised = "as above",
-       .run = [](Bed& bed) { return PauseFor(bed, milliseconds(30'000), milliseconds(30'000)); },
+       .run =
+           [](Bed& bed) {
+             return PauseFor(bed, milliseconds(30'000), milliseconds(30'000), Within::kGoesOn);
+           },
        // As many requests as in the other rows: of several times as many, with the outcome of
        // dozens unknown, the checker finds no verdict within its memory.
        .prepare = [](BedOptions& options) { options.load.pause = milliseconds(75); }},
       {.name = "pause-all",
-       .injected = "SIGSTOP of all nodes up to 3 s, SIGCONT one after the other",
-       .promised = "goes on",
+       .injected = "SIGSTOP of all nodes until requests of within it have timed out, SIGCONT one "
+                   "after the other",
+       .promised = "nothing is acknowledged meanwhile; goes on when they run again",
        .gaps = kAfterOutage,
        .run = PauseAll},
   };

@@ -155,7 +155,7 @@ Status IdleConnections(Bed& bed) {
         Expect(answered == kIdle, "each had its answer before: " + std::to_string(answered)));
     closed += kIdle;
   }
-  bed.EndFault();
+  RETURN_IF_ERROR(bed.EndFault());
   bed.Note(std::to_string(seen) + " connections at once as the node counts, " +
            std::to_string(closed) + " closed by it when they had been idle for " +
            std::to_string(kIdleTimeout.count()) + " s");
@@ -191,7 +191,7 @@ Status SlowLoris(Bed& bed) {
                            "each is told 408: " + std::to_string(refused)));
     ended += refused;
   }
-  bed.EndFault();
+  RETURN_IF_ERROR(bed.EndFault());
   bed.Note(std::to_string(seen) + " connections at once as the node counts, " +
            std::to_string(ended) + " ended by it with 408");
   return Status::Ok();
@@ -290,7 +290,7 @@ Status Malformed(Bed& bed) {
     }
   } while (!bed.Over());
   const double rate = disturbed.Now();
-  bed.EndFault();
+  RETURN_IF_ERROR(bed.EndFault());
   const std::string after = metrics();
   const uint64_t memory_before = Number(before, "process_resident_memory_bytes");
   const uint64_t memory = Number(after, "process_resident_memory_bytes");
@@ -327,7 +327,7 @@ Status FewFiles(Bed& bed) {
     RETURN_IF_ERROR(bed.Ready(victim));
     ++rounds;
   }
-  bed.EndFault();
+  RETURN_IF_ERROR(bed.EndFault());
   bed.Note(std::to_string(rounds) + " crowds");
   return Status::Ok();
 }
@@ -355,6 +355,7 @@ Status LittleMemory(Bed& bed) {
     return !bed.Over() || (answered == 0 && std::chrono::steady_clock::now() < last);
   };
   const std::string value(size_t{1000} << 10, 'v');
+  bed.BeginFault();
   for (size_t t = 0; t < 24; ++t) {
     writers.emplace_back([&, t] {
       // Conditions that never hold: nothing is changed that the history does not know of.
@@ -367,7 +368,6 @@ Status LittleMemory(Bed& bed) {
     });
   }
   size_t most_kb = 0;
-  bed.BeginFault();
   while (goes_on()) {
     for (size_t i = 0; i < bed.size(); ++i) {
       most_kb = std::max(most_kb, DataKilobytes(bed.node(i).process()->pid()));
@@ -375,7 +375,7 @@ Status LittleMemory(Bed& bed) {
     std::this_thread::sleep_for(milliseconds(50));
   }
   for (std::thread& writer : writers) writer.join();
-  bed.EndFault();
+  RETURN_IF_ERROR(bed.EndFault());
   for (size_t i = 0; i < bed.size(); ++i) {
     RETURN_IF_ERROR(Expect(bed.node(i).process()->IsRunning(), bed.node(i).name() + " runs"));
   }
@@ -433,7 +433,7 @@ Status NoMemory(Bed& bed) {
   Status status = Status::Ok();
   bed.BeginFault();
   while (status.ok() && !bed.Over()) status = round();
-  bed.EndFault();
+  if (status.ok()) status = bed.EndFault();
   stop = true;
   for (std::thread& writer : writers) writer.join();
   RETURN_IF_ERROR(status);
@@ -451,7 +451,7 @@ Status StarvedCpu(Bed& bed) {
     for (size_t i = 0; i < bed.size(); ++i) bed.Resume(i);
     std::this_thread::sleep_for(milliseconds(20));
   }
-  bed.EndFault();
+  RETURN_IF_ERROR(bed.EndFault());
   return bed.Progress();
 }
 
@@ -482,7 +482,7 @@ Status BlockedLog(Bed& bed) {
     (void)bed.node(bed.Pick(bed.size())).Admin("POST", "/admin/transfer");
     bed.Pace(milliseconds(300));
   }
-  bed.EndFault();
+  RETURN_IF_ERROR(bed.EndFault());
   for (const int fd : fds) close(fd);
   return Status::Ok();
 }
@@ -526,7 +526,7 @@ std::vector<Row> ResourceRows() {
       {.name = "little-memory",
        .injected = "24 clients send values of 1 MB to nodes with 512 MiB of memory (RLIMIT_DATA)",
        .promised = "takes or refuses them; no node ends",
-       .gaps = {seconds(45), seconds(45)},
+       .gaps = {seconds(45), seconds(45), seconds(20)},
        .run = LittleMemory,
        .prepare =
            [](BedOptions& options) {

@@ -87,7 +87,7 @@ Status LosePowerAgainAndAgain(Bed& bed, bool all) {
       RETURN_IF_ERROR(CutPower(bed, i, AllOrSome(bed)));
       ++losses;
     }
-    all ? bed.EndOutage() : bed.EndFault();
+    RETURN_IF_ERROR(all ? bed.EndOutage() : bed.EndFault());
     for (const size_t i : victims) bed.Restart(i);
     for (const size_t i : victims) RETURN_IF_ERROR(ReadyAsBefore(bed, i));
   }
@@ -107,7 +107,7 @@ Status LosePowerOfNewMembers(Bed& bed) {
     bed.Kill(victim);
     bed.BeginFault();
     RETURN_IF_ERROR(CutPower(bed, victim, AllOrSome(bed)));
-    bed.EndFault();
+    RETURN_IF_ERROR(bed.EndFault());
     bed.Restart(victim);
     RETURN_IF_ERROR(ReadyAsBefore(bed, victim));
     ++losses;
@@ -131,7 +131,7 @@ Status FailCalls(Bed& bed, std::atomic<int32_t> ShimControl::* fails, bool loses
     RETURN_IF_ERROR(
         Expect(status == kExitIoError, "it ends with status 74, not " + std::to_string(status)));
     RETURN_IF_ERROR(bed.Progress());
-    bed.EndFault();
+    RETURN_IF_ERROR(bed.EndFault());
     shims.Reset();
     if (loses_unsynced) RETURN_IF_ERROR(CutPower(bed, victim, Loss::kSome));
     bed.Restart(victim);
@@ -157,7 +157,7 @@ Status CutRecords(Bed& bed) {
     ASSIGN_OR_RETURN_STATUS(const int status, bed.End(victim));
     RETURN_IF_ERROR(Expect(status == 128 + SIGKILL,
                            "it dies in the write, not with " + std::to_string(status)));
-    bed.EndFault();
+    RETURN_IF_ERROR(bed.EndFault());
     shims.Reset();
     const size_t before = bed.node(victim).Log().size();
     bed.Restart(victim);
@@ -242,7 +242,7 @@ Status FlipReceivedSnapshots(Bed& bed) {
       // It may meet the damage yet.
       RETURN_IF_ERROR(bed.Replace(victim));
     }
-    bed.EndFault();
+    RETURN_IF_ERROR(bed.EndFault());
     ++rounds;
   } while (!bed.Over() || (flips[0] + flips[1] == 0 && rounds < kMostRounds));
   RETURN_IF_ERROR(Expect(flips[0] + flips[1] > 0, "a received snapshot was there to be damaged"));
@@ -262,7 +262,7 @@ Status SlowSyncs(Bed& bed, bool leader_too) {
     bed.BeginFault();
     RETURN_IF_ERROR(bed.Progress(60));
     bed.Pace(milliseconds(2000));
-    bed.EndFault();
+    RETURN_IF_ERROR(bed.EndFault());
     shims.Reset();
     RETURN_IF_ERROR(bed.Progress());
   }
@@ -281,7 +281,7 @@ Status JumpClocks(Bed& bed) {
     bed.Pace(milliseconds(300));
     RETURN_IF_ERROR(bed.Progress(20));
   }
-  bed.EndFault();
+  RETURN_IF_ERROR(bed.EndFault());
   bed.Note(std::to_string(jumps) + " jumps");
   return Status::Ok();
 }
@@ -301,7 +301,7 @@ Status JumpMonotonicClocks(Bed& bed) {
     bed.Pace(milliseconds(300));
     RETURN_IF_ERROR(bed.Progress(20));
   }
-  bed.EndFault();
+  RETURN_IF_ERROR(bed.EndFault());
   uint64_t waits = 0;
   for (size_t i = 0; i < bed.size(); ++i) waits += shims[i]->waits_shifted;
   bed.Note(std::to_string(jumps) + " jumps, " + std::to_string(waits) + " waits by such a clock");
@@ -334,7 +334,7 @@ Status RefuseThreads(Bed& bed) {
     bed.Restart(victim);
     RETURN_IF_ERROR(bed.Ready(victim));
   }
-  bed.EndFault();
+  RETURN_IF_ERROR(bed.EndFault());
   bed.Note(std::to_string(refused) + " threads refused, " + std::to_string(ended) +
            " starts without threads ended");
   return Expect(refused > 0, "threads were refused");
