@@ -43,6 +43,10 @@ std::string Join(const std::vector<std::string>& parts) {
 
 }  // namespace
 
+Status Expect(bool holds, const std::string& what) {
+  return holds ? Status::Ok() : Status(Code::kInternal, "not so: " + what);
+}
+
 milliseconds Bound(std::chrono::seconds promised, const Gaps& gaps, milliseconds observed) {
   return std::min<milliseconds>(promised, std::max<milliseconds>(gaps.least, observed / 2));
 }
@@ -181,9 +185,13 @@ Status Bed::EndFault(Within within) {
   if (within == Within::kGoesOn) {
     RETURN_IF_ERROR(WaitFor("writes and reads within the fault", [&] { return GoesOnInFault(); }));
   }
-  if (churn_ != nullptr) churn_->EndFault();
+  const bool done = within == Within::kGoesOn;
+  const bool changed =
+      churn_ == nullptr || churn_->EndFault(done ? Churn::Wanted::kDone : Churn::Wanted::kTried);
   fault_.reset();
-  return Status::Ok();
+  if (changed) return Status::Ok();
+  return {Code::kInternal, std::string("no change of the membership was ") +
+                               (done ? "done" : "tried") + " within the fault"};
 }
 
 void Bed::BeginOutage() {
@@ -209,7 +217,8 @@ void Bed::Pace(milliseconds most) {
 bool Bed::Over() const {
   const auto now = std::chrono::steady_clock::now();
   if (now - started_ <= options_.span) return false;
-  return !fault_ || GoesOnInFault() || now - *fault_ > testing::kPatience;
+  const bool changed = churn_ == nullptr || churn_->Seen(Churn::Wanted::kDone);
+  return !fault_ || (GoesOnInFault() && changed) || now - *fault_ > testing::kPatience;
 }
 
 void Bed::Kill(size_t i) {
@@ -379,14 +388,17 @@ Status Bed::SameEverywhere() {
   return Status::Ok();
 }
 
-Status Bed::CheckChanges() {
+Status Bed::EndChanges() {
   if (churn_ == nullptr) return Status::Ok();
+  const bool whole = churn_->AwaitWholeRound();
+  RETURN_IF_ERROR(churn_->Stop());
   Note("a spare member joined " + std::to_string(churn_->joined()) + " times, was removed " +
        std::to_string(churn_->removed()) + " times; under the fault " +
        std::to_string(churn_->begun_in_fault()) + " changes tried, " +
        std::to_string(churn_->done_in_fault()) + " done");
-  if (churn_->begun_in_fault() > 0) return Status::Ok();
-  return {Code::kInternal, "no change of the membership fell into the fault"};
+  RETURN_IF_ERROR(Expect(whole, "a spare member joined, voted and was removed"));
+  return Expect(churn_->Seen(Churn::Wanted::kTried),
+                "a change of the membership fell into a fault");
 }
 
 Status Bed::Verify(const fs::path& folder) {
@@ -401,10 +413,7 @@ Status Bed::Verify(const fs::path& folder) {
     if (!nodes_[i].retired) RETURN_IF_ERROR(Ready(i));
   }
   RETURN_IF_ERROR(ProgressOfBoth());
-  if (churn_ != nullptr) {
-    RETURN_IF_ERROR(churn_->Stop());
-    RETURN_IF_ERROR(CheckChanges());
-  }
+  RETURN_IF_ERROR(EndChanges());
   load_->Stop();
   RETURN_IF_ERROR(JudgeGaps(options_.gaps, load_->counts()));
   // An answer to a client that gave up may still be on its way into the store.

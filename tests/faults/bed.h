@@ -37,6 +37,9 @@ std::chrono::milliseconds Bound(std::chrono::seconds promised, const Gaps& gaps,
 // kInternal: what the load has seen exceeds the gaps, or was answered in an outage.
 Status JudgeGaps(const Gaps& gaps, const LoadCounts& counts);
 
+// kInternal with `what` unless it holds.
+Status Expect(bool holds, const std::string& what);
+
 // What has to be done by the load while a fault is there.
 enum class Within {
   kGoesOn,   // there is a majority: writes and reads are done
@@ -155,7 +158,7 @@ class Bed {
   void StartChurn();
   Status ProgressOfBoth();
   bool GoesOnInFault() const;
-  Status CheckChanges();
+  Status EndChanges();
   // Takes down that node i has ended without being asked to, if so.
   void NoteEnd(size_t i);
   // What no row expects of any process: that it ends by itself, or that it finds itself wrong.

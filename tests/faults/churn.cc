@@ -15,11 +15,28 @@ constexpr milliseconds kLook{20};
 // What the fault may hold up: then the round is given up and the next one tries.
 constexpr seconds kPatience{10};
 constexpr seconds kUntilSettled{60};
-// Between two changes the spare serves for a moment; on a busy machine it takes its time to start.
-constexpr seconds kUntilTried{20};
+// Several rounds that are given up.
+constexpr seconds kUntilSeen{60};
 // Of a member that hears that it is removed, and of one that is started again after that.
 constexpr int kExitRemoved = 0;
 constexpr int kExitFailed = 1;
+
+int SendRemoval(const Churn::Admin& member, uint64_t id) {
+  testing::HttpClient client(member.host, member.port, seconds(2));
+  return client
+      .Send("POST", "/admin/membership", R"({"remove":[")" + HexId(id) + R"("]})",
+            {{"Content-Type", "application/json"}})
+      .status;
+}
+
+std::optional<v1::StatusResponse> StatusOf(const Churn::Admin& member) {
+  testing::HttpClient client(member.host, member.port, seconds(2));
+  v1::StatusResponse status;
+  const testing::HttpReply reply =
+      client.Send("GET", "/admin/status", "", {{"Accept", "application/protobuf"}});
+  if (reply.status != 200 || !status.ParseFromString(reply.body)) return std::nullopt;
+  return status;
+}
 
 }  // namespace
 
@@ -60,11 +77,15 @@ void Churn::BeginFault() {
   counted_ = true;
 }
 
-void Churn::EndFault() {
-  const Clock::time_point deadline = Clock::now() + kUntilTried;
-  while (begun_in_fault_ == 0 && Clock::now() < deadline) std::this_thread::sleep_for(kLook);
+bool Churn::EndFault(Wanted wanted) {
+  const bool seen = testing::WaitUntil([&] { return Seen(wanted); }, kUntilSeen);
   const std::lock_guard lock(mutex_);
   in_fault_ = counted_ = false;
+  return seen;
+}
+
+bool Churn::AwaitWholeRound() const {
+  return testing::WaitUntil([this] { return joined_ > 0 && removed_ > 0; }, kUntilSeen);
 }
 
 void Churn::BeginChange() {
@@ -90,19 +111,25 @@ bool Churn::Await(const std::function<bool()>& condition, milliseconds limit) co
   return true;
 }
 
-bool Churn::Remove(uint64_t id, milliseconds limit) {
-  const std::string body = R"({"remove":[")" + HexId(id) + R"("]})";
-  size_t next = id % members_.size();
-  return Await(
+int Churn::Remove(uint64_t id, milliseconds limit) {
+  int status = 0;
+  const bool answered = Await(
       [&] {
-        const Admin& member = members_[next++ % members_.size()];
-        testing::HttpClient client(member.host, member.port, seconds(2));
-        const testing::HttpReply reply =
-            client.Send("POST", "/admin/membership", body, {{"Content-Type", "application/json"}});
-        // 404: it was removed without our hearing of it.
-        return reply.status == 200 || reply.status == 404;
+        const Admin& member = members_[next_++ % members_.size()];
+        status = SendRemoval(member, id);
+        return status == 200 || status == 404;
       },
       limit);
+  return answered ? status : 0;
+}
+
+void Churn::RemoveFormer(uint64_t own) {
+  const Admin& member = members_[next_++ % members_.size()];
+  const std::optional<v1::StatusResponse> status = StatusOf(member);
+  if (!status) return;
+  for (const v1::Member& known : status->cluster().members()) {
+    if (known.name() == spare_->name() && known.id() != own) (void)SendRemoval(member, known.id());
+  }
 }
 
 void Churn::Run() {
@@ -121,6 +148,7 @@ void Churn::Round() {
         const std::optional<v1::StatusResponse> status = spare_->Status();
         if (!status) return false;
         if (std::exchange(id, status->member_id()) == 0) know_(id);
+        if (status->role() == v1::StatusResponse::BLANK) RemoveFormer(id);
         return status->role() == v1::StatusResponse::FOLLOWER ||
                status->role() == v1::StatusResponse::LEADER;
       },
@@ -137,9 +165,10 @@ void Churn::Round() {
     (void)Await([] { return false; }, milliseconds(100 + id % 300));
   }
   BeginChange();
-  const bool gone = id != 0 && Remove(id, kPatience);
-  EndChange(gone);
-  if (gone) {
+  const int removal = id == 0 ? 0 : Remove(id, kPatience);
+  // 404: it was never there, or was removed without our hearing of it.
+  EndChange(removal == 200 || (removal == 404 && votes));
+  if (removal != 0) {
     removed_ += votes ? 1 : 0;
     // It hears of it, unless it is cut off.
     if (Await([&] { return !spare_->process()->IsRunning(); }, seconds(2))) TakeEnd();
@@ -164,22 +193,16 @@ Status Churn::Stop() {
   const auto settled = [&] {
     bool all = true;
     for (const Admin& member : members_) {
-      testing::HttpClient client(member.host, member.port, seconds(2));
-      v1::StatusResponse status;
-      const testing::HttpReply reply =
-          client.Send("GET", "/admin/status", "", {{"Accept", "application/protobuf"}});
+      const std::optional<v1::StatusResponse> status = StatusOf(member);
       // Does not answer: a member that the row has retired.
-      if (reply.status != 200 || !status.ParseFromString(reply.body)) continue;
-      seen = status.cluster().ShortDebugString();
-      const v1::ConfState& conf = status.cluster().conf();
+      if (!status) continue;
+      seen = status->cluster().ShortDebugString();
+      const v1::ConfState& conf = status->cluster().conf();
       all = all && conf.voters_outgoing().empty() && conf.learners().empty();
-      for (const v1::Member& known : status.cluster().members()) {
+      for (const v1::Member& known : status->cluster().members()) {
         if (known.name() != spare_->name()) continue;
         all = false;
-        testing::HttpClient changer(member.host, member.port, seconds(2));
-        (void)changer.Send("POST", "/admin/membership",
-                           R"({"remove":[")" + HexId(known.id()) + R"("]})",
-                           {{"Content-Type", "application/json"}});
+        (void)SendRemoval(member, known.id());
       }
     }
     return all;

@@ -35,10 +35,21 @@ class Churn {
         std::vector<Admin> members, std::function<void(uint64_t id)> know);
   ~Churn();
 
-  // The fault of the row is there from now on, or is over. The first end waits for a change that
-  // was tried meanwhile, if there was none. From one thread.
+  // What a fault has to see of the changes: with a majority one that is done, without one that is
+  // under way.
+  enum class Wanted { kDone, kTried };
+
+  // The fault of the row is there from now on, or is over. An end waits until some fault of the row
+  // has seen what is wanted; false: not within a minute. From one thread.
   void BeginFault();
-  void EndFault();
+  bool EndFault(Wanted wanted);
+  // Whether some fault of the row has.
+  bool Seen(Wanted wanted) const {
+    return (wanted == Wanted::kDone ? done_in_fault_ : begun_in_fault_) > 0;
+  }
+  // Of a cluster that works: the spare has joined as a voter, and was removed as one; false: not
+  // within a minute.
+  bool AwaitWholeRound() const;
 
   void Start();
   // With a cluster that works: the spare ends what it has begun and is gone, and no change of the
@@ -62,14 +73,19 @@ class Churn {
   void EndChange(bool done);
   // The spare ended by itself: because it is removed, or for no good reason.
   void TakeEnd();
-  // Asks one member after the other until one says that it is done. Ends with stop_ as well.
-  bool Remove(uint64_t id, std::chrono::milliseconds limit);
+  // Asks one member after the other until one says that it is done, or that there is no such
+  // member: 200 or 404, else 0. Ends with stop_ as well.
+  int Remove(uint64_t id, std::chrono::milliseconds limit);
+  // A join that was under way when its node was given up for removed has gone through after all:
+  // such a member holds the name of the spare, which is `own`.
+  void RemoveFormer(uint64_t own);
   bool Await(const std::function<bool()>& condition, std::chrono::milliseconds limit) const;
 
   const std::unique_ptr<testing::NodeProcess> spare_;
   const std::vector<std::string> flags_;
   const std::vector<Admin> members_;
   const std::function<void(uint64_t)> know_;
+  size_t next_ = 0;  // member to ask
   std::atomic<bool> stop_ = false;
   std::atomic<int> joined_ = 0;
   std::atomic<int> removed_ = 0;

@@ -15,10 +15,6 @@ std::vector<Row> AllRows() {
   return all;
 }
 
-Status Expect(bool holds, const std::string& what) {
-  return holds ? Status::Ok() : Status(Code::kInternal, "not so: " + what);
-}
-
 void ShortLogs(BedOptions& options) {
   options.flags = {"--storage-log-keep-entries",  "20",   "--storage-log-keep-bytes", "64KiB",
                    "--storage-flush-after-bytes", "64KiB"};

@@ -58,7 +58,4 @@ Status LeaveBehind(Bed& bed, size_t victim);
 // Some bit of the file.
 void FlipBit(const std::filesystem::path& file, std::mt19937_64& random);
 
-// For rows that check an answer: kInternal with `what` unless it holds.
-Status Expect(bool holds, const std::string& what);
-
 }  // namespace raftkv::faults
