@@ -84,6 +84,12 @@ Ending RunRow(const Row& row, const Sandbox& sandbox, const Settings& settings, 
   }
   if (status.ok()) status = row.run(bed);
   if (status.ok()) status = bed.Verify(failures);
+  std::string history;
+  if (!status.ok() && bed.has_load() && !bed.history_checked()) {
+    const Status verdict = bed.CheckHistory(failures);
+    history = verdict.ok() ? "\n  the history until then is linearizable"
+                           : "\n  and its history: " + verdict.ToString();
+  }
   if (!status.ok()) bed.KeepLogs(failures);
   const LoadCounts counts = bed.has_load() ? bed.load().counts() : LoadCounts();
   std::string seen =
@@ -103,8 +109,8 @@ Ending RunRow(const Row& row, const Sandbox& sandbox, const Settings& settings, 
               gap(counts.read_gap, row.gaps.reads).c_str(), status.ok() ? "held" : "BROKEN");
   std::fflush(stdout);
   if (!status.ok()) {
-    std::fprintf(stderr, "%s, seed %llu: %s\n  logs: %s\n", row.name.c_str(),
-                 static_cast<unsigned long long>(seed), status.ToString().c_str(),
+    std::fprintf(stderr, "%s, seed %llu: %s%s\n  logs: %s\n", row.name.c_str(),
+                 static_cast<unsigned long long>(seed), status.ToString().c_str(), history.c_str(),
                  failures.c_str());
   }
   return status.ok() ? Ending::kHeld : Ending::kBroken;
