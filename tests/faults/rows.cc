@@ -2,6 +2,7 @@
 
 #include <fstream>
 
+#include "base/hex_id.h"
 #include "tests/integration/process.h"
 
 namespace raftkv::faults {
@@ -27,6 +28,21 @@ Status ReadyAsBefore(Bed& bed, size_t i) {
   return Expect(bed.MemberId(i) == before, bed.node(i).name() + " is the member that it was");
 }
 
+Status AwaitVote(Bed& bed, size_t i) {
+  return bed.WaitFor(bed.node(i).name() + " votes", [&] {
+    const std::optional<v1::StatusResponse> status = bed.node(i).Status();
+    return status && (status->role() == v1::StatusResponse::FOLLOWER ||
+                      status->role() == v1::StatusResponse::LEADER);
+  });
+}
+
+size_t Installations(Bed& bed, size_t i) {
+  const std::string log = bed.node(i).Log();
+  size_t count = 0;
+  for (size_t at = 0; (at = log.find("snapshot installed", at)) != std::string::npos; ++at) ++count;
+  return count;
+}
+
 Status LeaveBehind(Bed& bed, size_t victim) {
   ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
   const std::optional<v1::StatusResponse> before = bed.node(leader).Status();
@@ -39,13 +55,55 @@ Status LeaveBehind(Bed& bed, size_t victim) {
   });
 }
 
-void FlipBit(const std::filesystem::path& file, std::mt19937_64& random) {
-  const std::string bytes = testing::ReadFileOrEmpty(file);
-  if (bytes.empty()) return;
-  const size_t at = random() % bytes.size();
+namespace {
+
+bool Names(Bed& bed, size_t i, const std::string& file, size_t log_before) {
+  return bed.node(i).Log().find(file, log_before) != std::string::npos;
+}
+
+}  // namespace
+
+Status AwaitDamageMet(Bed& bed, size_t i, const std::string& file, size_t log_before) {
+  return bed.WaitFor(bed.node(i).name() + " meets the damage in " + file, [&] {
+    (void)bed.node(i).Client("GET", "/kv/?start=k&consistency=stale");
+    // Each flush is another table, and some tables are compacted.
+    (void)bed.node(i).Admin("POST", "/admin/snapshot");
+    if (!bed.node(i).process()->IsRunning()) return true;
+    if (!Names(bed, i, file, log_before)) return false;
+    const std::optional<v1::StatusResponse> status = bed.node(i).Status();
+    return status && (status->role() == v1::StatusResponse::DAMAGED ||
+                      HexId(status->member_id()) != bed.MemberId(i));
+  });
+}
+
+Status EndByDamage(Bed& bed, size_t i, const std::filesystem::path& file, size_t log_before) {
+  ASSIGN_OR_RETURN_STATUS(const int status, bed.End(i));
+  RETURN_IF_ERROR(Expect(status == kExitIoError, "it ends with 74, not " + std::to_string(status)));
+  return Expect(Names(bed, i, file.filename(), log_before),
+                "it says that " + file.string() + " is damaged");
+}
+
+Status AwaitRebuild(Bed& bed, size_t i, const std::filesystem::path& file, size_t log_before) {
+  const std::string old = bed.MemberId(i);
+  RETURN_IF_ERROR(bed.WaitFor("word that " + file.string() + " is damaged",
+                              [&] { return Names(bed, i, file.filename(), log_before); }));
+  RETURN_IF_ERROR(bed.WaitFor("a new member that votes", [&] {
+    const std::optional<v1::StatusResponse> status = bed.node(i).Status();
+    return status && HexId(status->member_id()) != old &&
+           (status->role() == v1::StatusResponse::FOLLOWER ||
+            status->role() == v1::StatusResponse::LEADER);
+  }));
+  RETURN_IF_ERROR(bed.Ready(i));
+  return bed.Progress();
+}
+
+void FlipBitBefore(const std::filesystem::path& file, size_t bytes, std::mt19937_64& random) {
+  const std::string content = testing::ReadFileOrEmpty(file);
+  if (content.empty()) return;
+  const size_t at = random() % std::min(bytes, content.size());
   std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
   stream.seekp(static_cast<std::streamoff>(at));
-  stream.put(static_cast<char>(bytes[at] ^ (1 << random() % 8)));
+  stream.put(static_cast<char>(content[at] ^ (1 << random() % 8)));
 }
 
 }  // namespace raftkv::faults

@@ -53,9 +53,24 @@ void ShortLogs(BedOptions& options);
 // Node `i`, which was started again, serves as the member that it was: whoever finds its own data
 // damaged is rebuilt as another one, and serves too.
 Status ReadyAsBefore(Bed& bed, size_t i);
+// Node `i` says that it is a voter.
+Status AwaitVote(Bed& bed, size_t i);
+// How often node `i` has installed a snapshot, as its log tells.
+size_t Installations(Bed& bed, size_t i);
 // Kills node `victim` and waits until the others' logs begin behind its end.
 Status LeaveBehind(Bed& bed, size_t victim);
-// Some bit of the file.
-void FlipBit(const std::filesystem::path& file, std::mt19937_64& random);
+// --- Damaged files of node `i`. `log_before`: as long was its log when the damage was made.
+
+inline constexpr int kExitIoError = 74;
+// It ends by itself, or names `file` and is not the member that it was: all of its state is read,
+// sooner or later, because whatever it has not read otherwise is compacted.
+Status AwaitDamageMet(Bed& bed, size_t i, const std::string& file, size_t log_before);
+// It has ended, with 74, and said of `file` that it is damaged.
+Status EndByDamage(Bed& bed, size_t i, const std::filesystem::path& file, size_t log_before);
+// It says that `file` is damaged and serves nobody, until the leader has replaced it by a new
+// member.
+Status AwaitRebuild(Bed& bed, size_t i, const std::filesystem::path& file, size_t log_before);
+// Some bit of the file's first `bytes`.
+void FlipBitBefore(const std::filesystem::path& file, size_t bytes, std::mt19937_64& random);
 
 }  // namespace raftkv::faults
