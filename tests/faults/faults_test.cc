@@ -13,7 +13,10 @@
 #include <thread>
 #include <vector>
 
+#include "node/transport/frame.h"
+#include "raftkv/v1/peer.pb.h"
 #include "tests/faults/bed.h"
+#include "tests/faults/frame_repeater.h"
 #include "tests/faults/load.h"
 #include "tests/faults/malformed_http.h"
 #include "tests/faults/power_loss.h"
@@ -288,6 +291,59 @@ TEST_F(LoadTest, AnAnswerInAnOutageBreaksTheRow) {
   load_.EndOutage();
   const Status status = JudgeGaps(kGaps, load_.counts());
   EXPECT_NE(status.message().find("though there was no majority"), std::string::npos);
+}
+
+// --- Duplication ---------------------------------------------------------------------------------
+
+std::string Framed(const google::protobuf::MessageLite& message) {
+  transport::ByteBuffer out;
+  transport::AppendFrame(message, out);
+  return std::string(out.view());
+}
+
+class FrameRepeaterTest : public ::testing::Test {
+ protected:
+  FrameRepeaterTest() {
+    v1::Hello hello;
+    hello.set_member_id(7);
+    head_ = std::string(transport::kMagic) + Framed(hello);
+    v1::PeerFrame message;
+    message.add_messages()->set_term(5);
+    message_ = Framed(message);
+    v1::PeerFrame call = message;
+    call.add_calls()->set_id(1);
+    call_ = Framed(call);
+  }
+  // In pieces of so many bytes; everything that may be repeated is, at once.
+  std::string Pass(const std::string& bytes, size_t piece) {
+    std::string out;
+    for (size_t at = 0; at < bytes.size(); at += piece) {
+      out += repeater_.Pass(
+          std::string_view(bytes).substr(at, piece), [] { return true; },
+          [](size_t count) { return count - 1; });
+    }
+    return out;
+  }
+
+  FrameRepeater repeater_;
+  std::string head_;
+  std::string message_;
+  std::string call_;
+};
+
+TEST_F(FrameRepeaterTest, WholeFramesComeAgainHoweverTheirBytesArrive) {
+  for (const size_t piece : {size_t{1}, size_t{7}, size_t{1000}}) {
+    repeater_ = {};
+    EXPECT_EQ(Pass(head_ + message_ + message_, piece),
+              head_ + message_ + message_ + message_ + message_)
+        << piece;
+    EXPECT_EQ(repeater_.repeated(), 2u);
+  }
+}
+
+TEST_F(FrameRepeaterTest, NeitherHandshakesNorCallsComeAgain) {
+  EXPECT_EQ(Pass(head_ + call_, 3), head_ + call_);
+  EXPECT_EQ(repeater_.repeated(), 0u);
 }
 
 TEST(MalformedRequestsTest, AreAThousand) { EXPECT_GE(MalformedRequests().size(), 1000u); }

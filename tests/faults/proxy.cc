@@ -14,6 +14,7 @@
 
 #include "node/transport/frame.h"
 #include "raftkv/v1/peer.pb.h"
+#include "tests/faults/frame_repeater.h"
 #include "tests/integration/process.h"
 
 namespace raftkv::faults {
@@ -59,8 +60,8 @@ void MakeAbrupt(int fd) {
   setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 }
 
-// The member ID of the handshake that `bytes` begin with, once all of it is there.
-uint64_t MemberOf(std::string_view bytes) {
+// The handshake that `bytes` begin with, once all of it is there.
+v1::Hello HelloOf(std::string_view bytes) {
   transport::FrameReader reader(kMostHelloBytes);
   const std::span<char> room = reader.Prepare();
   const size_t size = std::min(room.size(), bytes.size());
@@ -68,8 +69,8 @@ uint64_t MemberOf(std::string_view bytes) {
   reader.Commit(size);
   std::string_view body;
   v1::Hello hello;
-  if (reader.Next(&body) != transport::FrameError::kNone) return 0;
-  return hello.ParseFromArray(body.data(), static_cast<int>(body.size())) ? hello.member_id() : 0;
+  if (reader.Next(&body) != transport::FrameError::kNone) return {};
+  return hello.ParseFromArray(body.data(), static_cast<int>(body.size())) ? hello : v1::Hello();
 }
 
 struct Chunk {
@@ -192,6 +193,7 @@ void Proxies::Pump(Pipe& pipe, bool from_dialer, uint64_t seed) {
   const auto chance = [&](double share) {
     return share > 0 && std::uniform_real_distribution(0.0, 1.0)(random) < share;
   };
+  FrameRepeater repeater;
   std::deque<Chunk> held;
   size_t held_bytes = 0;
   std::string hello;
@@ -242,7 +244,9 @@ void Proxies::Pump(Pipe& pipe, bool from_dialer, uint64_t seed) {
     const std::string_view bytes(buffer.data(), static_cast<size_t>(n));
     if (from_dialer && pipe.member == 0 && hello.size() < kMostHelloBytes) {
       hello.append(bytes);
-      pipe.member = MemberOf(hello);
+      const v1::Hello said = HelloOf(hello);
+      pipe.is_messages = said.purpose() == v1::Hello::MESSAGES;
+      pipe.member = said.member_id();
     }
     if (chance(fault.reset)) pipe.reset = true;
     Clock::time_point due = Clock::now() + fault.delay;
@@ -251,8 +255,14 @@ void Proxies::Pump(Pipe& pipe, bool from_dialer, uint64_t seed) {
     }
     if (chance(fault.stall)) due += kRetransmission;
     last_due = std::max(due, last_due);
-    held.push_back({last_due, std::string(bytes)});
-    held_bytes += bytes.size();
+    const uint64_t repeated_before = repeater.repeated();
+    held.push_back(
+        {last_due,
+         repeater.Pass(
+             bytes, [&] { return pipe.member != 0 && pipe.is_messages && chance(fault.repeat); },
+             [&](size_t count) { return random() % count; })});
+    repeated_ += repeater.repeated() - repeated_before;
+    held_bytes += held.back().bytes.size();
   }
   pipe.broken = true;
 }

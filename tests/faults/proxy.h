@@ -2,8 +2,8 @@
 // network does to them. Needs no rights. The dialer is known by the member ID in its handshake.
 //
 // What TCP makes of a lossy network is what nodes see: bytes that come late, in bursts, or not at
-// all, and connections that break. Messages on one connection never change their order; those of
-// different connections do.
+// all, and connections that break. Messages on one connection never change their order, unless
+// whole frames are repeated (frame_repeater.h); those of different connections do.
 //
 // Thread-safety: any thread.
 #pragma once
@@ -26,9 +26,10 @@ struct LinkFault {
   bool cut = false;  // nothing arrives until it is healed; then everything that was sent does
   std::chrono::milliseconds delay{0};
   std::chrono::milliseconds jitter{0};  // evenly from delay to delay + jitter
-  double stall = 0;  // share of reads after which nothing moves for a retransmission timeout
-  double reset = 0;  // share of reads at which the connection breaks
-  double flip = 0;   // share of reads in which one bit is wrong
+  double stall = 0;   // share of reads after which nothing moves for a retransmission timeout
+  double reset = 0;   // share of reads at which the connection breaks
+  double flip = 0;    // share of reads in which one bit is wrong
+  double repeat = 0;  // share of frames after which one of the last frames of messages comes again
   bool operator==(const LinkFault&) const = default;
 };
 
@@ -54,6 +55,7 @@ class Proxies {
 
   uint64_t connections() const { return connections_; }
   uint64_t bytes() const { return bytes_; }
+  uint64_t repeated() const { return repeated_; }
 
  private:
   static constexpr size_t kUnknown = SIZE_MAX;
@@ -62,7 +64,8 @@ class Proxies {
     int dialer = -1;
     int target = -1;
     size_t to = kUnknown;
-    std::atomic<uint64_t> member = 0;  // of the dialer, once it has said so
+    std::atomic<uint64_t> member = 0;       // of the dialer, once it has said so
+    std::atomic<bool> is_messages = false;  // what it is for, likewise
     std::atomic<bool> broken = false;
     std::atomic<bool> reset = false;
     std::thread thread;
@@ -78,6 +81,7 @@ class Proxies {
   std::atomic<bool> stop_ = false;
   std::atomic<uint64_t> connections_ = 0;
   std::atomic<uint64_t> bytes_ = 0;
+  std::atomic<uint64_t> repeated_ = 0;
   std::mutex mutex_;
   std::map<uint64_t, size_t> members_;
   std::map<std::pair<size_t, size_t>, LinkFault> faults_;

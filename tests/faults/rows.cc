@@ -10,7 +10,7 @@ namespace raftkv::faults {
 std::vector<Row> AllRows() {
   std::vector<Row> all;
   for (std::vector<Row> (*rows)() : {ProcessRows, NetworkRows, PacketRows, DiskRows, ShimRows,
-                                     ResourceRows, PointRows, MemberRows}) {
+                                     ResourceRows, PointRows, MemberRows, OperatorRows}) {
     for (Row& row : rows()) all.push_back(std::move(row));
   }
   return all;

@@ -45,6 +45,7 @@ std::vector<Row> PacketRows();
 std::vector<Row> DiskRows();
 std::vector<Row> ResourceRows();
 std::vector<Row> MemberRows();
+std::vector<Row> OperatorRows();
 std::vector<Row> ShimRows();
 std::vector<Row> PointRows();
 

@@ -104,6 +104,12 @@ Status Everywhere(Bed& bed, LinkFault fault) {
   return Status::Ok();
 }
 
+Status RepeatFrames(Bed& bed) {
+  RETURN_IF_ERROR(Everywhere(bed, {.repeat = 0.3}));
+  bed.Note(std::to_string(bed.proxies().repeated()) + " frames repeated");
+  return Expect(bed.proxies().repeated() > 0, "frames are repeated");
+}
+
 Status Resets(Bed& bed) {
   int resets = 0;
   bed.BeginFault();
@@ -143,14 +149,32 @@ Status CutUntilSnapshot(Bed& bed, LinkFault links) {
     ++rounds;
   }
   size_t installed = 0;
-  for (size_t i = 0; i < bed.size(); ++i) {
-    const std::string log = bed.node(i).Log();
-    for (size_t at = 0; (at = log.find("snapshot installed", at)) != std::string::npos; ++at) {
-      ++installed;
-    }
-  }
+  for (size_t i = 0; i < bed.size(); ++i) installed += Installations(bed, i);
   bed.Note(std::to_string(rounds) + " cuts, " + std::to_string(installed) + " snapshots installed");
   return Expect(installed > 0, "a snapshot was needed");
+}
+
+// The second while the member has hardly begun with what the first has brought.
+Status TwoSnapshots(Bed& bed) {
+  int rounds = 0;
+  do {
+    RETURN_IF_ERROR(bed.Progress());
+    ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
+    const size_t follower = bed.Other(leader);
+    for (int snapshot = 1; snapshot <= 2; ++snapshot) {
+      const size_t before = Installations(bed, follower);
+      RETURN_IF_ERROR(LeaveBehind(bed, follower));
+      if (snapshot == 1) bed.BeginFault();
+      bed.Restart(follower);
+      RETURN_IF_ERROR(bed.WaitFor("a snapshot is installed",
+                                  [&] { return Installations(bed, follower) > before; }));
+    }
+    RETURN_IF_ERROR(bed.EndFault());
+    RETURN_IF_ERROR(ReadyAsBefore(bed, follower));
+    ++rounds;
+  } while (!bed.Over());
+  bed.Note(std::to_string(rounds) + " times two snapshots, one right after the other");
+  return Status::Ok();
 }
 
 void FiveNodes(BedOptions& options) {
@@ -194,6 +218,12 @@ std::vector<Row> NetworkRows() {
        .gaps = kNoElection,
        .run = [](Bed& bed) { return CutUntilSnapshot(bed, {}); },
        .prepare = ShortLogs},
+      {.name = "two-snapshots",
+       .injected = "a follower is killed as soon as it has installed a snapshot, until the others' "
+                   "logs begin after that",
+       .promised = "it gets a second one and serves again as the member that it was",
+       .run = TwoSnapshots,
+       .prepare = ShortLogs},
       {.name = "flip-wire",
        .injected = "a wrong bit in 1 % of the reads between nodes",
        .promised = "the checksum notices, the connection is made anew; nothing wrong is taken over",
@@ -215,6 +245,12 @@ std::vector<Row> NetworkRows() {
        .injected = "0 to 60 ms on each read: connections overtake each other",
        .promised = "goes on",
        .run = [](Bed& bed) { return Everywhere(bed, {.jitter = milliseconds(60)}); }},
+      {.name = "duplicate",
+       .injected =
+           "after 30 % of the frames between nodes one of the last eight with messages comes "
+           "again, on the same connection",
+       .promised = "goes on; nothing is applied twice",
+       .run = RepeatFrames},
       {.name = "loss",
        .injected = "5 % of reads stall their connection for 200 ms, as TCP does at a lost segment",
        .promised = "goes on",
