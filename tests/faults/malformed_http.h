@@ -1,4 +1,4 @@
-// Requests that are wrong, by category, each with the answers that are right.
+// Requests that are wrong, by category, each with the status that is right.
 //
 // Thread-safety: pure function.
 #pragma once
@@ -11,8 +11,8 @@ namespace raftkv::faults {
 struct MalformedRequest {
   std::string category;
   std::string bytes;  // after which the client says no more
-  // Statuses that are right. 0: closed without an answer is right, too.
-  std::vector<int> statuses;
+  // The one that is right. 0: what has no end is closed without an answer.
+  int status = 0;
 };
 
 // At least a thousand; none of them changes anything.
