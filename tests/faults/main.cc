@@ -55,7 +55,7 @@ int64_t Seconds(const std::string& text) {
 }
 
 std::string WhyNot(const Row& row, const Sandbox& sandbox) {
-  if (row.isolated && !sandbox.isolated()) return "needs root";
+  if (row.isolated && !sandbox.isolated()) return "needs root, and not in a chroot";
   if (row.points && !kHasPoints) return "needs a build with fault points";
   if (row.shim && kSanitized) return "not under sanitizers";
   return "";

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -58,8 +59,16 @@ bool SetLoopbackUp() {
   return ok;
 }
 
+// In a plain chroot it is not: there mounts cannot be kept from the rest of the machine.
+bool RootIsMounted() {
+  struct statx root{};
+  return statx(AT_FDCWD, "/", 0, STATX_TYPE, &root) == 0 &&
+         (root.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
 // Own network and mounts.
 bool EnterNamespaces() {
+  if (!RootIsMounted()) return false;
   if (unshare(CLONE_NEWNS) != 0) return false;
   if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return false;
   if (unshare(CLONE_NEWNET) != 0) return false;
