@@ -29,6 +29,7 @@ std::vector<Target> StorageTargets();   // log records, write-ahead logs, state 
 std::vector<Target> HttpTargets();      // heads, queries, conditions, bodies
 std::vector<Target> TextTargets();      // settings, kubeconfigs, Kubernetes objects and watches
 std::vector<Target> StreamTargets();    // HTTP and peer connections, answers of nodes
+std::vector<Target> DialectTargets();   // the client APIs of the example programs
 std::vector<Target> OperatorTargets();  // RaftKV resources, answers of nodes and the API server
 
 // Cuts an input into parts, for targets that take several: bytes 0xff 0xfe end a part.

@@ -55,6 +55,24 @@ std::string Mutate(std::string input, std::mt19937& random) {
   return input;
 }
 
+// What is wrong with the corpora: each target has one with something in it, and there is none of a
+// target that is no more.
+std::string Wrong(const fs::path& corpora) {
+  std::string wrong;
+  std::error_code none;
+  for (const Target& target : Targets()) {
+    if (fs::directory_iterator(corpora / target.name, none) == fs::directory_iterator()) {
+      wrong += std::string(target.name) + " has no corpus\n";
+    }
+    if (target.seeds().empty()) wrong += std::string(target.name) + " has no seeds\n";
+  }
+  for (const fs::directory_entry& entry : fs::directory_iterator(corpora, none)) {
+    const std::string name = entry.path().filename();
+    if (FindTarget(name) == nullptr) wrong += name + " is a corpus of no target\n";
+  }
+  return wrong;
+}
+
 void Replay(const Target& target, const fs::path& corpora, int mutations) {
   std::vector<std::pair<std::string, std::string>> inputs;
   for (std::string& seed : target.seeds()) {
@@ -106,6 +124,10 @@ int Main(const std::vector<std::string>& args) {
           << seed;
     }
     return 0;
+  }
+  if (const std::string wrong = Wrong(args[0]); !wrong.empty()) {
+    std::fprintf(stderr, "%s: %s", args[0].c_str(), wrong.c_str());
+    return 1;
   }
   for (const Target& target : Targets()) {
     Replay(target, args[0], args.size() > 1 ? std::atoi(args[1].c_str()) : 200);

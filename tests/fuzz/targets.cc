@@ -10,8 +10,8 @@ constexpr std::string_view kSeparator{"\xff\xfe", 2};
 const std::vector<Target>& Targets() {
   static const std::vector<Target> all = [] {
     std::vector<Target> targets;
-    for (const auto group :
-         {WireTargets, StorageTargets, HttpTargets, TextTargets, StreamTargets, OperatorTargets}) {
+    for (const auto group : {WireTargets, StorageTargets, HttpTargets, TextTargets, StreamTargets,
+                             DialectTargets, OperatorTargets}) {
       for (const Target& target : group()) targets.push_back(target);
     }
     return targets;

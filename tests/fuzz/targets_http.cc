@@ -1,7 +1,9 @@
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
 #include "base/encoding.h"
+#include "base/hex_id.h"
 #include "node/server/conditions.h"
 #include "node/server/http_head.h"
 #include "node/server/message_codec.h"
@@ -59,10 +61,32 @@ void RunText(std::string_view input) {
     const Result<std::string> again = PercentDecode(PercentEncode(*bytes));
     CHECK(again && *again == *bytes, "encoding and decoding are inverse");
   }
-  (void)ParseQuery(input);
-  (void)ParseDecimal(input);
-  (void)ParseId(input);
-  (void)IsUtf8(input);
+  if (const Result<std::vector<QueryParameter>> parameters = ParseQuery(input)) {
+    std::string query;
+    for (const QueryParameter& each : *parameters) {
+      query +=
+          (query.empty() ? "" : "&") + PercentEncode(each.name) + "=" + PercentEncode(each.value);
+    }
+    const Result<std::vector<QueryParameter>> again = ParseQuery(query);
+    CHECK(again && std::ranges::equal(*again, *parameters,
+                                      [](const auto& a, const auto& b) {
+                                        return a.name == b.name && a.value == b.value;
+                                      }),
+          "what was read of a query can be asked again");
+  }
+  if (const std::optional<uint64_t> number = ParseDecimal(input)) {
+    CHECK(ParseDecimal(std::to_string(*number)) == number, "the same number");
+    CHECK(input.find_first_not_of("0123456789") == std::string_view::npos, "digits alone");
+  }
+  if (const std::optional<uint64_t> id = ParseId(input)) {
+    CHECK(EqualsIgnoreCase(HexId(*id), input), "an ID has one form");
+  }
+  // Another program's idea of UTF-8.
+  const std::string dumped = nlohmann::json(std::string(input))
+                                 .dump(-1, ' ', false, nlohmann::json::error_handler_t::ignore);
+  const nlohmann::json valid = nlohmann::json::parse(dumped);
+  CHECK(IsUtf8(input) == (valid.get<std::string>() == input),
+        "valid is what nothing is left out of");
   const Result<std::string> bytes = Base64Decode(Base64Encode(input));
   CHECK(bytes && *bytes == input, "what was encoded is decoded");
   (void)Base64Decode(input);

@@ -9,6 +9,7 @@
 #include "node/kv/format.h"
 #include "node/runtime/rebuild.h"
 #include "node/storage/codec.h"
+#include "node/storage/data_dir.h"
 #include "node/storage/log_record.h"
 #include "node/storage/snapshot_files.h"
 #include "node/storage/snapshot_stream.h"
@@ -37,7 +38,8 @@ void RunLogRecords(std::string_view input) {
     const EncodedEntry again = Encode(*entry);
     const std::string bytes =
         std::string(again.header.data(), again.header.size()) + std::string(again.payload());
-    CHECK(DecodeEntry(View(again.key), bytes).has_value(), "what we write can be read");
+    const Result<raft::Entry> copy = DecodeEntry(View(again.key), bytes);
+    CHECK(copy && *copy == *entry, "what we write is read as it was");
   }
   if (const Result<LogState> state = DecodeState(key, value)) {
     RecordKey own;
@@ -65,8 +67,9 @@ std::vector<std::string> LogRecordSeeds() {
 void RunWal(std::string_view input) {
   const WalVerdict verdict = JudgeWal(input, 7);
   CHECK(verdict.end <= input.size());
-  CHECK(JudgeWal(input.substr(0, verdict.end), 7).records >= verdict.records,
-        "a log that is cut where its records end keeps all of them");
+  const WalVerdict cut = JudgeWal(input.substr(0, verdict.end), 7);
+  CHECK(cut.records == verdict.records && cut.end == verdict.end && !cut.torn,
+        "a log that is cut where its records end keeps all of them, and is whole");
 }
 
 // One record as RocksDB's log_format says, of a recycled log with number 7.
@@ -278,6 +281,67 @@ void RunMembers(std::string_view input) {
   }
 }
 
+// DIR/identity, as it is and with the checksum that it should have.
+void RunIdentity(std::string_view input) {
+  static const fs::path directory =
+      fs::temp_directory_path() / ("raftkv-fuzz-" + std::to_string(getpid()) + "-identity");
+  static const struct Cleaner {
+    ~Cleaner() {
+      std::error_code error;
+      fs::remove_all(directory, error);
+    }
+  } cleaner;
+  fs::create_directories(directory);
+  const std::string file = directory / "identity";
+  constexpr size_t kHeader = 16;
+  std::string bytes(input);
+  for (const bool summed : {false, true}) {
+    if (summed) {
+      if (bytes.size() < kHeader) return;
+      const uint32_t crc = Crc32c(std::string_view(bytes).substr(kHeader));
+      std::memcpy(bytes.data() + kHeader - sizeof(crc), &crc, sizeof(crc));
+    }
+    std::ofstream(file, std::ios::binary | std::ios::trunc) << bytes;
+    const Result<v1::Identity> identity = ReadIdentity(directory);
+    const Result<std::unique_ptr<DataDir>> opened = DataDir::Open(directory, "fuzz");
+    if (!identity) {
+      const Status& refusal = identity.error();
+      CHECK(refusal.message().find(file) != std::string::npos, "a refusal names the file");
+      CHECK(refusal.code() == Code::kCorruption || refusal.code() == Code::kFailedPrecondition);
+      CHECK(!opened, "whoever has no identity does not start");
+      continue;
+    }
+    CHECK(identity->member_id() != 0, "a member has an ID");
+    CHECK(opened.has_value(), "an identity that is read is taken");
+    CHECK((*opened)->identity().SerializeAsString() == identity->SerializeAsString());
+    CHECK((*opened)->SetIdentity(*identity).ok());
+    const Result<v1::Identity> again = ReadIdentity(directory);
+    v1::Identity expected = *identity;
+    expected.set_format(kDataFormat);
+    CHECK(again && again->SerializeAsString() == expected.SerializeAsString(),
+          "what we write can be read");
+  }
+}
+
+std::vector<std::string> IdentitySeeds() {
+  v1::Identity identity;
+  identity.set_format(kDataFormat);
+  identity.set_member_id(0xa1);
+  identity.set_name("fuzz");
+  std::vector<std::string> seeds;
+  for (const uint64_t cluster : {uint64_t{0}, uint64_t{0xc1}}) {
+    identity.set_cluster_id(cluster);
+    const std::string message = identity.SerializeAsString();
+    std::string bytes = "RAFTKVID";
+    for (const uint32_t number : {kDataFormat, Crc32c(message)}) {
+      bytes.append(reinterpret_cast<const char*>(&number), sizeof(number));
+    }
+    seeds.push_back(bytes + message);
+    seeds.push_back(bytes + message.substr(1));
+  }
+  return seeds;
+}
+
 std::vector<std::string> MembersSeeds() {
   v1::MemberNote note;
   note.set_cluster_id(1);
@@ -303,7 +367,8 @@ std::vector<Target> StorageTargets() {
           {"state_records", RunStateRecords, StateRecordSeeds},
           {"snapshot_files", RunSnapshotFiles, SnapshotSeeds},
           {"snapshot_stream", RunSnapshotStream, SnapshotStreamSeeds},
-          {"members", RunMembers, MembersSeeds}};
+          {"members", RunMembers, MembersSeeds},
+          {"identity", RunIdentity, IdentitySeeds}};
 }
 
 }  // namespace raftkv::fuzz

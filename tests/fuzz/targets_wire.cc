@@ -74,6 +74,9 @@ void RunMessages(std::string_view input) {
     std::vector<raft::Message> copies;
     CHECK(transport::TakeMessages(copy, raft::NodeId(1), raft::NodeId(2), &copies).ok());
     CHECK(copies.size() == 1);
+    ByteBuffer once_more;
+    transport::AppendMessage(copies[0], raft::NodeId(1), once_more);
+    CHECK(once_more.view() == out.view(), "the same message");
   }
 }
 
