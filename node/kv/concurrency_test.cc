@@ -148,12 +148,13 @@ INSTANTIATE_TEST_SUITE_P(Stores, ConcurrencyTest,
                          testing::Values(StoreKind::kMemory, StoreKind::kBehind, StoreKind::kRocks),
                          testing::PrintToStringParamName());
 
-// Calls back before each point read of a value, and is full after some writes.
+// Calls back before each point read of a value and after each write, and is full after some writes.
 class InterruptedStore final : public storage::StateStore {
  public:
   using Value = Result<std::optional<std::string>>;
 
   std::function<void()> before_value_read;
+  std::function<void()> after_write;
   size_t writes_left = SIZE_MAX;
 
   Value Get(std::string_view key) const override {
@@ -165,7 +166,9 @@ class InterruptedStore final : public storage::StateStore {
   Status Write(storage::StateBatch& batch) override {
     if (writes_left == 0) return {Code::kOutOfSpace, "full"};
     --writes_left;
-    return store_.Write(batch);
+    Status status = store_.Write(batch);
+    if (after_write) after_write();
+    return status;
   }
   Value FlushedGet(std::string_view key) const override { return store_.FlushedGet(key); }
   Status Flush() override { return store_.Flush(); }
@@ -226,6 +229,28 @@ TEST_F(ReadRaceTest, AKeyDeletedBeforeItsValueIsReadIsGone) {
     CompactAndCollect();
   };
   EXPECT_EQ(machine_->Get("k").value(), std::nullopt);
+}
+
+// The fault suite (row flip-snapshot, seed 7601): between the write of a batch and the word that it
+// is applied one key was read with the batch's revision, the next one with the revision before.
+TEST_F(ReadRaceTest, WhatAReaderWasShownIsNotTakenBack) {
+  Apply(Put("k", "1"));
+  Apply(Put("other", "1"));
+  int looked = 0;
+  store_.after_write = [&] {
+    ++looked;
+    ASSERT_EQ(machine_->Get("k").value()->mod_revision, 4U);
+    EXPECT_EQ(machine_->readable_revision(), 4U);
+    EXPECT_EQ(machine_->applied().revision, 3U) << "it is told only later";
+  };
+  Apply(Put("k", "2"));
+  store_.after_write = [&] {
+    ++looked;
+    ASSERT_EQ(machine_->Range({}).value().revision, 5U);
+    EXPECT_EQ(machine_->readable_revision(), 5U);
+  };
+  Apply(Put("other", "2"));
+  EXPECT_EQ(looked, 2);
 }
 
 TEST_F(ReadRaceTest, AVersionOverwrittenButNotCollectedIsStillRead) {

@@ -3,6 +3,7 @@
 #include <google/protobuf/arena.h>
 
 #include <algorithm>
+#include <atomic>
 #include <mutex>
 #include <utility>
 #include <variant>
@@ -70,7 +71,13 @@ class StateMachineImpl final : public StateMachine {
 
   Result<std::optional<KeyValue>> Get(std::string_view key, uint64_t revision) const override;
   Result<RangeResult> Range(const RangeRequest& request) const override {
-    return ReadRange(*store_->View(), request);
+    Result<RangeResult> range = ReadRange(*store_->View(), request);
+    if (range) NoteShown(range->revision);
+    return range;
+  }
+  uint64_t readable_revision() const override {
+    const uint64_t shown = shown_.load(std::memory_order_acquire);
+    return std::max(shown, published_meta().revision);
   }
   Result<StateHash> Hash() const override { return HashState(*store_->View()); }
 
@@ -99,9 +106,17 @@ class StateMachineImpl final : public StateMachine {
     cluster_ = std::move(cluster);
   }
 
+  void NoteShown(uint64_t revision) const {
+    uint64_t shown = shown_.load(std::memory_order_relaxed);
+    while (shown < revision &&
+           !shown_.compare_exchange_weak(shown, revision, std::memory_order_acq_rel)) {
+    }
+  }
+
   storage::StateStore* const store_;
   HeaderCache cache_;
-  google::protobuf::Arena arena_;  // of the command in progress
+  mutable std::atomic<uint64_t> shown_{0};  // the newest revision that a reader was shown
+  google::protobuf::Arena arena_;           // of the command in progress
   GcProgress gc_;
   bool format_stored_ = false;
 
@@ -318,7 +333,10 @@ Result<raft::Index> StateMachineImpl::FlushedIndex() const {
 
 Result<std::optional<KeyValue>> StateMachineImpl::Get(std::string_view key,
                                                       uint64_t revision) const {
-  return revision == 0 ? GetNewest(*store_, cache_, key) : GetAt(*store_->View(), key, revision);
+  if (revision != 0) return GetAt(*store_->View(), key, revision);
+  Result<std::optional<KeyValue>> newest = GetNewest(*store_, cache_, key);
+  if (newest && *newest) NoteShown((*newest)->mod_revision);
+  return newest;
 }
 
 }  // namespace

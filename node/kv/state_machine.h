@@ -157,6 +157,10 @@ class StateMachine {
   virtual Result<std::optional<KeyValue>> Get(std::string_view key,
                                               uint64_t revision = 0) const = 0;
   virtual Result<RangeResult> Range(const RangeRequest& request) const = 0;
+  // The newest revision that readers may go by: of applied(), or of what one of the two above has
+  // already shown, since a batch can be read a moment before applied() tells of it. Never goes
+  // back.
+  virtual uint64_t readable_revision() const = 0;
 
   // Of everything that reads can show at the applied index: equal on all replicas, however far
   // their garbage collection has come. Reads the whole state.

@@ -154,7 +154,7 @@ Result<kv::RangeResult> Read(const kv::StateMachine& state, const kv::RangeReque
     return range.count_only ? Count(state, range, deadline) : state.Range(range);
   }
   kv::RangeResult nothing;
-  nothing.revision = range.revision != 0 ? range.revision : state.applied().revision;
+  nothing.revision = range.revision != 0 ? range.revision : state.readable_revision();
   return nothing;
 }
 

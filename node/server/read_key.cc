@@ -12,7 +12,7 @@ Result<ReadKeyResult> ReadKey(const kv::StateMachine& state, std::string_view ke
     return ReadKeyResult{std::move(item), revision};
   }
   for (;;) {
-    const uint64_t before = state.applied().revision;
+    const uint64_t before = state.readable_revision();
     ASSIGN_OR_RETURN(std::optional<kv::KeyValue> newest, state.Get(key, 0));
     if (newest) {
       // It cannot have changed between the two, or it would carry the later revision.

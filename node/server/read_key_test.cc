@@ -37,6 +37,7 @@ class RacingState final : public kv::StateMachine {
   Result<kv::RangeResult> Range(const kv::RangeRequest& request) const override {
     return (*machine_)->Range(request);
   }
+  uint64_t readable_revision() const override { return (*machine_)->readable_revision(); }
   Result<kv::StateHash> Hash() const override { return (*machine_)->Hash(); }
   uint64_t live_keys() const override { return (*machine_)->live_keys(); }
   uint64_t stored_versions() const override { return (*machine_)->stored_versions(); }

@@ -36,6 +36,7 @@ class ProbedMachine final : public kv::StateMachine {
   void PrepareReplace() override { real_->PrepareReplace(); }
   Status ReloadAfterReplace() override { return real_->ReloadAfterReplace(); }
   kv::AppliedState applied() const override { return real_->applied(); }
+  uint64_t readable_revision() const override { return real_->readable_revision(); }
   Result<raft::Index> FlushedIndex() const override { return real_->FlushedIndex(); }
   std::shared_ptr<const v1::ClusterState> cluster() const override { return real_->cluster(); }
   Result<std::optional<kv::KeyValue>> Get(std::string_view key, uint64_t revision) const override {
