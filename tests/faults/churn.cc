@@ -123,15 +123,6 @@ int Churn::Remove(uint64_t id, milliseconds limit) {
   return answered ? status : 0;
 }
 
-void Churn::RemoveFormer(uint64_t own) {
-  const Admin& member = members_[next_++ % members_.size()];
-  const std::optional<v1::StatusResponse> status = StatusOf(member);
-  if (!status) return;
-  for (const v1::Member& known : status->cluster().members()) {
-    if (known.name() == spare_->name() && known.id() != own) (void)SendRemoval(member, known.id());
-  }
-}
-
 void Churn::Run() {
   while (!stop_) Round();
   // Here, because a process ends with the thread that started it.
@@ -148,7 +139,6 @@ void Churn::Round() {
         const std::optional<v1::StatusResponse> status = spare_->Status();
         if (!status) return false;
         if (std::exchange(id, status->member_id()) == 0) know_(id);
-        if (status->role() == v1::StatusResponse::BLANK) RemoveFormer(id);
         return status->role() == v1::StatusResponse::FOLLOWER ||
                status->role() == v1::StatusResponse::LEADER;
       },
@@ -166,9 +156,11 @@ void Churn::Round() {
   }
   BeginChange();
   const int removal = id == 0 ? 0 : Remove(id, kPatience);
-  // 404: it was never there, or was removed without our hearing of it.
-  EndChange(removal == 200 || (removal == 404 && votes));
-  if (removal != 0) {
+  // 404: it was removed without our hearing of it; or is not there yet, and its call to join is
+  // still on its way: then it goes on as what it is, else there would be a member without a node.
+  const bool gone = removal == 200 || (removal == 404 && votes);
+  EndChange(gone);
+  if (gone) {
     removed_ += votes ? 1 : 0;
     // It hears of it, unless it is cut off.
     if (Await([&] { return !spare_->process()->IsRunning(); }, seconds(2))) TakeEnd();

@@ -76,9 +76,6 @@ class Churn {
   // Asks one member after the other until one says that it is done, or that there is no such
   // member: 200 or 404, else 0. Ends with stop_ as well.
   int Remove(uint64_t id, std::chrono::milliseconds limit);
-  // A join that was under way when its node was given up for removed has gone through after all:
-  // such a member holds the name of the spare, which is `own`.
-  void RemoveFormer(uint64_t own);
   bool Await(const std::function<bool()>& condition, std::chrono::milliseconds limit) const;
 
   const std::unique_ptr<testing::NodeProcess> spare_;

@@ -98,10 +98,13 @@ Ending RunRow(const Row& row, const Sandbox& sandbox, const Settings& settings, 
       std::to_string(counts.transactions) + " transactions, " + std::to_string(counts.old_reads) +
       " old reads, " + std::to_string(counts.compactions) + " compactions";
   if (!bed.notes().empty()) seen += "; " + bed.notes();
-  const auto gap = [](std::chrono::milliseconds seen_gap, std::chrono::seconds promised) {
+  const auto gap = [&](std::chrono::milliseconds seen_gap, std::chrono::seconds promised) {
+    const auto in_seconds = [](std::chrono::milliseconds time) {
+      return static_cast<double>(time.count()) / 1000;
+    };
     std::ostringstream text;
-    text << std::fixed << std::setprecision(1) << static_cast<double>(seen_gap.count()) / 1000
-         << " of " << promised.count() << " s";
+    text << std::fixed << std::setprecision(1) << in_seconds(seen_gap) << " of "
+         << in_seconds(Bound(promised, row.gaps, counts.observed)) << " s";
     return text.str();
   };
   std::printf("| %s | %s | %s | %s | %s | %s | %s |\n", row.name.c_str(), row.injected.c_str(),

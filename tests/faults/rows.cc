@@ -1,5 +1,6 @@
 #include "tests/faults/rows.h"
 
+#include <algorithm>
 #include <fstream>
 
 #include "base/hex_id.h"
@@ -97,11 +98,15 @@ Status AwaitRebuild(Bed& bed, size_t i, const std::filesystem::path& file, size_
   return bed.Progress();
 }
 
-void FlipBitBefore(const std::filesystem::path& file, size_t bytes, std::mt19937_64& random) {
-  const std::string content = testing::ReadFileOrEmpty(file);
+void FlipBitOfData(const std::filesystem::path& table, std::mt19937_64& random) {
+  // In the smallest table, of some 1,400 bytes, the first block has 200.
+  constexpr size_t kSmallest = 64;
+  constexpr size_t kShare = 16;
+  const std::string content = testing::ReadFileOrEmpty(table);
   if (content.empty()) return;
-  const size_t at = random() % std::min(bytes, content.size());
-  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+  const size_t at =
+      random() % std::min(content.size(), std::max(kSmallest, content.size() / kShare));
+  std::fstream stream(table, std::ios::in | std::ios::out | std::ios::binary);
   stream.seekp(static_cast<std::streamoff>(at));
   stream.put(static_cast<char>(content[at] ^ (1 << random() % 8)));
 }

@@ -71,7 +71,8 @@ Status EndByDamage(Bed& bed, size_t i, const std::filesystem::path& file, size_t
 // It says that `file` is damaged and serves nobody, until the leader has replaced it by a new
 // member.
 Status AwaitRebuild(Bed& bed, size_t i, const std::filesystem::path& file, size_t log_before);
-// Some bit of the file's first `bytes`.
-void FlipBitBefore(const std::filesystem::path& file, size_t bytes, std::mt19937_64& random);
+// Some bit of a table's data, which come first. What follows them, such as properties and filters,
+// is passed over if it is damaged: nobody needs it.
+void FlipBitOfData(const std::filesystem::path& table, std::mt19937_64& random);
 
 }  // namespace raftkv::faults

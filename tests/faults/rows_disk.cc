@@ -152,11 +152,20 @@ Status FlipTable(Bed& bed, const std::string& database) {
       continue;
     }
     const fs::path& file = tables[bed.Pick(tables.size())];
-    // Its data come first.
-    FlipBit(file, bed.Pick(fs::file_size(file) / 2), bed.Pick(8));
+    FlipBitOfData(file, bed.random());
     const size_t before = bed.node(victim).Log().size();
     bed.Restart(victim);
     bed.BeginFault();
+    RETURN_IF_ERROR(bed.WaitFor("it answers, or ends", [&] {
+      return bed.node(victim).Status().has_value() || !bed.node(victim).process()->IsRunning();
+    }));
+    // What the kill kept a compaction from removing is no part of the database: the start does it.
+    const bool was_part = fs::exists(file);
+    if (!was_part && bed.node(victim).Log().find(file.filename(), before) == std::string::npos) {
+      RETURN_IF_ERROR(bed.Ready(victim));
+      RETURN_IF_ERROR(bed.EndFault());
+      continue;
+    }
     // Whatever it answers from now on has to be right: its reads are in the history.
     RETURN_IF_ERROR(AwaitDamageMet(bed, victim, file.filename(), before));
     if (bed.node(victim).process()->IsRunning()) {

@@ -193,13 +193,13 @@ bool HasName(int fd) {
   return fstat(fd, &info) == 0 && info.st_nlink > 0;
 }
 
-// A table, whose blocks are all read sooner or later; the data come first. None: empty.
+// A table, whose data are all read sooner or later. None: empty.
 fs::path FlipReceivedTable(Bed& bed, size_t victim) {
   std::vector<fs::path> files = ReceivedFiles(bed.data(victim));
   std::erase_if(files, [](const fs::path& file) { return file.extension() != ".sst"; });
   if (files.empty()) return {};
   const fs::path& file = files[bed.Pick(files.size())];
-  FlipBitBefore(file, fs::file_size(file) / 2 + 1, bed.random());
+  FlipBitOfData(file, bed.random());
   return file;
 }
 
