@@ -114,7 +114,7 @@ class Core::Impl {
   NodeId leader() const;
   bool is_learner() const { return is_learner_; }
   const RaftLog& log() const { return log_; }
-  void LearnCommitted(EntryId entry) { (void)log_.MaybeCommit(entry); }
+  void LearnCommitted(EntryId entry);
   const Tracker& tracker() const { return tracker_; }
   const Leader* as_leader() const { return std::get_if<Leader>(&role_); }
   SoftState soft_state() const { return {leader(), role()}; }

@@ -127,6 +127,14 @@ void Core::Impl::BecomeLeader() {
   report_.Info(id(), " became leader at term ", term_);
 }
 
+void Core::Impl::LearnCommitted(EntryId entry) {
+  if (!log_.MaybeCommit(entry)) return;
+  // Who campaigns asks the voters of a configuration that may be outdated by this, and may itself
+  // be none of those who come after. (Otherwise nothing is committed during a campaign.)
+  const bool campaigns = role() == Role::kPreCandidate || role() == Role::kCandidate;
+  if (campaigns && HasUnappliedConfChange()) BecomeFollower(term_, kNone);
+}
+
 // --- Campaigns -----------------------------------------------------------------------------------
 
 bool Core::Impl::Promotable() const {

@@ -112,6 +112,31 @@ TEST(Election, NoCampaignBeforeCommittedConfChangesAreApplied) {
   EXPECT_EQ(node->role(), Role::kCandidate);
 }
 
+// The simulator's (seed 2731904813): while it asked for pre-votes, a member was told that an entry
+// of its log is committed, which removes it. It applied that, won, and was no member to lead.
+TEST(Election, WhoLearnsOfACommittedConfChangeStandsBack) {
+  for (const bool pre_vote : {false, true}) {
+    TestNode node({.hard_state = {.term = Term(1)},
+                   .tweak = [&](Config& config) { config.pre_vote = pre_vote; }});
+    Entry change{Term(1), Index(1),
+                 std::make_shared<const ConfChange>(
+                     ConfChange{.steps = {{ConfChangeType::kRemove, NodeId(1)}}})};
+    ASSERT_TRUE(node.Step(2, 1, AppendEntries{{}, {change}, Index()}));
+    node.Drain();
+    ASSERT_TRUE(node->StartCampaign());
+    ASSERT_EQ(node->role(), pre_vote ? Role::kPreCandidate : Role::kCandidate);
+    node->LearnCommitted({Term(1), Index(1)});
+    EXPECT_EQ(node->role(), Role::kFollower);
+    node.Drain();
+    for (const uint64_t voter : {2, 3}) {
+      const MessageBody granted =
+          pre_vote ? MessageBody(PreVoteResponse{}) : MessageBody(VoteResponse{});
+      ASSERT_TRUE(node.Step(voter, 2, granted));
+    }
+    EXPECT_EQ(node->role(), Role::kFollower);
+  }
+}
+
 // --- CheckQuorum and the lease -------------------------------------------------------------------
 
 TEST(CheckQuorum, LeaderWithoutQuorumStepsDown) {
