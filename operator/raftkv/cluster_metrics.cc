@@ -70,6 +70,9 @@ struct ClusterMetrics::Families {
         operation_age(MakeGauge(r, "operation_age_seconds",
                                 "How long the running operation has been running.")),
         step_age(MakeGauge(r, "step_age_seconds", "How long its present step has been running.")),
+        condition(MakeGauge(r, "status_condition",
+                            "1 for what each condition of the status is: condition, status (true "
+                            "or false) and reason.")),
         actions(BuildCounter()
                     .Name("raftkv_operator_actions_total")
                     .Help("Actions carried out, by their name.")
@@ -94,6 +97,7 @@ struct ClusterMetrics::Families {
   Family<Gauge>& without_claim;
   Family<Gauge>& operation_age;
   Family<Gauge>& step_age;
+  Family<Gauge>& condition;
   Family<Counter>& actions;
   Family<Counter>& replacements;
   Family<Counter>& refusals;
@@ -102,6 +106,7 @@ struct ClusterMetrics::Families {
   struct Series {
     std::map<Family<Gauge>*, Gauge*> gauges;
     std::map<std::pair<Family<Counter>*, std::string>, Counter*> counters;  // by a label's value
+    std::map<std::string, std::pair<Labels, Gauge*>> conditions;            // by type
   };
   std::mutex mutex;
   std::map<kube::Key, Series> series;
@@ -120,6 +125,19 @@ struct ClusterMetrics::Families {
     if (gauge == known.end()) return;
     family.Remove(gauge->second);
     known.erase(gauge);
+  }
+  // There is one series for each condition: what it was before is not 0, it is gone.
+  void Say(const kube::Key& key, const PlannedCondition& said) {
+    auto& [labels, gauge] = series[key].conditions[said.type];
+    Labels now = LabelsOf(key);
+    now.insert({{"condition", said.type},
+                {"status", said.status ? "true" : "false"},
+                {"reason", said.reason}});
+    if (gauge != nullptr && labels == now) return;
+    if (gauge != nullptr) condition.Remove(gauge);
+    gauge = &condition.Add(now);
+    gauge->Set(1);
+    labels = std::move(now);
   }
   // `label` is empty where the resource's own are enough.
   void Count(const kube::Key& key, Family<Counter>& family, const char* label,
@@ -152,6 +170,7 @@ void ClusterMetrics::Set(const Observation& seen, const PlannedStatus& status) {
   f.Put(key, f.paused, Is(status, "Paused") ? 1 : 0);
   f.Put(key, f.deadline, DeadlineExceeded(status) ? 1 : 0);
   f.Put(key, f.without_claim, WithoutClaim(seen));
+  for (const PlannedCondition& condition : status.conditions) f.Say(key, condition);
   f.Drop(key, f.operation_age);
   f.Drop(key, f.step_age);
   const Operation& operation = status.operation;
@@ -171,6 +190,7 @@ void ClusterMetrics::Remove(const kube::Key& key) {
   if (known == f.series.end()) return;
   for (auto& [family, gauge] : known->second.gauges) family->Remove(gauge);
   for (auto& [where, counter] : known->second.counters) where.first->Remove(counter);
+  for (auto& [type, said] : known->second.conditions) f.condition.Remove(said.second);
   f.series.erase(known);
 }
 

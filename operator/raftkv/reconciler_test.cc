@@ -87,6 +87,21 @@ class Reconciling : public ThreeMembers {
     return reasons;
   }
   std::string Metrics() { return prometheus::TextSerializer().Serialize(registry_.Collect()); }
+  // Reason, status and value of each series of a condition.
+  std::string ConditionsInMetrics(const std::string& type) {
+    std::string out;
+    for (const auto& family : registry_.Collect()) {
+      if (family.name != "raftkv_operator_cluster_status_condition") continue;
+      for (const auto& metric : family.metric) {
+        std::map<std::string, std::string> labels;
+        for (const auto& label : metric.label) labels[label.name] = label.value;
+        if (labels["condition"] != type) continue;
+        out += labels["reason"] + " " + labels["status"] + " " +
+               std::to_string(static_cast<int>(metric.gauge.value)) + "\n";
+      }
+    }
+    return out;
+  }
 
   prometheus::Registry registry_;
   MemoryApi event_api_;
@@ -105,6 +120,7 @@ TEST_F(Reconciling, EndsInAStateInWhichNothingIsWritten) {
   EXPECT_EQ(resource.String("/status/leader"), "store-1");
   EXPECT_TRUE(Exists(resources::kServices, "store-leader"));
   EXPECT_THAT(Metrics(), HasSubstr("raftkv_operator_cluster_voters"));
+  EXPECT_EQ(ConditionsInMetrics("QuorumLost"), "QuorumPresent false 1\n");
 }
 
 // Objects are compared once in each version; what was right must not be believed for ever.
@@ -255,6 +271,7 @@ TEST_F(Reconciling, ATemplateThatTheServerRefusesHoldsUpNothingElse) {
   EXPECT_THAT(message, HasSubstr("StatefulSet store: StatefulSet.apps \"store\" is invalid"));
   EXPECT_LT(message.size(), 1000U);
   EXPECT_THAT(Told(), AllOf(Contains("ApplyRefused"), Contains("ActionRefused")));
+  EXPECT_EQ(ConditionsInMetrics("Degraded"), "ApplyRefused true 1\n");
 
   ExpectMarkAndBudgetToComeBack();
   EXPECT_EQ(tried, 1U);
@@ -267,6 +284,7 @@ TEST_F(Reconciling, ATemplateThatTheServerRefusesHoldsUpNothingElse) {
   resource = *api_.Get(kRaftKvs, {"ns", "store"});
   conditions = EntriesOf(resource.At("/status/conditions"), "type", "Degraded");
   EXPECT_NE(conditions.at(0).value("reason", ""), "ApplyRefused");
+  EXPECT_THAT(ConditionsInMetrics("Degraded"), Not(HasSubstr("ApplyRefused")));
   EXPECT_THAT(api_.Get(resources::kStatefulSets, {"ns", "store"})->json().dump(),
               HasSubstr("node:3"));
 }

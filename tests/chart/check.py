@@ -203,6 +203,7 @@ def check_alerts():
     expect((done := run(promtool, "test", "rules", ROOT / "tests/chart/alerts_test.yaml")).returncode == 0, done.stdout + done.stderr)
     tested = {test["name"] for test in yaml.safe_load((ROOT / "tests/chart/alerts_test.yaml").read_text())["tests"]}
     runbooks = set(re.findall(r"^## (\w+)$", (ROOT / "docs/runbooks.md").read_text(), re.M))
+    reasons = set(re.findall(r'\{"(\w+)"', (ROOT / "operator/raftkv/plan_rules.h").read_text()))
     alerts = {}
     for group in yaml.safe_load(rules.read_text())["groups"]:
         for rule in group["rules"]:
@@ -211,6 +212,8 @@ def check_alerts():
             expect(rule["labels"].get("severity") in ("warning", "critical"), f"{name}: severity")
             expect(rule["annotations"].get("summary", "").endswith("."), f"{name}: summary")
             expect(rule["annotations"].get("runbook_url") == f"RUNBOOK_URL#{name.lower()}", f"{name}: runbook_url")
+            unknown = {reason for text in re.findall(r'reason=~"([^"]*)"', rule["expr"]) for reason in text.split("|")} - reasons
+            expect(not unknown, f"{name}: no condition has the reasons {unknown}")
     expect(set(alerts) == tested, f"alerts without test or the reverse: {set(alerts) ^ tested}")
     expect(set(alerts) == runbooks, f"alerts without runbook or the reverse: {set(alerts) ^ runbooks}")
     rendered = of(template(ALL_ON, *MONITORING), "PrometheusRule")[0]

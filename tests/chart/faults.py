@@ -323,6 +323,15 @@ def volume_fills(lab):
     run("mount", "-o", "remount,size=2g", folder)
 
 
+@contextlib.contextmanager
+def pods_are_refused(_lab):
+    """Which resources must have limits no schema knows; the API server does."""
+    patch(NAME, {"resources": {"requests": {"example.com/device": "1"}}})
+    yield
+    patch(NAME, {"resources": None})
+    at_rest()
+
+
 DEPLOYMENT = "deploy/raftkv-raftkv-operator"
 
 
@@ -399,6 +408,7 @@ FAULTS = [
     (claim_cannot_be_made_again, NAME, ["RaftKVMemberWithoutClaim"]),
     (quota_is_full, "small", ["RaftKVOutOfSpace"]),
     (image_cannot_be_had, "stuck", ["RaftKVOperationStuck"]),
+    (pods_are_refused, NAME, ["RaftKVRefused"]),
     (no_operator, NAME, ["RaftKVOperatorDown"]),
     (lease_of_somebody_else, NAME, ["RaftKVOperatorWithoutLease"]),
     (rights_are_missing, NAME, ["RaftKVOperatorErrors"]),
