@@ -133,6 +133,11 @@ bool ApiError::IsRefusal() const {
   }
 }
 
+// The server's answer has no reason of its own for it: 500 InternalError.
+bool ApiError::IsOfAWebhook() const {
+  return http_status == 500 && message.contains("failed calling webhook");
+}
+
 std::string ApiError::ToString() const {
   std::string out(ReasonName(reason));
   if (http_status != 0) out += " (" + std::to_string(http_status) + ")";

@@ -20,6 +20,8 @@ class MemoryApi final : public Api {
  public:
   // Before each call, with "VERB plural/name": an error is returned instead.
   std::function<ApiResult<void>(const std::string&)> before;
+  // What an admission webhook makes of what is created or applied.
+  std::function<void(Object&)> admit;
 
   std::string_view field_manager() const override { return "raftkv-operator"; }
 
@@ -56,6 +58,7 @@ class MemoryApi final : public Api {
     if (objects_.contains(path)) return Fail(Reason::kAlreadyExists, "already exists");
     Object made = object;
     made.Set("/metadata/uid", "uid-" + std::to_string(++uids_));
+    if (admit) admit(made);
     return Store(path, std::move(made));
   }
 
@@ -95,6 +98,7 @@ class MemoryApi final : public Api {
     auto found = objects_.find(path);
     Object applied = found == objects_.end() ? object : found->second;
     applied.json().merge_patch(object.json());
+    if (admit) admit(applied);
     if (found != objects_.end() && applied == found->second) return applied;
     if (applied.uid().empty()) applied.Set("/metadata/uid", "uid-" + std::to_string(++uids_));
     return Store(path, std::move(applied));

@@ -18,6 +18,9 @@ using kube::Object;
 using kube::Reason;
 
 constexpr int kApplyTries = 3;
+constexpr Duration kRefusedPauseMax = std::chrono::minutes(5);
+// A webhook that does not answer is there again in a moment, mostly.
+constexpr Duration kWebhookPauseMax = std::chrono::seconds(30);
 
 // The IP of the pod in which a member runs; empty if it does not answer.
 std::string HostOf(const Seen& seen, MemberId member) {
@@ -51,15 +54,16 @@ Key ClaimKey(const Seen& seen, int slot) {
 Status Actor::Carry(const Seen& seen, const Action& action) {
   if (NeedsLiveLook(action)) RETURN_IF_ERROR(CheckUnchanged(seen));
   Status done = std::visit([&](const auto& one) { return Do(seen, one); }, action);
-  if (done.ok()) observer_->ForgetRefusal(seen.resource->key(), ActionName(action));
+  if (done.ok()) observer_->ForgetRefusal(seen.resource->key(), action);
   return done;
 }
 
 Status Actor::Failed(const Seen& seen, const Action& action, const kube::Resource& resource,
                      const Key& key, const kube::ApiError& error) {
-  if (!error.IsRefusal()) return error.ToStatus();
+  if (!error.IsRefusal() && !error.IsOfAWebhook()) return error.ToStatus();
   std::string message = std::string(resource.kind) + " " + key.name + ": " + error.message;
-  observer_->NoteRefusal(seen, ActionName(action), message);
+  observer_->NoteRefusal(seen, action, message,
+                         error.IsRefusal() ? kRefusedPauseMax : kWebhookPauseMax);
   return {error.ToStatus().code(), std::move(message)};
 }
 
@@ -167,6 +171,7 @@ Status Actor::Apply(const Seen& seen, const Action& action, const DesiredObject&
     return Failed(seen, action, desired.resource, desired.object.key(), applied.error());
   }
   caches_.Of(desired.resource)->Wrote(*applied);
+  observer_->NoteApplied(seen.resource->key(), desired, *applied);
   return Status::Ok();
 }
 
@@ -208,9 +213,11 @@ Status Actor::Do(const Seen& seen, const ApplyObjects& action) {
   Status first;
   for (const DesiredObject& desired : DesiredObjects(*seen.resource, settings_)) {
     kube::ObjectPtr existing = caches_.Of(desired.resource)->Get(desired.object.key());
-    bool current = existing != nullptr && kube::IsControlledBy(*existing, *seen.resource) &&
-                   IsCurrent(*existing, desired.object);
-    if (current) continue;
+    const bool ours = existing != nullptr && kube::IsControlledBy(*existing, *seen.resource);
+    const bool stays = ours && !seen.observation.spec_error.empty();
+    bool current = ours &&
+                   observer_->IsAsApplied(seen.resource->key(), *existing, desired);
+    if (current || stays) continue;
     // One that is refused keeps none of the others away.
     Status applied = Apply(seen, action, desired);
     if (first.ok()) first = std::move(applied);

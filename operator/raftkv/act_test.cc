@@ -419,7 +419,7 @@ TEST_F(Act, OnlyTheNumberOfReplicasIsChangedWhereTheTemplateIsRefused) {
 // 5 s, 10 s, ... 5 min; what is wanted otherwise is tried at once, and a success is the end of it.
 TEST_F(Act, WhatTheServerRefusesIsTriedAgainLessAndLessOften) {
   Seen seen = Look();
-  const std::string name = ActionName(ApplyDisruptionBudget{});
+  const std::string name = RefusalKey(ApplyDisruptionBudget{2});
   api_.before = [](const std::string& call) -> kube::ApiResult<void> {
     if (!call.ends_with("poddisruptionbudgets/store")) return {};
     return std::unexpected(kube::ErrorFromAnswer(403, R"({"kind":"Status","message":"no"})", {}));
@@ -430,7 +430,8 @@ TEST_F(Act, WhatTheServerRefusesIsTriedAgainLessAndLessOften) {
     const Refusal refusal = seen.observation.refusals.at(name);
     EXPECT_EQ(refusal.message, "PodDisruptionBudget store: no");
     EXPECT_EQ(refusal.again_s - seen.observation.now_s, pause);
-    EXPECT_TRUE(observer_.IsHeld(seen, name));
+    EXPECT_TRUE(observer_.IsHeld(seen, ApplyDisruptionBudget{2}));
+    EXPECT_FALSE(observer_.IsHeld(seen, ApplyDisruptionBudget{1}));
     timing_.Advance(std::chrono::seconds(pause));
     EXPECT_EQ(Look().observation.refusals.at(name).again_s, 0);
   }
@@ -442,6 +443,43 @@ TEST_F(Act, WhatTheServerRefusesIsTriedAgainLessAndLessOften) {
   api_.before = nullptr;
   EXPECT_TRUE(actor_.Carry(seen, ApplyDisruptionBudget{2}).ok());
   EXPECT_TRUE(Look().observation.refusals.empty());
+}
+
+// 500 is no refusal, and everything waited behind it, with nothing in the status.
+TEST_F(Act, AWebhookThatFailsIsSaidAndTriedAgainSoon) {
+  Seen seen = Look();
+  api_.before = [](const std::string& call) -> kube::ApiResult<void> {
+    if (!call.ends_with("poddisruptionbudgets/store")) return {};
+    return std::unexpected(kube::ErrorFromAnswer(
+        500,
+        R"({"kind":"Status","message":"Internal error occurred: failed calling webhook \"a.b\": x"})",
+        {}));
+  };
+  for (const int64_t pause : {5, 10, 20, 30, 30}) {
+    EXPECT_FALSE(actor_.Carry(seen, ApplyDisruptionBudget{2}).ok());
+    seen = Look();
+    const Refusal refusal = seen.observation.refusals.at(RefusalKey(ApplyDisruptionBudget{2}));
+    EXPECT_THAT(refusal.message, HasSubstr("PodDisruptionBudget store: Internal error occurred: "
+                                           "failed calling webhook"));
+    EXPECT_EQ(refusal.again_s - seen.observation.now_s, pause);
+    timing_.Advance(std::chrono::seconds(pause));
+  }
+  api_.before = nullptr;
+  EXPECT_TRUE(actor_.Carry(seen, ApplyDisruptionBudget{2}).ok());
+  EXPECT_TRUE(Look().observation.refusals.empty());
+}
+
+// The claim of a slot that is still to come was looked for when its pod had mounted it.
+TEST_F(Act, SeesWhoseClaimsNewSlotsWouldMount) {
+  HaveCluster();
+  Object claim(resources::kClaims, {"ns", "data-store-4"});
+  ASSERT_TRUE(api_.Create(resources::kClaims, claim));
+  EXPECT_FALSE(Look().observation.slots.contains(4)) << "it is not in the way";
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge, {{"spec", {{"replicas", 5}}}});
+  Observation out = Look().observation;
+  EXPECT_EQ(out.slots.at(4).hidden_claim, HiddenClaim::kForeign);
+  EXPECT_FALSE(out.slots.contains(3));
+  EXPECT_EQ(ReasonOf(out, "Degraded"), "ForeignObject");
 }
 
 // No answer, or somebody who was faster, is no refusal: that is tried again by the queue.

@@ -74,6 +74,10 @@ std::string ActionName(const Action& action) {
   return text.substr(0, text.find(' '));
 }
 
+std::string RefusalKey(const Action& action) {
+  return std::holds_alternative<ApplyStatefulSet>(action) ? ActionName(action) : ToString(action);
+}
+
 std::optional<int> ReplicasOf(const Action& action) {
   if (const auto* apply = std::get_if<ApplyStatefulSet>(&action)) return apply->replicas;
   if (const auto* scale = std::get_if<ScaleStatefulSet>(&action)) return scale->replicas;

@@ -83,6 +83,13 @@ std::string World::ActOn(const ScaleStatefulSet& a, const Kube& cache) {
   return SetReplicas(a.replicas, cache);
 }
 
+bool World::HasMember(int slot) const {
+  if (raft() == nullptr) return false;
+  return std::ranges::any_of(raft()->Latest().names, [&](const auto& member) {
+    return member.second == PodName("db", slot);
+  });
+}
+
 std::string World::SetReplicas(int replicas, const Kube& cache) {
   const bool stops_all =
       replicas == 0 && (cache.resource->spec.replicas == 0 || cache.resource->deleting);
@@ -96,6 +103,17 @@ std::string World::SetReplicas(int replicas, const Kube& cache) {
       if (PodLives(slot) && StopsEarly(*directory)) {
         Fail("a removed member is stopped before it has ended");
       }
+    }
+  }
+  // For the members that there are, and where nobody knows them, their slots get their pods back.
+  const Operation& intent = kube.resource->status.operation;
+  const bool scales = intent.type == Operation::Type::kScale && replicas <= intent.target &&
+                      !LiveMembers().empty();
+  for (int slot = kube.sts->replicas; scales && slot < replicas; ++slot) {
+    const auto claim = kube.claims.find(slot);
+    const bool theirs = claim != kube.claims.end() && claim->second.foreign;
+    if (theirs && kube.sts->replicas > 0 && !HasMember(slot)) {
+      Fail("a new slot mounts somebody else's claim");
     }
   }
   kube.sts->replicas = replicas;
@@ -204,6 +222,11 @@ std::string World::ActOn(const DeletePod& a, const Kube&) {
     Fail("a pod is deleted for want of a claim that is there");
   }
   const bool teardown = kube.resource && kube.resource->deleting;
+  const auto claim = kube.claims.find(a.slot);
+  const bool theirs = claim != kube.claims.end() && claim->second.foreign;
+  if (theirs && !teardown && kube.sts && a.slot < kube.sts->replicas) {
+    Fail("a pod on somebody else's claim is deleted");
+  }
   const Directory* directory = DirectoryOf(a.slot);
   if (raft() != nullptr && directory != nullptr && PodLives(a.slot) && !teardown) {
     const Conf& conf = raft()->Latest();

@@ -33,6 +33,7 @@ bool Operator::Reconcile(bool faults) {
   const Observation seen = Observe(faults);
   last_ = MakePlan(seen);
   CheckEvents(seen);
+  CheckRetry(seen);
   const bool differs = last_.status != cache_.resource->status;
   if (differs) {
     if (Crash(faults)) return true;
@@ -78,22 +79,31 @@ void Operator::Forget() {
   refused_.clear();
 }
 
-int64_t Operator::ContentOf(const std::string& action) const {
+int64_t Operator::ContentOf(const std::string& key) const {
   const Resource& resource = *cache_.resource;
-  return action == ActionName(ApplyStatefulSet{}) ? resource.image : resource.generation;
+  return key == RefusalKey(ApplyStatefulSet{}) ? resource.image : resource.generation;
+}
+
+void Operator::CheckRetry(Observation seen) {
+  const auto refusal = seen.refusals.find(RefusalKey(last_.action));
+  if (refusal == seen.refusals.end()) return;
+  refusal->second.again_s = seen.now_s + 5;
+  const Plan held = MakePlan(seen);
+  if (held.status == last_.status) return;
+  world_->Fail("the status changes with a try: " + ToString(last_.action));
 }
 
 void Operator::NoteAnswer(bool refused) {
-  const std::string action = ActionName(last_.action);
+  const std::string key = RefusalKey(last_.action);
   if (!refused) {
-    refused_.erase(action);
+    refused_.erase(key);
     return;
   }
-  ++refusals_[action];
-  RefusedAction& known = refused_[action];
-  const bool again = known.pause_s > 0 && known.content == ContentOf(action);
+  ++refusals_[ActionName(last_.action)];
+  RefusedAction& known = refused_[key];
+  const bool again = known.pause_s > 0 && known.content == ContentOf(key);
   known.pause_s = again ? std::min<int64_t>(2 * known.pause_s, 300) : 5;
-  known.content = ContentOf(action);
+  known.content = ContentOf(key);
   known.again_s = world_->now_s + known.pause_s;
 }
 
@@ -140,9 +150,9 @@ Observation Operator::Observe(bool faults) {
   seen.epoch = epoch_;
   ObserveObjects(resource, &seen.objects);
   if (resource.unreadable) ObserveUnreadable(&seen);
-  for (const auto& [action, known] : refused_) {
-    const bool same = known.content == ContentOf(action);
-    seen.refusals[action] = {.message = action, .again_s = same ? known.again_s : 0};
+  for (const auto& [key, known] : refused_) {
+    const bool same = known.content == ContentOf(key);
+    seen.refusals[key] = {.message = key, .again_s = same ? known.again_s : 0};
   }
   for (const auto& [slot, pod] : cache_.pods) seen.slots[slot].pod = ObservePod(slot, pod);
   for (const auto& [slot, claim] : cache_.claims) {
@@ -221,8 +231,9 @@ PodView Operator::ObservePod(int slot, const Pod& pod) const {
 }
 
 void Operator::LookForClaims(Observation* seen) const {
+  const int wanted = seen->deleting ? 0 : Facts(*seen).target();
   for (const auto& [slot, live] : world_->kube.claims) {
-    if (slot >= seen->objects.stateful_set_replicas) break;
+    if (slot >= std::max(seen->objects.stateful_set_replicas, wanted)) break;
     SlotView& view = seen->slots[slot];
     if (view.claim) continue;
     if (live.foreign) {

@@ -35,8 +35,10 @@ class Operator {
   bool Crash(bool faults);
   void Forget();
   // What the spec asks for otherwise is tried at once.
-  int64_t ContentOf(const std::string& action) const;
+  int64_t ContentOf(const std::string& key) const;
   void NoteAnswer(bool refused);
+  // What is tried again changes nothing of the status before it has succeeded.
+  void CheckRetry(Observation seen);
   // An event for every step, and for every refusal when it is new.
   void CheckEvents(const Observation& seen);
   bool TakesAway(const Action& action) const;

@@ -343,6 +343,16 @@ bool Contains(const Json& whole, const Json& part) {
   return whole == part;
 }
 
+// What `whole` has where `part` has something; arrays as they are.
+Json FieldsOf(const Json& whole, const Json& part) {
+  if (!part.is_object() || !whole.is_object()) return whole;
+  Json out = Json::object();
+  for (const auto& [name, value] : part.items()) {
+    if (auto found = whole.find(name); found != whole.end()) out[name] = FieldsOf(*found, value);
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string PodName(std::string_view name, int slot) {
@@ -451,6 +461,11 @@ std::vector<ObjectName> NamesOfObjects(const Key& resource) {
   add(kube::resources::kDisruptionBudgets, "");
   add(kube::resources::kStatefulSets, "");
   return out;
+}
+
+std::string FieldsHash(const Object& existing, const Object& desired) {
+  const Json wanted = Hashed(desired.json());
+  return Hash(Json::array({wanted, FieldsOf(Hashed(existing.json()), wanted)}));
 }
 
 bool IsCurrent(const Object& existing, const Object& desired) {

@@ -110,10 +110,11 @@ struct Membership {
   bool joint() const { return !voters_outgoing.empty(); }
 };
 
-// What a live look found where a slot of the StatefulSet has no claim of ours.
+// What a live look found where a slot of the StatefulSet, or one that it is to have, has no claim of
+// ours.
 enum class HiddenClaim {
   kNone,     // none of that name, or nobody had to look
-  kForeign,  // one that is not labelled as ours; the pod uses it all the same
+  kForeign,  // one that is not labelled as ours; the pod uses it all the same, or would
   kUnknown,  // the API server did not say
 };
 
@@ -197,7 +198,7 @@ struct Observation {
   // so that a refusal is one event and not one per look.
   std::map<std::string, std::string> reasons;
   ObjectsView objects;
-  std::map<std::string, Refusal> refusals;  // by the action's name
+  std::map<std::string, Refusal> refusals;  // by RefusalKey of the action (action.h)
   std::map<int, SlotView> slots;
   std::optional<Membership> membership;  // nullopt: no member answers
   // Since when a quorum answers and nobody leads, wall clock; 0: somebody does, or too few answer.

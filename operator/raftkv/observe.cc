@@ -23,7 +23,6 @@ constexpr Duration kActivityPause = std::chrono::milliseconds(150);
 constexpr int kActivityLooks = 3;
 constexpr Duration kForeignPause = std::chrono::seconds(10);
 constexpr Duration kRefusedPause = std::chrono::seconds(5);
-constexpr Duration kRefusedPauseMax = std::chrono::minutes(5);
 // A refusal of what is not wanted any more is forgotten so long after its next try was due.
 constexpr Duration kRefusedForgotten = std::chrono::minutes(10);
 constexpr size_t kRefusedBytes = 600;  // of the server's words
@@ -101,20 +100,24 @@ ClaimView ViewClaim(const Object& claim) {
           .member = ParseHexId(claim.Annotation(kMemberAnnotation).value_or("")).value_or(0)};
 }
 
+std::string NameOf(const Object& object) {
+  return std::string(object.kind()) + " " + std::string(object.name());
+}
+
 // Which object, and the hash of what it is to be.
 std::string Described(const Object& desired) {
-  return std::string(desired.kind()) + " " + std::string(desired.name()) + " " +
+  return NameOf(desired) + " " +
          std::string(desired.Annotation(kAppliedAnnotation).value_or(""));
 }
 
 // Whatever the spec asks for otherwise.
-std::set<std::string> ContentOf(const Seen& seen, const std::string& action) {
-  const auto content = seen.contents.find(action);
+std::set<std::string> ContentOf(const Seen& seen, const std::string& key) {
+  const auto content = seen.contents.find(key);
   const std::string generation = std::to_string(seen.observation.generation);
   if (content == seen.contents.end()) return {generation};
   std::set<std::string> out = content->second;
   // The hash does not have the number of replicas in it.
-  if (action == ActionName(ApplyStatefulSet{})) out.insert(generation);
+  if (key == RefusalKey(ApplyStatefulSet{})) out.insert(generation);
   return out;
 }
 
@@ -179,9 +182,11 @@ void Observer::NoteForeign(const Key& key, std::string sentence) {
   memory.foreign_until = timing_->Now() + kForeignPause;
 }
 
-void Observer::NoteRefusal(const Seen& seen, const std::string& action, std::string_view message) {
-  RefusedAction& refused = MemoryOf(seen.resource->key()).refused[action];
-  std::set<std::string> content = ContentOf(seen, action);
+void Observer::NoteRefusal(const Seen& seen, const Action& action, std::string_view message,
+                           Duration longest) {
+  const std::string key = RefusalKey(action);
+  RefusedAction& refused = MemoryOf(seen.resource->key()).refused[key];
+  std::set<std::string> content = ContentOf(seen, key);
   const bool again = std::ranges::includes(refused.content, content);
   // What is held is not tried: this is another object of the same action.
   if (again && timing_->Now() < refused.again) {
@@ -190,21 +195,36 @@ void Observer::NoteRefusal(const Seen& seen, const std::string& action, std::str
     }
     return;
   }
-  refused.pause = again ? std::min(2 * refused.pause, kRefusedPauseMax) : kRefusedPause;
+  refused.pause = again ? std::min(2 * refused.pause, longest) : kRefusedPause;
   refused.again = timing_->Now() + refused.pause;
   refused.content = std::move(content);
   refused.message = Shortened(message, kRefusedBytes);
 }
 
-void Observer::ForgetRefusal(const Key& key, const std::string& action) {
-  MemoryOf(key).refused.erase(action);
+void Observer::ForgetRefusal(const Key& key, const Action& action) {
+  MemoryOf(key).refused.erase(RefusalKey(action));
 }
 
-bool Observer::IsHeld(const Seen& seen, const std::string& action) {
+bool Observer::IsHeld(const Seen& seen, const Action& action) {
+  const std::string key = RefusalKey(action);
   const auto& refused = MemoryOf(seen.resource->key()).refused;
-  const auto found = refused.find(action);
+  const auto found = refused.find(key);
   return found != refused.end() && timing_->Now() < found->second.again &&
-         std::ranges::includes(found->second.content, ContentOf(seen, action));
+         std::ranges::includes(found->second.content, ContentOf(seen, key));
+}
+
+void Observer::NoteApplied(const Key& key, const DesiredObject& desired, const Object& answer) {
+  Memory& memory = MemoryOf(key);
+  memory.applied[NameOf(desired.object)] = FieldsHash(answer, desired.object);
+  // An apply that changes nothing makes no version.
+  memory.compared.versions.clear();
+}
+
+bool Observer::IsAsApplied(const Key& key, const Object& existing, const DesiredObject& desired) {
+  if (IsCurrent(existing, desired.object)) return true;
+  const auto& applied = MemoryOf(key).applied;
+  const auto answer = applied.find(NameOf(desired.object));
+  return answer != applied.end() && answer->second == FieldsHash(existing, desired.object);
 }
 
 void Observer::LookAtRefusals(Seen& seen) {
@@ -212,10 +232,10 @@ void Observer::LookAtRefusals(Seen& seen) {
   auto& refused = MemoryOf(seen.resource->key()).refused;
   std::erase_if(refused,
                 [&](const auto& entry) { return now - entry.second.again > kRefusedForgotten; });
-  for (const auto& [action, refusal] : refused) {
-    Refusal& out = seen.observation.refusals[action];
+  for (const auto& [key, refusal] : refused) {
+    Refusal& out = seen.observation.refusals[key];
     out.message = refusal.message;
-    const bool same = std::ranges::includes(refusal.content, ContentOf(seen, action));
+    const bool same = std::ranges::includes(refusal.content, ContentOf(seen, key));
     if (now >= refusal.again || !same) continue;
     const auto left = std::chrono::ceil<std::chrono::seconds>(refusal.again - now);
     out.again_s = seen.observation.now_s + left.count();
@@ -287,7 +307,9 @@ void Observer::LookAtSpec(Observation& out, const Object& resource) {
     const int now = out.objects.stateful_set ? out.objects.stateful_set_replicas : 1;
     out.spec.replicas = sized ? out.operation.target : now;
   }
-  out.objects.others_current = true;
+  // What is there stays as it is. What somebody deleted is made of what can be read: members do not
+  // find each other without their Service, nor are they let alone without their policies.
+  out.objects.others_current = MemoryOf(resource.key()).compared.others_there;
   out.objects.template_current = out.objects.stateful_set;
   out.objects.spare_account = false;
 }
@@ -324,8 +346,8 @@ void Observer::LookAtObjects(const Caches& caches, Seen& seen) {
   out.spare_account = compared.spare_account;
   out.min_available = compared.min_available;
   out.template_current = compared.template_current;
-  seen.contents[ActionName(ApplyObjects{})] = compared.stale_objects;
-  seen.contents[ActionName(ApplyStatefulSet{})] = compared.template_wanted;
+  seen.contents[RefusalKey(ApplyObjects{})] = compared.stale_objects;
+  seen.contents[RefusalKey(ApplyStatefulSet{})] = compared.template_wanted;
 
   if (seen.stateful_set == nullptr) {
     out.foreign_set = caches.stateful_sets->Get(resource.key()) != nullptr;
@@ -351,14 +373,16 @@ std::vector<uint64_t> Observer::VersionsOf(const Caches& caches, const Object& r
   return out;
 }
 
-Observer::Compared Observer::Compare(const Caches& caches, const Seen& seen) const {
+Observer::Compared Observer::Compare(const Caches& caches, const Seen& seen) {
   const Object& resource = *seen.resource;
-  Compared out{.others_current = true};
+  const Key key = resource.key();
+  Compared out{.others_current = true, .others_there = true};
   for (const DesiredObject& desired : DesiredObjects(resource, settings_)) {
     ObjectPtr existing =
         FindOwn(caches, {desired.resource, desired.object.key()}, resource, &out.foreign);
-    bool current = existing != nullptr && IsCurrent(*existing, desired.object);
+    bool current = existing != nullptr && IsAsApplied(key, *existing, desired);
     out.others_current = out.others_current && current;
+    out.others_there = out.others_there && existing != nullptr;
     if (!current) out.stale_objects.insert(Described(desired.object));
   }
 
@@ -374,14 +398,14 @@ Observer::Compared Observer::Compare(const Caches& caches, const Seen& seen) con
     auto minimum = existing->Int("/spec/minAvailable");
     // One that somebody changed to something else is applied anew.
     int seen_minimum = minimum ? static_cast<int>(*minimum) : INT32_MAX;
-    Object desired = DesiredDisruptionBudget(resource, seen_minimum).object;
-    out.min_available = IsCurrent(*existing, desired) ? seen_minimum : INT32_MAX;
+    const DesiredObject desired = DesiredDisruptionBudget(resource, seen_minimum);
+    out.min_available = IsAsApplied(key, *existing, desired) ? seen_minimum : INT32_MAX;
   }
 
   const ObjectPtr& set = seen.stateful_set;
   int replicas = set == nullptr ? 0 : static_cast<int>(set->Int("/spec/replicas").value_or(0));
   DesiredObject desired = DesiredStatefulSet(resource, settings_, replicas, set.get());
-  out.template_current = set != nullptr && IsCurrent(*set, desired.object);
+  out.template_current = set != nullptr && IsAsApplied(key, *set, desired);
   out.template_wanted = {Described(desired.object)};
   return out;
 }
@@ -395,10 +419,12 @@ void Observer::LookAtClaims(const Caches& caches, Seen& seen) {
   }
 }
 
-// The StatefulSet mounts a claim by its name, whosever it is, and the caches hold ours alone.
+// The StatefulSet mounts a claim by its name, whosever it is, and the caches hold ours alone. Where
+// it has no pod yet it is too late once it has one.
 void Observer::LookForClaims(Seen& seen) {
   Observation& out = seen.observation;
-  for (int slot = 0; slot < out.objects.stateful_set_replicas; ++slot) {
+  const int wanted = out.deleting ? 0 : Facts(out).target();
+  for (int slot = 0; slot < std::max(out.objects.stateful_set_replicas, wanted); ++slot) {
     if (auto known = out.slots.find(slot); known != out.slots.end() && known->second.claim) {
       continue;
     }

@@ -41,7 +41,7 @@ struct Seen {
   kube::ObjectPtr resource;
   kube::ObjectPtr stateful_set;      // null: there is none that is ours
   std::map<int, std::string> hosts;  // slot -> IP of its pod
-  // What an action would write now, by the action's name: a refusal is one of that.
+  // What an action would write now, by its RefusalKey: a refusal is one of that.
   std::map<std::string, std::set<std::string>> contents;
 };
 
@@ -78,12 +78,20 @@ class Observer {
   void NoteForeign(const kube::Key& key, std::string sentence);
 
   // The API server refused what an action wrote. Told to the planner until the action succeeds,
-  // with the time of the next try: 5 s, doubled up to 5 minutes, at once if other content is
+  // with the time of the next try: 5 s, doubled up to `longest`, at once if other content is
   // wanted.
-  void NoteRefusal(const Seen& seen, const std::string& action, std::string_view message);
-  void ForgetRefusal(const kube::Key& key, const std::string& action);
+  void NoteRefusal(const Seen& seen, const Action& action, std::string_view message,
+                   Duration longest);
+  void ForgetRefusal(const kube::Key& key, const Action& action);
   // It was refused just now.
-  bool IsHeld(const Seen& seen, const std::string& action);
+  bool IsHeld(const Seen& seen, const Action& action);
+
+  // What the API server made of an object that was applied: others may have a say in it (a webhook
+  // that changes images), and what they make of it is no reason to apply it again.
+  void NoteApplied(const kube::Key& key, const DesiredObject& desired, const kube::Object& answer);
+  // `existing` is what is wanted, or what the API server made of that.
+  bool IsAsApplied(const kube::Key& key, const kube::Object& existing,
+                   const DesiredObject& desired);
 
   // The resource is gone.
   void Forget(const kube::Key& key);
@@ -93,7 +101,7 @@ class Observer {
 
   Seen LookIn(const Caches& caches, const kube::ObjectPtr& resource, uint64_t epoch);
   void LookAtObjects(const Caches& caches, Seen& seen);
-  static void LookAtSpec(Observation& out, const kube::Object& resource);
+  void LookAtSpec(Observation& out, const kube::Object& resource);
   void LookAtPods(const Caches& caches, Seen& seen);
   void LookAtRefusals(Seen& seen);
   static void LookAtClaims(const Caches& caches, Seen& seen);
@@ -116,6 +124,7 @@ class Observer {
     std::vector<uint64_t> versions;  // VersionsOf
     std::string foreign;
     bool others_current = false;
+    bool others_there = false;  // in whatever form
     bool spare_account = false;
     bool template_current = false;
     int min_available = ObjectsView().min_available;
@@ -123,7 +132,7 @@ class Observer {
     std::set<std::string> template_wanted;
   };
   static std::vector<uint64_t> VersionsOf(const Caches& caches, const kube::Object& resource);
-  Compared Compare(const Caches& caches, const Seen& seen) const;
+  Compared Compare(const Caches& caches, const Seen& seen);
   static kube::ObjectPtr FindOwn(const Caches& caches, const ObjectName& name,
                                  const kube::Object& resource, std::string* foreign);
 
@@ -136,7 +145,8 @@ class Observer {
   // What no object tells: since when there has been no answer. Forgotten with the process, which
   // makes a new operator wait longer, never less.
   struct Memory {
-    std::map<std::string, RefusedAction> refused;  // by the action's name
+    std::map<std::string, RefusedAction> refused;  // by RefusalKey
+    std::map<std::string, std::string> applied;    // hashes of answers, by kind and name
     std::map<int, MonotonicTime> silent_since;     // by slot
     Since missing_nodes;                           // by the pod's UID: since its node has no object
     std::optional<MonotonicTime> leaderless_since;  // nullopt: a leader, or no quorum

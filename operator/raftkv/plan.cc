@@ -33,51 +33,60 @@ bool NeedsObjects(const Rule rule, const Facts& facts) {
          (rule == PlanStatefulSet && !facts.seen.objects.stateful_set);
 }
 
-// The operation that what is refused is a part of, when everything else is done.
-Operation Remainder(const Facts& facts, const Decision& held, bool in_order) {
-  if (in_order) return held.operation;
-  if (std::holds_alternative<ApplyStatefulSet>(held.action)) return NewTemplate(facts);
-  const bool step = ReplicasOf(held.action) || std::holds_alternative<ResizeClaim>(held.action) ||
-                    std::holds_alternative<DeletePod>(held.action) ||
-                    std::holds_alternative<DeleteClaim>(held.action);
-  return step ? held.operation : Operation{};
+// The operation that what is refused is a part of, when everything else is done. Of upkeep (marks,
+// the budget, Services) there is none: what was going on beside it may be finished.
+Operation Remainder(const Facts& facts, const Rule rule, const Decision& held) {
+  const bool in_order = facts.seen.cluster == 0 || facts.seen.deleting;
+  if (rule == PlanStatefulSet && !facts.seen.objects.template_current) return NewTemplate(facts);
+  const bool upkeep = std::holds_alternative<DeleteServiceAccount>(held.action);
+  const bool part = in_order || rule == PlanStatefulSet || rule == PlanStuckPods ||
+                    ChangesMembership(rule) || rule == PlanRoll || rule == PlanResize;
+  return part && !upkeep ? held.operation : Operation{};
 }
 
-// What the API server refuses holds up nothing but itself. Before there is a cluster, and while it
-// is taken down, the order of the rules is the order of what is done: there it is waited for.
+// What the API server refuses holds up nothing but itself, and what depends on it. Before there is a
+// cluster, and while it is taken down, the order of the rules is the order of what is done: there it
+// is waited for.
 Decision Decide(const Facts& facts) {
   const bool in_order = facts.seen.cluster == 0 || facts.seen.deleting;
-  std::vector<std::string> held;
-  Decision rest = Wait(Operation{});
+  std::vector<Decision> refused;
+  Operation left;  // of these, and of what depends on them
+  const auto keep = [&](const Operation& operation) {
+    if (left.type == Operation::Type::kNone) left = operation;
+  };
+  const auto beside = [&](Decision decision) {
+    for (const Decision& one : refused) decision = Beside(facts, one, std::move(decision));
+    if (decision.retry) decision.action = *decision.retry;
+    return decision;
+  };
   bool membership_held = false;
   bool objects_held = false;
   for (const Rule rule : kRules) {
-    if (membership_held && NeedsMembershipDone(rule)) continue;
-    if (objects_held && NeedsObjects(rule, facts)) continue;
     std::optional<Decision> decision = rule(facts);
     if (!decision) continue;
-    if (!Held(facts, decision->action)) {
-      decision->held = std::move(held);
-      return *std::move(decision);
+    const bool depends = (membership_held && NeedsMembershipDone(rule)) ||
+                         (objects_held && NeedsObjects(rule, facts));
+    if (depends) {
+      keep(decision->operation);
+      continue;
     }
-    if (rest.operation.type == Operation::Type::kNone) {
-      rest.operation = Remainder(facts, *decision, in_order);
-    }
-    held.push_back(ActionName(decision->action));
+    if (!Refused(facts, decision->action)) return beside(*std::move(decision));
+    keep(Remainder(facts, rule, *decision));
     membership_held = membership_held || ChangesMembership(rule);
     objects_held = objects_held || rule == PlanObjects;
+    refused.push_back(*std::move(decision));
     if (in_order) break;
   }
-  rest.held = std::move(held);
+  Decision rest = Wait(left);
   rest.at_rest = true;
-  return rest;
+  return beside(std::move(rest));
 }
 
 Duration UntilDue(const Facts& facts, const std::vector<std::string>& held) {
   int64_t seconds = 0;
   for (const std::string& name : held) {
     const int64_t left = facts.seen.refusals.at(name).again_s - facts.seen.now_s;
-    seconds = seconds == 0 ? left : std::min(seconds, left);
+    if (left > 0) seconds = seconds == 0 ? left : std::min(seconds, left);
   }
   return std::chrono::seconds(seconds);
 }
@@ -97,14 +106,45 @@ Duration LookAgain(const Facts& facts, const Decision& decision) {
   const Duration usual = WithoutRefusals(facts, decision);
   if (decision.held.empty()) return usual;
   const Duration due = UntilDue(facts, decision.held);
+  if (due == Duration::zero()) return usual;
   return usual == Duration::zero() ? due : std::min(usual, due);
 }
 
 }  // namespace
 
-bool Held(const Facts& facts, const Action& action) {
-  const auto refusal = facts.seen.refusals.find(ActionName(action));
-  return refusal != facts.seen.refusals.end() && facts.seen.now_s < refusal->second.again_s;
+bool Refused(const Facts& facts, const Action& action) {
+  return facts.seen.refusals.contains(RefusalKey(action));
+}
+
+Decision Beside(const Facts& facts, const Decision& refused, Decision next) {
+  const std::string key = RefusalKey(refused.action);
+  next.held.push_back(key);
+  next.held.insert(next.held.end(), refused.held.begin(), refused.held.end());
+  const bool due = facts.seen.refusals.at(key).again_s <= facts.seen.now_s;
+  if (!next.retry && due) next.retry = refused.action;
+  if (!next.retry) next.retry = refused.retry;
+  return next;
+}
+
+bool AnyOf::Add(Decision decision) {
+  if (Refused(facts_, decision.action)) {
+    refused_.push_back(std::move(decision));
+    return false;
+  }
+  chosen_ = std::move(decision);
+  return true;
+}
+
+std::optional<Decision> AnyOf::Chosen() && {
+  if (!chosen_ && refused_.empty()) return std::nullopt;
+  if (!chosen_) {
+    chosen_ = std::move(refused_.front());
+    refused_.erase(refused_.begin());
+  }
+  for (const Decision& refused : refused_) {
+    chosen_ = Beside(facts_, refused, *std::move(chosen_));
+  }
+  return std::move(chosen_);
 }
 
 Operation Op(Operation::Type type, std::string step) {

@@ -128,10 +128,10 @@ std::string FirstBlankPod(const Facts& facts) {
   return "";
 }
 
-std::optional<Decision> PlanBootstrap(const Facts& facts) {
-  const Observation& seen = facts.seen;
-  if (seen.cluster != 0) return std::nullopt;
+namespace {
 
+std::optional<Decision> Bootstrap(const Facts& facts) {
+  const Observation& seen = facts.seen;
   // Its data is not ours to begin with, nor to go on with.
   if (const std::string foreign = ForeignClaims(facts); !foreign.empty()) {
     return Blocked(Continue(facts, Operation::Type::kBootstrap, ""), "ForeignObject", foreign);
@@ -157,7 +157,7 @@ std::optional<Decision> PlanBootstrap(const Facts& facts) {
   const ObjectsView& objects = seen.objects;
   const int replicas = PodsToAsk(facts);
   // Pods of a template from before are as good to begin with as none.
-  const bool may_change = !objects.template_current && !Held(facts, ApplyStatefulSet{replicas});
+  const bool may_change = !objects.template_current && !Refused(facts, ApplyStatefulSet{replicas});
   if (!objects.stateful_set || may_change || objects.stateful_set_replicas != replicas) {
     return Do(may_change ? ApplyStatefulSet{replicas} : WithReplicas(facts, replicas), operation);
   }
@@ -202,6 +202,16 @@ std::optional<Decision> PlanBootstrap(const Facts& facts) {
   initialize.cluster = operation.cluster;
   operation.step = "Initialize";
   return Do(std::move(initialize), operation);
+}
+
+}  // namespace
+
+std::optional<Decision> PlanBootstrap(const Facts& facts) {
+  if (facts.seen.cluster != 0) return std::nullopt;
+  std::optional<Decision> decision = Bootstrap(facts);
+  if (!decision || !TemplateRefused(facts)) return decision;
+  const Action apply = ApplyStatefulSet{PodsToAsk(facts)};
+  return Beside(facts, Do(apply, decision->operation), *std::move(decision));
 }
 
 }  // namespace raftkv::op

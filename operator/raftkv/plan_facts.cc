@@ -4,6 +4,8 @@
 #include <charconv>
 #include <chrono>
 
+#include "operator/raftkv/action.h"
+
 namespace raftkv::op {
 
 int Quorum(size_t voters) { return static_cast<int>(voters / 2) + 1; }
@@ -27,19 +29,35 @@ Facts::Facts(const Observation& observation)
 
 // A change of size that has taken members out is finished before a new wish is looked at: their
 // pods and claims are in slots that the new wish may need. Before that nothing is lost by turning
-// round.
+// round; nor is it when the API server keeps it from being finished, because a slot is cleaned
+// before it is filled anew.
 int Facts::FindTarget() const {
   const Operation& running = seen.operation;
   const bool finishing = running.type == Operation::Type::kScale &&
                          (running.step == "WaitForLeaving" || running.step == "RemovePods" ||
                           running.step == "DeleteClaims");
-  if (finishing && running.target > 0) return running.target;
+  if (finishing && running.target > 0 && !LeavingIsRefused(running.target)) return running.target;
   if (spec.replicas > 0) return spec.replicas;
   int present = 0;
   if (config() != nullptr) {
     for (const MemberId voter : config()->voters) present = std::max(present, SlotOf(voter) + 1);
   }
   return present;
+}
+
+bool Facts::LeavingIsRefused(int target) const {
+  const auto refused = [&](const Action& action) {
+    return seen.refusals.contains(RefusalKey(action));
+  };
+  if (refused(ScaleStatefulSet{target})) return true;
+  // With a template that is not in force it may be that one which is refused.
+  if (seen.objects.template_current && refused(ApplyStatefulSet{target})) return true;
+  return std::ranges::any_of(seen.slots, [&](const auto& entry) {
+    const auto& [slot, view] = entry;
+    return slot >= target && view.claim &&
+           (refused(DeleteClaim{slot, view.claim->uid, "", view.claim->member}) ||
+            refused(MarkClaim{slot, view.claim->uid, 0}));
+  });
 }
 
 int Facts::needed_slots() const {

@@ -117,6 +117,8 @@ class Facts {
 
  private:
   int FindTarget() const;
+  // A step of what follows the removal of members above `target` is refused by the API server.
+  bool LeavingIsRefused(int target) const;
 
   int target_ = 0;
 };

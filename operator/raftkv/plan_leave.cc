@@ -40,15 +40,17 @@ std::optional<Decision> WaitForPods(const Facts& facts, int needed) {
 // Claims with a note of somebody who is neither member nor removed are not ours to judge.
 std::optional<Decision> DeleteClaims(const Facts& facts, int needed) {
   if (facts.spec.on_scale_down == Retention::kRetain) return std::nullopt;
+  AnyOf claims(facts);
   for (int slot = needed; slot < facts.slot_count(); ++slot) {
     const std::optional<ClaimView>& claim = facts.slot(slot).claim;
     if (!claim || claim->deleting) continue;
     if (claim->member != 0 && !facts.Removed(claim->member)) continue;
-    return Do(
-        DeleteClaim{slot, claim->uid, "its member was removed from the cluster", claim->member},
-        Continue(facts, Operation::Type::kScale, "DeleteClaims"));
+    const bool done = claims.Add(
+        Do(DeleteClaim{slot, claim->uid, "its member was removed from the cluster", claim->member},
+           Continue(facts, Operation::Type::kScale, "DeleteClaims")));
+    if (done) break;
   }
-  return std::nullopt;
+  return std::move(claims).Chosen();
 }
 
 }  // namespace

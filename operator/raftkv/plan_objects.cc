@@ -8,7 +8,11 @@ namespace raftkv::op {
 namespace {
 
 int SlotsInUse(const Facts& facts) {
-  return facts.seen.slots.empty() ? 0 : facts.seen.slots.rbegin()->first + 1;
+  int slots = 0;
+  for (const auto& [slot, view] : facts.seen.slots) {
+    if (view.pod || view.claim) slots = slot + 1;
+  }
+  return slots;
 }
 
 int MemberSlots(const Facts& facts) {
@@ -57,9 +61,9 @@ std::string ForeignClaims(const Facts& facts) {
     if (view.hidden_claim != HiddenClaim::kForeign) continue;
     const std::string pod = PodName(name, slot);
     out += (out.empty() ? "" : " ") +
-           ("Pod " + pod + " uses claim data-" + pod +
+           ("Pod " + pod + (view.pod ? " uses" : " would use") + " claim data-" + pod +
             ", which is not labelled as this RaftKV's; neither is touched. If its data is not "
-            "wanted here, delete both; if it is, label it app.kubernetes.io/name=raftkv and "
+            "wanted here, delete it and the pod; if it is, label it app.kubernetes.io/name=raftkv and "
             "app.kubernetes.io/instance=" +
             name + ".");
   }
@@ -103,7 +107,7 @@ std::optional<Decision> PlanStatefulSet(const Facts& facts) {
 bool TemplateRefused(const Facts& facts) {
   const ObjectsView& objects = facts.seen.objects;
   return objects.stateful_set && !objects.template_current &&
-         facts.seen.refusals.contains(ActionName(ApplyStatefulSet{}));
+         Refused(facts, ApplyStatefulSet{});
 }
 
 Action WithReplicas(const Facts& facts, int replicas) {
@@ -157,14 +161,15 @@ std::optional<Decision> PlanLeaderMark(const Facts& facts) {
 }
 
 std::optional<Decision> PlanClaimMarks(const Facts& facts) {
+  AnyOf marks(facts);
   for (const auto& [slot, view] : facts.seen.slots) {
     if (!view.claim || view.claim->deleting || !view.report) continue;
     const MemberId member = view.report->member;
     if (!facts.TakesPart(member) || !facts.InConfig(member) || view.claim->member == member)
       continue;
-    return Do(MarkClaim{slot, view.claim->uid, member}, facts.seen.operation);
+    if (marks.Add(Do(MarkClaim{slot, view.claim->uid, member}, facts.seen.operation))) break;
   }
-  return std::nullopt;
+  return std::move(marks).Chosen();
 }
 
 bool Grows(const Facts& facts, int slot) {
@@ -174,24 +179,33 @@ bool Grows(const Facts& facts, int slot) {
          claim->capacity_bytes < facts.spec.storage_bytes;
 }
 
+std::optional<ResizeClaim> Resize(const Facts& facts, int slot) {
+  if (!Grows(facts, slot)) return std::nullopt;
+  const ClaimView& claim = *facts.slot(slot).claim;
+  if (claim.requested_bytes >= facts.spec.storage_bytes) return std::nullopt;
+  return ResizeClaim{slot, claim.uid, facts.spec.storage_bytes};
+}
+
 // Each claim is compared with the spec, never with a template that may have been changed already.
 // It is done when the volume has grown, not when that was asked for; whatever else there is to do
 // comes before.
 std::optional<Decision> PlanResize(const Facts& facts) {
+  AnyOf growing(facts);
   for (const auto& [slot, view] : facts.seen.slots) {
-    if (!view.claim || view.claim->deleting || slot >= facts.seen.objects.stateful_set_replicas)
-      continue;
-    if (view.claim->requested_bytes >= facts.spec.storage_bytes) continue;
+    const std::optional<ResizeClaim> resize = Resize(facts, slot);
+    if (!resize) continue;
     Operation operation = Continue(facts, Operation::Type::kResize, "ResizeClaim");
     operation.slot = slot;
-    const Action resize = ResizeClaim{slot, view.claim->uid, facts.spec.storage_bytes};
-    if (!Held(facts, resize)) return Do(resize, operation);
+    if (growing.Add(Do(*resize, operation))) break;
   }
+  std::optional<Decision> asked = std::move(growing).Chosen();
+  if (asked && !Refused(facts, asked->action)) return asked;
   for (const auto& [slot, view] : facts.seen.slots) {
     if (!Grows(facts, slot)) continue;
     Decision grows = Wait(Continue(facts, Operation::Type::kResize, "WaitForVolume"));
     grows.operation.slot = slot;
     grows.at_rest = true;
+    if (asked) grows = Beside(facts, *asked, std::move(grows));
     return grows;
   }
   return std::nullopt;

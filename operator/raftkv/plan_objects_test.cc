@@ -11,6 +11,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 TEST(Objects, AStatefulSetThatSomebodyDeletesIsWaitedForAndMadeAgain) {
   Given given = Given::Cluster(3);
@@ -104,10 +105,10 @@ struct Refused : Given {
     generation = 2;
     observed_generation = 1;
     objects.template_current = false;
-    Refuse("ApplyStatefulSet", 10);
+    RefuseTemplate(10);
   }
-  void Refuse(const std::string& action, int64_t for_s) {
-    refusals[action] = {.message = "StatefulSet db: it is invalid", .again_s = kNow + for_s};
+  void RefuseTemplate(int64_t for_s) {
+    Refuse(ApplyStatefulSet{}, "StatefulSet db: it is invalid", for_s);
   }
 };
 
@@ -128,7 +129,7 @@ TEST(Refusals, ATemplateThatIsRefusedIsSaidAndTriedAgainWhenItIsTime) {
   given.Wrote(plan);
   EXPECT_TRUE(MakePlan(given).events.empty()) << "it has been said";
 
-  given.Refuse("ApplyStatefulSet", 0);
+  given.RefuseTemplate(0);
   plan = MakePlan(given);
   EXPECT_EQ(ToString(plan.action), "ApplyStatefulSet replicas=3");
   EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ApplyRefused") << "nobody knows better yet";
@@ -171,11 +172,10 @@ TEST(Refusals, ARemovedMemberEndsByItselfAlsoWhereItsClaimCannotGo) {
   given.objects.min_available = 3;
   given.objects.update_revision = "rev-2";
   for (const int slot : {0, 1, 2}) given.Pod(slot).revision = "rev-2";
-  given.refusals["DeleteClaim"] = {.message = "PersistentVolumeClaim data-db-3: no",
-                                   .again_s = kNow + 5};
+  given.Refuse(DeleteClaim{3, "claim-uid-3", "", Id(3)}, "PersistentVolumeClaim data-db-3: no", 5);
   EXPECT_EQ(Do(given), "Nothing");
-  given.refusals["ScaleStatefulSet"] = given.refusals["DeleteClaim"];
-  given.refusals["ApplyStatefulSet"] = given.refusals["DeleteClaim"];
+  given.Refuse(ScaleStatefulSet{3}, "StatefulSet db: no", 5);
+  given.Refuse(ApplyStatefulSet{}, "StatefulSet db: no", 5);
   given.spec.replicas = 3;
   given.objects.min_available = 2;
   EXPECT_EQ(Do(given), "Nothing");
@@ -186,9 +186,9 @@ TEST(Refusals, TheSizeChangesWithTheTemplateThatIsThere) {
   given.spec.replicas = 5;
   given.objects.min_available = 3;
   EXPECT_EQ(Do(given), "ScaleStatefulSet replicas=5");
-  given.refusals["ApplyStatefulSet"].again_s = 0;
+  given.RefuseTemplate(0);
   EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=3") << "first what may be taken now";
-  given.Refuse("ApplyStatefulSet", 10);
+  given.RefuseTemplate(10);
   given.spec.replicas = 0;
   given.objects.min_available = 2;
   EXPECT_EQ(Do(given), "ScaleStatefulSet replicas=0");
@@ -211,10 +211,9 @@ TEST(Refusals, WhoIsRefusedIsPassedOver) {
   given.objects.min_available = 1;
   given.objects.leader_pod = "db-2";
   EXPECT_EQ(Do(given), "ApplyObjects");
-  given.refusals["ApplyObjects"] = {.message = "Service db: no", .again_s = kNow + 7};
+  given.Refuse(ApplyObjects{}, "Service db: no", 7);
   EXPECT_EQ(Do(given), "ApplyDisruptionBudget minAvailable=2");
-  given.refusals["ApplyDisruptionBudget"] = {.message = "PodDisruptionBudget db: no",
-                                             .again_s = kNow + 5};
+  given.Refuse(ApplyDisruptionBudget{2}, "PodDisruptionBudget db: no", 5);
   EXPECT_EQ(Do(given), "MarkLeader pod=db-0");
   given.objects.leader_pod = "db-0";
   const Plan plan = MakePlan(given);
@@ -236,10 +235,10 @@ TEST(Refusals, NoLivePodIsRolledWhileAReplacementIsRefused) {
   given.objects.update_revision = "rev-2";
   given.operation.type = Operation::Type::kReplace;
   given.operation.step = "DeleteClaim";
-  given.refusals["DeleteClaim"] = {.message = "PersistentVolumeClaim data-db-2: no",
-                                   .again_s = kNow + 5};
+  const DeleteClaim refused{2, "claim-uid-2", "", Id(2)};
+  given.Refuse(refused, "PersistentVolumeClaim data-db-2: no", 5);
   EXPECT_EQ(Do(given), "Nothing");
-  given.refusals["DeleteClaim"].again_s = 0;
+  given.Refuse(refused, "PersistentVolumeClaim data-db-2: no", 0);
   EXPECT_EQ(Do(given).substr(0, 11), "DeleteClaim");
 }
 
@@ -250,8 +249,7 @@ TEST(Refusals, NoPodOfAVoterGoesWhoseClaimGoesWhileItsNoteIsRefused) {
   given.Claim(2).deleting = true;
   given.Claim(2).member = 0;
   given.objects.update_revision = "rev-2";
-  given.refusals["MarkClaim"] = {.message = "PersistentVolumeClaim data-db-2: no",
-                                 .again_s = kNow + 5};
+  given.Refuse(MarkClaim{2, "claim-uid-2", Id(2)}, "PersistentVolumeClaim data-db-2: no", 5);
   EXPECT_EQ(Do(given), "Nothing");
 }
 
@@ -264,7 +262,7 @@ TEST(Refusals, NoPodIsStartedWithoutTheObjectsThatItNeeds) {
   for (const int slot : {0, 1, 2}) given.Silent(slot, 1);
   given.membership.reset();
   given.objects.others_current = false;
-  given.refusals["ApplyObjects"] = {.message = "NetworkPolicy db-members: no", .again_s = kNow + 5};
+  given.Refuse(ApplyObjects{}, "NetworkPolicy db-members: no", 5);
   const Plan plan = MakePlan(given);
   EXPECT_EQ(ToString(plan.action), "Nothing");
   EXPECT_THAT(Condition(plan, "Degraded").message, HasSubstr("NetworkPolicy db-members: no"));
@@ -272,11 +270,159 @@ TEST(Refusals, NoPodIsStartedWithoutTheObjectsThatItNeeds) {
   EXPECT_EQ(Do(given), "Nothing");
 }
 
+// It was named by the action alone: one claim's note that is refused was a reason to write none.
+TEST(Refusals, OneObjectThatIsRefusedHoldsUpNoOther) {
+  Given given = Given::Cluster(3);
+  for (const int slot : {0, 1, 2}) given.Claim(slot).member = 0;
+  EXPECT_EQ(Do(given), "MarkClaim slot=0 member=00000000000000a0");
+  given.Refuse(MarkClaim{0, "claim-uid-0", Id(0)}, "PersistentVolumeClaim data-db-0: no", 5);
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "MarkClaim slot=1 member=00000000000000a1");
+  EXPECT_THAT(Condition(plan, "Degraded").message,
+              HasSubstr("PersistentVolumeClaim data-db-0: no"));
+  given.Refuse(MarkClaim{1, "claim-uid-1", Id(1)}, "PersistentVolumeClaim data-db-1: no", 0);
+  EXPECT_EQ(Do(given), "MarkClaim slot=1 member=00000000000000a1") << "it is time";
+  given.Claim(0).member = Id(0);
+  for (const int slot : {1, 2}) given.Claim(slot).member = Id(slot);
+  given.objects.leader_pod = "db-2";
+  given.Refuse(MarkLeader{"db-0"}, "Pod db-0: no", 5);
+  EXPECT_EQ(Do(given), "Nothing");
+  given.Leader(1);
+  given.objects.leader_pod = "db-2";
+  EXPECT_EQ(Do(given), "MarkLeader pod=db-1") << "another leads now";
+}
+
+TEST(Refusals, OneClaimThatCannotGoKeepsNoOther) {
+  Given given = Given::Cluster(1);
+  for (const int slot : {1, 2}) {
+    given.Claim(slot, Id(slot));
+    given.membership->removed.insert(Id(slot));
+  }
+  given.Refuse(DeleteClaim{1, "claim-uid-1", "", Id(1)}, "PersistentVolumeClaim data-db-1: no", 5);
+  EXPECT_EQ(Do(given), "DeleteClaim slot=2 uid=claim-uid-2 member=00000000000000a2");
+}
+
+TEST(Refusals, OneMemberThatCannotBeReplacedHoldsUpNoOther) {
+  Given given = Given::Cluster(5);
+  given.Blanked(3, 0xB3);
+  given.Blanked(4, 0xB4);
+  EXPECT_EQ(Do(given), "MarkClaim slot=3 member=00000000000000b3");
+  given.Wrote(MakePlan(given));
+  given.Refuse(MarkClaim{3, "new-claim-uid-3", 0xB3}, "PersistentVolumeClaim data-db-3: no", 5);
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "MarkClaim slot=4 member=00000000000000b4");
+  EXPECT_THAT(Condition(plan, "Degraded").message,
+              HasSubstr("PersistentVolumeClaim data-db-3: no"));
+}
+
+// "ReplaceFinished: done" was the event, and the member was lost still.
+TEST(Refusals, AnOperationOfWhichAStepIsRefusedIsNotFinished) {
+  Given given = Given::Cluster(3);
+  given.Blanked(2, 0xBB);
+  given.Wrote(MakePlan(given));
+  ASSERT_EQ(given.operation.type, Operation::Type::kReplace);
+  given.Refuse(MarkClaim{2, "new-claim-uid-2", 0xBB}, "PersistentVolumeClaim data-db-2: no", 5);
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(plan.status.operation.type, Operation::Type::kReplace);
+  EXPECT_THAT(EventReasons(plan), Not(Contains("ReplaceFinished")));
+  // Nor one that waits for something else that is refused.
+  given = Given::Cluster(3);
+  given.spec.replicas = 5;
+  given.objects.min_available = 3;
+  given.Wrote(MakePlan(given));
+  ASSERT_EQ(given.operation.type, Operation::Type::kScale);
+  given.objects.others_current = false;
+  given.Refuse(ApplyObjects{}, "Service db: no", 5);
+  plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(plan.status.operation.type, Operation::Type::kScale);
+  EXPECT_THAT(EventReasons(plan), Not(Contains("ScaleFinished")));
+  // One that is done is, whatever else is refused.
+  given = Given::Cluster(3);
+  given.operation = {.type = Operation::Type::kRoll, .step = "WaitForMember", .slot = 0};
+  given.Claim(1).member = 0;
+  given.Refuse(MarkClaim{1, "claim-uid-1", Id(1)}, "PersistentVolumeClaim data-db-1: no", 5);
+  for (const int slot : {0, 1, 2}) given.Pod(slot).ready = true;
+  EXPECT_THAT(EventReasons(MakePlan(given)), Contains("RollFinished"));
+}
+
+// Each try made Progressing true for a moment, and its time was that of the last try.
+TEST(Refusals, WhileItIsTriedAgainTheStatusSaysWhatItSaid) {
+  std::vector<std::pair<Given, Action>> all;
+  Refused with_template(Given::Cluster(3));
+  all.emplace_back(with_template, ApplyStatefulSet{3});
+  with_template.spec.replicas = 5;
+  with_template.objects.min_available = 3;
+  all.emplace_back(with_template, ApplyStatefulSet{3});  // and it is scaled meanwhile
+  Given services = Given::Cluster(3);
+  services.objects.others_current = false;
+  all.emplace_back(services, ApplyObjects{});
+  Given larger = Given::Cluster(3);
+  larger.spec.storage_bytes = 20 * kGiB;
+  for (const int slot : {1, 2}) larger.Claim(slot).requested_bytes = 20 * kGiB;
+  all.emplace_back(larger, ResizeClaim{0, "claim-uid-0", 20 * kGiB});
+  Given replaced = Given::Cluster(3);
+  replaced.Blanked(2, 0xBB);
+  all.emplace_back(replaced, MarkClaim{2, "new-claim-uid-2", 0xBB});
+  Given two = Given::Cluster(5);
+  two.Blanked(3, 0xB3);
+  two.Blanked(4, 0xB4);
+  all.emplace_back(two, MarkClaim{3, "new-claim-uid-3", 0xB3});
+  Given none = Given::BlankNodes(3);
+  none.objects.stateful_set = false;
+  none.objects.stateful_set_replicas = 0;
+  none.slots.clear();
+  none.objects.template_current = false;
+  all.emplace_back(none, ApplyStatefulSet{3});
+  Given begins = Given::BlankNodes(3);
+  begins.objects.template_current = false;
+  begins.Silent(2, 1);
+  all.emplace_back(begins, ApplyStatefulSet{3});
+  for (auto& [given, action] : all) {
+    SCOPED_TRACE(ToString(action));
+    given.refusals.clear();
+    EXPECT_EQ(Do(given), ToString(action));
+    given.Refuse(action, "it: no", 5);
+    Plan held = MakePlan(given);
+    EXPECT_NE(ToString(held.action), ToString(action));
+    given.Wrote(held);
+    held = MakePlan(given);
+    given.Refuse(action, "it: no", 0);
+    const Plan again = MakePlan(given);
+    EXPECT_EQ(ToString(again.action), ToString(action));
+    EXPECT_EQ(again.status, held.status);
+    EXPECT_THAT(Condition(again, "Degraded").message, HasSubstr("it: no"));
+  }
+}
+
+// The members were gone, the StatefulSet could not be made smaller, and the way back was barred as
+// long as that.
+TEST(Refusals, AShrinkThatIsRefusedCanBeTakenBack) {
+  Given given = Given::Cluster(3);
+  for (const int slot : {3, 4}) {
+    given.Voter(slot);
+    given.Remove(Id(slot));
+    given.Silent(slot, 60);
+    given.Pod(slot).finished = true;
+  }
+  given.StatefulSet(5);
+  given.operation = {.type = Operation::Type::kScale, .step = "RemovePods", .target = 3};
+  EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=3");
+  given.Wrote(MakePlan(given));
+  given.spec.replicas = 5;
+  EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=3") << "first it is finished";
+  given.Refuse(ApplyStatefulSet{}, "StatefulSet db: no", 5);
+  given.objects.min_available = 3;
+  EXPECT_EQ(Do(given), "DeleteClaim slot=3 uid=claim-uid-3 member=00000000000000a3");
+  EXPECT_EQ(MakePlan(given).status.operation.target, 5);
+}
+
 // Members do not begin without Services and NetworkPolicies.
 TEST(Refusals, BeforeThereIsAClusterItIsWaitedFor) {
   Given given = Given::BlankNodes(3);
   given.objects.others_current = false;
-  given.refusals["ApplyObjects"] = {.message = "NetworkPolicy db-members: no", .again_s = kNow + 5};
+  given.Refuse(ApplyObjects{}, "NetworkPolicy db-members: no", 5);
   Plan plan = MakePlan(given);
   EXPECT_EQ(ToString(plan.action), "Nothing");
   EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ApplyRefused");
@@ -285,7 +431,7 @@ TEST(Refusals, BeforeThereIsAClusterItIsWaitedFor) {
   given.objects.others_current = true;
   given.refusals.clear();
   given.objects.template_current = false;
-  given.refusals["ApplyStatefulSet"] = {.message = "StatefulSet db: no", .again_s = kNow + 5};
+  given.Refuse(ApplyStatefulSet{}, "StatefulSet db: no", 5);
   EXPECT_EQ(Do(given).substr(0, 10), "Initialize") << "with the pods that are there";
   given.objects.stateful_set = false;
   given.objects.stateful_set_replicas = 0;
@@ -364,10 +510,10 @@ TEST(Resize, IsDoneWhenTheVolumesHaveGrown) {
 TEST(Resize, AVolumeThatCannotGrowIsSaidAndHoldsUpNothing) {
   Given given = Given::Cluster(3);
   given.spec.storage_bytes = 20 * kGiB;
-  given.refusals["ResizeClaim"] = {.message =
-                                       "PersistentVolumeClaim data-db-0: the class must "
-                                       "support resize",
-                                   .again_s = kNow + 5};
+  const std::string why = "PersistentVolumeClaim data-db-0: the class must support resize";
+  given.Refuse(ResizeClaim{0, "claim-uid-0", 20 * kGiB}, why, 5);
+  EXPECT_EQ(Do(given), "ResizeClaim slot=1 bytes=21474836480") << "that may have another class";
+  for (const int slot : {1, 2}) given.Claim(slot).requested_bytes = 20 * kGiB;
   Plan plan = MakePlan(given);
   EXPECT_EQ(ToString(plan.action), "Nothing");
   EXPECT_EQ(ReasonOf(plan, "Degraded"), "+VolumeCannotGrow");
@@ -388,6 +534,18 @@ TEST(Resize, AVolumeThatCannotGrowIsSaidAndHoldsUpNothing) {
   EXPECT_EQ(Do(given), "DeleteServiceAccount");
   given.Blanked(2, 0xBB);
   EXPECT_EQ(Do(given), "MarkClaim slot=2 member=00000000000000bb");
+}
+
+// A class that does not grow volumes was asked for ever for what was there.
+TEST(Resize, AVolumeThatIsLargeEnoughIsNotAskedToGrow) {
+  Given given = Given::Cluster(3);
+  given.spec.storage_bytes = 20 * kGiB;
+  for (const int slot : {0, 1, 2}) given.Claim(slot).capacity_bytes = 20 * kGiB;
+  EXPECT_EQ(Do(given), "Nothing");
+  given.Claim(1).capacity_bytes = 15 * kGiB;
+  EXPECT_EQ(Do(given), "ResizeClaim slot=1 bytes=21474836480");
+  given.Claim(1).bound = false;
+  EXPECT_EQ(Do(given), "Nothing") << "there is no volume yet";
 }
 
 }  // namespace

@@ -71,23 +71,33 @@ std::optional<Decision> PlanReplace(const Facts& facts) {
     return std::tuple(facts.LossOf(voter) == Loss::kNone, !begun, slot);
   });
 
+  AnyOf repairs(facts);
   std::optional<Decision> first;
+  // What is refused of one keeps no other from being repaired.
+  const auto pass_over = [&](std::optional<Decision>& repair) {
+    if (!repair || !Refused(facts, repair->action)) return;
+    repairs.Add(*std::move(repair));
+    repair.reset();
+  };
   // A slot that the StatefulSet lacks, because somebody deleted it and it was made again for the
   // members there are, gets its pod by a change of size.
   const bool has_pod = running.slot < facts.seen.objects.stateful_set_replicas;
   if (replacing && has_pod && !facts.VoterIn(running.slot)) {
     first = BringIn(facts, {running.slot}, {}, Replacing(facts, running.slot, 0, "WaitForNodes"));
+    pass_over(first);
   }
   for (const MemberId voter : lost) {
-    if (first && !std::holds_alternative<Nothing>(first->action)) break;
     std::optional<Decision> next = ReplaceOne(facts, voter);
+    pass_over(next);
+    if (first && !std::holds_alternative<Nothing>(first->action)) continue;
     // One that waits does not hold up the repair of another, as long as that is the members' own
     // affair.
     const bool touches_no_pod = next && (std::holds_alternative<ChangeMembership>(next->action) ||
                                          std::holds_alternative<MarkClaim>(next->action));
     if (!first || touches_no_pod) first = next;
   }
-  return first;
+  if (first) repairs.Add(*std::move(first));
+  return std::move(repairs).Chosen();
 }
 
 }  // namespace raftkv::op

@@ -70,11 +70,13 @@ std::optional<Decision> PlanStuckPods(const Facts& facts) {
     // The StatefulSet makes a claim only together with a pod.
     const bool no_claim = !view.claim && view.hidden_claim == HiddenClaim::kNone &&
                           facts.seen.now_s - pod.created_s > kClaimLagSeconds;
+    // What others have put there is theirs.
+    const bool hidden = view.hidden_claim != HiddenClaim::kNone;
     const bool not_started = pod.node.empty() || pod.unschedulable || !pod.waiting.empty();
     if (no_claim) {
       return Do(DeletePod{slot, pod.uid, "its claim is gone", false, true}, facts.seen.operation);
     }
-    if (not_started && Outdated(facts, slot) && MayRoll(facts)) {
+    if (not_started && !hidden && Outdated(facts, slot) && MayRoll(facts)) {
       return Do(DeletePod{slot, pod.uid, "it cannot start, and its template is outdated", false},
                 facts.seen.operation);
     }
@@ -91,13 +93,18 @@ std::optional<Decision> PlanRoll(const Facts& facts) {
     return Wait(facts.seen.operation);
   }
   std::vector<int> outdated;
+  bool unknown = false;
   for (int slot = pods - 1; slot >= 0; --slot) {
-    if (Outdated(facts, slot)) outdated.push_back(slot);
+    if (!Outdated(facts, slot)) continue;
+    unknown = unknown || facts.slot(slot).hidden_claim == HiddenClaim::kUnknown;
+    // Neither somebody else's claim nor its pod is touched.
+    if (facts.slot(slot).hidden_claim == HiddenClaim::kNone) outdated.push_back(slot);
   }
   const Operation& running = facts.seen.operation;
   const bool rolling = running.type == Operation::Type::kRoll;
-  if (outdated.empty() && !rolling) return std::nullopt;
+  if (outdated.empty() && !rolling && !unknown) return std::nullopt;
   if (!MayRoll(facts)) return std::nullopt;
+  if (outdated.empty() && unknown) return Wait(Rolling(facts, running.slot, "WaitForClaim"));
 
   const bool begun = rolling && running.slot >= 0;
   const int current = begun || outdated.empty() ? running.slot : outdated.front();

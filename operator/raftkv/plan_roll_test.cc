@@ -43,6 +43,26 @@ TEST(Roll, FollowersFirstTheLeaderLastAfterAHandover) {
   EXPECT_THAT(EventReasons(done), Contains("RollFinished"));
 }
 
+// Its pod was deleted, and came back on the same claim.
+TEST(Roll, APodOnSomebodyElsesClaimIsLeftAlone) {
+  Given given = Given::Cluster(3);
+  given.objects.update_revision = "rev-2";
+  given.slots[2].claim.reset();
+  given.slots[2].hidden_claim = HiddenClaim::kForeign;
+  for (const int slot : {0, 1}) given.Pod(slot).ready = true;
+  EXPECT_EQ(Do(given), "DeletePod slot=1 uid=pod-uid-1");
+  for (const int slot : {0, 1}) given.Pod(slot).revision = "rev-2";
+  EXPECT_EQ(Do(given), "Nothing");
+  given.slots[2].hidden_claim = HiddenClaim::kUnknown;
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(plan.status.operation.step, "WaitForClaim") << "it is not done";
+  given.slots[2].hidden_claim = HiddenClaim::kForeign;
+  given.Silent(2, 60);
+  given.Pod(2).waiting = "ImagePullBackOff";
+  EXPECT_EQ(Do(given), "Nothing") << "nor where it cannot start";
+}
+
 TEST(Roll, BrokenImageStopsAtOnePodAndGoingBackHealsIt) {
   Given given = Given::Cluster(3);
   given.objects.update_revision = "broken";

@@ -24,8 +24,11 @@ struct Decision {
   std::string blocked_message;
   // Nothing to do and nothing to wait for but the nodes' health, or the API server's consent.
   bool at_rest = false;
-  // Names of actions that went before this one and wait, because the API server refused them.
+  // RefusalKeys of actions that went before this one and wait, because the API server refused them.
   std::vector<std::string> held;
+  // One of these whose time it is to be tried again: it is done instead of `action`, and all the
+  // rest is as if it still waited, so that a status says the same until a try has succeeded.
+  std::optional<Action> retry;
 };
 
 using Rule = std::optional<Decision> (*)(const Facts&);
@@ -53,10 +56,12 @@ std::optional<Decision> PlanClaimMarks(const Facts& facts);
 std::optional<Decision> PlanResize(const Facts& facts);
 // The volume of a slot that is in use is smaller than the spec asks for.
 bool Grows(const Facts& facts, int slot);
+// Asks for that; nullopt: it grows already, or has to be there first.
+std::optional<ResizeClaim> Resize(const Facts& facts, int slot);
 int WantedMinAvailable(const Facts& facts);
 // What of the spec cannot be read; empty: all of it can.
 std::string InvalidSpec(const Facts& facts);
-// A sentence for each pod that uses somebody else's claim.
+// A sentence for each pod that uses, or would use, somebody else's claim.
 std::string ForeignClaims(const Facts& facts);
 // There is a StatefulSet, and the API server refused to give it the pod template of the spec.
 bool TemplateRefused(const Facts& facts);
@@ -84,8 +89,25 @@ std::optional<Decision> PlanLeave(const Facts& facts);
 // plan_scale.cc
 std::optional<Decision> PlanScale(const Facts& facts);
 // plan.cc
-// The API server refused it, and it is not its time to be tried again.
-bool Held(const Facts& facts, const Action& action);
+// The API server refused it. Rules go on beside it; the time to try it again is Decide's business.
+bool Refused(const Facts& facts, const Action& action);
+// `next` goes on beside what is refused, which is tried again when it is time.
+Decision Beside(const Facts& facts, const Decision& refused, Decision next);
+// Several things of which each can be done without the others: what is refused of them keeps none
+// of the others away.
+class AnyOf {
+ public:
+  explicit AnyOf(const Facts& facts) : facts_(facts) {}
+  // True: this one is not refused, so that no other is needed.
+  bool Add(Decision decision);
+  // That one, beside those that are refused; or else one of these. nullopt: none was added.
+  std::optional<Decision> Chosen() &&;
+
+ private:
+  const Facts& facts_;
+  std::vector<Decision> refused_;
+  std::optional<Decision> chosen_;
+};
 // Nothing can be changed now.
 std::optional<Decision> PlanNoQuorum(const Facts& facts);
 std::optional<Decision> PlanJoint(const Facts& facts);
@@ -149,6 +171,7 @@ inline constexpr ConditionReason kConditionReasons[] = {
     {"ForeignObject", true},
     {"InvalidSpec", true},
     {"ApplyRefused", true},
+    {"StatusRefused", true},  // in events and metrics alone
     {"WouldLoseQuorum", true},
     {"ClaimOfRemovedMember", true},
     {"ClaimOfUnknownMember", true},

@@ -1,6 +1,7 @@
 // From any number of voters to any other by one joint change.
 
 #include <algorithm>
+#include <utility>
 
 #include "base/hex_id.h"
 #include "operator/raftkv/plan_rules.h"
@@ -56,6 +57,22 @@ std::optional<Decision> OldClaims(const Facts& facts, const std::vector<int>& sl
   return std::nullopt;
 }
 
+// The pods of new slots would mount whatever has the name of their claims.
+std::optional<Decision> HiddenClaims(const Facts& facts, Operation operation) {
+  for (int slot = facts.seen.objects.stateful_set_replicas; slot < facts.target(); ++slot) {
+    switch (facts.slot(slot).hidden_claim) {
+      case HiddenClaim::kNone:
+        break;
+      case HiddenClaim::kForeign:
+        return Blocked(std::move(operation), "ForeignObject", ForeignClaims(facts));
+      case HiddenClaim::kUnknown:
+        operation.step = "WaitForClaim";
+        return Wait(std::move(operation));
+    }
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::optional<Decision> PlanScale(const Facts& facts) {
@@ -81,6 +98,7 @@ std::optional<Decision> PlanScale(const Facts& facts) {
     if (slot < facts.seen.objects.stateful_set_replicas || !view.claim) continue;
     if (auto clean = CleanSlot(facts, slot, operation)) return clean;
   }
+  if (auto hidden = HiddenClaims(facts, operation)) return hidden;
   if (facts.seen.objects.stateful_set_replicas < facts.target()) {
     return Do(WithReplicas(facts, facts.target()), operation);
   }

@@ -37,6 +37,25 @@ TEST(Scale, UpWaitsForNodesAddsAllAndPromotesAll) {
   EXPECT_EQ(Do(given), "ChangeMembership add= promote=00000000000000a1,00000000000000a2 remove=");
 }
 
+// The pod of a new slot mounted it, once, and wrote into it.
+TEST(Scale, UpLooksFirstWhoseClaimsTheNewSlotsWouldMount) {
+  Given given = Given::Cluster(3);
+  given.spec.replicas = 5;
+  given.objects.min_available = 3;
+  given.slots[4].hidden_claim = HiddenClaim::kUnknown;
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(plan.status.operation.step, "WaitForClaim");
+  given.slots[4].hidden_claim = HiddenClaim::kForeign;
+  plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ForeignObject");
+  EXPECT_THAT(Condition(plan, "Degraded").message,
+              testing::HasSubstr("Pod db-4 would use claim data-db-4"));
+  given.spec.replicas = 4;
+  EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=4");
+}
+
 // A normal change of size is no reason for a warning: each step that it goes through.
 TEST(Scale, UpGivesNoWarningMembersDown) {
   Given given = Given::Cluster(3);

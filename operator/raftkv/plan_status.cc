@@ -80,29 +80,30 @@ std::string Sentences(std::string first, const std::string& second) {
 }
 
 // Whatever rule decides: the later ones have not been asked.
-bool StillWanted(const Facts& facts, const Decision& decision, const std::string& action) {
+bool StillWanted(const Facts& facts, const Decision& decision, const std::string& key) {
   const ObjectsView& objects = facts.seen.objects;
-  if (action == ActionName(decision.action)) return true;
-  if (std::ranges::find(decision.held, action) != decision.held.end()) return true;
+  if (key == RefusalKey(decision.action)) return true;
+  if (std::ranges::find(decision.held, key) != decision.held.end()) return true;
   if (facts.seen.deleting) return false;
-  if (action == ActionName(ApplyObjects{})) return !objects.others_current;
-  if (action == ActionName(ApplyStatefulSet{})) return !objects.template_current;
-  if (action == ActionName(ResizeClaim{})) {
-    return std::ranges::any_of(facts.seen.slots, [&](const auto& entry) {
-      return Grows(facts, entry.first) &&
-             entry.second.claim->requested_bytes < facts.spec.storage_bytes;
-    });
-  }
-  return action == ActionName(ApplyDisruptionBudget{}) &&
-         objects.min_available != WantedMinAvailable(facts);
+  if (key == RefusalKey(ApplyObjects{})) return !objects.others_current;
+  if (key == RefusalKey(ApplyStatefulSet{})) return !objects.template_current;
+  const int budget = WantedMinAvailable(facts);
+  return key == RefusalKey(ApplyDisruptionBudget{budget}) && objects.min_available != budget;
+}
+
+// That a claim is to be larger: CannotGrow says so.
+bool OfAResize(const Facts& facts, const std::string& key) {
+  return std::ranges::any_of(facts.seen.slots, [&](const auto& entry) {
+    const std::optional<ResizeClaim> resize = Resize(facts, entry.first);
+    return resize && key == RefusalKey(*resize);
+  });
 }
 
 // Empty: the API server refuses nothing that is wanted.
 std::string RefusedNow(const Facts& facts, const Decision& decision) {
   std::string out;
-  for (const auto& [action, refusal] : facts.seen.refusals) {
-    if (action == ActionName(ResizeClaim{})) continue;  // CannotGrow
-    if (!StillWanted(facts, decision, action)) continue;
+  for (const auto& [key, refusal] : facts.seen.refusals) {
+    if (OfAResize(facts, key) || !StillWanted(facts, decision, key)) continue;
     out += (out.empty() ? "" : " ") + ("The API server refuses " + refusal.message);
     if (!out.ends_with('.')) out += '.';
   }
@@ -110,16 +111,21 @@ std::string RefusedNow(const Facts& facts, const Decision& decision) {
   return out + " It is tried again when the spec changes, and from time to time.";
 }
 
+// Nothing else is left to be done.
+bool WaitsForConsent(const Facts& facts, const Decision& decision) {
+  return decision.at_rest && !decision.held.empty() && !RefusedNow(facts, decision).empty();
+}
+
 // Why volumes do not become as large as the spec asks; empty: nobody says that they do not.
-std::string CannotGrow(const Facts& facts, const Decision& decision) {
+std::string CannotGrow(const Facts& facts) {
   std::string out;
   const auto add = [&](const std::string& text) {
     out += (out.empty() ? "" : " ") + text + (text.ends_with('.') ? "" : ".");
   };
-  const std::string resize = ActionName(ResizeClaim{});
-  const auto refusal = facts.seen.refusals.find(resize);
-  if (refusal != facts.seen.refusals.end() && StillWanted(facts, decision, resize)) {
-    add("The API server refuses " + refusal->second.message);
+  for (const auto& [key, refusal] : facts.seen.refusals) {
+    if (!facts.seen.deleting && OfAResize(facts, key)) {
+      add("The API server refuses " + refusal.message);
+    }
   }
   for (const auto& [slot, view] : facts.seen.slots) {
     if (!Grows(facts, slot) || view.claim->cannot_grow.empty()) continue;
@@ -195,7 +201,7 @@ PlannedCondition Progressing(const Facts& facts, const Decision& decision,
   const char* type = "Progressing";
   if (facts.spec.paused) return {type, false, "Paused", "spec.paused is true."};
   if (!decision.blocked.empty()) return {type, false, decision.blocked, decision.blocked_message};
-  if (!decision.held.empty() && decision.at_rest) {
+  if (WaitsForConsent(facts, decision)) {
     return {type, false, "ApplyRefused", RefusedNow(facts, decision)};
   }
   if (operation.type == Operation::Type::kNone && quorum_lost.status) {
@@ -208,7 +214,7 @@ PlannedCondition Progressing(const Facts& facts, const Decision& decision,
     return {type, false, "Reconciled", "Nothing is left to be done."};
   }
   if (operation.type == Operation::Type::kResize) {
-    const std::string small = CannotGrow(facts, decision);
+    const std::string small = CannotGrow(facts);
     if (!small.empty()) return {type, false, "VolumeCannotGrow", small};
   }
   const std::string what =
@@ -424,7 +430,7 @@ PlannedCondition Degraded(const Facts& facts, const Decision& decision, const Op
   if (const std::string foreign = ForeignClaims(facts); !foreign.empty()) {
     return {type, true, "ForeignObject", foreign};
   }
-  if (const std::string small = CannotGrow(facts, decision); !small.empty()) {
+  if (const std::string small = CannotGrow(facts); !small.empty()) {
     return {type, true, "VolumeCannotGrow", Sentences(small, Complaints(facts, operation, false))};
   }
   if (auto late = LateLearner(facts, operation)) return *std::move(late);
@@ -458,10 +464,11 @@ std::string Phase(const Facts& facts, const Decision& decision, const PlannedSta
     }
   }
   // An operation that waits for the API server's consent goes on with nothing.
-  const bool small = !CannotGrow(facts, decision).empty();
+  const bool small = !CannotGrow(facts).empty();
   const bool held =
       decision.at_rest && status.cluster != 0 &&
-      (!decision.held.empty() || (small && status.operation.type == Operation::Type::kResize));
+      (WaitsForConsent(facts, decision) ||
+       (small && status.operation.type == Operation::Type::kResize));
   switch (held ? Operation::Type::kNone : status.operation.type) {
     case Operation::Type::kBootstrap:
       return "Bootstrapping";

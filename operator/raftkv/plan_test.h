@@ -159,6 +159,11 @@ struct Given : Observation {
     slots[slot].silent_since_s = 0;
   }
 
+  // The API server refuses it, and it is tried again after this time.
+  void Refuse(const Action& action, const std::string& message, int64_t for_s) {
+    refusals[RefusalKey(action)] = {.message = message, .again_s = kNow + for_s};
+  }
+
   // The former plan's status has been written.
   void Wrote(const Plan& plan) {
     observed_generation = plan.status.observed_generation;

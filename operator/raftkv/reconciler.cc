@@ -21,6 +21,8 @@ constexpr Duration kBehindPause = std::chrono::milliseconds(50);
 // After an action: what nodes do is not watched.
 constexpr Duration kAfterAction = std::chrono::milliseconds(200);
 constexpr Duration kAfterRefusal = std::chrono::seconds(1);
+// Until a status that the API server refuses is tried again.
+constexpr Duration kUnsaidPause = std::chrono::seconds(10);
 constexpr int kDeleteTries = 3;
 
 // Without what changes with every write to the store.
@@ -39,6 +41,13 @@ bool MayHaveMoved(const Action& action, const Status& done) {
   const bool deletes =
       std::holds_alternative<DeletePod>(action) || std::holds_alternative<DeleteClaim>(action);
   return deletes && done.code() == Code::kConflict;
+}
+
+// Right whatever else is going on, and part of no operation.
+bool IsUpkeep(const Action& action) {
+  return std::holds_alternative<MarkLeader>(action) ||
+         std::holds_alternative<ApplyDisruptionBudget>(action) ||
+         std::holds_alternative<ApplyObjects>(action);
 }
 
 ReconcileResult After(Duration pause) { return {.requeue_after = pause}; }
@@ -90,9 +99,40 @@ ApiResult<ReconcileResult> Reconciler::Reconcile(const Key& key, std::stop_token
   auto written = WriteStatus(seen, plan.status);
   if (!written && written.error().Is(Reason::kConflict)) return After(kBehindPause);
   if (!written && written.error().Is(Reason::kNotFound)) return ReconcileResult{};
-  if (!written) return std::unexpected(written.error());
-  Record(*seen.resource, plan, false);
-  return Carry(seen, plan);
+  if (written) {
+    Record(*seen.resource, plan, false);
+    return Carry(seen, plan);
+  }
+  if (!written.error().IsRefusal() && !written.error().IsOfAWebhook()) {
+    return std::unexpected(written.error());
+  }
+  return CarryUnsaid(seen, plan, written.error());
+}
+
+// What a status would say is in the metrics at least. An intent that is not written is not acted on.
+ApiResult<ReconcileResult> Reconciler::CarryUnsaid(const Seen& seen, const Plan& plan,
+                                                   const kube::ApiError& error) {
+  const Object& resource = *seen.resource;
+  constexpr const char* kReason = "StatusRefused";
+  log::Warning("the status is refused",
+               {{"raftkv", resource.key().ToString()}, {"why", error.ToString()}});
+  PlannedStatus status = plan.status;
+  for (PlannedCondition& condition : status.conditions) {
+    if (condition.type == "Degraded") condition = {"Degraded", true, kReason, error.message};
+  }
+  parts_.metrics->Set(seen.observation, status);
+  parts_.metrics->CountRefusal(resource.key(), kReason);
+  parts_.events->Record(
+      resource,
+      {.warning = true, .reason = kReason, .action = "Maintain", .note = error.message});
+  const bool said = plan.status.operation == seen.observation.operation &&
+                    plan.status.cluster == seen.observation.cluster;
+  if (!said && !IsUpkeep(plan.action)) return After(kUnsaidPause);
+  auto carried = Carry(seen, plan);
+  if (!carried) return carried;
+  const bool sooner =
+      carried->requeue_after > Duration::zero() && carried->requeue_after < kUnsaidPause;
+  return sooner ? carried : After(kUnsaidPause);
 }
 
 ApiResult<void> Reconciler::WriteStatus(const Seen& seen, const PlannedStatus& status) {
@@ -160,7 +200,7 @@ ApiResult<ReconcileResult> Reconciler::Carry(const Seen& seen, const Plan& plan)
                                    .note = done.message()});
   if (done.code() == Code::kConflict) return After(kAfterRefusal);
   // The plan says when it is tried again, and goes on with everything else.
-  if (observer_.IsHeld(seen, name)) return After(kAfterAction);
+  if (observer_.IsHeld(seen, plan.action)) return After(kAfterAction);
   return kube::Fail(Reason::kServer, name + ": " + done.ToString());
 }
 

@@ -46,6 +46,9 @@ class Reconciler {
   // Before something is taken away: the same plan must come out of a live look, which is returned.
   Result<Seen> Confirm(const Seen& seen, const Plan& plan);
   kube::ApiResult<kube::ReconcileResult> Carry(const Seen& seen, const Plan& plan);
+  // The same where the API server refuses the plan's status: what is safe without it.
+  kube::ApiResult<kube::ReconcileResult> CarryUnsaid(const Seen& seen, const Plan& plan,
+                                                     const kube::ApiError& error);
   void Record(const kube::Object& resource, const Plan& plan, bool step);
   void WatchLeader(const Seen& seen);
 

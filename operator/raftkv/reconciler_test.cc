@@ -289,6 +289,76 @@ TEST_F(Reconciling, ATemplateThatTheServerRefusesHoldsUpNothingElse) {
               HasSubstr("node:3"));
 }
 
+// Each look was an apply, five a second, and no later rule had its turn.
+TEST_F(Reconciling, WhatAWebhookChangesIsAppliedOnce) {
+  api_.admit = [](Object& object) {
+    if (object.kind() == "StatefulSet") {
+      object.Set("/spec/template/spec/containers/0/image", "mirror/node");
+      object.Set("/spec/template/spec/nodeSelector", {{"pool", "a"}});
+    }
+    if (object.kind() == "Service") object.Set("/metadata/labels/app.kubernetes.io~1name", "x");
+  };
+  Settle();
+  const size_t applied = api_.CountCalls("APPLY statefulsets/store");
+  ExpectMarkAndBudgetToComeBack();
+  EXPECT_EQ(api_.CountCalls("APPLY statefulsets/store"), applied);
+  // What somebody else changes after that is taken back.
+  api_.Patch(resources::kStatefulSets, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"spec", {{"template", {{"spec", {{"enableServiceLinks", true}}}}}}}});
+  Settle();
+  Object set = *api_.Get(resources::kStatefulSets, {"ns", "store"});
+  EXPECT_EQ(set.At("/spec/template/spec/enableServiceLinks"), false);
+  EXPECT_EQ(set.String("/spec/template/spec/containers/0/image"), "mirror/node");
+  // And what the spec asks for is applied, once.
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"metadata", {{"generation", 2}}}, {"spec", {{"image", "node:2"}}}});
+  Settle();
+  EXPECT_EQ(api_.CountCalls("APPLY statefulsets/store"), applied + 2);
+}
+
+// A new process does not know what was made of it, and tries once.
+TEST_F(Reconciling, WhatAWebhookChangedBeforeTheOperatorStartedIsAppliedOnce) {
+  api_.admit = [](Object& object) {
+    if (object.kind() != "StatefulSet") return;
+    object.Set("/spec/template/spec/containers/0/image", "mirror/node");
+  };
+  api_.Patch(resources::kStatefulSets, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"metadata", {{"labels", {{"a", "b"}}}}}});
+  Object set = *api_.Get(resources::kStatefulSets, {"ns", "store"});
+  ASSERT_TRUE(api_.Apply(resources::kStatefulSets, set));
+  Settle();
+  EXPECT_EQ(api_.CountCalls("APPLY statefulsets/store"), 2U);
+}
+
+// All work ended with a line in the log.
+TEST_F(Reconciling, AStatusThatTheServerRefusesIsToldAndWhatIsSafeGoesOn) {
+  Settle();
+  EXPECT_THAT(ConditionsInMetrics("Degraded"), Not(HasSubstr("StatusRefused")));
+  api_.before = [](const std::string& call) -> kube::ApiResult<void> {
+    if (call == "UPDATE raftkvs/store") return Refuse(403, "no status for you");
+    return {};
+  };
+  const size_t applied = api_.CountCalls("APPLY statefulsets/store");
+  // A roll, whose intent cannot be written.
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"metadata", {{"generation", 2}}}, {"spec", {{"image", "node:2"}}}});
+  auto result = Reconcile();
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->requeue_after, std::chrono::seconds(10));
+  EXPECT_EQ(api_.CountCalls("APPLY statefulsets/store"), applied);
+  EXPECT_EQ(ConditionsInMetrics("Degraded"), "StatusRefused true 1\n");
+  EXPECT_THAT(Told(), Contains("StatusRefused"));
+  ASSERT_TRUE(api_.Delete(resources::kServices, {"ns", "store-leader"},
+                          {.uid = UidOf(resources::kServices, "store-leader")}));
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(Reconcile());
+  EXPECT_TRUE(Exists(resources::kServices, "store-leader"));
+  EXPECT_EQ(api_.CountCalls("APPLY statefulsets/store"), applied);
+  api_.before = nullptr;
+  Settle();
+  EXPECT_GT(api_.CountCalls("APPLY statefulsets/store"), applied);
+  EXPECT_THAT(ConditionsInMetrics("Degraded"), Not(HasSubstr("StatusRefused")));
+}
+
 TEST_F(Reconciling, OneObjectThatTheServerRefusesKeepsNoneOfTheOthersAway) {
   Settle();
   size_t tried = 0;
@@ -322,6 +392,19 @@ TEST_F(Reconciling, ASpecThatCannotBeUnderstoodHoldsUpNothingElse) {
       {{"metadata", {{"generation", 2}}}, {"spec", {{"replicas", "many"}, {"image", "node:2"}}}});
   ExpectMarkAndBudgetToComeBack();
   EXPECT_EQ(api_.Get(resources::kStatefulSets, {"ns", "store"})->At("/spec"), before);
+  // What is there stays, and what somebody deletes is made again.
+  const auto change = [&](const char* type) {
+    api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+               {{"metadata", {{"generation", 3}}}, {"spec", {{"service", {{"type", type}}}}}});
+  };
+  change("NodePort");
+  for (const auto& [kind, name] : {std::pair{resources::kServices, "store-peers"},
+                                   std::pair{resources::kNetworkPolicies, "store-members"}}) {
+    ASSERT_TRUE(api_.Delete(kind, {"ns", name}, {.uid = UidOf(kind, name)}));
+    Settle();
+    EXPECT_TRUE(Exists(kind, name)) << name;
+  }
+  EXPECT_EQ(api_.Get(resources::kServices, {"ns", "store"})->String("/spec/type"), "ClusterIP");
   const Object resource = *api_.Get(kRaftKvs, {"ns", "store"});
   const Json conditions = EntriesOf(resource.At("/status/conditions"), "type", "Degraded");
   ASSERT_EQ(conditions.size(), 1U);
