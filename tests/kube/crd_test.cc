@@ -177,11 +177,13 @@ const Rule kRules[] = {
     {"/topologySpreadConstraints",
      R"([{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule", "matchLabelKeys": ["raftkv.dev/cluster"]}])",
      R"([{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule", "matchLabelKeys": ["app.kubernetes.io/instance"]}])",
-     "without a labelSelector app.kubernetes.io/name and app.kubernetes.io/instance are selected by already"},
+     "without a labelSelector app.kubernetes.io/name and app.kubernetes.io/instance are selected "
+     "by already"},
     {"/topologySpreadConstraints",
      R"([{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule", "matchLabelKeys": ["app.kubernetes.io/name"], "labelSelector": {}}])",
      R"([{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule", "matchLabelKeys": ["app.kubernetes.io/name"]}])",
-     "without a labelSelector app.kubernetes.io/name and app.kubernetes.io/instance are selected by already"},
+     "without a labelSelector app.kubernetes.io/name and app.kubernetes.io/instance are selected "
+     "by already"},
     {"/topologySpreadConstraints",
      R"([{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchExpressions": [{"key": "a", "operator": "Exists"}]}}])",
      R"([{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}}])",

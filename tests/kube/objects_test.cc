@@ -17,8 +17,17 @@ namespace {
 
 using kube::Json;
 using kube::Object;
+using kube::Resource;
 using ::testing::HasSubstr;
 namespace resources = kube::resources;
+
+constexpr const char* kAdmission = "admissionregistration.k8s.io";
+constexpr Resource kMutatingPolicies{kAdmission, "v1", "mutatingadmissionpolicies",
+                                     "MutatingAdmissionPolicy", false};
+constexpr Resource kMutatingPolicyBindings{kAdmission, "v1", "mutatingadmissionpolicybindings",
+                                           "MutatingAdmissionPolicyBinding", false};
+constexpr Resource kMutatingWebhooks{kAdmission, "v1", "mutatingwebhookconfigurations",
+                                     "MutatingWebhookConfiguration", false};
 
 class NoNodes final : public NodeApi {
  public:
@@ -61,6 +70,30 @@ class RealObjects : public kube::ClusterTest, protected TestCaches {
     return {};
   }
 
+  // Of a kind that is in no namespace, named as this test's; goes with it.
+  void CreateForThisTest(const Resource& resource, const Json& content) {
+    Object object(resource, {"", ns_});
+    for (const auto& [field, value] : content.items()) object.Set("/" + field, value);
+    auto made = api_->Create(resource, object);
+    ASSERT_TRUE(made) << made.error().ToString();
+    for_this_test_.emplace_back(resource, *made);
+  }
+  void TearDown() override {
+    for (const auto& [resource, object] : for_this_test_) {
+      EXPECT_TRUE(api_->Delete(resource, object.key(), {.uid = std::string(object.uid())}));
+    }
+    ClusterTest::TearDown();
+  }
+  // What the API server is asked in this namespace about objects of one kind.
+  Json Asked(const char* group, const char* resource) const {
+    return {{"apiGroups", {group}},
+            {"apiVersions", {"v1"}},
+            {"operations", {"CREATE", "UPDATE"}},
+            {"resources", {resource}}};
+  }
+  Json HereAlone() const { return {{"matchLabels", {{"kubernetes.io/metadata.name", ns_}}}}; }
+
+  std::vector<std::pair<Resource, Object>> for_this_test_;
   NoNodes nodes_;
   ObjectSettings settings_{.default_image = "node:1", .operator_namespace = "system"};
   std::unique_ptr<Observer> observer_;
@@ -110,6 +143,68 @@ TEST_F(RealObjects, PodsThatAreRefusedAreSaidInTheServersWordsAndTheSizeChangesW
   ASSERT_TRUE(actor_->Carry(seen, ApplyStatefulSet{0}).ok());
   EXPECT_EQ(api_->Get(resources::kStatefulSets, {ns_, "db"})->Int("/spec/replicas"), 0);
   EXPECT_TRUE(Look().observation.refusals.empty());
+}
+
+// Each look was an apply.
+TEST_F(RealObjects, WhatAnAdmissionPolicyChangesIsAppliedOnce) {
+  CreateForThisTest(
+      kMutatingPolicies,
+      {{"spec",
+        {{"failurePolicy", "Fail"},
+         {"reinvocationPolicy", "Never"},
+         {"matchConstraints",
+          {{"namespaceSelector", HereAlone()},
+           {"resourceRules", Json::array({Asked("apps", "statefulsets")})}}},
+         {"mutations",
+          Json::array(
+              {{{"patchType", "JSONPatch"},
+                {"jsonPatch",
+                 {{"expression",
+                   "[JSONPatch{op: 'replace', path: "
+                   "'/spec/template/spec/containers/0/image', value: 'mirror/node'}]"}}}}})}}}});
+  CreateForThisTest(
+      kMutatingPolicyBindings,
+      {{"spec", {{"policyName", ns_}, {"matchResources", {{"namespaceSelector", HereAlone()}}}}}});
+  const kube::Key set{ns_, "db"};
+  const auto image = [&] {
+    auto live = api_->Get(resources::kStatefulSets, set);
+    return std::string(live ? live->String("/spec/template/spec/containers/0/image") : "");
+  };
+  // The policy is in force after a moment.
+  ASSERT_TRUE(Soon(
+      [&] { return actor_->Carry(Look(), ApplyStatefulSet{0}).ok() && image() == "mirror/node"; }));
+  EXPECT_TRUE(Look().observation.objects.template_current);
+  ASSERT_TRUE(api_->Patch(resources::kStatefulSets, set, kube::PatchType::kMerge,
+                          {{"spec", {{"template", {{"spec", {{"enableServiceLinks", true}}}}}}}}));
+  EXPECT_FALSE(Look().observation.objects.template_current) << "somebody has changed it";
+  ASSERT_TRUE(actor_->Carry(Look(), ApplyStatefulSet{0}).ok());
+  EXPECT_TRUE(Look().observation.objects.template_current);
+  EXPECT_EQ(image(), "mirror/node");
+}
+
+// 500: it was no refusal, and everything waited behind it.
+TEST_F(RealObjects, AWebhookThatDoesNotAnswerIsSaid) {
+  CreateForThisTest(
+      kMutatingWebhooks,
+      {{"webhooks", Json::array({{{"name", "gone.raftkv.dev"},
+                                  {"clientConfig", {{"url", "https://127.0.0.1:1/"}}},
+                                  {"failurePolicy", "Fail"},
+                                  {"sideEffects", "None"},
+                                  {"admissionReviewVersions", {"v1"}},
+                                  {"timeoutSeconds", 1},
+                                  {"namespaceSelector", HereAlone()},
+                                  {"rules", Json::array({Asked("apps", "statefulsets"),
+                                                         Asked("", "configmaps")})}}})}});
+  // It is asked after a moment.
+  int tries = 0;
+  ASSERT_TRUE(Soon([&] {
+    Object other(resources::kConfigMaps, {ns_, "try" + std::to_string(++tries)});
+    return !api_->Create(resources::kConfigMaps, other);
+  }));
+  EXPECT_FALSE(actor_->Carry(Look(), ApplyStatefulSet{0}).ok());
+  const PlannedCondition degraded = Degraded(Look());
+  EXPECT_EQ(degraded.reason, "ApplyRefused");
+  EXPECT_THAT(degraded.message, HasSubstr("failed calling webhook \"gone.raftkv.dev\""));
 }
 
 }  // namespace
