@@ -215,8 +215,7 @@ Status Actor::Do(const Seen& seen, const ApplyObjects& action) {
     kube::ObjectPtr existing = caches_.Of(desired.resource)->Get(desired.object.key());
     const bool ours = existing != nullptr && kube::IsControlledBy(*existing, *seen.resource);
     const bool stays = ours && !seen.observation.spec_error.empty();
-    bool current = ours &&
-                   observer_->IsAsApplied(seen.resource->key(), *existing, desired);
+    bool current = ours && observer_->IsAsApplied(seen.resource->key(), *existing, desired);
     if (current || stays) continue;
     // One that is refused keeps none of the others away.
     Status applied = Apply(seen, action, desired);

@@ -104,8 +104,9 @@ std::string ListIds(const std::vector<MemberView>& members, const char* separato
 std::string ToString(const Action& action);
 // The first word of that: "ChangeMembership".
 std::string ActionName(const Action& action);
-// Under which the API server's refusal of it is remembered: what it writes, and to which object. The
-// pod template and the Services are told from others by their hashes (operator/raftkv/observe.h).
+// Under which the API server's refusal of it is remembered: what it writes, and to which object.
+// The pod template and the Services are told from others by their hashes
+// (operator/raftkv/observe.h).
 std::string RefusalKey(const Action& action);
 // The size that the StatefulSet is given; nullopt: it is another action.
 std::optional<int> ReplicasOf(const Action& action);

@@ -107,8 +107,8 @@ std::string World::SetReplicas(int replicas, const Kube& cache) {
   }
   // For the members that there are, and where nobody knows them, their slots get their pods back.
   const Operation& intent = kube.resource->status.operation;
-  const bool scales = intent.type == Operation::Type::kScale && replicas <= intent.target &&
-                      !LiveMembers().empty();
+  const bool scales =
+      intent.type == Operation::Type::kScale && replicas <= intent.target && !LiveMembers().empty();
   for (int slot = kube.sts->replicas; scales && slot < replicas; ++slot) {
     const auto claim = kube.claims.find(slot);
     const bool theirs = claim != kube.claims.end() && claim->second.foreign;

@@ -78,7 +78,8 @@ std::vector<ObjectName> NamesOfObjects(const kube::Key& resource);
 
 // What was applied last is `desired`, and nobody has changed those fields since.
 bool IsCurrent(const kube::Object& existing, const kube::Object& desired);
-// Of `desired`, and of what `existing` has in its fields: the same as long as nobody changes either.
+// Of `desired`, and of what `existing` has in its fields: the same as long as nobody changes
+// either.
 std::string FieldsHash(const kube::Object& existing, const kube::Object& desired);
 
 }  // namespace raftkv::op

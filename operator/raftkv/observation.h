@@ -110,8 +110,8 @@ struct Membership {
   bool joint() const { return !voters_outgoing.empty(); }
 };
 
-// What a live look found where a slot of the StatefulSet, or one that it is to have, has no claim of
-// ours.
+// What a live look found where a slot of the StatefulSet, or one that it is to have, has no claim
+// of ours.
 enum class HiddenClaim {
   kNone,     // none of that name, or nobody had to look
   kForeign,  // one that is not labelled as ours; the pod uses it all the same, or would

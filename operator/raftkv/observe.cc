@@ -106,8 +106,7 @@ std::string NameOf(const Object& object) {
 
 // Which object, and the hash of what it is to be.
 std::string Described(const Object& desired) {
-  return NameOf(desired) + " " +
-         std::string(desired.Annotation(kAppliedAnnotation).value_or(""));
+  return NameOf(desired) + " " + std::string(desired.Annotation(kAppliedAnnotation).value_or(""));
 }
 
 // Whatever the spec asks for otherwise.

@@ -44,9 +44,9 @@ Operation Remainder(const Facts& facts, const Rule rule, const Decision& held) {
   return part && !upkeep ? held.operation : Operation{};
 }
 
-// What the API server refuses holds up nothing but itself, and what depends on it. Before there is a
-// cluster, and while it is taken down, the order of the rules is the order of what is done: there it
-// is waited for.
+// What the API server refuses holds up nothing but itself, and what depends on it. Before there is
+// a cluster, and while it is taken down, the order of the rules is the order of what is done: there
+// it is waited for.
 Decision Decide(const Facts& facts) {
   const bool in_order = facts.seen.cluster == 0 || facts.seen.deleting;
   std::vector<Decision> refused;

@@ -60,12 +60,13 @@ std::string ForeignClaims(const Facts& facts) {
   for (const auto& [slot, view] : facts.seen.slots) {
     if (view.hidden_claim != HiddenClaim::kForeign) continue;
     const std::string pod = PodName(name, slot);
-    out += (out.empty() ? "" : " ") +
-           ("Pod " + pod + (view.pod ? " uses" : " would use") + " claim data-" + pod +
-            ", which is not labelled as this RaftKV's; neither is touched. If its data is not "
-            "wanted here, delete it and the pod; if it is, label it app.kubernetes.io/name=raftkv and "
-            "app.kubernetes.io/instance=" +
-            name + ".");
+    out +=
+        (out.empty() ? "" : " ") +
+        ("Pod " + pod + (view.pod ? " uses" : " would use") + " claim data-" + pod +
+         ", which is not labelled as this RaftKV's; neither is touched. If its data is not "
+         "wanted here, delete it and the pod; if it is, label it app.kubernetes.io/name=raftkv and "
+         "app.kubernetes.io/instance=" +
+         name + ".");
   }
   return out;
 }
@@ -106,8 +107,7 @@ std::optional<Decision> PlanStatefulSet(const Facts& facts) {
 
 bool TemplateRefused(const Facts& facts) {
   const ObjectsView& objects = facts.seen.objects;
-  return objects.stateful_set && !objects.template_current &&
-         Refused(facts, ApplyStatefulSet{});
+  return objects.stateful_set && !objects.template_current && Refused(facts, ApplyStatefulSet{});
 }
 
 Action WithReplicas(const Facts& facts, int replicas) {

@@ -465,10 +465,9 @@ std::string Phase(const Facts& facts, const Decision& decision, const PlannedSta
   }
   // An operation that waits for the API server's consent goes on with nothing.
   const bool small = !CannotGrow(facts).empty();
-  const bool held =
-      decision.at_rest && status.cluster != 0 &&
-      (WaitsForConsent(facts, decision) ||
-       (small && status.operation.type == Operation::Type::kResize));
+  const bool held = decision.at_rest && status.cluster != 0 &&
+                    (WaitsForConsent(facts, decision) ||
+                     (small && status.operation.type == Operation::Type::kResize));
   switch (held ? Operation::Type::kNone : status.operation.type) {
     case Operation::Type::kBootstrap:
       return "Bootstrapping";

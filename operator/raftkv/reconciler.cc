@@ -109,7 +109,8 @@ ApiResult<ReconcileResult> Reconciler::Reconcile(const Key& key, std::stop_token
   return CarryUnsaid(seen, plan, written.error());
 }
 
-// What a status would say is in the metrics at least. An intent that is not written is not acted on.
+// What a status would say is in the metrics at least. An intent that is not written is not acted
+// on.
 ApiResult<ReconcileResult> Reconciler::CarryUnsaid(const Seen& seen, const Plan& plan,
                                                    const kube::ApiError& error) {
   const Object& resource = *seen.resource;
@@ -123,8 +124,7 @@ ApiResult<ReconcileResult> Reconciler::CarryUnsaid(const Seen& seen, const Plan&
   parts_.metrics->Set(seen.observation, status);
   parts_.metrics->CountRefusal(resource.key(), kReason);
   parts_.events->Record(
-      resource,
-      {.warning = true, .reason = kReason, .action = "Maintain", .note = error.message});
+      resource, {.warning = true, .reason = kReason, .action = "Maintain", .note = error.message});
   const bool said = plan.status.operation == seen.observation.operation &&
                     plan.status.cluster == seen.observation.cluster;
   if (!said && !IsUpkeep(plan.action)) return After(kUnsaidPause);
