@@ -112,7 +112,10 @@ std::string World::SetReplicas(int replicas, const Kube& cache) {
   for (int slot = kube.sts->replicas; scales && slot < replicas; ++slot) {
     const auto claim = kube.claims.find(slot);
     const bool theirs = claim != kube.claims.end() && claim->second.foreign;
-    if (theirs && kube.sts->replicas > 0 && !HasMember(slot)) {
+    // An old cache may show it as ours yet.
+    const auto known = cache.claims.find(slot);
+    const bool seen_as_ours = known != cache.claims.end() && !known->second.foreign;
+    if (theirs && kube.sts->replicas > 0 && !seen_as_ours && !HasMember(slot)) {
       Fail("a new slot mounts somebody else's claim");
     }
   }
