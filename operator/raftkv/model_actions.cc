@@ -270,6 +270,16 @@ std::string World::ActOn(const DeletePod& a, const Kube&) {
   return "";
 }
 
+// It has left whole, as members do that a change of size takes out. Whoever is replaced may come
+// back and end in the same way.
+bool World::IsRetained(int slot, const Directory& directory) const {
+  const auto pod = kube.pods.find(slot);
+  const bool ended = pod == kube.pods.end() || pod->second.finished;
+  return kube.resource && kube.resource->spec.on_scale_down == Retention::kRetain && ended &&
+         directory.tombstone && !directory.damaged && !kube.claims.at(slot).lost &&
+         kube.resource->status.operation.type != Operation::Type::kReplace;
+}
+
 std::string World::ActOn(const DeleteClaim& a, const Kube&) {
   const auto claim = kube.claims.find(a.slot);
   if (claim == kube.claims.end() || claim->second.uid != a.uid) return "not found";
@@ -287,6 +297,7 @@ std::string World::ActOn(const DeleteClaim& a, const Kube&) {
       Fail("P3: the claim of a member is deleted");
     }
     if (conf.joint()) Fail("P3: a claim is deleted in a joint state");
+    if (IsRetained(a.slot, volume->second)) Fail("a claim is deleted that onScaleDown retains");
   }
   claim->second.deleting = true;
   return "";

@@ -170,6 +170,7 @@ class World {
   std::string ActOn(const Nothing&, const Kube&) { return ""; }
   std::string SetReplicas(int replicas, const Kube& cache);
   bool HasMember(int slot) const;
+  bool IsRetained(int slot, const Directory& directory) const;
   void CheckVotersChange(const ChangeMembership& change);
   // P2: the live voters but those in `slots` are a quorum of each half.
   bool QuorumWithout(const std::set<int>& slots) const;

@@ -4,8 +4,6 @@
 #include <charconv>
 #include <chrono>
 
-#include "operator/raftkv/action.h"
-
 namespace raftkv::op {
 
 int Quorum(size_t voters) { return static_cast<int>(voters / 2) + 1; }
@@ -29,35 +27,19 @@ Facts::Facts(const Observation& observation)
 
 // A change of size that has taken members out is finished before a new wish is looked at: their
 // pods and claims are in slots that the new wish may need. Before that nothing is lost by turning
-// round; nor is it when the API server keeps it from being finished, because a slot is cleaned
-// before it is filled anew.
+// round.
 int Facts::FindTarget() const {
   const Operation& running = seen.operation;
   const bool finishing = running.type == Operation::Type::kScale &&
                          (running.step == "WaitForLeaving" || running.step == "RemovePods" ||
                           running.step == "DeleteClaims");
-  if (finishing && running.target > 0 && !LeavingIsRefused(running.target)) return running.target;
+  if (finishing && running.target > 0) return running.target;
   if (spec.replicas > 0) return spec.replicas;
   int present = 0;
   if (config() != nullptr) {
     for (const MemberId voter : config()->voters) present = std::max(present, SlotOf(voter) + 1);
   }
   return present;
-}
-
-bool Facts::LeavingIsRefused(int target) const {
-  const auto refused = [&](const Action& action) {
-    return seen.refusals.contains(RefusalKey(action));
-  };
-  if (refused(ScaleStatefulSet{target})) return true;
-  // With a template that is not in force it may be that one which is refused.
-  if (seen.objects.template_current && refused(ApplyStatefulSet{target})) return true;
-  return std::ranges::any_of(seen.slots, [&](const auto& entry) {
-    const auto& [slot, view] = entry;
-    return slot >= target && view.claim &&
-           (refused(DeleteClaim{slot, view.claim->uid, "", view.claim->member}) ||
-            refused(MarkClaim{slot, view.claim->uid, 0}));
-  });
 }
 
 int Facts::needed_slots() const {
@@ -153,6 +135,16 @@ bool Facts::Ended(int index) const {
   }
   return view.pod->node.empty() || !view.pod->waiting.empty() ||
          SilentForLong(index, kLeavingSeconds);
+}
+
+bool Facts::Retained(int index) const {
+  const SlotView& view = slot(index);
+  if (!view.claim || view.claim->deleting || view.claim->lost) return false;
+  if (spec.on_scale_down != Retention::kRetain || !Removed(view.claim->member)) return false;
+  const bool damaged = view.report && view.report->role == NodeReport::Role::kDamaged;
+  const bool gone = view.pod && !view.pod->finished &&
+                    SilentForLong(index, Seconds(spec.replacement_after));
+  return !damaged && !gone;
 }
 
 int Facts::SlotOf(MemberId member) const {

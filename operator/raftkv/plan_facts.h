@@ -87,6 +87,9 @@ class Facts {
   // No process of a former member runs there: it ended by itself, never began, or is gone. One that
   // reports REMOVED still votes (docs/design/membership.md, "Leaving").
   bool Ended(int slot) const;
+  // Its claim has what onScaleDown: Retain keeps, the data of a member that left whole. One that is
+  // lost is replaced: it is damaged, or its pod does not answer any more and has not ended.
+  bool Retained(int slot) const;
 
   // Members.
   int SlotOf(MemberId member) const;  // -1: none
@@ -117,8 +120,6 @@ class Facts {
 
  private:
   int FindTarget() const;
-  // A step of what follows the removal of members above `target` is refused by the API server.
-  bool LeavingIsRefused(int target) const;
 
   int target_ = 0;
 };

@@ -396,9 +396,9 @@ TEST(Refusals, WhileItIsTriedAgainTheStatusSaysWhatItSaid) {
   }
 }
 
-// The members were gone, the StatefulSet could not be made smaller, and the way back was barred as
-// long as that.
-TEST(Refusals, AShrinkThatIsRefusedCanBeTakenBack) {
+// It could be taken back once, and cleaning the slots that it had left took the claims away that
+// were to be retained.
+TEST(Refusals, AShrinkThatIsRefusedIsFinishedFirst) {
   Given given = Given::Cluster(3);
   for (const int slot : {3, 4}) {
     given.Voter(slot);
@@ -408,14 +408,13 @@ TEST(Refusals, AShrinkThatIsRefusedCanBeTakenBack) {
   }
   given.StatefulSet(5);
   given.operation = {.type = Operation::Type::kScale, .step = "RemovePods", .target = 3};
-  EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=3");
-  given.Wrote(MakePlan(given));
   given.spec.replicas = 5;
-  EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=3") << "first it is finished";
+  EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=3");
   given.Refuse(ApplyStatefulSet{}, "StatefulSet db: no", 5);
-  given.objects.min_available = 3;
-  EXPECT_EQ(Do(given), "DeleteClaim slot=3 uid=claim-uid-3 member=00000000000000a3");
-  EXPECT_EQ(MakePlan(given).status.operation.target, 5);
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(plan.status.operation.target, 3);
+  EXPECT_EQ(ReasonOf(plan, "Progressing"), "-ApplyRefused");
 }
 
 // Members do not begin without Services and NetworkPolicies.

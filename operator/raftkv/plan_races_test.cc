@@ -148,6 +148,34 @@ TEST(Races, R5_RetainedClaimOfARemovedMemberIsRefused) {
   EXPECT_THAT(EventReasons(plan), Contains("ClaimOfRemovedMember"));
 }
 
+// A shrink that is taken back in the moment after its members have left: their slots have pods.
+TEST(Races, R5_RetainedClaimIsKeptAlsoInASlotThatHasAPod) {
+  Given given = Given::Cluster(3);
+  given.spec.on_scale_down = Retention::kRetain;
+  given.Voter(3);
+  given.Remove(Id(3));
+  given.Silent(3, 60);
+  given.Pod(3).finished = true;
+  given.StatefulSet(4);
+  given.operation = {.type = Operation::Type::kScale, .step = "Remove", .target = 3};
+  given.spec.replicas = 4;
+  given.objects.min_available = 3;
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ClaimOfRemovedMember");
+  EXPECT_THAT(Condition(plan, "Degraded").message, HasSubstr("data-db-3"));
+  // What is damaged, or does not answer, is not what anybody wants to have kept.
+  Given lost = given;
+  lost.Node(3, Role::kDamaged, Id(3));
+  EXPECT_EQ(Do(lost), "DeleteClaim slot=3 uid=claim-uid-3 member=00000000000000a3");
+  lost = given;
+  lost.Silent(3, 3600);
+  lost.Pod(3).finished = false;
+  EXPECT_EQ(Do(lost), "DeleteClaim slot=3 uid=claim-uid-3 member=00000000000000a3");
+  given.spec.on_scale_down = Retention::kDelete;
+  EXPECT_EQ(Do(given), "DeleteClaim slot=3 uid=claim-uid-3 member=00000000000000a3");
+}
+
 TEST(Races, R5_ClaimOfARemovedMemberIsGoneBeforeItsSlotIsUsed) {
   Given given = AfterScaleDown();
   EXPECT_EQ(Do(given), "DeleteClaim slot=3 uid=claim-uid-3 member=00000000000000a3");

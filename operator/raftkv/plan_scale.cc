@@ -32,22 +32,26 @@ Decision ScaleDown(const Facts& facts, const std::vector<MemberId>& leaving,
   return Do(std::move(change), remove);
 }
 
-// What a former member left in a slot that is to be filled anew, with no pod there yet.
+// What a former member left in a slot that is to be filled anew. Where there is a pod already, its
+// member may have been one that was lost.
 std::optional<Decision> OldClaims(const Facts& facts, const std::vector<int>& slots,
                                   const Operation& operation) {
   for (const int slot : slots) {
     const SlotView& view = facts.slot(slot);
-    if (slot < facts.seen.objects.stateful_set_replicas || !view.claim) continue;
+    if (!view.claim) continue;
     const ClaimView& claim = *view.claim;
+    const bool has_pod = slot < facts.seen.objects.stateful_set_replicas;
     const std::string name = "data-" + PodName(facts.seen.name, slot);
     if (claim.deleting || claim.member == 0) continue;
-    if (!facts.Removed(claim.member)) {
+    if (!has_pod && !facts.Removed(claim.member)) {
       return Blocked(
           operation, "ClaimOfUnknownMember",
           "claim " + name + " is noted to hold member " + HexId(claim.member) +
               ", which this cluster does not know: delete the claim, or choose fewer replicas");
     }
-    if (facts.spec.on_scale_down == Retention::kRetain) {
+    const bool retained =
+        has_pod ? facts.Retained(slot) : facts.spec.on_scale_down == Retention::kRetain;
+    if (retained) {
       return Blocked(
           operation, "ClaimOfRemovedMember",
           "claim " + name + " was retained and holds removed member " + HexId(claim.member) +
