@@ -105,19 +105,23 @@ std::string World::SetReplicas(int replicas, const Kube& cache) {
       }
     }
   }
-  // For the members that there are, and where nobody knows them, their slots get their pods back.
-  const Operation& intent = kube.resource->status.operation;
-  const bool scales =
-      intent.type == Operation::Type::kScale && replicas <= intent.target && !LiveMembers().empty();
-  for (int slot = kube.sts->replicas; scales && slot < replicas; ++slot) {
+  const auto theirs = [&](int slot) {
     const auto claim = kube.claims.find(slot);
-    const bool theirs = claim != kube.claims.end() && claim->second.foreign;
     // An old cache may show it as ours yet.
     const auto known = cache.claims.find(slot);
     const bool seen_as_ours = known != cache.claims.end() && !known->second.foreign;
-    if (theirs && kube.sts->replicas > 0 && !seen_as_ours && !HasMember(slot)) {
-      Fail("a new slot mounts somebody else's claim");
-    }
+    return claim != kube.claims.end() && claim->second.foreign && !seen_as_ours;
+  };
+  // For the members that there are, and where nobody knows them, their slots get their pods back.
+  const Operation& intent = kube.resource->status.operation;
+  const bool begins = kube.resource->status.cluster == 0 && !kube.resource->deleting;
+  const bool scales = intent.type == Operation::Type::kScale && replicas <= intent.target &&
+                      !LiveMembers().empty() && kube.sts->replicas > 0;
+  for (int slot = kube.sts->replicas; (scales || begins) && slot < replicas; ++slot) {
+    if (theirs(slot) && !HasMember(slot)) Fail("a new slot mounts somebody else's claim");
+  }
+  for (int slot = replicas; begins && replicas > 0 && slot < kube.sts->replicas; ++slot) {
+    if (theirs(slot)) Fail("a slot with somebody else's claim is not looked at any more");
   }
   kube.sts->replicas = replicas;
   kube.sts->version = next_++;

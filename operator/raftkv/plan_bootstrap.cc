@@ -130,37 +130,8 @@ std::string FirstBlankPod(const Facts& facts) {
 
 namespace {
 
-std::optional<Decision> Bootstrap(const Facts& facts) {
-  const Observation& seen = facts.seen;
-  // Its data is not ours to begin with, nor to go on with.
-  if (const std::string foreign = ForeignClaims(facts); !foreign.empty()) {
-    return Blocked(Continue(facts, Operation::Type::kBootstrap, ""), "ForeignObject", foreign);
-  }
-  // What a node reports may be somebody else's.
-  const auto unknown = [](const auto& slot) {
-    return slot.second.hidden_claim == HiddenClaim::kUnknown;
-  };
-  if (std::ranges::any_of(seen.slots, unknown)) {
-    return Wait(Continue(facts, Operation::Type::kBootstrap, "WaitForClaim"));
-  }
-  const std::set<ClusterId> clusters = Clusters(facts);
-  if (clusters.size() > 1) {
-    return Blocked(
-        Continue(facts, Operation::Type::kBootstrap, "ClustersDiffer"), "ClustersDiffer",
-        "the nodes hold data of different clusters: keep the claims of one, delete the others and "
-        "their pods");
-  }
-  if (!clusters.empty()) return Adopt(*clusters.begin());
-
-  Operation operation = Continue(facts, Operation::Type::kBootstrap, "StartPods");
-  operation.target = facts.spec.replicas;
-  const ObjectsView& objects = seen.objects;
-  const int replicas = PodsToAsk(facts);
-  // Pods of a template from before are as good to begin with as none.
-  const bool may_change = !objects.template_current && !Refused(facts, ApplyStatefulSet{replicas});
-  if (!objects.stateful_set || may_change || objects.stateful_set_replicas != replicas) {
-    return Do(may_change ? ApplyStatefulSet{replicas} : WithReplicas(facts, replicas), operation);
-  }
+// Of the pods that are there, which are as many as are to be asked.
+std::optional<Decision> Begin(const Facts& facts, Operation operation) {
   if (facts.spec.replicas == 0) return std::nullopt;
   if (std::optional<Decision> old = OldData(facts, operation)) return old;
   if (std::optional<Decision> blank = DeleteBlankClaims(facts, operation)) return blank;
@@ -197,7 +168,7 @@ std::optional<Decision> Bootstrap(const Facts& facts) {
   if (initialize.slot < 0) {  // no seed yet, or its directory is gone and nobody knows the cluster
     initialize.slot = 0;
     operation.seed = initialize.members.front().id;
-    operation.cluster = NewClusterId(seen.uid, operation.seed);
+    operation.cluster = NewClusterId(facts.seen.uid, operation.seed);
   }
   initialize.cluster = operation.cluster;
   operation.step = "Initialize";
@@ -207,11 +178,41 @@ std::optional<Decision> Bootstrap(const Facts& facts) {
 }  // namespace
 
 std::optional<Decision> PlanBootstrap(const Facts& facts) {
-  if (facts.seen.cluster != 0) return std::nullopt;
-  std::optional<Decision> decision = Bootstrap(facts);
-  if (!decision || !TemplateRefused(facts)) return decision;
-  const Action apply = ApplyStatefulSet{PodsToAsk(facts)};
-  return Beside(facts, Do(apply, decision->operation), *std::move(decision));
+  const Observation& seen = facts.seen;
+  if (seen.cluster != 0) return std::nullopt;
+  // Its data is not ours to begin with, nor to go on with.
+  if (const std::string foreign = ForeignClaims(facts); !foreign.empty()) {
+    return Blocked(Continue(facts, Operation::Type::kBootstrap, ""), "ForeignObject", foreign);
+  }
+  // What a node reports may be somebody else's.
+  const auto unknown = [](const auto& slot) {
+    return slot.second.hidden_claim == HiddenClaim::kUnknown;
+  };
+  if (std::ranges::any_of(seen.slots, unknown)) {
+    return Wait(Continue(facts, Operation::Type::kBootstrap, "WaitForClaim"));
+  }
+  const std::set<ClusterId> clusters = Clusters(facts);
+  if (clusters.size() > 1) {
+    return Blocked(
+        Continue(facts, Operation::Type::kBootstrap, "ClustersDiffer"), "ClustersDiffer",
+        "the nodes hold data of different clusters: keep the claims of one, delete the others and "
+        "their pods");
+  }
+  if (!clusters.empty()) return Adopt(*clusters.begin());
+
+  Operation operation = Continue(facts, Operation::Type::kBootstrap, "StartPods");
+  operation.target = facts.spec.replicas;
+  const ObjectsView& objects = seen.objects;
+  const int replicas = PodsToAsk(facts);
+  // Pods of a template from before are as good to begin with as none.
+  const bool may_change = !objects.template_current && !Refused(facts, ApplyStatefulSet{replicas});
+  if (!objects.stateful_set || may_change || objects.stateful_set_replicas != replicas) {
+    return Do(may_change ? ApplyStatefulSet{replicas} : WithReplicas(facts, replicas), operation);
+  }
+  // Only here, where it changes no size.
+  std::optional<Decision> begin = Begin(facts, operation);
+  if (!begin || !TemplateRefused(facts)) return begin;
+  return Beside(facts, Do(ApplyStatefulSet{replicas}, operation), *std::move(begin));
 }
 
 }  // namespace raftkv::op

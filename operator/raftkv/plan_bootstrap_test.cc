@@ -35,6 +35,30 @@ TEST(Beginning, GivesNoWarningMembersDown) {
   EXPECT_EQ(ReasonOf(MakePlan(given), "Degraded"), "+MembersDown") << "they have had their time";
 }
 
+// The retry of a template was carried out whatever the rule said, with the number of pods that it
+// had not come to yet.
+TEST(Beginning, WhatIsInTheWayOfAClusterIsInTheWayOfARetryToo) {
+  for (const HiddenClaim hidden : {HiddenClaim::kForeign, HiddenClaim::kUnknown}) {
+    Given grows = Given::BlankNodes(2);
+    grows.spec.replicas = 3;
+    grows.objects.template_current = false;
+    grows.Refuse(ApplyStatefulSet{}, "StatefulSet db: no", 0);
+    grows.slots[2].hidden_claim = hidden;
+    EXPECT_EQ(Do(grows), "Nothing");
+    Given shrinks = Given::BlankNodes(5);
+    shrinks.spec.replicas = 3;
+    shrinks.objects.template_current = false;
+    shrinks.Refuse(ApplyStatefulSet{}, "StatefulSet db: no", 0);
+    shrinks.slots[4].claim.reset();
+    shrinks.slots[4].hidden_claim = hidden;
+    EXPECT_EQ(Do(shrinks), "Nothing");
+  }
+  Given given = Given::BlankNodes(3);
+  given.objects.template_current = false;
+  given.Refuse(ApplyStatefulSet{}, "StatefulSet db: no", 0);
+  EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=3") << "with the pods that are there";
+}
+
 class Bootstrap : public ::testing::TestWithParam<int> {};
 
 TEST_P(Bootstrap, OneInitializeOfAllNodes) {
