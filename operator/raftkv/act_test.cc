@@ -482,6 +482,20 @@ TEST_F(Act, SeesWhoseClaimsNewSlotsWouldMount) {
   EXPECT_EQ(ReasonOf(out, "Degraded"), "ForeignObject");
 }
 
+// Up to the highest claim that may hold a cluster pods are started, also above the wanted number.
+TEST_F(Act, SeesWhoseClaimsAreBelowOneOfAnEarlierLife) {
+  for (const char* name : {"data-store-3", "data-store-4"}) {
+    ASSERT_TRUE(api_.Create(resources::kClaims, Object(resources::kClaims, {"ns", name})));
+  }
+  EXPECT_FALSE(Look().observation.slots.contains(3)) << "it is not in the way";
+  api_.Patch(resources::kClaims, {"ns", "data-store-4"}, kube::PatchType::kMerge,
+             {{"metadata",
+               {{"labels",
+                 {{"app.kubernetes.io/name", "raftkv"},
+                  {"app.kubernetes.io/instance", "store"}}}}}});
+  EXPECT_EQ(Look().observation.slots.at(3).hidden_claim, HiddenClaim::kForeign);
+}
+
 // No answer, or somebody who was faster, is no refusal: that is tried again by the queue.
 TEST_F(Act, AServerThatIsNotThereRefusesNothing) {
   Seen seen = Look();

@@ -191,7 +191,7 @@ void World::LetClaimGo(int slot) {
 void World::Unlabel(int slot) {
   const auto claim = kube.claims.find(slot);
   // An earlier cluster on claims that do not look like ours is nobody's to find.
-  const bool known = kube.resource && kube.resource->status.cluster != 0;
+  const bool known = kube.resource && (kube.resource->status.cluster != 0 || raft() == nullptr);
   if (claim == kube.claims.end() || !known) return;
   claim->second.foreign = !claim->second.foreign;
   Note("fault: the claim of slot " + std::to_string(slot) +

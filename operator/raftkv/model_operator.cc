@@ -231,9 +231,9 @@ PodView Operator::ObservePod(int slot, const Pod& pod) const {
 }
 
 void Operator::LookForClaims(Observation* seen) const {
-  const int wanted = seen->deleting ? 0 : Facts(*seen).target();
+  const int slots = SlotsToLookAt(Facts(*seen));
   for (const auto& [slot, live] : world_->kube.claims) {
-    if (slot >= std::max(seen->objects.stateful_set_replicas, wanted)) break;
+    if (slot >= slots) break;
     SlotView& view = seen->slots[slot];
     if (view.claim) continue;
     if (live.foreign) {

@@ -74,6 +74,7 @@ class History {
     for (uint64_t step = 0; step < steps && !world_.failed(); ++step) {
       if (Uniform(8) == 0) Wish();
       if (Uniform(12) == 0) Fault();
+      if (!HasCluster() && Uniform(10) == 0) Disturb();
       if (WaitsForSnapshot() && Uniform(10) == 0) world_.Restore(static_cast<int>(Uniform(5)));
       if (Uniform(40) == 0) old_ = world_.kube;
       if (Uniform(30) == 0) TakeOver();
@@ -119,6 +120,33 @@ class History {
     }
   }
 
+  bool HasCluster() const {
+    return world_.kube.resource && world_.kube.resource->status.cluster != 0;
+  }
+
+  // The time before there is a cluster is short: what can go wrong with its pods and claims then.
+  void Disturb() {
+    switch (Uniform(4)) {
+      case 0:
+        return RefuseTemplate();
+      case 1:
+        return EditSpec("the image that works", [&](Resource* r) { r->image = 1; });
+      case 2:
+        return world_.Unlabel(static_cast<int>(Uniform(5)));
+      default:
+        return EditSpec("another size", [&](Resource* r) {
+          r->spec.replicas = static_cast<int>(1 + Uniform(5));
+        });
+    }
+  }
+
+  void RefuseTemplate() {
+    EditSpec("a template that is refused", [&](Resource* r) {
+      r->image = ++images_;
+      world_.refused_images.insert(images_);
+    });
+  }
+
   bool WaitsForSnapshot() {
     const std::optional<Resource>& resource = world_.kube.resource;
     return resource && resource->spec.restore && resource->status.cluster == 0;
@@ -142,10 +170,7 @@ class History {
       case 12:
         return EditSpec("a spec that cannot be read", [](Resource* r) { r->unreadable = true; });
       case 11:
-        return EditSpec("a template that is refused", [&](Resource* r) {
-          r->image = ++images_;
-          world_.refused_images.insert(images_);
-        });
+        return RefuseTemplate();
       case 0:
       case 1:
       case 2:

@@ -422,8 +422,7 @@ void Observer::LookAtClaims(const Caches& caches, Seen& seen) {
 // it has no pod yet it is too late once it has one.
 void Observer::LookForClaims(Seen& seen) {
   Observation& out = seen.observation;
-  const int wanted = out.deleting ? 0 : Facts(out).target();
-  for (int slot = 0; slot < std::max(out.objects.stateful_set_replicas, wanted); ++slot) {
+  for (int slot = 0; slot < SlotsToLookAt(Facts(out)); ++slot) {
     if (auto known = out.slots.find(slot); known != out.slots.end() && known->second.claim) {
       continue;
     }

@@ -284,4 +284,10 @@ bool Facts::AnotherPodMoves(int index) const {
   return false;
 }
 
+int SlotsToLookAt(const Facts& facts) {
+  const int present = facts.seen.objects.stateful_set_replicas;
+  if (facts.seen.deleting) return present;
+  return facts.seen.cluster == 0 ? facts.slot_count() : std::max(present, facts.target());
+}
+
 }  // namespace raftkv::op

@@ -124,4 +124,8 @@ class Facts {
   int target_ = 0;
 };
 
+// Slots below this have pods, or are to have some: before there is a cluster, all up to the highest
+// claim that may hold one. What they mount has to be known.
+int SlotsToLookAt(const Facts& facts);
+
 }  // namespace raftkv::op
