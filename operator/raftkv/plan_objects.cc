@@ -24,12 +24,14 @@ int MemberSlots(const Facts& facts) {
   return slots;
 }
 
-// There are pods, and each is blank or has ended: none of them knows the cluster.
+// There are pods, and each is blank, has ended or has lost its volume: none of them knows the
+// cluster.
 bool NobodyKnows(const Facts& facts) {
   const int slots = facts.seen.objects.stateful_set_replicas;
   for (int slot = 0; slot < slots; ++slot) {
-    const std::optional<PodView>& pod = facts.slot(slot).pod;
-    if (!facts.Blank(slot) && !(pod && pod->finished)) return false;
+    const SlotView& view = facts.slot(slot);
+    const bool ended = (view.pod && view.pod->finished) || (view.claim && view.claim->lost);
+    if (!facts.Blank(slot) && !ended) return false;
   }
   return slots > 0;
 }

@@ -138,6 +138,22 @@ Given AfterScaleDown() {
   return given;
 }
 
+// Seed 1347 of the model run: the one member was in a slot that the StatefulSet, which somebody had
+// deleted, was not made again for, and a pod whose volume was lost counted as one that may know it.
+TEST(Races, R2_WhereNobodyKnowsTheClusterWhoeverHasAClaimIsAsked) {
+  Given given = Given::Cluster(3);
+  given.membership.reset();
+  given.slots.clear();
+  for (const int slot : {1, 2}) given.Node(slot, Role::kBlank, 0xB0 + slot);
+  given.Pod(0);
+  given.Claim(0).lost = true;
+  given.Claim(3, Id(3));
+  given.objects.min_available = 2;
+  EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=4");
+  given.slots[0].claim->lost = false;
+  EXPECT_EQ(Do(given), "Nothing") << "it may know";
+}
+
 TEST(Races, R5_RetainedClaimOfARemovedMemberIsRefused) {
   Given given = AfterScaleDown();
   given.spec.on_scale_down = Retention::kRetain;
