@@ -96,6 +96,14 @@ std::optional<Decision> PlanReplace(const Facts& facts) {
                                          std::holds_alternative<MarkClaim>(next->action));
     if (!first || touches_no_pod) first = next;
   }
+  // One that was taken out while the cleaning up behind it was refused, and another was lost.
+  for (int slot = 0; replacing && !first && slot < facts.target(); ++slot) {
+    const MemberId left = facts.slot(slot).claim ? facts.slot(slot).claim->member : 0;
+    if (slot == running.slot || facts.VoterIn(slot) || !facts.Removed(left)) continue;
+    if (facts.Retained(slot)) continue;
+    first = BringIn(facts, {slot}, {}, Replacing(facts, slot, 0, "WaitForNodes"));
+    pass_over(first);
+  }
   if (first) repairs.Add(*std::move(first));
   return std::move(repairs).Chosen();
 }

@@ -170,6 +170,34 @@ TEST(Replace, AClaimThatGoesWaitsForOthersWithoutHoldingThemUp) {
   EXPECT_EQ(ReasonOf(MakePlan(off), "Degraded"), "+ClaimGoes");
 }
 
+// The first was held up by the second, for as long as the cleaning up behind that was refused.
+TEST(Replace, TwoLostMembersOfWhichOneCannotBeCleanedUpBehind) {
+  Given given = Given::Cluster(5);
+  for (const int slot : {3, 4}) given.Node(slot, Role::kDamaged, Id(slot));
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a3");
+  given.Wrote(MakePlan(given));
+  given.Remove(Id(3));
+  given.objects.min_available = 3;
+  EXPECT_EQ(Do(given), "DeleteClaim slot=3 uid=claim-uid-3 member=00000000000000a3");
+  given.Refuse(DeleteClaim{3, "claim-uid-3", "", Id(3)}, "PersistentVolumeClaim data-db-3: no", 5);
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a4");
+  given.Wrote(MakePlan(given));
+  EXPECT_EQ(given.operation.slot, 4);
+  given.Remove(Id(4));
+  given.Refuse(DeleteClaim{4, "claim-uid-4", "", Id(4)}, "PersistentVolumeClaim data-db-4: no", 5);
+  EXPECT_EQ(Do(given), "Nothing");
+  given.Wrote(MakePlan(given));
+  EXPECT_EQ(given.operation.type, Type::kReplace);
+  given.refusals.erase(RefusalKey(DeleteClaim{3, "claim-uid-3", "", Id(3)}));
+  EXPECT_EQ(Do(given), "DeleteClaim slot=3 uid=claim-uid-3 member=00000000000000a3");
+  EXPECT_EQ(MakePlan(given).status.operation.slot, 3);
+  // What is to be kept is none of its business.
+  given.spec.on_scale_down = Retention::kRetain;
+  given.Silent(3, 5);
+  given.Pod(3).finished = true;
+  EXPECT_EQ(Do(given), "Nothing");
+}
+
 // Found by the model run (seed 2997): the StatefulSet was made again for two members while the
 // third was being replaced, and the replacement waited for its pod for ever.
 TEST(Replace, ASlotThatTheStatefulSetLacksIsFilledByAChangeOfSize) {
