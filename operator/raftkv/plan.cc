@@ -51,10 +51,19 @@ Decision Decide(const Facts& facts) {
   const bool in_order = facts.seen.cluster == 0 || facts.seen.deleting;
   std::vector<Decision> refused;
   Operation left;  // of these, and of what depends on them
+  // The one that runs already has values that are latched.
+  const Operation::Type running = facts.seen.operation.type;
   const auto keep = [&](const Operation& operation) {
-    if (left.type == Operation::Type::kNone) left = operation;
+    const bool none = left.type == Operation::Type::kNone;
+    if (none || (operation.type == running && left.type != running)) left = operation;
   };
   const auto beside = [&](Decision decision) {
+    // Of no operation itself, it is no end of that one.
+    const bool waits = std::holds_alternative<Nothing>(decision.action);
+    if (decision.operation.type == Operation::Type::kNone) {
+      decision.operation = left;
+      decision.at_rest = decision.at_rest || (waits && left.type != Operation::Type::kNone);
+    }
     for (const Decision& one : refused) decision = Beside(facts, one, std::move(decision));
     if (decision.retry) decision.action = *decision.retry;
     return decision;
@@ -68,6 +77,7 @@ Decision Decide(const Facts& facts) {
                          (objects_held && NeedsObjects(rule, facts));
     if (depends) {
       keep(decision->operation);
+      membership_held = membership_held || ChangesMembership(rule);
       continue;
     }
     if (!Refused(facts, decision->action)) return beside(*std::move(decision));

@@ -417,6 +417,36 @@ TEST(Refusals, AShrinkThatIsRefusedIsFinishedFirst) {
   EXPECT_EQ(ReasonOf(plan, "Progressing"), "-ApplyRefused");
 }
 
+// Of all that is refused the operation that runs is the one that is written: its target was gone.
+TEST(Refusals, TheOperationThatRunsStaysWritten) {
+  Refused given(Given::Cluster(3));
+  given.Voter(3);
+  given.Remove(Id(3));
+  given.Silent(3, 60);
+  given.Pod(3).finished = true;
+  given.StatefulSet(4);
+  given.operation = {.type = Operation::Type::kScale, .step = "RemovePods", .target = 3};
+  given.Refuse(ScaleStatefulSet{3}, "StatefulSet db: nor that", 5);
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(plan.status.operation.type, Operation::Type::kScale);
+  EXPECT_EQ(plan.status.operation.target, 3);
+  // Also behind a rule that only waits.
+  Given wakes = Given::Cluster(3);
+  wakes.StatefulSet(0);
+  wakes.objects.min_available = -1;
+  wakes.membership.reset();
+  for (const int slot : {0, 1, 2}) {
+    wakes.slots[slot].pod.reset();
+    wakes.slots[slot].report.reset();
+  }
+  wakes.Refuse(ApplyStatefulSet{}, "StatefulSet db: no", 5);
+  plan = MakePlan(wakes);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(plan.status.operation.type, Operation::Type::kWake);
+  EXPECT_EQ(ReasonOf(plan, "Progressing"), "-ApplyRefused");
+}
+
 // Members do not begin without Services and NetworkPolicies.
 TEST(Refusals, BeforeThereIsAClusterItIsWaitedFor) {
   Given given = Given::BlankNodes(3);
