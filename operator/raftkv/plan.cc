@@ -33,6 +33,11 @@ bool NeedsObjects(const Rule rule, const Facts& facts) {
          (rule == PlanStatefulSet && !facts.seen.objects.stateful_set);
 }
 
+// More voters than the budget knows of: evictions could take the quorum.
+bool AddsVoters(const Rule rule, const Facts& facts) {
+  return rule == PlanScale && static_cast<int>(facts.config()->voters.size()) < facts.target();
+}
+
 // The operation that what is refused is a part of, when everything else is done. Of upkeep (marks,
 // the budget, Services) there is none: what was going on beside it may be finished.
 Operation Remainder(const Facts& facts, const Rule rule, const Decision& held) {
@@ -70,11 +75,13 @@ Decision Decide(const Facts& facts) {
   };
   bool membership_held = false;
   bool objects_held = false;
+  bool budget_held = false;
   for (const Rule rule : kRules) {
     std::optional<Decision> decision = rule(facts);
     if (!decision) continue;
     const bool depends = (membership_held && NeedsMembershipDone(rule)) ||
-                         (objects_held && NeedsObjects(rule, facts));
+                         (objects_held && NeedsObjects(rule, facts)) ||
+                         (budget_held && AddsVoters(rule, facts));
     if (depends) {
       keep(decision->operation);
       membership_held = membership_held || ChangesMembership(rule);
@@ -84,6 +91,7 @@ Decision Decide(const Facts& facts) {
     keep(Remainder(facts, rule, *decision));
     membership_held = membership_held || ChangesMembership(rule);
     objects_held = objects_held || rule == PlanObjects;
+    budget_held = budget_held || rule == PlanDisruptionBudget;
     refused.push_back(*std::move(decision));
     if (in_order) break;
   }

@@ -447,6 +447,26 @@ TEST(Refusals, TheOperationThatRunsStaysWritten) {
   EXPECT_EQ(ReasonOf(plan, "Progressing"), "-ApplyRefused");
 }
 
+// minAvailable stayed that of three voters while there were five.
+TEST(Refusals, AClusterDoesNotGrowWithoutItsBudget) {
+  Given given = Given::Cluster(3);
+  given.spec.replicas = 5;
+  given.Refuse(ApplyDisruptionBudget{3}, "PodDisruptionBudget db: no", 5);
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(plan.status.operation.type, Operation::Type::kScale);
+  EXPECT_EQ(ReasonOf(plan, "Progressing"), "-ApplyRefused");
+  given.Pod(2).revision = "old";
+  EXPECT_EQ(Do(given), "Nothing") << "nor is one rolled that the quorum may need";
+  given.Blanked(2, 0xBB);
+  EXPECT_EQ(Do(given), "MarkClaim slot=2 member=00000000000000bb") << "what is lost is replaced";
+  given = Given::Cluster(5);
+  given.spec.replicas = 3;
+  given.objects.min_available = 4;
+  given.Refuse(ApplyDisruptionBudget{3}, "PodDisruptionBudget db: no", 5);
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a3,00000000000000a4");
+}
+
 // Members do not begin without Services and NetworkPolicies.
 TEST(Refusals, BeforeThereIsAClusterItIsWaitedFor) {
   Given given = Given::BlankNodes(3);
