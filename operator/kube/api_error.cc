@@ -133,9 +133,11 @@ bool ApiError::IsRefusal() const {
   }
 }
 
-// The server's answer has no reason of its own for it: 500 InternalError.
+// The server's answer has no reason of its own for it. One that cannot be called is 500, one that
+// denies chooses the code itself.
 bool ApiError::IsOfAWebhook() const {
-  return http_status == 500 && message.contains("failed calling webhook");
+  return http_status >= 400 &&
+         (message.contains("failed calling webhook") || message.contains("admission webhook"));
 }
 
 std::string ApiError::ToString() const {

@@ -59,8 +59,8 @@ struct ApiError {
   // The server has understood the call and will not do it as it is: an invalid object, a quota, a
   // right that is missing, an admission policy.
   bool IsRefusal() const;
-  // An admission webhook did not answer, or not as it should, and the server does nothing without
-  // it: others of its calls do not have to wait for that one.
+  // An admission webhook denied it, with whatever code, or did not answer as it should, and the
+  // server does nothing without it: others of its calls do not have to wait for that one.
   bool IsOfAWebhook() const;
   std::string ToString() const;
   Status ToStatus() const;

@@ -125,7 +125,8 @@ ApiResult<void> DeleteOwned(Api& api, const Resource& resource, const Object& se
   DeleteOptions options = DeleteOptions::For(*live);
   options.propagation = propagation;
   auto deleted = api.Delete(resource, seen.key(), options);
-  if (!deleted && deleted.error().Is(Reason::kNotFound)) return {};
+  const bool gone = !deleted && deleted.error().Is(Reason::kNotFound);
+  if (gone && !deleted.error().IsOfAWebhook()) return {};
   return deleted;
 }
 

@@ -269,7 +269,10 @@ Status Actor::Delete(const Seen& seen, const Action& action, const kube::Resourc
   FAULT_POINT(delete_before);
   auto deleted = api_->Delete(resource, key, options);
   FAULT_POINT(delete_after);
-  if (deleted || deleted.error().Is(Reason::kNotFound)) return Status::Ok();
+  if (deleted) return Status::Ok();
+  // A webhook may deny with that code what is there.
+  const bool gone = deleted.error().Is(Reason::kNotFound) && !deleted.error().IsOfAWebhook();
+  if (gone) return Status::Ok();
   return Failed(seen, action, resource, key, deleted.error());
 }
 
