@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <climits>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/fault_points.h"
 #include "base/hex_id.h"
@@ -52,9 +53,10 @@ Key ClaimKey(const Seen& seen, int slot) {
 }  // namespace
 
 Status Actor::Carry(const Seen& seen, const Action& action) {
-  if (NeedsLiveLook(action)) RETURN_IF_ERROR(CheckUnchanged(seen));
-  Status done = std::visit([&](const auto& one) { return Do(seen, one); }, action);
-  if (done.ok()) observer_->ForgetRefusal(seen.resource->key(), action);
+  observer_->BeginTry(seen);
+  Status done = NeedsLiveLook(action) ? CheckUnchanged(seen) : Status::Ok();
+  if (done.ok()) done = std::visit([&](const auto& one) { return Do(seen, one); }, action);
+  observer_->EndTry(seen, action, done.ok());
   return done;
 }
 
@@ -128,7 +130,24 @@ Status Actor::Patch(const Seen& seen, const Action& action, const kube::Resource
   FAULT_POINT(patch_after);
   if (!patched) return Failed(seen, action, resource, key, patched.error());
   caches_.Of(resource)->Wrote(*patched);
-  return Status::Ok();
+  return ReplicasOf(action) ? CheckAnswer(seen, action, *patched) : Status::Ok();
+}
+
+Status Actor::CheckAnswer(const Seen& seen, const Action& action, const Object& answer) {
+  const std::optional<int> asked = ReplicasOf(action);
+  const int64_t replicas = answer.Int("/spec/replicas").value_or(0);
+  std::string wrong;
+  if (!IsLabelledFor(answer, seen.observation.name)) {
+    wrong = "it was stored without the labels by which the operator finds it";
+  } else if (asked && replicas != *asked) {
+    wrong = "it was stored with " + std::to_string(replicas) + " replicas instead of " +
+            std::to_string(*asked);
+  }
+  if (wrong.empty()) return Status::Ok();
+  std::string message = std::string(answer.kind()) + " " + std::string(answer.name()) + ": " +
+                        wrong + " (a webhook changes what is written)";
+  observer_->NoteRefusal(seen, action, message, kRefusedPauseMax);
+  return {Code::kFailedPrecondition, std::move(message)};
 }
 
 Status Actor::SetFinalizers(const Seen& seen, const Action& action, bool present) {
@@ -172,7 +191,7 @@ Status Actor::Apply(const Seen& seen, const Action& action, const DesiredObject&
   }
   caches_.Of(desired.resource)->Wrote(*applied);
   observer_->NoteApplied(seen.resource->key(), desired, *applied);
-  return Status::Ok();
+  return CheckAnswer(seen, action, *applied);
 }
 
 std::vector<MemberView> Actor::WithAddresses(const Seen& seen,
@@ -211,14 +230,19 @@ Status Actor::Do(const Seen& seen, const RemoveFinalizer& action) {
 
 Status Actor::Do(const Seen& seen, const ApplyObjects& action) {
   Status first;
+  std::set<std::string> slow;
   for (const DesiredObject& desired : DesiredObjects(*seen.resource, settings_)) {
     kube::ObjectPtr existing = caches_.Of(desired.resource)->Get(desired.object.key());
     const bool ours = existing != nullptr && kube::IsControlledBy(*existing, *seen.resource);
     const bool stays = ours && !seen.observation.spec_error.empty();
     bool current = ours && observer_->IsAsApplied(seen.resource->key(), *existing, desired);
-    if (current || stays) continue;
-    // One that is refused keeps none of the others away.
+    if (current || stays || slow.contains(desired.resource.name())) continue;
+    // One that is refused keeps none of the others away. A webhook that does not answer is one of a
+    // kind, and each call of it can take ten seconds.
     Status applied = Apply(seen, action, desired);
+    const bool no_answer =
+        applied.code() == Code::kUnavailable || applied.code() == Code::kUnknownOutcome;
+    if (no_answer) slow.insert(desired.resource.name());
     if (first.ok()) first = std::move(applied);
   }
   return first;

@@ -62,6 +62,8 @@ class Actor {
                 const kube::Key& key, const kube::DeleteOptions& options);
   Status Patch(const Seen& seen, const Action& action, const kube::Resource& resource,
                const kube::Key& key, const kube::Json& patch);
+  // What is stored is found again, and of the size that was asked for: else the planner is told.
+  Status CheckAnswer(const Seen& seen, const Action& action, const kube::Object& answer);
   // What a write has failed with; the planner is told of a refusal by the server.
   Status Failed(const Seen& seen, const Action& action, const kube::Resource& resource,
                 const kube::Key& key, const kube::ApiError& error);

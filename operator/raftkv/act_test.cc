@@ -186,8 +186,9 @@ TEST_F(Act, APodInACacheTellsWhatTheWholeOneTells) {
 }
 
 TEST_F(Act, SomebodyElsesServiceAccountOfOurNameStays) {
-  ASSERT_TRUE(api_.Create(resources::kServiceAccounts,
-                          Object(resources::kServiceAccounts, {"ns", "store"})));
+  Object account(resources::kServiceAccounts, {"ns", "store"});
+  account.Set("/metadata/labels/app.kubernetes.io~1name", "raftkv");
+  ASSERT_TRUE(api_.Create(resources::kServiceAccounts, account));
   api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
              {{"spec", {{"pod", {{"serviceAccountName", "mine"}}}}}});
   EXPECT_FALSE(Look().observation.objects.spare_account);
@@ -469,6 +470,83 @@ TEST_F(Act, AWebhookThatFailsIsSaidAndTriedAgainSoon) {
   EXPECT_TRUE(Look().observation.refusals.empty());
 }
 
+// It was due for ever, and chosen before everything else.
+TEST_F(Act, ATryOfWhatWasRefusedIsPutOffAlsoIfItFailsOtherwise) {
+  Seen seen = Look();
+  const std::string name = RefusalKey(ApplyDisruptionBudget{2});
+  int status = 403;
+  api_.before = [&](const std::string& call) -> kube::ApiResult<void> {
+    if (!call.ends_with("poddisruptionbudgets/store")) return {};
+    if (status == 0) return kube::Fail(kube::Reason::kDeadline, "no answer");
+    return std::unexpected(kube::ErrorFromAnswer(status, R"({"kind":"Status"})", {}));
+  };
+  EXPECT_FALSE(actor_.Carry(seen, ApplyDisruptionBudget{2}).ok());
+  for (const int other : {0, 404, 409, 429, 500, 504}) {
+    timing_.Advance(std::chrono::seconds(5));
+    seen = Look();
+    EXPECT_EQ(seen.observation.refusals.at(name).again_s, 0);
+    status = other;
+    EXPECT_FALSE(actor_.Carry(seen, ApplyDisruptionBudget{2}).ok());
+    seen = Look();
+    EXPECT_EQ(seen.observation.refusals.at(name).again_s - seen.observation.now_s, 5) << other;
+  }
+}
+
+// Webhooks answer with any code, and say which they are.
+TEST_F(Act, WhatAWebhookDeniesIsSaidWithWhateverCode) {
+  const std::string name = RefusalKey(ApplyDisruptionBudget{2});
+  const std::string denied =
+      R"({"kind":"Status","message":"admission webhook \"a.b\" denied the request: no"})";
+  for (const int status : {404, 409, 429, 500, 503, 504}) {
+    api_.before = [&](const std::string& call) -> kube::ApiResult<void> {
+      if (!call.ends_with("CREATE poddisruptionbudgets/store")) return {};
+      return std::unexpected(kube::ErrorFromAnswer(status, denied, {}));
+    };
+    EXPECT_FALSE(actor_.Carry(Look(), ApplyDisruptionBudget{2}).ok());
+    const Observation seen = Look().observation;
+    ASSERT_TRUE(seen.refusals.contains(name)) << status;
+    EXPECT_THAT(seen.refusals.at(name).message, HasSubstr("denied the request: no"));
+    observer_.Forget({"ns", "store"});
+  }
+  // What is not there needs no deletion; what a webhook keeps is there.
+  api_.before = [&](const std::string& call) -> kube::ApiResult<void> {
+    if (!call.starts_with("DELETE ")) return {};
+    return std::unexpected(kube::ErrorFromAnswer(404, denied, {}));
+  };
+  const DeletePod pod{.slot = 0, .uid = UidOf(resources::kPods, "store-0")};
+  EXPECT_FALSE(actor_.Carry(Look(), pod).ok());
+  EXPECT_TRUE(Look().observation.refusals.contains(RefusalKey(pod)));
+  api_.before = nullptr;
+  ASSERT_TRUE(actor_.Carry(Look(), ApplyDisruptionBudget{2}).ok());
+  api_.before = [&](const std::string& call) -> kube::ApiResult<void> {
+    if (!call.starts_with("DELETE ")) return {};
+    return std::unexpected(kube::ErrorFromAnswer(404, denied, {}));
+  };
+  EXPECT_FALSE(actor_.Carry(Look(), ApplyDisruptionBudget{-1}).ok());
+}
+
+// Seven of them, ten seconds each: the next try was due before the last one had ended.
+TEST_F(Act, AWebhookThatIsSlowIsWaitedForOncePerKindAndThenLeftAlone) {
+  const Seen seen = Look();
+  api_.before = [&](const std::string& call) -> kube::ApiResult<void> {
+    if (!call.starts_with("CREATE ")) return {};
+    timing_.Advance(std::chrono::seconds(10));
+    return std::unexpected(kube::ErrorFromAnswer(
+        500, R"({"kind":"Status","message":"failed calling webhook \"a.b\": deadline"})", {}));
+  };
+  const size_t before = api_.calls().size();
+  EXPECT_FALSE(actor_.Carry(seen, ApplyObjects{}).ok());
+  std::map<std::string, int> tried;
+  const std::vector<std::string> calls = api_.calls();
+  for (size_t i = before; i < calls.size(); ++i) {
+    if (calls[i].starts_with("CREATE ")) ++tried[calls[i].substr(0, calls[i].find('/'))];
+  }
+  EXPECT_EQ(tried.size(), 3U) << "Services, the account, policies";
+  for (const auto& [kind, times] : tried) EXPECT_EQ(times, 1) << kind;
+  const Observation after = Look().observation;
+  EXPECT_EQ(after.refusals.at(RefusalKey(ApplyObjects{})).again_s - after.now_s, 5);
+}
+
 // The claim of a slot that is still to come was looked for when its pod had mounted it.
 TEST_F(Act, SeesWhoseClaimsNewSlotsWouldMount) {
   HaveCluster();
@@ -488,11 +566,11 @@ TEST_F(Act, SeesWhoseClaimsAreBelowOneOfAnEarlierLife) {
     ASSERT_TRUE(api_.Create(resources::kClaims, Object(resources::kClaims, {"ns", name})));
   }
   EXPECT_FALSE(Look().observation.slots.contains(3)) << "it is not in the way";
-  api_.Patch(resources::kClaims, {"ns", "data-store-4"}, kube::PatchType::kMerge,
-             {{"metadata",
-               {{"labels",
-                 {{"app.kubernetes.io/name", "raftkv"},
-                  {"app.kubernetes.io/instance", "store"}}}}}});
+  api_.Patch(
+      resources::kClaims, {"ns", "data-store-4"}, kube::PatchType::kMerge,
+      {{"metadata",
+        {{"labels",
+          {{"app.kubernetes.io/name", "raftkv"}, {"app.kubernetes.io/instance", "store"}}}}}});
   EXPECT_EQ(Look().observation.slots.at(3).hidden_claim, HiddenClaim::kForeign);
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/hex_id.h"
 #include "operator/kube/ownership.h"
@@ -120,11 +121,6 @@ std::set<std::string> ContentOf(const Seen& seen, const std::string& key) {
   return out;
 }
 
-bool IsLabelledFor(const Object& object, std::string_view name) {
-  return object.Label("app.kubernetes.io/name") == "raftkv" &&
-         object.Label("app.kubernetes.io/instance") == name;
-}
-
 // Members under their pods' names.
 std::optional<Membership> JoinByPods(const std::vector<NodeStatus>& nodes, ClusterId cluster) {
   auto out = JoinMemberships(nodes, cluster);
@@ -142,6 +138,11 @@ Json EntriesOf(const Json& list, const char* field, std::string_view value) {
     return entry.is_object() && entry.value(field, Json()) == value;
   });
   return out;
+}
+
+bool IsLabelledFor(const Object& object, std::string_view name) {
+  return object.Label("app.kubernetes.io/name") == "raftkv" &&
+         object.Label("app.kubernetes.io/instance") == name;
 }
 
 void OnlyWhatIsViewed(Object& pod) {
@@ -184,24 +185,39 @@ void Observer::NoteForeign(const Key& key, std::string sentence) {
 void Observer::NoteRefusal(const Seen& seen, const Action& action, std::string_view message,
                            Duration longest) {
   const std::string key = RefusalKey(action);
-  RefusedAction& refused = MemoryOf(seen.resource->key()).refused[key];
-  std::set<std::string> content = ContentOf(seen, key);
-  const bool again = std::ranges::includes(refused.content, content);
-  // What is held is not tried: this is another object of the same action.
-  if (again && timing_->Now() < refused.again) {
+  Memory& memory = MemoryOf(seen.resource->key());
+  RefusedAction& refused = memory.refused[key];
+  // Another object of the same action.
+  if (refused.noted_in == memory.tries && refused.pause > Duration::zero()) {
     if (!refused.message.contains(message)) {
       refused.message = Shortened(refused.message + " " + std::string(message), kRefusedBytes);
     }
     return;
   }
+  std::set<std::string> content = ContentOf(seen, key);
+  const bool again = std::ranges::includes(refused.content, content);
   refused.pause = again ? std::min(2 * refused.pause, longest) : kRefusedPause;
   refused.again = timing_->Now() + refused.pause;
+  refused.noted_in = memory.tries;
   refused.content = std::move(content);
   refused.message = Shortened(message, kRefusedBytes);
 }
 
-void Observer::ForgetRefusal(const Key& key, const Action& action) {
-  MemoryOf(key).refused.erase(RefusalKey(action));
+void Observer::BeginTry(const Seen& seen) { ++MemoryOf(seen.resource->key()).tries; }
+
+void Observer::EndTry(const Seen& seen, const Action& action, bool done) {
+  const std::string key = RefusalKey(action);
+  Memory& memory = MemoryOf(seen.resource->key());
+  const auto known = memory.refused.find(key);
+  if (known == memory.refused.end()) return;
+  if (done) {
+    memory.refused.erase(known);
+    return;
+  }
+  RefusedAction& refused = known->second;
+  const bool noted = refused.noted_in == memory.tries;
+  refused.again = timing_->Now() + (noted ? refused.pause : kRefusedPause);
+  refused.content = ContentOf(seen, key);
 }
 
 bool Observer::IsHeld(const Seen& seen, const Action& action) {
@@ -214,9 +230,21 @@ bool Observer::IsHeld(const Seen& seen, const Action& action) {
 
 void Observer::NoteApplied(const Key& key, const DesiredObject& desired, const Object& answer) {
   Memory& memory = MemoryOf(key);
-  memory.applied[NameOf(desired.object)] = FieldsHash(answer, desired.object);
+  std::string& known = memory.applied[NameOf(desired.object)];
+  std::string hash = FieldsHash(answer, desired.object);
+  if (known != hash && !IsCurrent(answer, desired.object)) {
+    memory.changed.push_back(NameOf(desired.object));
+  }
+  known = std::move(hash);
+  if (desired.resource == kube::resources::kDisruptionBudgets) {
+    memory.budget_asked = desired.object.Int("/spec/minAvailable");
+  }
   // An apply that changes nothing makes no version.
   memory.compared.versions.clear();
+}
+
+std::vector<std::string> Observer::TakeChanged(const Key& key) {
+  return std::exchange(MemoryOf(key).changed, {});
 }
 
 bool Observer::IsAsApplied(const Key& key, const Object& existing, const DesiredObject& desired) {
@@ -229,12 +257,20 @@ bool Observer::IsAsApplied(const Key& key, const Object& existing, const Desired
 void Observer::LookAtRefusals(Seen& seen) {
   const MonotonicTime now = timing_->Now();
   auto& refused = MemoryOf(seen.resource->key()).refused;
-  std::erase_if(refused,
-                [&](const auto& entry) { return now - entry.second.again > kRefusedForgotten; });
-  for (const auto& [key, refusal] : refused) {
+  const auto same_content = [&](const auto& entry) {
+    return std::ranges::includes(entry.second.content, ContentOf(seen, entry.first));
+  };
+  std::erase_if(refused, [&](const auto& entry) {
+    // A template that nobody wants any more: the one that is wanted is in force.
+    const bool over = entry.first == RefusalKey(ApplyStatefulSet{}) &&
+                      seen.observation.objects.template_current && !same_content(entry);
+    return over || now - entry.second.again > kRefusedForgotten;
+  });
+  for (const auto& entry : refused) {
+    const auto& [key, refusal] = entry;
     Refusal& out = seen.observation.refusals[key];
     out.message = refusal.message;
-    const bool same = std::ranges::includes(refusal.content, ContentOf(seen, key));
+    const bool same = same_content(entry);
     if (now >= refusal.again || !same) continue;
     const auto left = std::chrono::ceil<std::chrono::seconds>(refusal.again - now);
     out.again_s = seen.observation.now_s + left.count();
@@ -395,10 +431,16 @@ Observer::Compared Observer::Compare(const Caches& caches, const Seen& seen) {
   const ObjectName budget{kube::resources::kDisruptionBudgets, resource.key()};
   if (ObjectPtr existing = FindOwn(caches, budget, resource, &out.foreign)) {
     auto minimum = existing->Int("/spec/minAvailable");
-    // One that somebody changed to something else is applied anew.
-    int seen_minimum = minimum ? static_cast<int>(*minimum) : INT32_MAX;
-    const DesiredObject desired = DesiredDisruptionBudget(resource, seen_minimum);
-    out.min_available = IsAsApplied(key, *existing, desired) ? seen_minimum : INT32_MAX;
+    // One that somebody changed to something else is applied anew; what a webhook made of the one
+    // that was asked for is as good as that.
+    const int seen_minimum = minimum ? static_cast<int>(*minimum) : INT32_MAX;
+    const int asked = static_cast<int>(MemoryOf(key).budget_asked.value_or(seen_minimum));
+    const auto is_as_applied = [&](int wanted) {
+      return IsAsApplied(key, *existing, DesiredDisruptionBudget(resource, wanted));
+    };
+    out.min_available = is_as_applied(asked)          ? asked
+                        : is_as_applied(seen_minimum) ? seen_minimum
+                                                      : INT32_MAX;
   }
 
   const ObjectPtr& set = seen.stateful_set;

@@ -48,6 +48,9 @@ struct Seen {
 // The entries of a list of objects whose `field` is `value`.
 kube::Json EntriesOf(const kube::Json& list, const char* field, std::string_view value);
 
+// By which the caches and the operator find what is theirs.
+bool IsLabelledFor(const kube::Object& object, std::string_view name);
+
 // Of pods whose they are, where they run and what an Observer looks at: all of their template and
 // status would be most of what an operator with many of them keeps in memory. For caches of pods.
 void OnlyWhatIsViewed(kube::Object& pod);
@@ -77,18 +80,23 @@ class Observer {
   // Told to the planner for 10 s, then it is tried again.
   void NoteForeign(const kube::Key& key, std::string sentence);
 
+  // Around each action. One that was refused before and fails now, with whatever, is not tried
+  // again at once: everything else would wait behind it.
+  void BeginTry(const Seen& seen);
+  void EndTry(const Seen& seen, const Action& action, bool done);
   // The API server refused what an action wrote. Told to the planner until the action succeeds,
-  // with the time of the next try: 5 s, doubled up to `longest`, at once if other content is
-  // wanted.
+  // with the time of the next try, counted from the end of this one: 5 s, doubled up to `longest`,
+  // at once if other content is wanted.
   void NoteRefusal(const Seen& seen, const Action& action, std::string_view message,
                    Duration longest);
-  void ForgetRefusal(const kube::Key& key, const Action& action);
   // It was refused just now.
   bool IsHeld(const Seen& seen, const Action& action);
 
   // What the API server made of an object that was applied: others may have a say in it (a webhook
   // that changes images), and what they make of it is no reason to apply it again.
   void NoteApplied(const kube::Key& key, const DesiredObject& desired, const kube::Object& answer);
+  // What of that was not what had been asked for, since the last call.
+  std::vector<std::string> TakeChanged(const kube::Key& key);
   // `existing` is what is wanted, or what the API server made of that.
   bool IsAsApplied(const kube::Key& key, const kube::Object& existing,
                    const DesiredObject& desired);
@@ -141,14 +149,18 @@ class Observer {
     std::string message;
     Duration pause = Duration::zero();
     MonotonicTime again;
+    uint64_t noted_in = 0;  // which try
   };
   // What no object tells: since when there has been no answer. Forgotten with the process, which
   // makes a new operator wait longer, never less.
   struct Memory {
     std::map<std::string, RefusedAction> refused;  // by RefusalKey
-    std::map<std::string, std::string> applied;    // hashes of answers, by kind and name
-    std::map<int, MonotonicTime> silent_since;     // by slot
-    Since missing_nodes;                           // by the pod's UID: since its node has no object
+    uint64_t tries = 0;
+    std::map<std::string, std::string> applied;  // hashes of answers, by kind and name
+    std::vector<std::string> changed;
+    std::optional<int64_t> budget_asked;        // minAvailable, whatever was answered
+    std::map<int, MonotonicTime> silent_since;  // by slot
+    Since missing_nodes;                        // by the pod's UID: since its node has no object
     std::optional<MonotonicTime> leaderless_since;  // nullopt: a leader, or no quorum
     std::string foreign;
     MonotonicTime foreign_until;
