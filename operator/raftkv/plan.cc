@@ -49,6 +49,32 @@ Operation Remainder(const Facts& facts, const Rule rule, const Decision& held) {
   return part && !upkeep ? held.operation : Operation{};
 }
 
+Decision BesideAll(const Facts& facts, const std::vector<Decision>& refused, Decision decision) {
+  for (const Decision& one : refused) decision = Beside(facts, one, std::move(decision));
+  if (decision.retry) decision.action = *decision.retry;
+  return decision;
+}
+
+// Of a resource that goes only its finalizer is upkeep, where that destroys nothing.
+Decision DecideUpkeep(const Facts& facts) {
+  const Decision nothing = Wait(facts.seen.operation);
+  if (const std::optional<Decision> deletion = PlanDeletion(facts)) {
+    if (!std::holds_alternative<RemoveFinalizer>(deletion->action)) return nothing;
+    return Refused(facts, deletion->action) ? BesideAll(facts, {*deletion}, nothing) : *deletion;
+  }
+  for (const Rule in_the_way : {PlanPaused, PlanInvalidSpec, PlanForeign}) {
+    if (in_the_way(facts)) return nothing;
+  }
+  std::vector<Decision> refused;
+  for (const Rule rule : {PlanObjects, PlanDisruptionBudget, PlanLeaderMark}) {
+    std::optional<Decision> decision = rule(facts);
+    if (!decision) continue;
+    if (!Refused(facts, decision->action)) return BesideAll(facts, refused, *std::move(decision));
+    refused.push_back(*std::move(decision));
+  }
+  return BesideAll(facts, refused, nothing);
+}
+
 // What the API server refuses holds up nothing but itself, and what depends on it. Before there is
 // a cluster, and while it is taken down, the order of the rules is the order of what is done: there
 // it is waited for.
@@ -62,16 +88,14 @@ Decision Decide(const Facts& facts) {
     const bool none = left.type == Operation::Type::kNone;
     if (none || (operation.type == running && left.type != running)) left = operation;
   };
-  const auto beside = [&](Decision decision) {
+  const auto rest_of = [&](Decision decision) {
     // Of no operation itself, it is no end of that one.
     const bool waits = std::holds_alternative<Nothing>(decision.action);
     if (decision.operation.type == Operation::Type::kNone) {
       decision.operation = left;
       decision.at_rest = decision.at_rest || (waits && left.type != Operation::Type::kNone);
     }
-    for (const Decision& one : refused) decision = Beside(facts, one, std::move(decision));
-    if (decision.retry) decision.action = *decision.retry;
-    return decision;
+    return BesideAll(facts, refused, std::move(decision));
   };
   bool membership_held = false;
   bool objects_held = false;
@@ -87,7 +111,7 @@ Decision Decide(const Facts& facts) {
       membership_held = membership_held || ChangesMembership(rule);
       continue;
     }
-    if (!Refused(facts, decision->action)) return beside(*std::move(decision));
+    if (!Refused(facts, decision->action)) return rest_of(*std::move(decision));
     keep(Remainder(facts, rule, *decision));
     membership_held = membership_held || ChangesMembership(rule);
     objects_held = objects_held || rule == PlanObjects;
@@ -97,7 +121,7 @@ Decision Decide(const Facts& facts) {
   }
   Decision rest = Wait(left);
   rest.at_rest = true;
-  return beside(std::move(rest));
+  return rest_of(std::move(rest));
 }
 
 Duration UntilDue(const Facts& facts, const std::vector<std::string>& held) {
@@ -213,6 +237,22 @@ Plan MakePlan(const Observation& seen) {
   Plan plan;
   plan.status = MakeStatus(facts, decision);
   plan.events = MakeEvents(facts, decision, plan.status);
+  plan.look_again = LookAgain(facts, decision);
+  plan.action = std::move(decision.action);
+  return plan;
+}
+
+Plan MakeUpkeepPlan(const Observation& seen) {
+  const Facts facts(seen);
+  Decision decision = DecideUpkeep(facts);
+  decision.operation = seen.operation;
+  Plan plan;
+  plan.status = MakeStatus(facts, decision);
+  if (auto step = EventOf(seen.name, decision.action)) {
+    step->action = "Maintain";
+    step->step = true;
+    plan.events.push_back(*std::move(step));
+  }
   plan.look_again = LookAgain(facts, decision);
   plan.action = std::move(decision.action);
   return plan;

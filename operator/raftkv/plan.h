@@ -96,5 +96,8 @@ struct Plan {
 };
 
 Plan MakePlan(const Observation& seen);
+// Of that what is right whatever else goes on, and part of no operation: for as long as no status,
+// and so no intent, can be written. Its status has the operation that is written already.
+Plan MakeUpkeepPlan(const Observation& seen);
 
 }  // namespace raftkv::op

@@ -1,5 +1,6 @@
 #include "operator/raftkv/reconciler.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/fault_points.h"
@@ -41,13 +42,6 @@ bool MayHaveMoved(const Action& action, const Status& done) {
   const bool deletes =
       std::holds_alternative<DeletePod>(action) || std::holds_alternative<DeleteClaim>(action);
   return deletes && done.code() == Code::kConflict;
-}
-
-// Right whatever else is going on, and part of no operation.
-bool IsUpkeep(const Action& action) {
-  return std::holds_alternative<MarkLeader>(action) ||
-         std::holds_alternative<ApplyDisruptionBudget>(action) ||
-         std::holds_alternative<ApplyObjects>(action);
 }
 
 ReconcileResult After(Duration pause) { return {.requeue_after = pause}; }
@@ -94,19 +88,18 @@ ApiResult<ReconcileResult> Reconciler::Reconcile(const Key& key, std::stop_token
   }
   WatchLeader(seen);
   Plan plan = MakePlan(seen.observation);
-  parts_.metrics->Set(seen.observation, plan.status);
 
   auto written = WriteStatus(seen, plan.status);
-  if (!written && written.error().Is(Reason::kConflict)) return After(kBehindPause);
-  if (!written && written.error().Is(Reason::kNotFound)) return ReconcileResult{};
+  const bool refused = !written && (written.error().IsRefusal() || written.error().IsOfAWebhook());
+  if (refused) return CarryUnsaid(seen, plan, written.error());
+  parts_.metrics->Set(seen.observation, plan.status);
   if (written) {
     Record(*seen.resource, plan, false);
-    return Carry(seen, plan);
+    return Carry(seen, plan, MakePlan);
   }
-  if (!written.error().IsRefusal() && !written.error().IsOfAWebhook()) {
-    return std::unexpected(written.error());
-  }
-  return CarryUnsaid(seen, plan, written.error());
+  if (written.error().Is(Reason::kConflict)) return After(kBehindPause);
+  if (written.error().Is(Reason::kNotFound)) return ReconcileResult{};
+  return std::unexpected(written.error());
 }
 
 // What a status would say is in the metrics at least. An intent that is not written is not acted
@@ -127,12 +120,10 @@ ApiResult<ReconcileResult> Reconciler::CarryUnsaid(const Seen& seen, const Plan&
       resource, {.warning = true, .reason = kReason, .action = "Maintain", .note = error.message});
   const bool said = plan.status.operation == seen.observation.operation &&
                     plan.status.cluster == seen.observation.cluster;
-  if (!said && !IsUpkeep(plan.action)) return After(kUnsaidPause);
-  auto carried = Carry(seen, plan);
+  auto carried = said ? Carry(seen, plan, MakePlan)
+                      : Carry(seen, MakeUpkeepPlan(seen.observation), MakeUpkeepPlan);
   if (!carried) return carried;
-  const bool sooner =
-      carried->requeue_after > Duration::zero() && carried->requeue_after < kUnsaidPause;
-  return sooner ? carried : After(kUnsaidPause);
+  return After(std::max(carried->requeue_after, kUnsaidPause));
 }
 
 ApiResult<void> Reconciler::WriteStatus(const Seen& seen, const PlannedStatus& status) {
@@ -153,7 +144,7 @@ ApiResult<void> Reconciler::WriteStatus(const Seen& seen, const PlannedStatus& s
   return {};
 }
 
-Result<Seen> Reconciler::Confirm(const Seen& seen, const Plan& plan) {
+Result<Seen> Reconciler::Confirm(const Seen& seen, const Plan& plan, Planner planner) {
   const std::optional<int> replicas = ReplicasOf(plan.action);
   bool shrinks = replicas && seen.observation.objects.stateful_set &&
                  *replicas < seen.observation.objects.stateful_set_replicas;
@@ -161,7 +152,7 @@ Result<Seen> Reconciler::Confirm(const Seen& seen, const Plan& plan) {
   Key key = seen.resource->key();
   auto live = observer_.LookLive(key, seen.observation.epoch);
   if (live && live->resource->uid() == seen.resource->uid()) {
-    const Plan again = MakePlan(live->observation);
+    const Plan again = planner(live->observation);
     // Another operator may have written its own intent since.
     bool ours = again.status.operation == live->observation.operation;
     if (ours && ToString(again.action) == ToString(plan.action)) return live;
@@ -171,7 +162,7 @@ Result<Seen> Reconciler::Confirm(const Seen& seen, const Plan& plan) {
   return Error(Code::kConflict, "not confirmed by a live look");
 }
 
-ApiResult<ReconcileResult> Reconciler::Carry(const Seen& seen, const Plan& plan) {
+ApiResult<ReconcileResult> Reconciler::Carry(const Seen& seen, const Plan& plan, Planner planner) {
   const Object& resource = *seen.resource;
   Key key = resource.key();
   if (std::holds_alternative<Nothing>(plan.action)) return After(plan.look_again);
@@ -179,10 +170,21 @@ ApiResult<ReconcileResult> Reconciler::Carry(const Seen& seen, const Plan& plan)
   log::Info("act", {{"raftkv", key.ToString()}, {"action", ToString(plan.action)}});
   Status done;
   for (int tries = 0; tries < kDeleteTries; ++tries) {
-    auto confirmed = Confirm(seen, plan);
-    if (!confirmed) return After(kAfterAction);
+    auto confirmed = Confirm(seen, plan, planner);
+    if (!confirmed) {
+      observer_.BeginTry(seen);
+      observer_.EndTry(seen, plan.action, false);
+      return After(kAfterAction);
+    }
     done = actor_.Carry(*confirmed, plan.action);
     if (!MayHaveMoved(plan.action, done)) break;
+  }
+  for (const std::string& changed : observer_.TakeChanged(key)) {
+    parts_.events->Record(
+        resource, {.reason = "AppliedOtherwise",
+                   .action = "Maintain",
+                   .note = changed + " was stored otherwise than it was asked for: a webhook, or "
+                                     "another manager of its fields, has a say in it"});
   }
   if (done.ok()) {
     parts_.metrics->CountAction(key, name);

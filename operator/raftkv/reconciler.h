@@ -44,8 +44,9 @@ class Reconciler {
   // kConflict: the resource has changed; plan again.
   kube::ApiResult<void> WriteStatus(const Seen& seen, const PlannedStatus& status);
   // Before something is taken away: the same plan must come out of a live look, which is returned.
-  Result<Seen> Confirm(const Seen& seen, const Plan& plan);
-  kube::ApiResult<kube::ReconcileResult> Carry(const Seen& seen, const Plan& plan);
+  using Planner = Plan (*)(const Observation&);
+  Result<Seen> Confirm(const Seen& seen, const Plan& plan, Planner planner);
+  kube::ApiResult<kube::ReconcileResult> Carry(const Seen& seen, const Plan& plan, Planner planner);
   // The same where the API server refuses the plan's status: what is safe without it.
   kube::ApiResult<kube::ReconcileResult> CarryUnsaid(const Seen& seen, const Plan& plan,
                                                      const kube::ApiError& error);

@@ -86,6 +86,12 @@ class Reconciling : public ThreeMembers {
     }
     return reasons;
   }
+  // Reason and message of the condition.
+  std::string Degraded() {
+    const Object resource = *api_.Get(kRaftKvs, {"ns", "store"});
+    const Json degraded = EntriesOf(resource.At("/status/conditions"), "type", "Degraded");
+    return degraded.at(0).value("reason", "") + ": " + degraded.at(0).value("message", "");
+  }
   std::string Metrics() { return prometheus::TextSerializer().Serialize(registry_.Collect()); }
   // Reason, status and value of each series of a condition.
   std::string ConditionsInMetrics(const std::string& type) {
@@ -296,9 +302,13 @@ TEST_F(Reconciling, WhatAWebhookChangesIsAppliedOnce) {
       object.Set("/spec/template/spec/containers/0/image", "mirror/node");
       object.Set("/spec/template/spec/nodeSelector", {{"pool", "a"}});
     }
-    if (object.kind() == "Service") object.Set("/metadata/labels/app.kubernetes.io~1name", "x");
+    if (object.kind() == "Service") object.Set("/metadata/labels/app.kubernetes.io~1part-of", "x");
+    if (object.kind() == "Service") object.Set("/spec/sessionAffinity", "ClientIP");
+    if (object.kind() == "PodDisruptionBudget") object.Set("/spec/minAvailable", 1);
   };
   Settle();
+  EXPECT_EQ(api_.CountCalls("APPLY poddisruptionbudgets/store"), 1U);
+  EXPECT_THAT(Told(), Contains("AppliedOtherwise"));
   const size_t applied = api_.CountCalls("APPLY statefulsets/store");
   ExpectMarkAndBudgetToComeBack();
   EXPECT_EQ(api_.CountCalls("APPLY statefulsets/store"), applied);
@@ -314,6 +324,30 @@ TEST_F(Reconciling, WhatAWebhookChangesIsAppliedOnce) {
              {{"metadata", {{"generation", 2}}}, {"spec", {{"image", "node:2"}}}});
   Settle();
   EXPECT_EQ(api_.CountCalls("APPLY statefulsets/store"), applied + 2);
+}
+
+// It was applied with each look, because the caches do not show it.
+TEST_F(Reconciling, AnObjectThatAWebhookTakesTheLabelsFromIsSaidAndTriedLessOften) {
+  api_.admit = [](Object& object) {
+    if (object.kind() == "Service") object.Set("/metadata/labels/app.kubernetes.io~1name", "x");
+  };
+  Settle();
+  EXPECT_EQ(api_.CountCalls("APPLY services/store-read"), 1U);
+  EXPECT_THAT(Degraded(), AllOf(HasSubstr("ApplyRefused"), HasSubstr("Service store-read: ")));
+}
+
+TEST_F(Reconciling, ASizeThatAWebhookCapsIsSaidAndTriedLessOften) {
+  Settle();
+  const size_t applied = api_.CountCalls("APPLY statefulsets/store");
+  api_.admit = [](Object& object) {
+    if (object.kind() == "StatefulSet") object.Set("/spec/replicas", 3);
+  };
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"metadata", {{"generation", 2}}}, {"spec", {{"replicas", 5}}}});
+  Settle();
+  EXPECT_EQ(api_.CountCalls("APPLY statefulsets/store"), applied + 1);
+  EXPECT_THAT(Degraded(),
+              AllOf(HasSubstr("ApplyRefused"), HasSubstr("stored with 3 replicas instead of 5")));
 }
 
 // A new process does not know what was made of it, and tries once.
@@ -357,6 +391,65 @@ TEST_F(Reconciling, AStatusThatTheServerRefusesIsToldAndWhatIsSafeGoesOn) {
   Settle();
   EXPECT_GT(api_.CountCalls("APPLY statefulsets/store"), applied);
   EXPECT_THAT(ConditionsInMetrics("Degraded"), Not(HasSubstr("StatusRefused")));
+}
+
+// The alert on it never fired: each look said for a moment what was planned.
+TEST_F(Reconciling, AStatusThatIsRefusedStaysRefusedInTheMetrics) {
+  Settle();
+  nodes_.nodes.erase("10.0.0.2");
+  std::string meanwhile;
+  api_.before = [&](const std::string& call) -> kube::ApiResult<void> {
+    if (call != "UPDATE raftkvs/store") return {};
+    meanwhile = ConditionsInMetrics("Degraded");
+    return Refuse(403, "no status for you");
+  };
+  ASSERT_TRUE(Reconcile());
+  ASSERT_TRUE(Reconcile());
+  EXPECT_EQ(meanwhile, "StatusRefused true 1\n");
+}
+
+// A new intent decided before all upkeep, and that was all.
+TEST_F(Reconciling, UpkeepGoesOnBesideAnIntentThatCannotBeWritten) {
+  Settle();
+  api_.before = [](const std::string& call) -> kube::ApiResult<void> {
+    if (call == "UPDATE raftkvs/store") return Refuse(403, "no status for you");
+    return {};
+  };
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"metadata", {{"generation", 2}}}, {"spec", {{"image", "node:2"}}}});
+  api_.Patch(resources::kPods, {"ns", "store-1"}, kube::PatchType::kMerge,
+             {{"metadata", {{"labels", {{kRoleLabel, nullptr}}}}}});
+  ASSERT_TRUE(api_.Delete(resources::kDisruptionBudgets, {"ns", "store"},
+                          {.uid = UidOf(resources::kDisruptionBudgets, "store")}));
+  const size_t applied = api_.CountCalls("APPLY statefulsets/store");
+  for (int i = 0; i < 5; ++i) {
+    const auto result = Reconcile();
+    ASSERT_TRUE(result);
+    EXPECT_EQ(result->requeue_after, std::chrono::seconds(10)) << "not with an event each second";
+  }
+  EXPECT_EQ(api_.Get(resources::kPods, {"ns", "store-1"})->Label(kRoleLabel), "leader");
+  EXPECT_TRUE(Exists(resources::kDisruptionBudgets, "store"));
+  EXPECT_EQ(api_.CountCalls("APPLY statefulsets/store"), applied);
+  // Where nothing is destroyed the resource can go.
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"metadata", {{"deletionTimestamp", "2026-01-01T00:00:00Z"}}}});
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(Reconcile());
+  EXPECT_FALSE(api_.Get(kRaftKvs, {"ns", "store"})->HasFinalizer(kFinalizer));
+  EXPECT_TRUE(Exists(resources::kClaims, "data-store-0"));
+}
+
+TEST_F(Reconciling, ADeletionThatDestroysIsNotBegunWithoutItsIntent) {
+  Settle();
+  api_.before = [](const std::string& call) -> kube::ApiResult<void> {
+    if (call == "UPDATE raftkvs/store") return Refuse(403, "no status for you");
+    return {};
+  };
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"metadata", {{"deletionTimestamp", "2026-01-01T00:00:00Z"}}},
+              {"spec", {{"storage", {{"retention", {{"onDelete", "Delete"}}}}}}}});
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(Reconcile());
+  EXPECT_TRUE(api_.Get(kRaftKvs, {"ns", "store"})->HasFinalizer(kFinalizer));
+  EXPECT_EQ(api_.Get(resources::kStatefulSets, {"ns", "store"})->Int("/spec/replicas"), 3);
 }
 
 TEST_F(Reconciling, OneObjectThatTheServerRefusesKeepsNoneOfTheOthersAway) {
