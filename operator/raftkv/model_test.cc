@@ -134,9 +134,8 @@ class History {
       case 2:
         return world_.Unlabel(static_cast<int>(Uniform(5)));
       default:
-        return EditSpec("another size", [&](Resource* r) {
-          r->spec.replicas = static_cast<int>(1 + Uniform(5));
-        });
+        return EditSpec("another size",
+                        [&](Resource* r) { r->spec.replicas = static_cast<int>(1 + Uniform(5)); });
     }
   }
 
