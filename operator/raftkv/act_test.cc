@@ -470,6 +470,25 @@ TEST_F(Act, AWebhookThatFailsIsSaidAndTriedAgainSoon) {
   EXPECT_TRUE(Look().observation.refusals.empty());
 }
 
+// It was in the way of the next change of size, for one look.
+TEST_F(Act, ARefusalOfATemplateThatNobodyWantsAnyMoreIsForgotten) {
+  HaveCluster();
+  const auto want = [&](int generation, const char* image) {
+    api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+               {{"metadata", {{"generation", generation}}}, {"spec", {{"image", image}}}});
+  };
+  want(2, "no");
+  api_.before = [](const std::string& call) -> kube::ApiResult<void> {
+    if (call != "APPLY statefulsets/store") return {};
+    return std::unexpected(kube::ErrorFromAnswer(422, R"({"kind":"Status","message":"no"})", {}));
+  };
+  EXPECT_FALSE(actor_.Carry(Look(), ApplyStatefulSet{3}).ok());
+  EXPECT_EQ(Look().observation.refusals.size(), 1U);
+  want(3, "node:1");
+  EXPECT_TRUE(Look().observation.objects.template_current);
+  EXPECT_TRUE(Look().observation.refusals.empty());
+}
+
 // It was due for ever, and chosen before everything else.
 TEST_F(Act, ATryOfWhatWasRefusedIsPutOffAlsoIfItFailsOtherwise) {
   Seen seen = Look();
