@@ -206,6 +206,10 @@ void World::CheckVotersChange(const ChangeMembership& change) {
     Fail("P4: a change to " + std::to_string(size) + " voters instead of " +
          std::to_string(intent.target));
   }
+  const bool grows = intent.type == Operation::Type::kScale && next.size() > conf.voters.size();
+  if (grows && !leader_last && kube.min_available < Quorum(next.size())) {
+    Fail("voters are added that the disruption budget does not count");
+  }
   for (const MemberId id : change.remove) {
     if (raft()->leader() == id && conf.voters.size() > 1) Fail("P5: the leader is removed");
   }

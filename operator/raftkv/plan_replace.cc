@@ -97,7 +97,8 @@ std::optional<Decision> PlanReplace(const Facts& facts) {
     if (!first || touches_no_pod) first = next;
   }
   // One that was taken out while the cleaning up behind it was refused, and another was lost.
-  for (int slot = 0; replacing && !first && slot < facts.target(); ++slot) {
+  const int pods = std::min(facts.target(), facts.seen.objects.stateful_set_replicas);
+  for (int slot = 0; replacing && !first && slot < pods; ++slot) {
     const MemberId left = facts.slot(slot).claim ? facts.slot(slot).claim->member : 0;
     if (slot == running.slot || facts.VoterIn(slot) || !facts.Removed(left)) continue;
     if (facts.Retained(slot)) continue;

@@ -191,6 +191,11 @@ TEST(Replace, TwoLostMembersOfWhichOneCannotBeCleanedUpBehind) {
   given.refusals.erase(RefusalKey(DeleteClaim{3, "claim-uid-3", "", Id(3)}));
   EXPECT_EQ(Do(given), "DeleteClaim slot=3 uid=claim-uid-3 member=00000000000000a3");
   EXPECT_EQ(MakePlan(given).status.operation.slot, 3);
+  // Seed 13058 of the model run: there is no pod to wait for.
+  Given made_again = given;
+  made_again.StatefulSet(3);
+  EXPECT_EQ(Do(made_again), "DeleteClaim slot=3 uid=claim-uid-3 member=00000000000000a3");
+  EXPECT_EQ(MakePlan(made_again).status.operation.type, Type::kScale);
   // What is to be kept is none of its business.
   given.spec.on_scale_down = Retention::kRetain;
   given.Silent(3, 5);
