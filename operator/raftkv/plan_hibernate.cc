@@ -18,8 +18,10 @@ std::optional<Decision> PlanHibernate(const Facts& facts) {
     asleep.at_rest = true;
     return asleep;
   }
-  // While a change is not settled, or members are missing, nothing more is switched off.
-  if (!facts.has_leader() || facts.config()->joint()) return std::nullopt;
+  // While a change is not settled, or members are missing, nothing more is switched off. Where no
+  // member runs, nothing is.
+  const bool settled = facts.has_leader() && !facts.config()->joint();
+  if (!settled && !NobodyKnows(facts)) return std::nullopt;
   return Do(WithReplicas(facts, 0), Continue(facts, Operation::Type::kHibernate, "StopPods"));
 }
 

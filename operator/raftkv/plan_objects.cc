@@ -24,8 +24,8 @@ int MemberSlots(const Facts& facts) {
   return slots;
 }
 
-// There are pods, and each is blank, has ended or has lost its volume: none of them knows the
-// cluster.
+}  // namespace
+
 bool NobodyKnows(const Facts& facts) {
   const int slots = facts.seen.objects.stateful_set_replicas;
   for (int slot = 0; slot < slots; ++slot) {
@@ -35,8 +35,6 @@ bool NobodyKnows(const Facts& facts) {
   }
   return slots > 0;
 }
-
-}  // namespace
 
 std::optional<Decision> PlanForeign(const Facts& facts) {
   if (facts.seen.objects.foreign.empty()) return std::nullopt;

@@ -164,6 +164,19 @@ TEST(Races, R5_RetainedClaimOfARemovedMemberIsRefused) {
   EXPECT_THAT(EventReasons(plan), Contains("ClaimOfRemovedMember"));
 }
 
+// Seed 5327 of the model run: it was to sleep, and the pods that were there, blank, ran for ever.
+TEST(Races, R2_WhereNobodyKnowsTheClusterItMaySleep) {
+  Given given = Given::Cluster(3);
+  given.membership.reset();
+  given.slots.clear();
+  for (const int slot : {0, 1}) given.Node(slot, Role::kBlank, 0xB0 + slot);
+  given.StatefulSet(2);
+  given.spec.replicas = 0;
+  EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=0");
+  given.slots[1].report.reset();
+  EXPECT_EQ(Do(given), "Nothing") << "it may know";
+}
+
 // A shrink that is taken back in the moment after its members have left: their slots have pods.
 TEST(Races, R5_RetainedClaimIsKeptAlsoInASlotThatHasAPod) {
   Given given = Given::Cluster(3);

@@ -59,6 +59,9 @@ bool Grows(const Facts& facts, int slot);
 // Asks for that; nullopt: it grows already, or has to be there first.
 std::optional<ResizeClaim> Resize(const Facts& facts, int slot);
 int WantedMinAvailable(const Facts& facts);
+// There are pods, and each is blank, has ended or has lost its volume: none of them knows the
+// cluster.
+bool NobodyKnows(const Facts& facts);
 // What of the spec cannot be read; empty: all of it can.
 std::string InvalidSpec(const Facts& facts);
 // A sentence for each pod that uses, or would use, somebody else's claim.
