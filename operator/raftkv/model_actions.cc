@@ -281,9 +281,7 @@ std::string World::ActOn(const DeletePod& a, const Kube&) {
 // It has left whole, as members do that a change of size takes out. Whoever is replaced may come
 // back and end in the same way.
 bool World::IsRetained(int slot, const Directory& directory) const {
-  const auto pod = kube.pods.find(slot);
-  const bool ended = pod == kube.pods.end() || pod->second.finished;
-  return kube.resource && kube.resource->spec.on_scale_down == Retention::kRetain && ended &&
+  return kube.resource && kube.resource->spec.on_scale_down == Retention::kRetain &&
          directory.tombstone && !directory.damaged && !kube.claims.at(slot).lost &&
          kube.resource->status.operation.type != Operation::Type::kReplace;
 }

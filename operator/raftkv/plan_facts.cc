@@ -141,10 +141,7 @@ bool Facts::Retained(int index) const {
   const SlotView& view = slot(index);
   if (!view.claim || view.claim->deleting || view.claim->lost) return false;
   if (spec.on_scale_down != Retention::kRetain || !Removed(view.claim->member)) return false;
-  const bool damaged = view.report && view.report->role == NodeReport::Role::kDamaged;
-  const bool gone =
-      view.pod && !view.pod->finished && SilentForLong(index, Seconds(spec.replacement_after));
-  return !damaged && !gone;
+  return !view.report || view.report->role != NodeReport::Role::kDamaged;
 }
 
 int Facts::SlotOf(MemberId member) const {

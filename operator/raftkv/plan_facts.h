@@ -87,8 +87,8 @@ class Facts {
   // No process of a former member runs there: it ended by itself, never began, or is gone. One that
   // reports REMOVED still votes (docs/design/membership.md, "Leaving").
   bool Ended(int slot) const;
-  // Its claim has what onScaleDown: Retain keeps, the data of a member that left whole. One that is
-  // lost is replaced: it is damaged, or its pod does not answer any more and has not ended.
+  // Its claim has what onScaleDown: Retain keeps, the data of a member that left whole, as far as
+  // anybody knows.
   bool Retained(int slot) const;
 
   // Members.

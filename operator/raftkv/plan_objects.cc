@@ -30,7 +30,9 @@ bool NobodyKnows(const Facts& facts) {
   const int slots = facts.seen.objects.stateful_set_replicas;
   for (int slot = 0; slot < slots; ++slot) {
     const SlotView& view = facts.slot(slot);
-    const bool ended = (view.pod && view.pod->finished) || (view.claim && view.claim->lost);
+    // A member may answer for a while from a volume that is lost.
+    const bool lost = view.claim && view.claim->lost && !view.report;
+    const bool ended = lost || (view.pod && view.pod->finished);
     if (!facts.Blank(slot) && !ended) return false;
   }
   return slots > 0;

@@ -164,6 +164,20 @@ TEST(Races, R5_RetainedClaimOfARemovedMemberIsRefused) {
   EXPECT_THAT(EventReasons(plan), Contains("ClaimOfRemovedMember"));
 }
 
+// Its volume object was deleted under it, and it leads on: the StatefulSet grew to the retained
+// claims and shrank again, for ever.
+TEST(Races, R2_AMemberThatAnswersFromALostVolumeKnowsTheCluster) {
+  Given given = Given::Cluster(1);
+  given.Claim(0).lost = true;
+  given.Claim(1).member = Id(1);
+  given.Remove(Id(1));
+  given.StatefulSet(1);
+  EXPECT_THAT(Do(given), Not(HasSubstr("replicas=2")));
+  given.slots[0].report.reset();
+  given.membership.reset();
+  EXPECT_EQ(Do(given), "ApplyStatefulSet replicas=2");
+}
+
 // Seed 5327 of the model run: it was to sleep, and the pods that were there, blank, ran for ever.
 TEST(Races, R2_WhereNobodyKnowsTheClusterItMaySleep) {
   Given given = Given::Cluster(3);
@@ -193,14 +207,15 @@ TEST(Races, R5_RetainedClaimIsKeptAlsoInASlotThatHasAPod) {
   EXPECT_EQ(ToString(plan.action), "Nothing");
   EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ClaimOfRemovedMember");
   EXPECT_THAT(Condition(plan, "Degraded").message, HasSubstr("data-db-3"));
-  // What is damaged, or does not answer, is not what anybody wants to have kept.
+  // What is damaged is not what anybody wants to have kept; silence says nothing of that.
   Given lost = given;
   lost.Node(3, Role::kDamaged, Id(3));
   EXPECT_EQ(Do(lost), "DeleteClaim slot=3 uid=claim-uid-3 member=00000000000000a3");
-  lost = given;
-  lost.Silent(3, 3600);
-  lost.Pod(3).finished = false;
-  EXPECT_EQ(Do(lost), "DeleteClaim slot=3 uid=claim-uid-3 member=00000000000000a3");
+  Given silent = given;
+  silent.Silent(3, 3600);
+  silent.Pod(3).finished = false;
+  EXPECT_EQ(Do(silent), "Nothing");
+  EXPECT_EQ(ReasonOf(MakePlan(silent), "Degraded"), "+ClaimOfRemovedMember");
   given.spec.on_scale_down = Retention::kDelete;
   EXPECT_EQ(Do(given), "DeleteClaim slot=3 uid=claim-uid-3 member=00000000000000a3");
 }
