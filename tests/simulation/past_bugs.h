@@ -21,7 +21,7 @@ inline constexpr PastBug kPastBugs[] = {
      "a read at the only voter went behind an acknowledged write after a restart"},
     {23, "departure", "no_introduction",
      "a member that missed the addition of others refused them, and never came back"},
-    {316, "departure", "introduce_once",
+    {812, "departure", "introduce_once",
      "a member that did not know yet that it is one never learned its leader's address"},
     {20, "departure", "leave_at_once",
      "removed members stopped before those who stay knew, and left them without a majority"},
