@@ -57,7 +57,7 @@ Decision BesideAll(const Facts& facts, const std::vector<Decision>& refused, Dec
 
 // Of a resource that goes only its finalizer is upkeep, where that destroys nothing.
 Decision DecideUpkeep(const Facts& facts) {
-  const Decision nothing = Wait(facts.seen.operation);
+  Decision nothing = Wait(facts.seen.operation);
   if (const std::optional<Decision> deletion = PlanDeletion(facts)) {
     if (!std::holds_alternative<RemoveFinalizer>(deletion->action)) return nothing;
     return Refused(facts, deletion->action) ? BesideAll(facts, {*deletion}, nothing) : *deletion;

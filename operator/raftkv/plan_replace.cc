@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <set>
 #include <tuple>
+#include <utility>
 
 #include "operator/raftkv/plan_rules.h"
 
@@ -76,8 +77,7 @@ std::optional<Decision> PlanReplace(const Facts& facts) {
   // What is refused of one keeps no other from being repaired.
   const auto pass_over = [&](std::optional<Decision>& repair) {
     if (!repair || !Refused(facts, repair->action)) return;
-    repairs.Add(*std::move(repair));
-    repair.reset();
+    repairs.Add(*std::exchange(repair, std::nullopt));
   };
   // A slot that the StatefulSet lacks, because somebody deleted it and it was made again for the
   // members there are, gets its pod by a change of size.

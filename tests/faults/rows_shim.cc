@@ -253,7 +253,7 @@ Result<Flip> FlipReceivedSnapshot(Bed& bed, Shims& shims, bool down) {
     }
   }
   if (fd >= 0) close(fd);
-  RETURN_UNEXPECTED_IF_ERROR(status);
+  if (!status.ok()) return Error(std::move(status));
   RETURN_UNEXPECTED_IF_ERROR(bed.Ready(victim));
   RETURN_UNEXPECTED_IF_ERROR(bed.EndFault());
   return flip;
