@@ -62,6 +62,10 @@ struct ApiError {
   // An admission webhook denied it, with whatever code, or did not answer as it should, and the
   // server does nothing without it: others of its calls do not have to wait for that one.
   bool IsOfAWebhook() const;
+  // Either of these: the server does all else that is asked of it.
+  bool ConcernsThisCallAlone() const { return IsRefusal() || IsOfAWebhook(); }
+  // There is no such object. A webhook may deny with that code what is there.
+  bool SaysGone() const { return Is(Reason::kNotFound) && !IsOfAWebhook(); }
   std::string ToString() const;
   Status ToStatus() const;
 };

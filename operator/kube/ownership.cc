@@ -125,8 +125,7 @@ ApiResult<void> DeleteOwned(Api& api, const Resource& resource, const Object& se
   DeleteOptions options = DeleteOptions::For(*live);
   options.propagation = propagation;
   auto deleted = api.Delete(resource, seen.key(), options);
-  const bool gone = !deleted && deleted.error().Is(Reason::kNotFound);
-  if (gone && !deleted.error().IsOfAWebhook()) return {};
+  if (!deleted && deleted.error().SaysGone()) return {};
   return deleted;
 }
 

@@ -62,7 +62,7 @@ Status Actor::Carry(const Seen& seen, const Action& action) {
 
 Status Actor::Failed(const Seen& seen, const Action& action, const kube::Resource& resource,
                      const Key& key, const kube::ApiError& error) {
-  if (!error.IsRefusal() && !error.IsOfAWebhook()) return error.ToStatus();
+  if (!error.ConcernsThisCallAlone()) return error.ToStatus();
   std::string message = std::string(resource.kind) + " " + key.name + ": " + error.message;
   observer_->NoteRefusal(seen, action, message,
                          error.IsRefusal() ? kRefusedPauseMax : kWebhookPauseMax);
@@ -293,10 +293,7 @@ Status Actor::Delete(const Seen& seen, const Action& action, const kube::Resourc
   FAULT_POINT(delete_before);
   auto deleted = api_->Delete(resource, key, options);
   FAULT_POINT(delete_after);
-  if (deleted) return Status::Ok();
-  // A webhook may deny with that code what is there.
-  const bool gone = deleted.error().Is(Reason::kNotFound) && !deleted.error().IsOfAWebhook();
-  if (gone) return Status::Ok();
+  if (deleted || deleted.error().SaysGone()) return Status::Ok();
   return Failed(seen, action, resource, key, deleted.error());
 }
 

@@ -90,8 +90,9 @@ ApiResult<ReconcileResult> Reconciler::Reconcile(const Key& key, std::stop_token
   Plan plan = MakePlan(seen.observation);
 
   auto written = WriteStatus(seen, plan.status);
-  const bool refused = !written && (written.error().IsRefusal() || written.error().IsOfAWebhook());
-  if (refused) return CarryUnsaid(seen, plan, written.error());
+  if (!written && written.error().ConcernsThisCallAlone()) {
+    return CarryUnsaid(seen, plan, written.error());
+  }
   parts_.metrics->Set(seen.observation, plan.status);
   if (written) {
     Record(*seen.resource, plan, false);
