@@ -360,10 +360,13 @@ Status Bed::Replace(size_t i) {
   Restart(i, {"--start-mode", "join", "--start-peers", Join(peers)});
   RETURN_IF_ERROR(Ready(i));
   // A learner is no help to a majority yet.
+  return AwaitVote(i);
+}
+
+Status Bed::AwaitVote(size_t i) {
   return WaitFor(node(i).name() + " votes", [&] {
     const std::optional<v1::StatusResponse> status = node(i).Status();
-    return status && (status->role() == v1::StatusResponse::FOLLOWER ||
-                      status->role() == v1::StatusResponse::LEADER);
+    return status && SaysItVotes(*status);
   });
 }
 

@@ -119,6 +119,7 @@ class Bed {
   // Each waits for a minute.
   Result<size_t> Leader();
   Status Ready(size_t i);
+  Status AwaitVote(size_t i);
   // The load gets `more` linearizable answers, a quarter of them at least of writes and of reads.
   Status Progress(uint64_t more = 40);
   // The process ends by itself; its status.

@@ -54,6 +54,11 @@ std::string DescribeEnd(testing::NodeProcess& node) {
   return node.name() + " ended by itself, " + how + ":" + log;
 }
 
+bool SaysItVotes(const v1::StatusResponse& status) {
+  return status.role() == v1::StatusResponse::FOLLOWER ||
+         status.role() == v1::StatusResponse::LEADER;
+}
+
 Churn::Churn(std::unique_ptr<testing::NodeProcess> spare, std::vector<std::string> flags,
              std::vector<Admin> members, std::function<void(uint64_t id)> know)
     : spare_(std::move(spare)),
@@ -139,8 +144,7 @@ void Churn::Round() {
         const std::optional<v1::StatusResponse> status = spare_->Status();
         if (!status) return false;
         if (std::exchange(id, status->member_id()) == 0) know_(id);
-        return status->role() == v1::StatusResponse::FOLLOWER ||
-               status->role() == v1::StatusResponse::LEADER;
+        return SaysItVotes(*status);
       },
       kPatience);
   EndChange(votes && spare_->process()->IsRunning());

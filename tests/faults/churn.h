@@ -22,6 +22,9 @@ namespace raftkv::faults {
 // How a process that runs no more has ended, and its last words.
 std::string DescribeEnd(testing::NodeProcess& node);
 
+// The node says that it is a voter.
+bool SaysItVotes(const v1::StatusResponse& status);
+
 class Churn {
  public:
   // Where a member takes membership changes.

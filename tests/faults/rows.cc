@@ -29,14 +29,6 @@ Status ReadyAsBefore(Bed& bed, size_t i) {
   return Expect(bed.MemberId(i) == before, bed.node(i).name() + " is the member that it was");
 }
 
-Status AwaitVote(Bed& bed, size_t i) {
-  return bed.WaitFor(bed.node(i).name() + " votes", [&] {
-    const std::optional<v1::StatusResponse> status = bed.node(i).Status();
-    return status && (status->role() == v1::StatusResponse::FOLLOWER ||
-                      status->role() == v1::StatusResponse::LEADER);
-  });
-}
-
 size_t Installations(Bed& bed, size_t i) {
   const std::string log = bed.node(i).Log();
   size_t count = 0;
@@ -77,9 +69,14 @@ Status AwaitDamageMet(Bed& bed, size_t i, const std::string& file, size_t log_be
   });
 }
 
-Status EndByDamage(Bed& bed, size_t i, const std::filesystem::path& file, size_t log_before) {
+Status EndWithIoError(Bed& bed, size_t i) {
+  constexpr int kExitIoError = 74;
   ASSIGN_OR_RETURN_STATUS(const int status, bed.End(i));
-  RETURN_IF_ERROR(Expect(status == kExitIoError, "it ends with 74, not " + std::to_string(status)));
+  return Expect(status == kExitIoError, "it ends with 74, not " + std::to_string(status));
+}
+
+Status EndByDamage(Bed& bed, size_t i, const std::filesystem::path& file, size_t log_before) {
+  RETURN_IF_ERROR(EndWithIoError(bed, i));
   return Expect(Names(bed, i, file.filename(), log_before),
                 "it says that " + file.string() + " is damaged");
 }
@@ -90,25 +87,31 @@ Status AwaitRebuild(Bed& bed, size_t i, const std::filesystem::path& file, size_
                               [&] { return Names(bed, i, file.filename(), log_before); }));
   RETURN_IF_ERROR(bed.WaitFor("a new member that votes", [&] {
     const std::optional<v1::StatusResponse> status = bed.node(i).Status();
-    return status && HexId(status->member_id()) != old &&
-           (status->role() == v1::StatusResponse::FOLLOWER ||
-            status->role() == v1::StatusResponse::LEADER);
+    return status && HexId(status->member_id()) != old && SaysItVotes(*status);
   }));
   RETURN_IF_ERROR(bed.Ready(i));
   return bed.Progress();
+}
+
+void Overwrite(const std::filesystem::path& file, size_t at, const std::string& bytes) {
+  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+  stream.seekp(static_cast<std::streamoff>(at));
+  stream << bytes;
+}
+
+void FlipBit(const std::filesystem::path& file, size_t at, size_t bit) {
+  const std::string bytes = testing::ReadFileOrEmpty(file);
+  Overwrite(file, at, std::string(1, static_cast<char>(bytes[at] ^ (1 << bit))));
 }
 
 void FlipBitOfData(const std::filesystem::path& table, std::mt19937_64& random) {
   // In the smallest table, of some 1,400 bytes, the first block has 200.
   constexpr size_t kSmallest = 64;
   constexpr size_t kShare = 16;
-  const std::string content = testing::ReadFileOrEmpty(table);
-  if (content.empty()) return;
-  const size_t at =
-      random() % std::min(content.size(), std::max(kSmallest, content.size() / kShare));
-  std::fstream stream(table, std::ios::in | std::ios::out | std::ios::binary);
-  stream.seekp(static_cast<std::streamoff>(at));
-  stream.put(static_cast<char>(content[at] ^ (1 << random() % 8)));
+  const size_t size = testing::ReadFileOrEmpty(table).size();
+  if (size == 0) return;
+  const size_t at = random() % std::min(size, std::max(kSmallest, size / kShare));
+  FlipBit(table, at, random() % 8);
 }
 
 }  // namespace raftkv::faults

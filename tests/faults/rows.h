@@ -54,15 +54,15 @@ void ShortLogs(BedOptions& options);
 // Node `i`, which was started again, serves as the member that it was: whoever finds its own data
 // damaged is rebuilt as another one, and serves too.
 Status ReadyAsBefore(Bed& bed, size_t i);
-// Node `i` says that it is a voter.
-Status AwaitVote(Bed& bed, size_t i);
 // How often node `i` has installed a snapshot, as its log tells.
 size_t Installations(Bed& bed, size_t i);
 // Kills node `victim` and waits until the others' logs begin behind its end.
 Status LeaveBehind(Bed& bed, size_t victim);
+// It ends by itself, as by a disk that fails.
+Status EndWithIoError(Bed& bed, size_t i);
+
 // --- Damaged files of node `i`. `log_before`: as long was its log when the damage was made.
 
-inline constexpr int kExitIoError = 74;
 // It ends by itself, or names `file` and is not the member that it was: all of its state is read,
 // sooner or later, because whatever it has not read otherwise is compacted.
 Status AwaitDamageMet(Bed& bed, size_t i, const std::string& file, size_t log_before);
@@ -71,6 +71,8 @@ Status EndByDamage(Bed& bed, size_t i, const std::filesystem::path& file, size_t
 // It says that `file` is damaged and serves nobody, until the leader has replaced it by a new
 // member.
 Status AwaitRebuild(Bed& bed, size_t i, const std::filesystem::path& file, size_t log_before);
+void Overwrite(const std::filesystem::path& file, size_t at, const std::string& bytes);
+void FlipBit(const std::filesystem::path& file, size_t at, size_t bit);
 // Some bit of a table's data, which come first. What follows them, such as properties and filters,
 // is passed over if it is damaged: nobody needs it.
 void FlipBitOfData(const std::filesystem::path& table, std::mt19937_64& random);

@@ -28,17 +28,6 @@ size_t EndOfRecords(const fs::path& log) {
   return storage::JudgeWal(bytes, std::stoull(log.stem().string())).end;
 }
 
-void Overwrite(const fs::path& file, size_t at, const std::string& bytes) {
-  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
-  stream.seekp(static_cast<std::streamoff>(at));
-  stream << bytes;
-}
-
-void FlipBit(const fs::path& file, size_t at, size_t bit) {
-  std::string bytes = testing::ReadFileOrEmpty(file);
-  Overwrite(file, at, std::string(1, static_cast<char>(bytes[at] ^ (1 << bit))));
-}
-
 Result<size_t> Follower(Bed& bed) {
   ASSIGN_OR_RETURN(const size_t leader, bed.Leader());
   return bed.Other(leader);
@@ -257,9 +246,7 @@ Status FillOneToTheLastByte(Bed& bed) {
     RETURN_IF_ERROR(bed.EndFault());
     Free(bed.data(victim));
     if (!bed.node(victim).process()->IsRunning()) {
-      ASSIGN_OR_RETURN_STATUS(const int status, bed.End(victim));
-      RETURN_IF_ERROR(
-          Expect(status == kExitIoError, "it ends with 74, not " + std::to_string(status)));
+      RETURN_IF_ERROR(EndWithIoError(bed, victim));
       ++ended;
       bed.Restart(victim);
     }

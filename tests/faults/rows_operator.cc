@@ -88,7 +88,7 @@ Status OperatorErrors(Bed& bed) {
   for (size_t i = 0; i < bed.size(); ++i) {
     RETURN_IF_ERROR(ReadyAsBefore(bed, i));
     RETURN_IF_ERROR(Expect(bed.MemberId(i) == ids[i], "the members are those that they were"));
-    RETURN_IF_ERROR(AwaitVote(bed, i));
+    RETURN_IF_ERROR(bed.AwaitVote(i));
   }
   bed.Note(std::to_string(refused) + " wrong requests, each refused as it should be");
   return Status::Ok();
@@ -151,7 +151,7 @@ Status JoinTwice(Bed& bed) {
                            "one of two calls at once is taken: " + std::to_string(statuses[0]) +
                                ", " + std::to_string(statuses[1])));
     RETURN_IF_ERROR(bed.Ready(node));
-    RETURN_IF_ERROR(AwaitVote(bed, node));
+    RETURN_IF_ERROR(bed.AwaitVote(node));
     const std::string id = bed.MemberId(node);
     RETURN_IF_ERROR(Expect(id != former, "it is another member than before"));
     RETURN_IF_ERROR(bed.WaitFor("a member that joins again is one already",
@@ -160,7 +160,7 @@ Status JoinTwice(Bed& bed) {
     bed.Restart(
         node, {"--start-mode", "join", "--start-peers", bed.node(through[1]).advertised_address()});
     RETURN_IF_ERROR(ReadyAsBefore(bed, node));
-    RETURN_IF_ERROR(AwaitVote(bed, node));
+    RETURN_IF_ERROR(bed.AwaitVote(node));
     const std::optional<v1::StatusResponse> status = bed.node(node).Status();
     RETURN_IF_ERROR(Expect(status.has_value(), "it answers"));
     const auto same_name = [&](const v1::Member& member) {

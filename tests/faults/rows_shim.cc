@@ -128,9 +128,7 @@ Status FailCalls(Bed& bed, std::atomic<int32_t> ShimControl::* fails, bool loses
     const size_t victim = bed.Pick(2) == 0 ? leader : bed.Other(leader);
     (shims[victim]->*fails) = static_cast<int32_t>(1 + bed.Pick(20));
     bed.BeginFault();
-    ASSIGN_OR_RETURN_STATUS(const int status, bed.End(victim));
-    RETURN_IF_ERROR(
-        Expect(status == kExitIoError, "it ends with status 74, not " + std::to_string(status)));
+    RETURN_IF_ERROR(EndWithIoError(bed, victim));
     RETURN_IF_ERROR(bed.Progress());
     RETURN_IF_ERROR(bed.EndFault());
     shims.Reset();

@@ -22,6 +22,38 @@ namespace {
 namespace fs = std::filesystem;
 using namespace storage;  // NOLINT: its codecs are all that this file is about
 
+// Of a target that needs files; gone when the process ends.
+class ScratchDirectory {
+ public:
+  explicit ScratchDirectory(const std::string& name)
+      : path_(fs::temp_directory_path() /
+              ("raftkv-fuzz-" + std::to_string(getpid()) + "-" + name)) {}
+  ~ScratchDirectory() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  ScratchDirectory(const ScratchDirectory&) = delete;
+  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
+
+  // A target may have removed it.
+  const fs::path& Made() const {
+    fs::create_directories(path_);
+    return path_;
+  }
+
+ private:
+  const fs::path path_;
+};
+
+// A file of a header, whose last four bytes are the checksum of what follows, gets the one that it
+// should have. False: it is too short.
+bool PutChecksum(size_t header_bytes, std::string* file) {
+  if (file->size() < header_bytes) return false;
+  const uint32_t crc = Crc32c(std::string_view(*file).substr(header_bytes));
+  std::memcpy(file->data() + header_bytes - sizeof(crc), &crc, sizeof(crc));
+  return true;
+}
+
 // As it is, and with the checksum that it should have: else nothing behind it would be reached.
 void RunLogRecords(std::string_view input) {
   const std::vector<std::string_view> parts = Split(input);
@@ -146,16 +178,8 @@ std::vector<std::string> StateRecordSeeds() {
 
 // A manifest and its chunks, as a member that receives a snapshot sees them.
 void RunSnapshotFiles(std::string_view input) {
-  static const fs::path directory =
-      fs::temp_directory_path() / ("raftkv-fuzz-" + std::to_string(getpid()));
-  struct Cleaner {
-    ~Cleaner() {
-      std::error_code ignored;
-      fs::remove_all(directory, ignored);
-    }
-  };
-  static const Cleaner cleaner;
-  fs::create_directories(directory);
+  static const ScratchDirectory scratch("snapshot");
+  const fs::path& directory = scratch.Made();
   const std::vector<std::string_view> parts = Split(input);
   v1::SnapshotManifest manifest;
   if (!manifest.ParseFromArray(parts[0].data(), static_cast<int>(parts[0].size()))) return;
@@ -254,26 +278,15 @@ std::vector<std::string> SnapshotStreamSeeds() {
 
 // DIR/members, as it is and with the checksum that it should have.
 void RunMembers(std::string_view input) {
-  static const fs::path directory =
-      fs::temp_directory_path() / ("raftkv-fuzz-" + std::to_string(getpid()) + "-members");
-  static const struct Cleaner {
-    ~Cleaner() {
-      std::error_code error;
-      fs::remove_all(directory, error);
-    }
-  } cleaner;
-  fs::create_directories(directory);
+  static const ScratchDirectory scratch("members");
+  const fs::path& directory = scratch.Made();
   runtime::Options options;
   options.data_dir = directory;
   options.peer_advertise = "self:1";
   constexpr size_t kHeader = 12;
   std::string bytes(input);
   for (const bool summed : {false, true}) {
-    if (summed) {
-      if (bytes.size() < kHeader) return;
-      const uint32_t crc = Crc32c(std::string_view(bytes).substr(kHeader));
-      std::memcpy(bytes.data() + kHeader - sizeof(crc), &crc, sizeof(crc));
-    }
+    if (summed && !PutChecksum(kHeader, &bytes)) return;
     std::ofstream(directory / "members", std::ios::binary | std::ios::trunc) << bytes;
     const v1::MemberNote note = runtime::ReadDamagedMember(options);
     const std::vector<std::string> asked = runtime::WhomToAsk(options, note);
@@ -283,24 +296,13 @@ void RunMembers(std::string_view input) {
 
 // DIR/identity, as it is and with the checksum that it should have.
 void RunIdentity(std::string_view input) {
-  static const fs::path directory =
-      fs::temp_directory_path() / ("raftkv-fuzz-" + std::to_string(getpid()) + "-identity");
-  static const struct Cleaner {
-    ~Cleaner() {
-      std::error_code error;
-      fs::remove_all(directory, error);
-    }
-  } cleaner;
-  fs::create_directories(directory);
+  static const ScratchDirectory scratch("identity");
+  const fs::path& directory = scratch.Made();
   const std::string file = directory / "identity";
   constexpr size_t kHeader = 16;
   std::string bytes(input);
   for (const bool summed : {false, true}) {
-    if (summed) {
-      if (bytes.size() < kHeader) return;
-      const uint32_t crc = Crc32c(std::string_view(bytes).substr(kHeader));
-      std::memcpy(bytes.data() + kHeader - sizeof(crc), &crc, sizeof(crc));
-    }
+    if (summed && !PutChecksum(kHeader, &bytes)) return;
     std::ofstream(file, std::ios::binary | std::ios::trunc) << bytes;
     const Result<v1::Identity> identity = ReadIdentity(directory);
     const Result<std::unique_ptr<DataDir>> opened = DataDir::Open(directory, "fuzz");
