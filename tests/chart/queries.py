@@ -166,8 +166,8 @@ def evaluate(url, ns, name, with_operator):
             continue
         is_alert = ":" not in where
         # An alert has no data while all is well: its metrics must be there under the labels that it asks for. What a failure
-        # alone brings about (a code) is left out.
-        for query in ([expr] if not is_alert else sorted(re.sub(r',? *code=~"[^"]*"', "", part) for part in selectors(expr))):
+        # alone brings about (a code, a reason, a condition that is true) is left out.
+        for query in ([expr] if not is_alert else sorted(re.sub(r',?\s*(?:code=~|reason=~|status=)"[^"]*"', "", part) for part in selectors(expr))):
             asked += 1
             result, error = ask(url, query)
             if error:
