@@ -89,7 +89,12 @@ bool MemberStream::OnFrame(std::string_view body) {
                {{"peer", log::Hex{from_.value}}, {"reason", status.message()}});
     return false;
   }
-  for (v1::PeerCall& call : *frame->mutable_calls()) calls_.push_back(std::move(call));
+  for (v1::PeerCall& call : *frame->mutable_calls()) {
+    // A call is carried out at most once, whatever has repeated its bytes on the way.
+    if (call.id() <= last_call_) continue;
+    last_call_ = call.id();
+    calls_.push_back(std::move(call));
+  }
   if (frame->ping() != 0) {
     v1::PeerFrame pong;
     pong.set_pong(frame->ping());

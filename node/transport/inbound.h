@@ -57,6 +57,7 @@ class MemberStream final : public Connection::User,
   // Of the read being handed over.
   std::vector<raft::Message> messages_;
   std::vector<v1::PeerCall> calls_;
+  uint64_t last_call_ = 0;  // the highest id; it and those before were handed over
 };
 
 // One call of anybody.

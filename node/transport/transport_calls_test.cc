@@ -58,6 +58,42 @@ TEST_F(TransportCallsTest, RepliesMayComeInAnyOrder) {
   for (const auto& [name, answer] : answers) EXPECT_EQ(name, answer);
 }
 
+TEST_F(TransportCallsTest, ACallWhoseFrameComesTwiceIsMadeOnce) {
+  TestNode b(io_, 2);
+  RawClient member(io_, b.port);
+  ASSERT_EQ(member.Greet(io_, v1::Hello::MESSAGES, 1, 2).verdict(), v1::HelloReply::OK);
+  v1::PeerFrame frames[3];
+  for (uint64_t id = 1; v1::PeerFrame & frame : frames) {
+    v1::PeerCall& call = *frame.add_calls();
+    call = CommandCall(std::to_string(id));
+    call.set_id(id++);
+  }
+  for (const int i : {0, 0, 1, 0, 1, 2}) member.SendFrame(frames[i]);
+  const auto has_last = [&] {
+    return !b.handler.calls.empty() && b.handler.calls.back().second.command() == "3";
+  };
+  ASSERT_TRUE(Until(has_last));
+  EXPECT_EQ(b.handler.calls.size(), 3u);
+}
+
+TEST_F(TransportCallsTest, AReplyThatComesTwiceIsHeardOnce) {
+  TestNode a(io_, 1);
+  TestNode b(io_, 2);
+  b.handler.on_call = [](const v1::PeerCall&, const ReplyFn& reply) {
+    reply({});
+    reply({});
+  };
+  a.Dial(b);
+  ASSERT_TRUE(Until([&] { return a.IsUp(2); }));
+  int answers = 0;
+  const auto count = [&](const Result<v1::PeerReply>&) { ++answers; };
+  a.transport->Call(NodeId(2), CommandCall("x"), count);
+  a.transport->Call(NodeId(2), CommandCall("y"), count);
+  ASSERT_TRUE(Until([&] { return b.handler.calls.size() == 2 && answers >= 2; }));
+  RunFor(io_, milliseconds(20));
+  EXPECT_EQ(answers, 2);
+}
+
 TEST_F(TransportCallsTest, CallsEndWithTheRightError) {
   Options options = TestOptions();
   options.call_timeout = milliseconds(30);

@@ -313,6 +313,9 @@ class FrameRepeaterTest : public ::testing::Test {
     v1::PeerFrame call = message;
     call.add_calls()->set_id(1);
     call_ = Framed(call);
+    v1::PeerFrame reply;
+    reply.add_replies()->set_id(1);
+    reply_ = Framed(reply);
   }
   // In pieces of so many bytes; everything that may be repeated is, at once.
   std::string Pass(const std::string& bytes, size_t piece) {
@@ -329,6 +332,7 @@ class FrameRepeaterTest : public ::testing::Test {
   std::string head_;
   std::string message_;
   std::string call_;
+  std::string reply_;
 };
 
 TEST_F(FrameRepeaterTest, WholeFramesComeAgainHoweverTheirBytesArrive) {
@@ -341,8 +345,15 @@ TEST_F(FrameRepeaterTest, WholeFramesComeAgainHoweverTheirBytesArrive) {
   }
 }
 
-TEST_F(FrameRepeaterTest, NeitherHandshakesNorCallsComeAgain) {
-  EXPECT_EQ(Pass(head_ + call_, 3), head_ + call_);
+TEST_F(FrameRepeaterTest, CallsAndRepliesComeAgain) {
+  EXPECT_EQ(Pass(head_ + call_ + reply_, 3), head_ + call_ + call_ + reply_ + reply_);
+  EXPECT_EQ(repeater_.repeated_calls(), 2u);
+}
+
+TEST_F(FrameRepeaterTest, NeitherHandshakesNorPingsComeAgain) {
+  v1::PeerFrame ping;
+  ping.set_ping(3);
+  EXPECT_EQ(Pass(head_ + Framed(ping), 3), head_ + Framed(ping));
   EXPECT_EQ(repeater_.repeated(), 0u);
 }
 

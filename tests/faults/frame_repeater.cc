@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "node/transport/frame.h"
-#include "raftkv/v1/peer.pb.h"
 
 namespace raftkv::faults {
 namespace {
@@ -15,13 +14,6 @@ size_t BodyBytes(std::string_view header) {
   size_t length = 0;
   for (size_t i = 4; i-- > 0;) length = length << 8 | static_cast<unsigned char>(header[i]);
   return length;
-}
-
-// Raft messages, and nothing else.
-bool MayBeRepeated(std::string_view body) {
-  v1::PeerFrame frame;
-  return frame.ParseFromArray(body.data(), static_cast<int>(body.size())) &&
-         frame.messages_size() > 0 && frame.calls_size() == 0 && frame.replies_size() == 0;
 }
 
 }  // namespace
@@ -45,20 +37,30 @@ std::string FrameRepeater::Pass(std::string_view bytes, const std::function<bool
     if (seen_ < wanted_) continue;
     EndFrame();
     if (!remembered_.empty() && chance()) {
-      out.append(remembered_[pick(remembered_.size())]);
+      const Frame& again = remembered_[pick(remembered_.size())];
+      out.append(again.bytes);
       ++repeated_;
+      repeated_calls_ += again.calls;
     }
   }
   return out;
 }
 
+// Pings and keep-alives alone are nothing that could be carried out twice.
+void FrameRepeater::Remember(const v1::PeerFrame& frame) {
+  const auto calls = static_cast<uint64_t>(frame.calls_size() + frame.replies_size());
+  if (frame.messages_size() == 0 && calls == 0) return;
+  remembered_.push_back({part_, calls});
+  if (remembered_.size() > kMostRemembered) remembered_.pop_front();
+}
+
 void FrameRepeater::EndFrame() {
   const bool whole = part_.size() == seen_;
   // The first frame is the handshake's.
-  if (std::exchange(magic_, true) && ++frames_ > 1 && whole &&
-      MayBeRepeated(std::string_view(part_).substr(kHeader))) {
-    remembered_.push_back(part_);
-    if (remembered_.size() > kMostRemembered) remembered_.pop_front();
+  if (std::exchange(magic_, true) && ++frames_ > 1 && whole) {
+    const std::string_view body = std::string_view(part_).substr(kHeader);
+    v1::PeerFrame frame;
+    if (frame.ParseFromArray(body.data(), static_cast<int>(body.size()))) Remember(frame);
   }
   part_.clear();
   seen_ = 0;

@@ -1,7 +1,7 @@
 // Duplication on a connection between two members. TCP takes away what a network doubles, so that
-// whole frames have to be repeated: those that carry nothing but raft messages, which the protocol
-// allows a network to double and to bring late. A call is made once by its design: it is not
-// repeated, nor is a handshake.
+// whole frames have to be repeated: those that carry raft messages, which the protocol allows a
+// network to double and to bring late, and those that carry calls and replies, of which a member
+// has to take the first alone. A handshake is not repeated.
 //
 // Thread-safety: none; each belongs to one direction of a connection.
 #pragma once
@@ -11,6 +11,8 @@
 #include <functional>
 #include <string>
 #include <string_view>
+
+#include "raftkv/v1/peer.pb.h"
 
 namespace raftkv::faults {
 
@@ -22,11 +24,14 @@ class FrameRepeater {
   std::string Pass(std::string_view bytes, const std::function<bool()>& chance,
                    const std::function<size_t(size_t)>& pick);
   uint64_t repeated() const { return repeated_; }
+  // Calls, and replies, in the frames that came again.
+  uint64_t repeated_calls() const { return repeated_calls_; }
 
  private:
   // As much of `bytes` as the part that is under way lacks.
   std::string_view Take(std::string_view& bytes);
   void EndFrame();
+  void Remember(const v1::PeerFrame& frame);
 
   static constexpr size_t kMostRemembered = 8;
   static constexpr size_t kMostFrameBytes = size_t{256} << 10;  // larger ones are not repeated
@@ -36,8 +41,13 @@ class FrameRepeater {
   size_t wanted_ = 0;  // bytes that it has, as far as is known
   uint64_t frames_ = 0;
   bool magic_ = false;  // is over
-  std::deque<std::string> remembered_;
+  struct Frame {
+    std::string bytes;
+    uint64_t calls;
+  };
+  std::deque<Frame> remembered_;
   uint64_t repeated_ = 0;
+  uint64_t repeated_calls_ = 0;
 };
 
 }  // namespace raftkv::faults

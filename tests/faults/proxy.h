@@ -29,7 +29,7 @@ struct LinkFault {
   double stall = 0;   // share of reads after which nothing moves for a retransmission timeout
   double reset = 0;   // share of reads at which the connection breaks
   double flip = 0;    // share of reads in which one bit is wrong
-  double repeat = 0;  // share of frames after which one of the last frames of messages comes again
+  double repeat = 0;  // share of frames after which one of the last frames comes again
   bool operator==(const LinkFault&) const = default;
 };
 
@@ -56,6 +56,7 @@ class Proxies {
   uint64_t connections() const { return connections_; }
   uint64_t bytes() const { return bytes_; }
   uint64_t repeated() const { return repeated_; }
+  uint64_t repeated_calls() const { return repeated_calls_; }
 
  private:
   static constexpr size_t kUnknown = SIZE_MAX;
@@ -82,6 +83,7 @@ class Proxies {
   std::atomic<uint64_t> connections_ = 0;
   std::atomic<uint64_t> bytes_ = 0;
   std::atomic<uint64_t> repeated_ = 0;
+  std::atomic<uint64_t> repeated_calls_ = 0;
   std::mutex mutex_;
   std::map<uint64_t, size_t> members_;
   std::map<std::pair<size_t, size_t>, LinkFault> faults_;

@@ -106,8 +106,9 @@ Status Everywhere(Bed& bed, LinkFault fault) {
 
 Status RepeatFrames(Bed& bed) {
   RETURN_IF_ERROR(Everywhere(bed, {.repeat = 0.3}));
-  bed.Note(std::to_string(bed.proxies().repeated()) + " frames repeated");
-  return Expect(bed.proxies().repeated() > 0, "frames are repeated");
+  bed.Note(std::to_string(bed.proxies().repeated()) + " frames repeated, with " +
+           std::to_string(bed.proxies().repeated_calls()) + " calls and replies");
+  return Expect(bed.proxies().repeated_calls() > 0, "frames with calls are repeated");
 }
 
 Status Resets(Bed& bed) {
@@ -247,9 +248,9 @@ std::vector<Row> NetworkRows() {
        .run = [](Bed& bed) { return Everywhere(bed, {.jitter = milliseconds(60)}); }},
       {.name = "duplicate",
        .injected =
-           "after 30 % of the frames between nodes one of the last eight with messages comes "
-           "again, on the same connection",
-       .promised = "goes on; nothing is applied twice",
+           "after 30 % of the frames between nodes one of the last eight with messages, calls or "
+           "replies comes again, on the same connection",
+       .promised = "goes on; no forwarded write, change or hand-over is carried out twice",
        .run = RepeatFrames},
       {.name = "loss",
        .injected = "5 % of reads stall their connection for 200 ms, as TCP does at a lost segment",
