@@ -30,6 +30,7 @@ constexpr char kUsage[] =
 struct Options {
   bool rewrite = false;
   bool help = false;
+  bool wrong = false;
   std::vector<fs::path> paths;
 };
 
@@ -39,8 +40,10 @@ Options ParseOptions(int argc, char** argv) {
     const std::string_view argument = argv[i];
     if (argument == "--rewrite") {
       options.rewrite = true;
-    } else if (argument.starts_with('-')) {
+    } else if (argument == "--help" || argument == "-h") {
       options.help = true;
+    } else if (argument.starts_with('-')) {
+      options.wrong = true;
     } else {
       options.paths.emplace_back(argument);
     }
@@ -79,9 +82,9 @@ int Run(const std::vector<TestFile>& files) {
 
 int Main(int argc, char** argv) {
   Options options = ParseOptions(argc, argv);
-  if (options.help) {
-    std::fputs(kUsage, stderr);
-    return kExitUsage;
+  if (options.wrong || options.help) {
+    std::fputs(kUsage, options.wrong ? stderr : stdout);
+    return options.wrong ? kExitUsage : kExitPassed;
   }
   if (options.paths.empty()) {
     options.paths.push_back(DefaultFolder());
