@@ -229,7 +229,6 @@ size_t Find(const std::string& self, const Mutation& mutation, uint64_t most_run
 size_t CheckPast(uint64_t most_runs) {
   size_t stale = 0;
   for (const PastBug& bug : kPastBugs) {
-    if (*bug.mutation == '\0') continue;
     Activate(bug.mutation);
     const std::string found =
         RunApart({.seed = bug.seed, .profile = bug.profile}, kPatience).failure;

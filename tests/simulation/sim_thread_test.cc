@@ -56,5 +56,11 @@ TEST(SimThread, EndsWhereItSleeps) {
   EXPECT_TRUE(thread.Run([] {})) << "and can begin again";
 }
 
+// Whoever else slept would wait for ever: only the owner's turn ends a sleep.
+TEST(SimThreadDeathTest, OnlyItsWorkSleeps) {
+  SimThread thread;
+  EXPECT_DEATH(thread.Sleep(seconds(1)), "only the work sleeps");
+}
+
 }  // namespace
 }  // namespace raftkv::sim

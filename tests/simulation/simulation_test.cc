@@ -1,6 +1,11 @@
 #include "tests/simulation/simulation.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
 
 #include "tests/simulation/past_bugs.h"
 #include "tests/simulation/profiles.h"
@@ -69,6 +74,16 @@ TEST(Simulation, PastBugsStayFixed) {
     EXPECT_EQ(RunApart({.seed = run.seed, .profile = run.profile}).failure, "")
         << run.what << " (" << run.mutation << "); again: ./dev sim --seed " << run.seed;
   }
+}
+
+// What is under way for long may follow them in the log: unless they are known, it seems wrong.
+TEST(Simulation, TheWritesOfTheLastPhaseAreInTheHistory) {
+  const std::string file = testing::TempDir() + "history-" + std::to_string(getpid()) + ".jsonl";
+  EXPECT_EQ(RunApart({.seed = 7, .keep = std::vector<size_t>(), .history_file = file}).failure, "");
+  std::stringstream history;
+  history << std::ifstream(file).rdbuf();
+  std::filesystem::remove(file);
+  EXPECT_NE(history.str().find("\"alive-"), std::string::npos);
 }
 
 TEST(Simulation, WithoutFaultsNothingIsRefusedForLong) {
