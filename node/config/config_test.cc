@@ -69,6 +69,10 @@ TEST_F(ConfigTest, BudgetsThatAreNotSetFollowFromTheMemory) {
   // The largest value still fits.
   EXPECT_EQ(budgets({"--limits-memory-bytes", "64MiB", "--http-max-value-bytes", "16MiB"}),
             (std::array{32 * kMiB, 32 * kMiB, 32 * kMiB}));
+  // None is less than may be set.
+  EXPECT_EQ(budgets({"--limits-memory-bytes", "64MiB", "--http-max-value-bytes", "1KiB",
+                     "--raft-max-append-bytes", "1KiB"}),
+            (std::array{kMiB, kMiB, kMiB}));
   for (const uint64_t budget : budgets({})) EXPECT_GE(budget, 2 * kMiB);
 }
 

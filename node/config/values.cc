@@ -128,6 +128,8 @@ Status SetNumber(T* target, T min, T max, std::string_view text) {
 
 Status Set(const TextValue& value, const std::string& text) {
   if (text.empty()) return Expected("must not be empty");
+  // The system would take what is before it for all.
+  if (text.find('\0') != std::string::npos) return Expected("must not hold a NUL byte");
   *value.target = text;
   return Status::Ok();
 }

@@ -74,6 +74,13 @@ TEST(ValuesTest, NumbersKeepTheirLimits) {
   EXPECT_EQ(number, 1000);
 }
 
+TEST(ValuesTest, TextIsWhatTheSystemWouldTake) {
+  std::string text = "before";
+  EXPECT_FALSE(SetValue(TextValue{&text}, "").ok());
+  EXPECT_FALSE(SetValue(TextValue{&text}, std::string("a\0b", 3)).ok());
+  EXPECT_EQ(text, "before");
+}
+
 TEST(ValuesTest, AddressListsHoldDialableAddressesOnce) {
   std::vector<std::string> list;
   const AddressListValue value{&list};

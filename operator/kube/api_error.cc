@@ -169,34 +169,49 @@ Status ApiError::ToStatus() const {
   }
 }
 
-ApiError ErrorFromStatus(const Object& status) {
+namespace {
+
+// `http_status` decides, and the object's reason where it says more than that; 0: there is none.
+ApiError FromStatus(const Object& status, int http_status) {
   ApiError error;
-  error.http_status = static_cast<int>(status.Int("/code").value_or(0));
-  error.reason = FromHttpStatus(error.http_status);
-  error.message = status.String("/message");
+  error.http_status = http_status;
+  error.reason = FromHttpStatus(http_status);
   error.causes = Causes(status);
   error.retry_after = std::chrono::seconds(
       std::clamp<int64_t>(status.Int("/details/retryAfterSeconds").value_or(0), 0, 86'400));
-  std::string_view reason = status.String("/reason");
+  const std::string_view reason = status.String("/reason");
+  error.message = status.String("/message");
+  if (error.message.empty()) {
+    error.message = reason.empty() ? "the server does not say why" : reason;
+  }
   if (reason == "AlreadyExists") error.reason = Reason::kAlreadyExists;
   if (reason == "Expired" || reason == "Gone") error.reason = Reason::kExpired;
-  if (reason == "Timeout" || reason == "ServerTimeout") error.reason = Reason::kTimeout;
-  if (IsVersionTooLarge(error)) error.reason = Reason::kVersionTooLarge;
+  // What is refused as it is (4xx) does not become worth another try by a word of a webhook's.
+  if (http_status == 0 || http_status >= 500) {
+    if (reason == "Timeout" || reason == "ServerTimeout") error.reason = Reason::kTimeout;
+    if (IsVersionTooLarge(error)) error.reason = Reason::kVersionTooLarge;
+  }
   return error;
+}
+
+}  // namespace
+
+ApiError ErrorFromStatus(const Object& status) {
+  const int64_t code = status.Int("/code").value_or(0);
+  return FromStatus(status, code >= 100 && code <= 599 ? static_cast<int>(code) : 0);
 }
 
 ApiError ErrorFromAnswer(int http_status, std::string_view body, Duration retry_after) {
   ApiError error;
   auto parsed = Object::Parse(body);
   if (parsed && parsed->kind() == "Status") {
-    error = ErrorFromStatus(*parsed);
-    if (error.http_status == 0) error.reason = FromHttpStatus(http_status);
+    error = FromStatus(*parsed, http_status);
   } else {
+    error.http_status = http_status;
     error.reason = FromHttpStatus(http_status);
     error.message = "the answer is no Kubernetes Status (a proxy's?): '" +
                     std::string(body.substr(0, kMaxQuotedBytes)) + "'";
   }
-  error.http_status = http_status;
   error.retry_after = std::max(error.retry_after, retry_after);
   return error;
 }

@@ -1,5 +1,6 @@
 #include "operator/kube/client_config.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <fstream>
@@ -72,6 +73,10 @@ Result<Material> ReadMaterial(const YAML::Node& node, const std::string& name,
   return out;
 }
 
+bool IsPlain(std::string_view text) {
+  return std::ranges::all_of(text, [](char c) { return c > ' ' && c < 0x7f; });
+}
+
 // "https://host:port/prefix", with [brackets] around an IPv6 address.
 Status ParseServer(const std::string& server, ClientConfig* config) {
   std::string_view rest = server;
@@ -98,7 +103,12 @@ Status ParseServer(const std::string& server, ClientConfig* config) {
     auto [end, error] = std::from_chars(port.data() + 1, port.data() + port.size(), config->port);
     if (port[0] != ':' || error != std::errc() || end != port.data() + port.size()) return bad;
   }
-  return config->host.empty() || config->port == 0 ? bad : Status::Ok();
+  // Neither a user before the host nor a query behind the prefix.
+  const bool is_host = !config->host.empty() && IsPlain(config->host) &&
+                       config->host.find_first_of("?#@[]\\") == std::string::npos;
+  const bool is_prefix =
+      IsPlain(config->path_prefix) && config->path_prefix.find_first_of("?#") == std::string::npos;
+  return is_host && is_prefix && config->port != 0 ? Status::Ok() : bad;
 }
 
 Status ReadCluster(const YAML::Node& cluster, const std::string& folder, ClientConfig* config) {
@@ -113,6 +123,9 @@ Status ReadCluster(const YAML::Node& cluster, const std::string& folder, ClientC
   }
   return Status::Ok();
 }
+
+// A process gets its arguments and variables as text that a NUL byte ends.
+bool IsForProcess(std::string_view text) { return text.find('\0') == std::string_view::npos; }
 
 Status ReadExec(const YAML::Node& exec, const std::string& folder, ExecPlugin* out) {
   out->command = Text(exec, "command");
@@ -129,10 +142,23 @@ Status ReadExec(const YAML::Node& exec, const std::string& folder, ExecPlugin* o
   out->provide_cluster_info = Flag(exec, "provideClusterInfo");
   out->install_hint = Text(exec, "installHint");
   if (const YAML::Node arguments = exec["args"]; arguments && arguments.IsSequence()) {
-    for (const auto& argument : arguments) out->arguments.push_back(argument.Scalar());
+    for (const auto& argument : arguments) {
+      if (!argument.IsScalar() || !IsForProcess(argument.Scalar())) {
+        return {Code::kInvalidArgument, "the kubeconfig's exec plugin has args that are no text"};
+      }
+      out->arguments.push_back(argument.Scalar());
+    }
   }
   if (const YAML::Node variables = exec["env"]; variables && variables.IsSequence()) {
-    for (const auto& one : variables) out->environment[Text(one, "name")] = Text(one, "value");
+    for (const auto& one : variables) {
+      const std::string name = Text(one, "name");
+      const std::string value = Text(one, "value");
+      if (name.empty() || name.find('=') != std::string::npos || !IsForProcess(name + value)) {
+        return {Code::kInvalidArgument,
+                "the kubeconfig's exec plugin has an env that is no name with a value"};
+      }
+      out->environment[name] = value;
+    }
   }
   return Status::Ok();
 }

@@ -19,6 +19,7 @@ struct Material {
   std::string data;
   std::string file;
   bool empty() const { return data.empty() && file.empty(); }
+  friend bool operator==(const Material&, const Material&) = default;
 };
 
 // A program that prints an ExecCredential (client.authentication.k8s.io/v1 or v1beta1).
@@ -29,6 +30,7 @@ struct ExecPlugin {
   std::string api_version;
   bool provide_cluster_info = false;
   std::string install_hint;
+  friend bool operator==(const ExecPlugin&, const ExecPlugin&) = default;
 };
 
 struct ClientConfig {
@@ -46,6 +48,7 @@ struct ClientConfig {
   ExecPlugin exec;  // command empty: none
 
   std::string default_namespace = "default";
+  friend bool operator==(const ClientConfig&, const ClientConfig&) = default;
 };
 
 // The file that $KUBECONFIG names (one path), or ~/.kube/config. `context` empty: the current one.

@@ -76,6 +76,23 @@ TEST(Kubeconfig, SaysWhatIsWrong) {
   };
   EXPECT_NE(message("cluster: c,", "cluster: x,").find("no cluster 'x'"), std::string::npos);
   EXPECT_NE(message("https://10.0.0.1:6443", "10.0.0.1").find("'10.0.0.1'"), std::string::npos);
+  for (const std::string server :
+       {"https://user@10.0.0.1", "https://10.0.0.1/p?q", "https://10.0.0.1#f",
+        "https://10.0.0.1/p q", "https://10.0 .0.1", "https://[::1"}) {
+    EXPECT_NE(message("https://10.0.0.1:6443", server).find("kubeconfig's server"),
+              std::string::npos)
+        << server;
+  }
+  const auto exec = [&message](const std::string& more) {
+    return message("client-key-data: a2V5",
+                   "client-key-data: a2V5, exec: {command: p, apiVersion: "
+                   "client.authentication.k8s.io/v1, " +
+                       more + "}");
+  };
+  EXPECT_EQ(exec("args: [a], env: [{name: A, value: b}]"), "");
+  EXPECT_NE(exec("args: [{a: b}]").find("args"), std::string::npos);
+  EXPECT_NE(exec("env: [{value: b}]").find("env"), std::string::npos);
+  EXPECT_NE(exec("env: [{name: A=B, value: b}]").find("env"), std::string::npos);
   EXPECT_NE(message("Y2E=", "Y2E").find("certificate-authority-data"), std::string::npos);
   EXPECT_NE(message(", client-key-data: a2V5", "").find("only one of"), std::string::npos);
   EXPECT_NE(message("client-key-data: a2V5", "auth-provider: {}").find("auth-provider"),

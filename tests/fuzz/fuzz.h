@@ -27,7 +27,8 @@ const Target* FindTarget(std::string_view name);  // null: none
 std::vector<Target> WireTargets();      // peer frames and messages, commands
 std::vector<Target> StorageTargets();   // log records, write-ahead logs, state records, snapshots
 std::vector<Target> HttpTargets();      // heads, queries, conditions, bodies
-std::vector<Target> TextTargets();      // settings, kubeconfigs, Kubernetes objects and watches
+std::vector<Target> SettingsTargets();  // flags, variables and files of settings
+std::vector<Target> TextTargets();      // kubeconfigs, Kubernetes objects and watches
 std::vector<Target> StreamTargets();    // HTTP and peer connections, answers of nodes
 std::vector<Target> DialectTargets();   // the client APIs of the example programs
 std::vector<Target> OperatorTargets();  // RaftKV resources, answers of nodes and the API server
@@ -35,5 +36,8 @@ std::vector<Target> OperatorTargets();  // RaftKV resources, answers of nodes an
 // Cuts an input into parts, for targets that take several: bytes 0xff 0xfe end a part.
 std::vector<std::string_view> Split(std::string_view input);
 std::string Join(const std::vector<std::string>& parts);
+
+// As YAML has it, whatever its bytes.
+std::string QuotedForYaml(std::string_view text);
 
 }  // namespace raftkv::fuzz

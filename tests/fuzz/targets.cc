@@ -10,8 +10,8 @@ constexpr std::string_view kSeparator{"\xff\xfe", 2};
 const std::vector<Target>& Targets() {
   static const std::vector<Target> all = [] {
     std::vector<Target> targets;
-    for (const auto group : {WireTargets, StorageTargets, HttpTargets, TextTargets, StreamTargets,
-                             DialectTargets, OperatorTargets}) {
+    for (const auto group : {WireTargets, StorageTargets, HttpTargets, SettingsTargets, TextTargets,
+                             StreamTargets, DialectTargets, OperatorTargets}) {
       for (const Target& target : group()) targets.push_back(target);
     }
     return targets;
@@ -43,6 +43,20 @@ std::string Join(const std::vector<std::string>& parts) {
     joined += parts[i];
   }
   return joined;
+}
+
+std::string QuotedForYaml(std::string_view text) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string quoted = "\"";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < ' ' || byte == 0x7f || c == '"' || c == '\\') {
+      quoted += {'\\', 'x', kDigits[byte >> 4], kDigits[byte & 15]};
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + '"';
 }
 
 }  // namespace raftkv::fuzz

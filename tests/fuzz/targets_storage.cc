@@ -1,5 +1,3 @@
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
@@ -15,35 +13,13 @@
 #include "node/storage/snapshot_stream.h"
 #include "node/storage/wal_check.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/scratch_directory.h"
 
 namespace raftkv::fuzz {
 namespace {
 
 namespace fs = std::filesystem;
 using namespace storage;  // NOLINT: its codecs are all that this file is about
-
-// Of a target that needs files; gone when the process ends.
-class ScratchDirectory {
- public:
-  explicit ScratchDirectory(const std::string& name)
-      : path_(fs::temp_directory_path() /
-              ("raftkv-fuzz-" + std::to_string(getpid()) + "-" + name)) {}
-  ~ScratchDirectory() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  ScratchDirectory(const ScratchDirectory&) = delete;
-  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
-
-  // A target may have removed it.
-  const fs::path& Made() const {
-    fs::create_directories(path_);
-    return path_;
-  }
-
- private:
-  const fs::path path_;
-};
 
 // A file of a header, whose last four bytes are the checksum of what follows, gets the one that it
 // should have. False: it is too short.

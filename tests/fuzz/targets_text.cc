@@ -1,10 +1,7 @@
-#include <unistd.h>
-
-#include <filesystem>
-#include <fstream>
+#include <algorithm>
 
 #include "base/check.h"
-#include "node/config/config.h"
+#include "base/encoding.h"
 #include "operator/kube/client_config.h"
 #include "operator/kube/object.h"
 #include "operator/kube/watch_decoder.h"
@@ -13,48 +10,96 @@
 namespace raftkv::fuzz {
 namespace {
 
-// Lines are arguments.
-void RunFlags(std::string_view input) {
-  std::vector<std::string> args(1);
-  for (const char c : input) {
-    if (c == '\0') return;  // cannot stand in an argument
-    if (c == '\n') {
-      args.emplace_back();
-    } else {
-      args.back() += c;
-    }
+// "name: value, " for a mapping in one line; nothing for what is not set.
+std::string Field(const char* name, const std::string& value) {
+  return value.empty() ? "" : std::string(name) + ": " + QuotedForYaml(value) + ", ";
+}
+
+std::string Field(const std::string& name, const kube::Material& material) {
+  return Field(name.c_str(), material.file) +
+         Field((name + "-data").c_str(), Base64Encode(material.data));
+}
+
+std::string ExecToYaml(const kube::ExecPlugin& exec) {
+  std::string yaml = Field("command", exec.command) + Field("apiVersion", exec.api_version) +
+                     Field("installHint", exec.install_hint) + "args: [";
+  for (const std::string& argument : exec.arguments) yaml += QuotedForYaml(argument) + ", ";
+  yaml += "], env: [";
+  for (const auto& [name, value] : exec.environment) {
+    yaml += "{name: " + QuotedForYaml(name) + ", value: " + QuotedForYaml(value) + "}, ";
   }
-  for (const std::string& arg : args) {
-    if (arg.find("config") != std::string::npos) return;  // reads files
+  return yaml + "], provideClusterInfo: " + (exec.provide_cluster_info ? "true" : "false");
+}
+
+// A kubeconfig that means `config`, with a context of the name "c" beside one that means nothing.
+std::string KubeconfigOf(const kube::ClientConfig& config) {
+  const bool v6 = config.host.find(':') != std::string::npos;
+  const std::string server = std::string(config.tls ? "https://" : "http://") +
+                             (v6 ? "[" + config.host + "]" : config.host) + ":" +
+                             std::to_string(config.port) + config.path_prefix;
+  return "current-context: other\ncontexts: [{name: other, context: {cluster: none}}, {name: c, "
+         "context: {cluster: k, user: u, " +
+         Field("namespace", config.default_namespace) + "}}]\nclusters: [{name: k, cluster: {" +
+         Field("server", server) + Field("tls-server-name", config.server_name) +
+         Field("certificate-authority", config.ca) +
+         "insecure-skip-tls-verify: " + (config.insecure_skip_verify ? "true" : "false") +
+         "}}]\nusers: [{name: u, user: {" + Field("client-certificate", config.client_certificate) +
+         Field("client-key", config.client_key) + Field("token", config.token.data) +
+         Field("tokenFile", config.token.file) +
+         (config.exec.command.empty() ? "" : "exec: {" + ExecToYaml(config.exec) + "}") + "}}]\n";
+}
+
+bool IsPlain(std::string_view text) {
+  return std::ranges::all_of(text, [](char c) { return c > ' ' && c < 0x7f; });
+}
+
+bool IsPath(const kube::Material& material) {
+  return material.file.empty() || material.file.starts_with('/');
+}
+
+void CheckKubeconfig(const kube::ClientConfig& config) {
+  CHECK(!config.host.empty() && config.port != 0, "there is somebody to call");
+  CHECK(IsPlain(config.host) && config.host.find_first_of("/?#@[]\\") == std::string::npos,
+        "a host is one");
+  CHECK(IsPlain(config.path_prefix), "a request can begin with the prefix");
+  CHECK(config.path_prefix.empty() ||
+            (config.path_prefix.starts_with('/') && !config.path_prefix.ends_with('/')),
+        "a path can follow the prefix");
+  CHECK(config.path_prefix.find_first_of("?#") == std::string::npos, "a prefix is of a path");
+  CHECK(IsPath(config.ca) && IsPath(config.client_certificate) && IsPath(config.client_key) &&
+            IsPath(config.token),
+        "where files are does not depend on where we are");
+  CHECK(config.client_certificate.empty() == config.client_key.empty(), "a pair is whole");
+  CHECK(config.token.file.empty() || config.token.data.empty(), "there is one token");
+  for (const auto& [name, value] : config.exec.environment) {
+    CHECK(!name.empty() && name.find_first_of(std::string_view("=\0", 2)) == std::string::npos &&
+              value.find('\0') == std::string::npos,
+          "a process can be given the variable");
   }
-  const Result<Invocation> invocation = ParseCommandLine(args, {});
-  if (!invocation) CHECK(!invocation.error().message().empty(), "a refusal says why");
-}
-
-std::vector<std::string> FlagSeeds() {
-  return {"--raft-tick\n50ms\n--start-mode\nstatic\n--start-peers\n127.0.0.1:7071",
-          "--id\n1\n--cluster\nhttp://127.0.0.1:12379\n--port\n12380",
-          "-state_dir\ndata/1\n-raft\n:8080\n-api\n:9090", "--http-max-value-bytes=2MiB\n--help"};
-}
-
-void RunConfigFile(std::string_view input) {
-  static const std::string file = std::filesystem::temp_directory_path() /
-                                  ("raftkv-fuzz-" + std::to_string(getpid()) + ".yaml");
-  std::ofstream(file, std::ios::binary | std::ios::trunc) << input;
-  const Result<Invocation> invocation = ParseCommandLine({"--config", file}, {});
-  if (!invocation) CHECK(!invocation.error().message().empty(), "a refusal says why");
-  std::filesystem::remove(file);
-}
-
-std::vector<std::string> ConfigFileSeeds() {
-  return {"raft: {tick: 100ms, pre_vote: true}\nname: a\n",
-          "client:\n  listen: 127.0.0.1:0\nstart:\n  mode: join\n  peers: [a:1, b:2]\n",
-          "http:\n  max_value_bytes: 2MiB\n  idle_timeout: 1m30s\n"};
+  const Result<kube::ClientConfig> again =
+      kube::ParseKubeconfig(KubeconfigOf(config), "/none", "c");
+  CHECK(again, "what was accepted is accepted again: " + (again ? "" : again.error().message()));
+  CHECK(*again == config, "what is written means the same");
 }
 
 void RunKubeconfig(std::string_view input) {
   const Result<kube::ClientConfig> config = kube::ParseKubeconfig(std::string(input), "/none");
-  if (!config) CHECK(!config.error().message().empty(), "a refusal says why");
+  if (config) return CheckKubeconfig(*config);
+  static constexpr const char* kPlaces[] = {"context",
+                                            "cluster",
+                                            "user",
+                                            "server",
+                                            "certificate-authority-data",
+                                            "exec",
+                                            "client-certificate",
+                                            "client-key",
+                                            "proxy-url",
+                                            " at line ",
+                                            "no YAML mapping"};
+  const std::string& message = config.error().message();
+  CHECK(std::ranges::any_of(
+            kPlaces, [&](const char* place) { return message.find(place) != std::string::npos; }),
+        "a refusal says of what: " + message);
 }
 
 std::vector<std::string> KubeconfigSeeds() {
@@ -64,6 +109,12 @@ current-context: c
 contexts: [{name: c, context: {cluster: k, user: u, namespace: n}}]
 clusters: [{name: k, cluster: {server: "https://h:6443/p", certificate-authority-data: QUJD}}]
 users: [{name: u, user: {token: t}}]
+)",
+          R"(current-context: c
+contexts: [{name: c, context: {cluster: k, user: u}}]
+clusters: [{name: k, cluster: {server: "http://[::1]", certificate-authority: ca.crt}}]
+users: [{name: u, user: {client-certificate-data: QQ==, client-key: k.pem, exec: {command: ./p,
+  apiVersion: client.authentication.k8s.io/v1, args: [a], env: [{name: A, value: b}]}}}]
 )"};
 }
 
@@ -126,9 +177,7 @@ std::vector<std::string> WatchSeeds() {
 }  // namespace
 
 std::vector<Target> TextTargets() {
-  return {{"flags", RunFlags, FlagSeeds},
-          {"config_file", RunConfigFile, ConfigFileSeeds},
-          {"kubeconfig", RunKubeconfig, KubeconfigSeeds},
+  return {{"kubeconfig", RunKubeconfig, KubeconfigSeeds},
           {"kube_object", RunObject, ObjectSeeds},
           {"kube_watch", RunWatch, WatchSeeds}};
 }
