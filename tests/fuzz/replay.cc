@@ -2,6 +2,9 @@
 // of both, the same ones every time.
 //
 //   raftkv-fuzz-replay CORPORA [MUTATIONS]   all; mutations of each input (default 200)
+//   raftkv-fuzz-replay --fresh SEED SECONDS CORPORA [TARGET...]
+//                                            other mutations, as many as there is time for; what
+//                                            breaks a target is in the file that is named
 //   raftkv-fuzz-replay --run TARGET FILE...  what a fuzzer has found, again
 //   raftkv-fuzz-replay --list                names of the targets
 //   raftkv-fuzz-replay --seeds TARGET DIR    writes the target's seeds
@@ -10,7 +13,10 @@
 
 #include <google/protobuf/stubs/logging.h>
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -73,17 +79,25 @@ std::string Wrong(const fs::path& corpora) {
   return wrong;
 }
 
-void Replay(const Target& target, const fs::path& corpora, int mutations) {
-  std::vector<std::pair<std::string, std::string>> inputs;
-  for (std::string& seed : target.seeds()) {
-    inputs.emplace_back("seed " + std::to_string(inputs.size()), std::move(seed));
-  }
-  const size_t seeds = inputs.size();
+using Inputs = std::vector<std::pair<std::string, std::string>>;  // name, bytes
+
+// The files of the corpus and the seeds, always in the same order.
+Inputs InputsOf(const Target& target, const fs::path& corpora) {
+  Inputs inputs;
   std::error_code none;
   for (const fs::directory_entry& entry : fs::directory_iterator(corpora / target.name, none)) {
     inputs.emplace_back(entry.path(), Read(entry.path()));
   }
   std::ranges::sort(inputs);
+  size_t seeds = 0;
+  for (std::string& seed : target.seeds()) {
+    inputs.emplace_back("seed " + std::to_string(seeds++), std::move(seed));
+  }
+  return inputs;
+}
+
+void Replay(const Target& target, const fs::path& corpora, int mutations) {
+  const Inputs inputs = InputsOf(target, corpora);
   std::mt19937 random(1);
   for (const auto& [name, input] : inputs) {
     std::printf("\r%s: %s\033[K", target.name, name.c_str());
@@ -91,14 +105,48 @@ void Replay(const Target& target, const fs::path& corpora, int mutations) {
     target.run(input);
     for (int i = 0; i < mutations; ++i) target.run(Mutate(input, random));
   }
-  std::printf("\r%s: %zu seeds, %zu files, %d mutations of each\033[K\n", target.name, seeds,
-              inputs.size() - seeds, mutations);
+  std::printf("\r%s: %zu seeds and files, %d mutations of each\033[K\n", target.name, inputs.size(),
+              mutations);
+}
+
+// The beginning of one and the end of another, every fourth time, and some edits.
+std::string Cross(const Inputs& inputs, std::mt19937& random) {
+  std::string input = inputs[random() % inputs.size()].second;
+  if (random() % 4 == 0) {
+    const std::string& other = inputs[random() % inputs.size()].second;
+    input.resize(random() % (input.size() + 1));
+    input += other.substr(random() % (other.size() + 1));
+  }
+  return Mutate(std::move(input), random);
+}
+
+// The same inputs for the same seed, further the more time there is.
+void RunFresh(const Target& target, const fs::path& corpora, uint32_t seed, int seconds) {
+  constexpr unsigned kPatienceSeconds = 60;
+  const fs::path broken =
+      fs::temp_directory_path() / ("raftkv-fuzz-" + std::to_string(getpid()) + "-" + target.name);
+  const Inputs inputs = InputsOf(target, corpora);
+  std::mt19937 random(seed);
+  std::printf("%s: seed %u; if it breaks: --run %s %s\n", target.name, seed, target.name,
+              broken.c_str());
+  std::fflush(stdout);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
+  uint64_t runs = 0;
+  for (; std::chrono::steady_clock::now() < end; ++runs) {
+    const std::string input = Cross(inputs, random);
+    std::ofstream(broken, std::ios::binary | std::ios::trunc) << input;
+    alarm(kPatienceSeconds);  // its default ends us
+    target.run(input);
+  }
+  alarm(0);
+  fs::remove(broken);
+  std::printf("%s: held for %llu inputs\n", target.name, static_cast<unsigned long long>(runs));
 }
 
 int Usage() {
   std::fprintf(stderr,
-               "usage: raftkv-fuzz-replay CORPORA [MUTATIONS] | --run TARGET FILE... | --list | "
-               "--seeds TARGET DIR\n");
+               "usage: raftkv-fuzz-replay CORPORA [MUTATIONS] | --fresh SEED SECONDS CORPORA "
+               "[TARGET...] | --run TARGET FILE... | --list | --seeds TARGET DIR\n");
   return 2;
 }
 
@@ -125,12 +173,24 @@ int Main(const std::vector<std::string>& args) {
     }
     return 0;
   }
-  if (const std::string wrong = Wrong(args[0]); !wrong.empty()) {
-    std::fprintf(stderr, "%s: %s", args[0].c_str(), wrong.c_str());
+  const bool fresh = args[0] == "--fresh";
+  if (fresh && args.size() < 4) return Usage();
+  const fs::path corpora = args[fresh ? 3 : 0];
+  if (const std::string wrong = Wrong(corpora); !wrong.empty()) {
+    std::fprintf(stderr, "%s: %s", corpora.c_str(), wrong.c_str());
     return 1;
   }
+  if (fresh) {
+    const auto seed = static_cast<uint32_t>(std::strtoul(args[1].c_str(), nullptr, 10));
+    for (const Target& target : Targets()) {
+      const bool chosen =
+          args.size() == 4 || std::find(args.begin() + 4, args.end(), target.name) != args.end();
+      if (chosen) RunFresh(target, corpora, seed, std::atoi(args[2].c_str()));
+    }
+    return 0;
+  }
   for (const Target& target : Targets()) {
-    Replay(target, args[0], args.size() > 1 ? std::atoi(args[1].c_str()) : 200);
+    Replay(target, corpora, args.size() > 1 ? std::atoi(args[1].c_str()) : 200);
   }
   return 0;
 }

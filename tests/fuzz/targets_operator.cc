@@ -134,6 +134,16 @@ std::vector<std::string> ResourceSeeds() {
       R"("replacement":{"after":"5m"},"progressDeadlineSeconds":600},)"
       R"("status":{"clusterID":"00000000000000c1","operation":{"type":"Scaling"},)"
       R"("conditions":[{"type":"Available","status":"True","reason":"Serving"}]}})",
+      R"({"metadata":{"name":"c"},"spec":{"replicas":0,"bootstrap":{"mode":"Restore"},)"
+      R"("storage":{"retention":{"onDelete":"Delete","onScaleDown":"Retain"}},"image":"i",)"
+      R"("update":{"strategy":"OnDelete","paused":true},"replacement":{"enabled":false},)"
+      R"("disruptionBudget":{"enabled":false},"paused":true,"version":"1"},)"
+      R"("status":{"operation":{"type":"Replace","step":"Leave","since":"2026-01-02T03:04:05Z",)"
+      R"("stepSince":"2026-01-02T03:04:06Z","slot":0,"oldMember":"00000000000000a1",)"
+      R"("newMember":"00000000000000b2"}}})",
+      R"({"spec":{"storage":{"size":"10Gi","retention":5},"replicas":"3"},)"
+      R"("status":{"operation":{"type":"Bootstrap","target":3,"clusterID":"00000000000000c1",)"
+      R"("seed":"00000000000000a1"}}})",
       R"({"apiVersion":"raftkv.dev/v1alpha1","kind":"RaftKV","metadata":{"name":"b"},)"
       R"("spec":{"replicas":5,"storage":{"size":"1.5Ti","deletionPolicy":"Delete"}}})"};
 }

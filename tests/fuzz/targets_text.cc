@@ -112,7 +112,7 @@ users: [{name: u, user: {token: t}}]
 )",
           R"(current-context: c
 contexts: [{name: c, context: {cluster: k, user: u}}]
-clusters: [{name: k, cluster: {server: "http://[::1]", certificate-authority: ca.crt}}]
+clusters: [{name: k, cluster: {server: "http://[::1]/p//", certificate-authority: ca.crt}}]
 users: [{name: u, user: {client-certificate-data: QQ==, client-key: k.pem, exec: {command: ./p,
   apiVersion: client.authentication.k8s.io/v1, args: [a], env: [{name: A, value: b}]}}}]
 )"};
