@@ -30,8 +30,9 @@ add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wno-mi
 if(RAFTKV_SANITIZE)
   # No -Werror here: what sanitizers insert makes g++ warn of code that is right (memory "maybe
   # uninitialized", "unallocated objects" freed), each version of other places. The plain builds judge.
-  # Left out are the checks at every access through a pointer: they double the time to compile, and an access
-  # through null or a wrong type shows in the address sanitizer. Bytes become numbers by memcpy only.
+  # Left out are the checks at every access through a pointer: they add a third to the time to compile (9.5 to 13.0 s
+  # for raft's replication, the state machine and the routes of /kv), and an access through null or a wrong type shows
+  # in the address sanitizer. Bytes become numbers by memcpy only.
   add_compile_options(-O1 -fsanitize=${RAFTKV_SANITIZE} -fno-omit-frame-pointer
     -fno-sanitize=null,alignment,object-size,vptr -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${RAFTKV_SANITIZE})

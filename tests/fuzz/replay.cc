@@ -123,8 +123,8 @@ std::string Cross(const Inputs& inputs, std::mt19937& random) {
 // The same inputs for the same seed, further the more time there is.
 void RunFresh(const Target& target, const fs::path& corpora, uint32_t seed, int seconds) {
   constexpr unsigned kPatienceSeconds = 60;
-  const fs::path broken =
-      fs::temp_directory_path() / ("raftkv-fuzz-" + std::to_string(getpid()) + "-" + target.name);
+  const fs::path broken = fs::temp_directory_path() / ("raftkv-fuzz-" + std::to_string(getpid()) +
+                                                       "-" + target.name + ".input");
   const Inputs inputs = InputsOf(target, corpora);
   std::mt19937 random(seed);
   std::printf("%s: seed %u; if it breaks: --run %s %s\n", target.name, seed, target.name,
