@@ -48,9 +48,9 @@ std::string FrameRepeater::Pass(std::string_view bytes, const std::function<bool
 
 // Pings and keep-alives alone are nothing that could be carried out twice.
 void FrameRepeater::Remember(const v1::PeerFrame& frame) {
-  const auto calls = static_cast<uint64_t>(frame.calls_size() + frame.replies_size());
+  const int calls = frame.calls_size() + frame.replies_size();
   if (frame.messages_size() == 0 && calls == 0) return;
-  remembered_.push_back({part_, calls});
+  remembered_.push_back({part_, static_cast<uint64_t>(calls)});
   if (remembered_.size() > kMostRemembered) remembered_.pop_front();
 }
 
