@@ -49,6 +49,26 @@ std::optional<Decision> ReplaceOne(const Facts& facts, MemberId lost) {
   return BringIn(facts, {slot}, {lost}, Replacing(facts, slot, lost, "WaitForNodes"));
 }
 
+bool Waits(const Decision& decision) { return std::holds_alternative<Nothing>(decision.action); }
+
+// Below a voter, and below the slot that is being replaced, every slot has had one: a change of
+// size adds them above. So the slot of the operation is the highest of several.
+bool WasTakenOut(const Facts& facts, int slot) {
+  if (facts.VoterIn(slot)) return false;
+  const MemberId left = facts.slot(slot).claim ? facts.slot(slot).claim->member : 0;
+  if (facts.Removed(left)) return true;
+  const std::set<MemberId>& voters = facts.config()->voters;
+  return slot < facts.seen.operation.slot ||
+         std::ranges::any_of(voters, [&](MemberId voter) { return slot < facts.SlotOf(voter); });
+}
+
+// `next` is done while another slot is waited for, and all else is said of that one.
+Decision Meanwhile(Decision waits, Decision next) {
+  if (next.operation.slot > waits.operation.slot) return next;
+  waits.action = std::move(next.action);
+  return waits;
+}
+
 }  // namespace
 
 std::optional<Decision> PlanReplace(const Facts& facts) {
@@ -89,21 +109,30 @@ std::optional<Decision> PlanReplace(const Facts& facts) {
   for (const MemberId voter : lost) {
     std::optional<Decision> next = ReplaceOne(facts, voter);
     pass_over(next);
-    if (first && !std::holds_alternative<Nothing>(first->action)) continue;
+    if (!next || (first && !Waits(*first))) continue;
     // One that waits does not hold up the repair of another, as long as that is the members' own
     // affair.
-    const bool touches_no_pod = next && (std::holds_alternative<ChangeMembership>(next->action) ||
-                                         std::holds_alternative<MarkClaim>(next->action));
-    if (!first || touches_no_pod) first = next;
+    const bool touches_no_pod = std::holds_alternative<ChangeMembership>(next->action) ||
+                                std::holds_alternative<MarkClaim>(next->action);
+    if (!first) {
+      first = next;
+    } else if (touches_no_pod) {
+      first = Meanwhile(*first, *std::move(next));
+    }
   }
-  // One that was taken out while the cleaning up behind it was refused, and another was lost.
+  // Those that were taken out before this one was, and are not back.
   const int pods = std::min(facts.target(), facts.seen.objects.stateful_set_replicas);
-  for (int slot = 0; replacing && !first && slot < pods; ++slot) {
-    const MemberId left = facts.slot(slot).claim ? facts.slot(slot).claim->member : 0;
-    if (slot == running.slot || facts.VoterIn(slot) || !facts.Removed(left)) continue;
-    if (facts.Retained(slot)) continue;
-    first = BringIn(facts, {slot}, {}, Replacing(facts, slot, 0, "WaitForNodes"));
-    pass_over(first);
+  for (int slot = 0; replacing && slot < pods; ++slot) {
+    if (slot == running.slot || !WasTakenOut(facts, slot) || facts.Retained(slot)) continue;
+    std::optional<Decision> next =
+        BringIn(facts, {slot}, {}, Replacing(facts, slot, 0, "WaitForNodes"));
+    pass_over(next);
+    if (!next) continue;
+    if (!first) {
+      first = next;
+    } else if (Waits(*first) && !Waits(*next)) {
+      first = Meanwhile(*first, *std::move(next));
+    }
   }
   if (first) repairs.Add(*std::move(first));
   return std::move(repairs).Chosen();

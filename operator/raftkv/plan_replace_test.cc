@@ -11,6 +11,7 @@ namespace raftkv::op {
 namespace {
 
 using ::testing::Contains;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using Role = NodeReport::Role;
 using Type = Operation::Type;
@@ -201,6 +202,71 @@ TEST(Replace, TwoLostMembersOfWhichOneCannotBeCleanedUpBehind) {
   given.Silent(3, 5);
   given.Pod(3).finished = true;
   EXPECT_EQ(Do(given), "Nothing");
+}
+
+// The one that was begun first was held up for as long as the pod of the other one found no node,
+// or its learner was catching up.
+TEST(Replace, TwoLostMembersOfWhichOneOnlyWaits) {
+  Given given = Given::Cluster(5);
+  given.Node(3, Role::kDamaged, Id(3));
+  given.Remove(Id(3));
+  given.Remove(Id(4));
+  given.slots.erase(4);
+  given.Pod(4).node.clear();
+  given.Pod(4).unschedulable = true;
+  given.Claim(4).bound = false;
+  given.operation.type = Type::kReplace;
+  given.operation.step = "WaitForNodes";
+  given.operation.slot = 4;
+  given.operation.old_member = Id(4);
+  given.Claim(3).member = Id(3);
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "DeleteClaim slot=3 uid=claim-uid-3 member=00000000000000a3");
+  EXPECT_EQ(plan.status.operation.slot, 4) << "the other one still is what is waited for";
+  EXPECT_EQ(plan.status.operation.step, "WaitForNodes");
+  // What is refused of it is said.
+  given.Refuse(DeleteClaim{3, "claim-uid-3", "", Id(3)}, "PersistentVolumeClaim data-db-3: no", 5);
+  plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_THAT(Condition(plan, "Degraded").message,
+              HasSubstr("PersistentVolumeClaim data-db-3: no"));
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ApplyRefused");
+  given.refusals.clear();
+  // To the end.
+  given.slots.erase(3);
+  given.Node(3, Role::kBlank, 0xB3);
+  EXPECT_EQ(Do(given), "MarkClaim slot=3 member=00000000000000b3");
+  given.Claim(3).member = 0xB3;
+  EXPECT_EQ(Do(given), "ChangeMembership add=00000000000000b3 promote= remove=");
+  given.Learner(3, 0xB3);
+  given.objects.min_available = 3;
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote=00000000000000b3 remove=");
+  given.membership->learners.erase(0xB3);
+  given.Voter(3, 0xB3);
+  EXPECT_EQ(Do(given), "Nothing");
+  // The one above all members, too, while the lower one only waits.
+  Given other = Given::Cluster(5);
+  other.Node(4, Role::kDamaged, Id(4));
+  other.Remove(Id(3));
+  other.slots.erase(3);
+  other.Learner(3, 0xB3);
+  other.membership->members[0xB3].match = 0;
+  other.objects.min_available = 4;
+  other.operation.type = Type::kReplace;
+  other.operation.slot = 3;
+  plan = MakePlan(other);
+  EXPECT_EQ(ToString(plan.action), "ChangeMembership add= promote= remove=00000000000000a4");
+  EXPECT_EQ(plan.status.operation.slot, 4);
+  other.Wrote(plan);
+  other.Remove(Id(4));
+  other.objects.min_available = 3;
+  EXPECT_EQ(Do(other), "DeleteClaim slot=4 uid=claim-uid-4 member=00000000000000a4");
+  EXPECT_EQ(MakePlan(other).status.operation.slot, 4);
+  other.Wrote(MakePlan(other));
+  other.slots[4].claim->deleting = true;
+  other.slots[4].pod->deleting = true;
+  other.membership->members[0xB3].match = 100;
+  EXPECT_EQ(Do(other), "ChangeMembership add= promote=00000000000000b3 remove=");
 }
 
 // Found by the model run (seed 2997): the StatefulSet was made again for two members while the
