@@ -259,6 +259,10 @@ Status Actor::CheckMayShrink(const Seen& seen, const Object& set, int replicas) 
 Status Actor::Do(const Seen& seen, const ApplyStatefulSet& action) {
   auto live = api_->Get(kube::resources::kStatefulSets, seen.resource->key());
   if (!live && !live.error().Is(Reason::kNotFound)) return live.error().ToStatus();
+  // All its pods would be new, and mount claims that nobody has looked at.
+  if (!live && seen.stateful_set != nullptr) {
+    return {Code::kConflict, "the StatefulSet has gone since it was looked at"};
+  }
   if (live) RETURN_IF_ERROR(CheckMayShrink(seen, *live, action.replicas));
   return Apply(
       seen, action,

@@ -511,6 +511,17 @@ TEST_F(Act, ATryOfWhatWasRefusedIsPutOffAlsoIfItFailsOtherwise) {
   }
 }
 
+// It was made again at once, and its pods mounted claims that nobody had looked at.
+TEST_F(Act, AStatefulSetThatHasGoneIsLookedForFirst) {
+  const Seen seen = Look();
+  ASSERT_TRUE(api_.Delete(resources::kStatefulSets, {"ns", "store"},
+                          {.uid = UidOf(resources::kStatefulSets, "store")}));
+  EXPECT_EQ(actor_.Carry(seen, ApplyStatefulSet{3}).code(), Code::kConflict);
+  EXPECT_FALSE(Exists(resources::kStatefulSets, "store"));
+  EXPECT_TRUE(actor_.Carry(Look(), ApplyStatefulSet{3}).ok());
+  EXPECT_TRUE(Exists(resources::kStatefulSets, "store"));
+}
+
 // Webhooks answer with any code, and say which they are.
 TEST_F(Act, WhatAWebhookDeniesIsSaidWithWhateverCode) {
   const std::string name = RefusalKey(ApplyDisruptionBudget{2});

@@ -95,4 +95,10 @@ bool NeedsLiveLook(const Action& action) {
          std::holds_alternative<RemoveFinalizer>(action);
 }
 
+bool NeedsConfirmation(const Observation& seen, const Action& action) {
+  const std::optional<int> replicas = ReplicasOf(action);
+  const bool resizes = replicas && *replicas != seen.objects.stateful_set_replicas;
+  return resizes || NeedsLiveLook(action);
+}
+
 }  // namespace raftkv::op

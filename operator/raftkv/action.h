@@ -110,8 +110,10 @@ std::string ActionName(const Action& action);
 std::string RefusalKey(const Action& action);
 // The size that the StatefulSet is given; nullopt: it is another action.
 std::optional<int> ReplicasOf(const Action& action);
-// Takes something away that cannot be had back, or says who votes: before it, everything is read
-// live and planned once more.
+// Takes something away that cannot be had back, or says who votes.
 bool NeedsLiveLook(const Action& action);
+// That, or it gives the StatefulSet another size, whose new pods mount whatever has the names of
+// their claims: before it, everything is read live and planned once more.
+bool NeedsConfirmation(const Observation& seen, const Action& action);
 
 }  // namespace raftkv::op

@@ -71,6 +71,7 @@ std::string World::ActOn(const ApplyStatefulSet& a, const Kube& cache) {
   if (!kube.resource || kube.resource->uid != cache.resource->uid) return "owner is gone";
   if (kube.sts && kube.sts->owner != kube.resource->uid) return "belongs to somebody else";
   const bool made = !kube.sts;
+  if (made && cache.sts) return "gone";
   if (made) kube.sts = Sts{.owner = kube.resource->uid, .version = next_++};
   if (!made && (!cache.sts || cache.sts->version != kube.sts->version)) return "conflict";
   kube.sts->image = cache.resource->image;
@@ -107,10 +108,7 @@ std::string World::SetReplicas(int replicas, const Kube& cache) {
   }
   const auto theirs = [&](int slot) {
     const auto claim = kube.claims.find(slot);
-    // An old cache may show it as ours yet.
-    const auto known = cache.claims.find(slot);
-    const bool seen_as_ours = known != cache.claims.end() && !known->second.foreign;
-    return claim != kube.claims.end() && claim->second.foreign && !seen_as_ours;
+    return claim != kube.claims.end() && claim->second.foreign;
   };
   // For the members that there are, and where nobody knows them, their slots get their pods back.
   const Operation& intent = kube.resource->status.operation;

@@ -45,9 +45,9 @@ bool Operator::Reconcile(bool faults) {
     if (Crash(faults)) return true;
   }
   if (std::holds_alternative<Nothing>(last_.action)) return differs;
-  // What takes something away or changes who votes is planned once more on live reads, and done
-  // only if its intent is what was written last.
-  if (TakesAway(last_.action)) {
+  // What takes something away, changes who votes or mounts claims is planned once more on live
+  // reads, and done only if its intent is what was written last.
+  if (NeedsConfirmation(seen, last_.action)) {
     Watch(true);
     if (!cache_.resource) return true;
     const Plan again = MakePlan(Observe(faults));
@@ -125,11 +125,6 @@ void Operator::CheckEvents(const Observation& seen) {
     const bool bad = c.status && (c.type == "Degraded" || c.type == "QuorumLost");
     if (bad && is_new && !recorded(c.reason)) world_->Fail("nobody is told: " + c.reason);
   }
-}
-
-bool Operator::TakesAway(const Action& action) const {
-  const std::optional<int> replicas = ReplicasOf(action);
-  return NeedsLiveLook(action) || (replicas && cache_.sts && *replicas < cache_.sts->replicas);
 }
 
 Observation Operator::Observe(bool faults) {

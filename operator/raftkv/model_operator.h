@@ -41,7 +41,6 @@ class Operator {
   void CheckRetry(Observation seen);
   // An event for every step, and for every refusal when it is new.
   void CheckEvents(const Observation& seen);
-  bool TakesAway(const Action& action) const;
   Observation Observe(bool faults);
   static void ObserveUnreadable(Observation* seen);
   void ObserveObjects(const Resource& resource, ObjectsView* objects) const;

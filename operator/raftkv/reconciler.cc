@@ -146,10 +146,7 @@ ApiResult<void> Reconciler::WriteStatus(const Seen& seen, const PlannedStatus& s
 }
 
 Result<Seen> Reconciler::Confirm(const Seen& seen, const Plan& plan, Planner planner) {
-  const std::optional<int> replicas = ReplicasOf(plan.action);
-  bool shrinks = replicas && seen.observation.objects.stateful_set &&
-                 *replicas < seen.observation.objects.stateful_set_replicas;
-  if (!shrinks && !NeedsLiveLook(plan.action)) return seen;
+  if (!NeedsConfirmation(seen.observation, plan.action)) return seen;
   Key key = seen.resource->key();
   auto live = observer_.LookLive(key, seen.observation.epoch);
   if (live && live->resource->uid() == seen.resource->uid()) {

@@ -364,6 +364,32 @@ TEST_F(Reconciling, WhatAWebhookChangedBeforeTheOperatorStartedIsAppliedOnce) {
   EXPECT_EQ(api_.CountCalls("APPLY statefulsets/store"), 2U);
 }
 
+// Its pod would have mounted what was somebody else's by then.
+TEST_F(Reconciling, NoNewSlotMountsAClaimThatHasJustLostItsLabels) {
+  Settle();
+  Object claim(resources::kClaims, {"ns", "data-store-3"});
+  ASSERT_TRUE(api_.Create(resources::kClaims, claim));
+  claim = *api_.Get(resources::kClaims, claim.key());
+  claim.Set("/metadata/labels",
+            {{"app.kubernetes.io/name", "raftkv"}, {"app.kubernetes.io/instance", "store"}});
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"metadata", {{"generation", 2}}}, {"spec", {{"replicas", 4}}}});
+  for (int i = 0; i < 10; ++i) {
+    FillCaches();
+    std::vector<Object> cached = api_.All(resources::kClaims);
+    for (Object& one : cached) one = one.key() == claim.key() ? claim : one;
+    ASSERT_TRUE(claims_.Replace(std::move(cached), "1000").ok());
+    ASSERT_TRUE(reconciler_.Reconcile({"ns", "store"}, {}));
+  }
+  EXPECT_EQ(api_.Get(resources::kStatefulSets, {"ns", "store"})->Int("/spec/replicas"), 3);
+  Settle();
+  EXPECT_EQ(api_.Get(resources::kStatefulSets, {"ns", "store"})->Int("/spec/replicas"), 3);
+  EXPECT_THAT(Degraded(), HasSubstr("ForeignObject"));
+  ASSERT_TRUE(api_.Delete(resources::kClaims, claim.key(), {.uid = std::string(claim.uid())}));
+  Settle();
+  EXPECT_EQ(api_.Get(resources::kStatefulSets, {"ns", "store"})->Int("/spec/replicas"), 4);
+}
+
 // All work ended with a line in the log.
 TEST_F(Reconciling, AStatusThatTheServerRefusesIsToldAndWhatIsSafeGoesOn) {
   Settle();
