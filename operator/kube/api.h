@@ -70,6 +70,7 @@ struct ApplyOptions {
   // Take fields over from other managers. Only for fields that are this operator's by contract.
   bool force = true;
   std::string subresource;  // "status", or empty
+  bool dry_run = false;     // the answer is what would be stored, and nothing is
 };
 
 class Api {

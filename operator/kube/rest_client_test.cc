@@ -212,6 +212,9 @@ TEST_F(RestClientTest, WritesCarryManagerAndPreconditions) {
   ASSERT_TRUE(client_->Apply(resources::kPods, pod, {.force = false, .subresource = "status"}));
   EXPECT_TRUE(last().Targets("/pods/a/status?"));
   EXPECT_TRUE(last().Targets("force=false"));
+  EXPECT_FALSE(last().Targets("dryRun"));
+  ASSERT_TRUE(client_->Apply(resources::kPods, pod, {.dry_run = true}));
+  EXPECT_TRUE(last().Targets("&dryRun=All"));
 
   DeleteOptions options{
       .uid = "u", .resource_version = "5", .propagation = Propagation::kForeground};

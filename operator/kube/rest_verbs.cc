@@ -143,7 +143,8 @@ ApiResult<Object> RestClient::Apply(const Resource& resource, const Object& obje
   NameKind(resource, body.json());
   std::string target = ResourcePath(resource, object.ns(), object.name(), options.subresource) +
                        "?fieldManager=" + UrlEncode(options_.field_manager) +
-                       "&force=" + (options.force ? "true" : "false");
+                       "&force=" + (options.force ? "true" : "false") +
+                       (options.dry_run ? "&dryRun=All" : "");
   // JSON is YAML, and the only form that every server takes.
   return CallObject(
       WithBody("PATCH", std::move(target), "application/apply-patch+yaml", body.json()));

@@ -89,8 +89,9 @@ class MemoryApi final : public Api {
   }
 
   ApiResult<Object> Apply(const Resource& resource, const Object& object,
-                          const ApplyOptions& = {}) override {
-    if (auto ok = Before("APPLY", resource, object.name()); !ok) {
+                          const ApplyOptions& options = {}) override {
+    const char* verb = options.dry_run ? "DRYRUN" : "APPLY";
+    if (auto ok = Before(verb, resource, object.name()); !ok) {
       return std::unexpected(ok.error());
     }
     std::lock_guard lock(mutex_);
@@ -99,7 +100,7 @@ class MemoryApi final : public Api {
     Object applied = found == objects_.end() ? object : found->second;
     applied.json().merge_patch(object.json());
     if (admit) admit(applied);
-    if (found != objects_.end() && applied == found->second) return applied;
+    if (options.dry_run || (found != objects_.end() && applied == found->second)) return applied;
     if (applied.uid().empty()) applied.Set("/metadata/uid", "uid-" + std::to_string(++uids_));
     return Store(path, std::move(applied));
   }

@@ -511,6 +511,78 @@ TEST_F(Act, ATryOfWhatWasRefusedIsPutOffAlsoIfItFailsOtherwise) {
   }
 }
 
+// It was tried again after 5 s then, however long it had been refused.
+TEST_F(Act, ATryThatFailsOtherwiseWaitsAsLongAsARefusedOne) {
+  const std::string name = RefusalKey(ApplyDisruptionBudget{2});
+  int status = 403;
+  api_.before = [&](const std::string& call) -> kube::ApiResult<void> {
+    if (!call.ends_with("poddisruptionbudgets/store")) return {};
+    return std::unexpected(kube::ErrorFromAnswer(status, R"({"kind":"Status"})", {}));
+  };
+  const auto pause = [&] {
+    EXPECT_FALSE(actor_.Carry(Look(), ApplyDisruptionBudget{2}).ok());
+    const Observation seen = Look().observation;
+    const int64_t left = seen.refusals.at(name).again_s - seen.now_s;
+    timing_.Advance(std::chrono::seconds(left));
+    return left;
+  };
+  for (const int64_t expected : {5, 10, 20}) EXPECT_EQ(pause(), expected);
+  status = 500;
+  EXPECT_EQ(pause(), 20);
+  status = 403;
+  EXPECT_EQ(pause(), 40);
+  status = 500;
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"metadata", {{"generation", 9}}}});
+  EXPECT_EQ(pause(), 5) << "something else is wanted";
+}
+
+// What it had made of an object was taken as what was asked for until somebody changed the object.
+TEST_F(Act, WhatAWebhookMakesOfAnObjectIsAskedAnewNowAndThen) {
+  const auto admit = [&](const std::string& image) {
+    api_.admit = [image](Object& object) {
+      if (object.kind() != "StatefulSet") return;
+      object.Set("/spec/template/spec/containers/0/image", image);
+    };
+  };
+  const auto current = [&] { return Look().observation.objects.template_current; };
+  const auto asked = [&] { return api_.CountCalls("DRYRUN statefulsets/store"); };
+  const Duration pause = std::chrono::hours(1);
+  admit("mirror/node");
+  ASSERT_TRUE(actor_.Carry(Look(), ApplyStatefulSet{3}).ok());
+  EXPECT_TRUE(current());
+  EXPECT_EQ(asked(), 0U);
+  timing_.Advance(pause);
+  EXPECT_TRUE(current());
+  EXPECT_TRUE(current());
+  EXPECT_EQ(asked(), 1U) << "it is as it was";
+  // One that cannot be asked.
+  api_.before = [](const std::string& call) -> kube::ApiResult<void> {
+    if (!call.starts_with("DRYRUN ")) return {};
+    return kube::Fail(kube::Reason::kBadRequest, "does not support dry run");
+  };
+  timing_.Advance(pause);
+  EXPECT_TRUE(current());
+  EXPECT_EQ(asked(), 2U);
+  api_.before = nullptr;
+  // Another image, and then none of its own.
+  admit("other/node");
+  EXPECT_TRUE(current());
+  timing_.Advance(pause);
+  EXPECT_FALSE(current());
+  ASSERT_TRUE(actor_.Carry(Look(), ApplyStatefulSet{3}).ok());
+  EXPECT_TRUE(current());
+  EXPECT_EQ(observer_.TakeChanged({"ns", "store"}).size(), 2U);
+  api_.admit = nullptr;
+  timing_.Advance(pause);
+  EXPECT_FALSE(current());
+  ASSERT_TRUE(actor_.Carry(Look(), ApplyStatefulSet{3}).ok());
+  EXPECT_EQ(asked(), 4U);
+  timing_.Advance(pause);
+  EXPECT_TRUE(current());
+  EXPECT_EQ(asked(), 4U) << "it is what was asked for";
+}
+
 // It was made again at once, and its pods mounted claims that nobody had looked at.
 TEST_F(Act, AStatefulSetThatHasGoneIsLookedForFirst) {
   const Seen seen = Look();

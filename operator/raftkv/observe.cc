@@ -26,6 +26,8 @@ constexpr Duration kForeignPause = std::chrono::seconds(10);
 constexpr Duration kRefusedPause = std::chrono::seconds(5);
 // A refusal of what is not wanted any more is forgotten so long after its next try was due.
 constexpr Duration kRefusedForgotten = std::chrono::minutes(10);
+// Until it is asked again what a webhook makes of an object.
+constexpr Duration kAskAnewPause = std::chrono::hours(1);
 constexpr size_t kRefusedBytes = 600;  // of the server's words
 
 int64_t SecondsOf(std::string_view time) {
@@ -215,9 +217,10 @@ void Observer::EndTry(const Seen& seen, const Action& action, bool done) {
     return;
   }
   RefusedAction& refused = known->second;
-  const bool noted = refused.noted_in == memory.tries;
-  refused.again = timing_->Now() + (noted ? refused.pause : kRefusedPause);
-  refused.content = ContentOf(seen, key);
+  std::set<std::string> content = ContentOf(seen, key);
+  if (!std::ranges::includes(refused.content, content)) refused.pause = kRefusedPause;
+  refused.again = timing_->Now() + refused.pause;
+  refused.content = std::move(content);
 }
 
 bool Observer::IsHeld(const Seen& seen, const Action& action) {
@@ -230,12 +233,12 @@ bool Observer::IsHeld(const Seen& seen, const Action& action) {
 
 void Observer::NoteApplied(const Key& key, const DesiredObject& desired, const Object& answer) {
   Memory& memory = MemoryOf(key);
-  std::string& known = memory.applied[NameOf(desired.object)];
-  std::string hash = FieldsHash(answer, desired.object);
-  if (known != hash && !IsCurrent(answer, desired.object)) {
-    memory.changed.push_back(NameOf(desired.object));
-  }
-  known = std::move(hash);
+  Answer& known = memory.applied[NameOf(desired.object)];
+  Answer made{.hash = FieldsHash(answer, desired.object),
+              .otherwise = !IsCurrent(answer, desired.object),
+              .asked = timing_->Now()};
+  if (known.hash != made.hash && made.otherwise) memory.changed.push_back(NameOf(desired.object));
+  known = std::move(made);
   if (desired.resource == kube::resources::kDisruptionBudgets) {
     memory.budget_asked = desired.object.Int("/spec/minAvailable");
   }
@@ -251,7 +254,40 @@ bool Observer::IsAsApplied(const Key& key, const Object& existing, const Desired
   if (IsCurrent(existing, desired.object)) return true;
   const auto& applied = MemoryOf(key).applied;
   const auto answer = applied.find(NameOf(desired.object));
-  return answer != applied.end() && answer->second == FieldsHash(existing, desired.object);
+  return answer != applied.end() && answer->second.hash == FieldsHash(existing, desired.object);
+}
+
+// Whoever had a say in what was applied may not have it any more, or say something else: that is
+// asked without a write. What would be stored otherwise now is applied again.
+void Observer::AskAnew(const Seen& seen) {
+  const Object& resource = *seen.resource;
+  Memory& memory = MemoryOf(resource.key());
+  const MonotonicTime now = timing_->Now();
+  const auto due = [&](const auto& entry) {
+    return entry.second.otherwise && now - entry.second.asked >= kAskAnewPause;
+  };
+  if (std::ranges::none_of(memory.applied, due)) return;
+  std::vector<DesiredObject> all = DesiredObjects(resource, settings_);
+  if (const ObjectPtr& set = seen.stateful_set; set != nullptr) {
+    const auto replicas = static_cast<int>(set->Int("/spec/replicas").value_or(0));
+    all.push_back(DesiredStatefulSet(resource, settings_, replicas, set.get()));
+  }
+  if (memory.budget_asked) {
+    const auto minimum = static_cast<int>(*memory.budget_asked);
+    all.push_back(DesiredDisruptionBudget(resource, minimum));
+  }
+  for (const DesiredObject& desired : all) {
+    const auto known = memory.applied.find(NameOf(desired.object));
+    if (known == memory.applied.end() || !due(*known)) continue;
+    known->second.asked = now;
+    Object wanted = desired.object;
+    kube::SetController(wanted, resource);
+    auto answer = api_->Apply(desired.resource, wanted, {.dry_run = true});
+    if (!answer) return;  // some webhooks cannot be asked; others would be as slow
+    if (FieldsHash(*answer, desired.object) == known->second.hash) continue;
+    memory.applied.erase(known);
+    memory.compared.versions.clear();
+  }
 }
 
 void Observer::LookAtRefusals(Seen& seen) {
@@ -370,6 +406,7 @@ void Observer::LookAtObjects(const Caches& caches, Seen& seen) {
 
   seen.stateful_set =
       FindOwn(caches, {kube::resources::kStatefulSets, resource.key()}, resource, &out.foreign);
+  AskAnew(seen);
   std::vector<uint64_t> versions = VersionsOf(caches, resource);
   if (versions.empty() || versions != memory.compared.versions) {
     memory.compared = Compare(caches, seen);

@@ -109,6 +109,7 @@ class Observer {
 
   Seen LookIn(const Caches& caches, const kube::ObjectPtr& resource, uint64_t epoch);
   void LookAtObjects(const Caches& caches, Seen& seen);
+  void AskAnew(const Seen& seen);
   void LookAtSpec(Observation& out, const kube::Object& resource);
   void LookAtPods(const Caches& caches, Seen& seen);
   void LookAtRefusals(Seen& seen);
@@ -151,12 +152,18 @@ class Observer {
     MonotonicTime again;
     uint64_t noted_in = 0;  // which try
   };
+  // What the API server made of an object that was applied.
+  struct Answer {
+    std::string hash;
+    bool otherwise = false;  // than it was asked for
+    MonotonicTime asked;
+  };
   // What no object tells: since when there has been no answer. Forgotten with the process, which
   // makes a new operator wait longer, never less.
   struct Memory {
     std::map<std::string, RefusedAction> refused;  // by RefusalKey
     uint64_t tries = 0;
-    std::map<std::string, std::string> applied;  // hashes of answers, by kind and name
+    std::map<std::string, Answer> applied;  // by kind and name
     std::vector<std::string> changed;
     std::optional<int64_t> budget_asked;        // minAvailable, whatever was answered
     std::map<int, MonotonicTime> silent_since;  // by slot
