@@ -192,8 +192,9 @@ struct Observation {
   // What of it cannot be read; empty: all of it can. Then `spec` has what can be, and of the rest
   // what is in force, and the objects count as current.
   std::string spec_error;
-  ClusterId cluster = 0;  // status.clusterID
-  Operation operation;    // status.operation
+  bool status_refused = false;  // the API server takes none: only what is written counts
+  ClusterId cluster = 0;        // status.clusterID
+  Operation operation;          // status.operation
   // status.conditions as last written: the reason of each type. Tells what has been said already,
   // so that a refusal is one event and not one per look.
   std::map<std::string, std::string> reasons;

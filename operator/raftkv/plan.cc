@@ -11,11 +11,11 @@ namespace {
 
 // The first that has something to do, or to wait for, decides (plan.h, order of precedence).
 constexpr Rule kRules[] = {
-    PlanDeletion,       PlanFinalizer,   PlanPaused,    PlanInvalidSpec, PlanForeign,
-    PlanObjects,        PlanStatefulSet, PlanStuckPods, PlanBootstrap,   PlanDisruptionBudget,
-    PlanLeaderMark,     PlanClaimMarks,  PlanWake,      PlanHibernate,   PlanNoQuorum,
-    PlanJoint,          PlanLeave,       PlanReplace,   PlanScale,       PlanRoll,
-    PlanServiceAccount, PlanResize,
+    PlanDeletion,       PlanFinalizer,   PlanPaused,     PlanInvalidSpec, PlanForeign,
+    PlanObjects,        PlanStatefulSet, PlanStuckPods,  PlanBootstrap,   PlanDisruptionBudget,
+    PlanLeaderMark,     PlanClaimMarks,  PlanWake,       PlanHibernate,   PlanNoQuorum,
+    PlanJoint,          PlanLeave,       PlanReplace,    PlanScale,       PlanRoll,
+    PlanServiceAccount, PlanResize,      PlanRestOfRoll,
 };
 
 // What depends on a step of the membership that is refused: a size that is not there yet is no
@@ -36,6 +36,15 @@ bool NeedsObjects(const Rule rule, const Facts& facts) {
 // More voters than the budget knows of: evictions could take the quorum.
 bool AddsVoters(const Rule rule, const Facts& facts) {
   return rule == PlanScale && static_cast<int>(facts.config()->voters.size()) < facts.target();
+}
+
+// Before a growth that waits for its budget. Not where the growth gives the cluster the member that
+// can be missed, nor where the budget counts pods that are no voters: they would stand in for the
+// one that is rolled.
+bool CanRollBeforeGrowth(const Facts& facts) {
+  const Membership& config = *facts.config();
+  return config.voters.size() > 2 && config.learners.empty() &&
+         facts.seen.objects.stateful_set_replicas <= static_cast<int>(config.voters.size());
 }
 
 // The operation that what is refused is a part of, when everything else is done. Of upkeep (marks,
@@ -103,15 +112,20 @@ Decision Decide(const Facts& facts) {
   for (const Rule rule : kRules) {
     std::optional<Decision> decision = rule(facts);
     if (!decision) continue;
+    const bool without_budget = budget_held && AddsVoters(rule, facts);
     const bool depends = (membership_held && NeedsMembershipDone(rule)) ||
-                         (objects_held && NeedsObjects(rule, facts)) ||
-                         (budget_held && AddsVoters(rule, facts));
+                         (objects_held && NeedsObjects(rule, facts)) || without_budget;
     if (depends) {
       keep(decision->operation);
-      membership_held = membership_held || ChangesMembership(rule);
+      const bool not_begun = without_budget && CanRollBeforeGrowth(facts);
+      membership_held = membership_held || (ChangesMembership(rule) && !not_begun);
       continue;
     }
-    if (!Refused(facts, decision->action)) return rest_of(*std::move(decision));
+    if (!Refused(facts, decision->action)) {
+      // Whether a cluster wakes or sleeps is all that there is to wait for without a leader.
+      if (rule == PlanNoQuorum && membership_held) decision->at_rest = true;
+      return rest_of(*std::move(decision));
+    }
     keep(Remainder(facts, rule, *decision));
     membership_held = membership_held || ChangesMembership(rule);
     objects_held = objects_held || rule == PlanObjects;
@@ -242,6 +256,9 @@ Plan MakePlan(const Observation& seen) {
   return plan;
 }
 
+namespace {
+
+// What is right whatever else goes on, and part of no operation.
 Plan MakeUpkeepPlan(const Observation& seen) {
   const Facts facts(seen);
   Decision decision = DecideUpkeep(facts);
@@ -256,6 +273,16 @@ Plan MakeUpkeepPlan(const Observation& seen) {
   plan.look_again = LookAgain(facts, decision);
   plan.action = std::move(decision.action);
   return plan;
+}
+
+}  // namespace
+
+Plan MakeUnsaidPlan(const Observation& seen) {
+  Observation unsaid = seen;
+  unsaid.status_refused = true;
+  Plan plan = MakePlan(unsaid);
+  const bool said = plan.status.operation == seen.operation && plan.status.cluster == seen.cluster;
+  return said ? plan : MakeUpkeepPlan(unsaid);
 }
 
 }  // namespace raftkv::op

@@ -96,8 +96,10 @@ struct Plan {
 };
 
 Plan MakePlan(const Observation& seen);
-// Of that what is right whatever else goes on, and part of no operation: for as long as no status,
-// and so no intent, can be written. Its status has the operation that is written already.
-Plan MakeUpkeepPlan(const Observation& seen);
+// For as long as no status, and so no intent, can be written: of that what the intent that is
+// written already asks for, or else what is right whatever goes on (Services and policies, the
+// budget of the members there are, the leader's mark). Its status has the operation that is
+// written.
+Plan MakeUnsaidPlan(const Observation& seen);
 
 }  // namespace raftkv::op

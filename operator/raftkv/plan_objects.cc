@@ -142,7 +142,10 @@ int WantedMinAvailable(const Facts& facts) {
   const Membership& config = *facts.config();
   const size_t voters = std::max(config.voters.size(), config.voters_outgoing.size());
   if (voters == 0) return -1;
-  const size_t wanted = std::max(voters, static_cast<size_t>(facts.target()));
+  // A growth that cannot be written is not begun.
+  const bool written = facts.seen.operation.type == Operation::Type::kScale;
+  const int size = facts.seen.status_refused && !written ? 0 : facts.target();
+  const size_t wanted = std::max(voters, static_cast<size_t>(size));
   return std::max(Quorum(wanted), Quorum(voters) + static_cast<int>(config.learners.size()));
 }
 

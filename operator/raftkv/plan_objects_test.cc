@@ -447,6 +447,72 @@ TEST(Refusals, TheOperationThatRunsStaysWritten) {
   EXPECT_EQ(ReasonOf(plan, "Progressing"), "-ApplyRefused");
 }
 
+// Progressing, and QuorumLost, was all that it said once its operation was written.
+TEST(Refusals, AWakeThatIsRefusedSaysSo) {
+  Given given = Given::Cluster(3);
+  given.StatefulSet(0);
+  given.objects.min_available = -1;
+  given.membership.reset();
+  for (const int slot : {0, 1, 2}) {
+    given.slots[slot].pod.reset();
+    given.slots[slot].report.reset();
+  }
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "ApplyStatefulSet replicas=3");
+  EXPECT_EQ(ReasonOf(plan, "QuorumLost"), "-Hibernated") << "nobody is missed";
+  given.Wrote(plan);
+  given.Refuse(ApplyStatefulSet{}, "StatefulSet db: no", 5);
+  for (int look = 0; look < 2; ++look) {
+    plan = MakePlan(given);
+    EXPECT_EQ(ToString(plan.action), "Nothing");
+    EXPECT_EQ(plan.status.operation.type, Operation::Type::kWake);
+    EXPECT_EQ(ReasonOf(plan, "Progressing"), "-ApplyRefused");
+    EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ApplyRefused");
+    EXPECT_THAT(Condition(plan, "Degraded").message, HasSubstr("StatefulSet db: no."));
+    EXPECT_EQ(ReasonOf(plan, "QuorumLost"), "-Hibernated");
+    EXPECT_EQ(plan.status.phase, "Hibernated");
+    given.Wrote(plan);
+  }
+}
+
+TEST(Refusals, AHibernationThatIsRefusedSaysSo) {
+  for (const bool led : {true, false}) {
+    Given given = led ? Given::Cluster(3) : Given::BlankNodes(3);
+    given.cluster = kCluster;
+    given.spec.replicas = 0;
+    Plan plan = MakePlan(given);
+    EXPECT_EQ(ToString(plan.action), "ApplyStatefulSet replicas=0");
+    given.Wrote(plan);
+    given.Refuse(ApplyStatefulSet{}, "StatefulSet db: no", 5);
+    for (int look = 0; look < 2; ++look) {
+      plan = MakePlan(given);
+      EXPECT_EQ(ToString(plan.action), "Nothing");
+      EXPECT_EQ(plan.status.operation.type, Operation::Type::kHibernate);
+      EXPECT_EQ(ReasonOf(plan, "Progressing"), "-ApplyRefused");
+      EXPECT_THAT(Condition(plan, "Degraded").message, HasSubstr("StatefulSet db: no."));
+      given.Wrote(plan);
+    }
+  }
+}
+
+// It was that of the size that was asked for, which nobody could begin: no pod could be evicted.
+TEST(Refusals, WhileNoStatusCanBeWrittenTheBudgetIsThatOfWhatIsWritten) {
+  Given given = Given::Cluster(3);
+  given.spec.replicas = 5;
+  EXPECT_EQ(Do(given), "ApplyDisruptionBudget minAvailable=3");
+  EXPECT_EQ(ToString(MakeUnsaidPlan(given).action), "Nothing");
+  given.objects.min_available = 3;
+  EXPECT_EQ(ToString(MakeUnsaidPlan(given).action), "ApplyDisruptionBudget minAvailable=2");
+  given.operation = {.type = Operation::Type::kScale,
+                     .step = "StartPods",
+                     .since_s = kNow,
+                     .step_since_s = kNow,
+                     .target = 5};
+  EXPECT_EQ(ToString(MakeUnsaidPlan(given).action), "ApplyStatefulSet replicas=5");
+  given.objects.min_available = 2;
+  EXPECT_EQ(ToString(MakeUnsaidPlan(given).action), "ApplyDisruptionBudget minAvailable=3");
+}
+
 // minAvailable stayed that of three voters while there were five.
 TEST(Refusals, AClusterDoesNotGrowWithoutItsBudget) {
   Given given = Given::Cluster(3);
@@ -456,8 +522,21 @@ TEST(Refusals, AClusterDoesNotGrowWithoutItsBudget) {
   EXPECT_EQ(ToString(plan.action), "Nothing");
   EXPECT_EQ(plan.status.operation.type, Operation::Type::kScale);
   EXPECT_EQ(ReasonOf(plan, "Progressing"), "-ApplyRefused");
+  // Pods that are no voters could be evicted in place of one that is rolled.
   given.Pod(2).revision = "old";
+  for (const int slot : {0, 1, 2}) given.Pod(slot).ready = true;
+  given.StatefulSet(5);
+  for (const int slot : {3, 4}) given.Node(slot, NodeReport::Role::kBlank, Id(slot));
   EXPECT_EQ(Do(given), "Nothing") << "nor is one rolled that the quorum may need";
+  given.StatefulSet(3);
+  for (const int slot : {3, 4}) given.slots.erase(slot);
+  EXPECT_EQ(Do(given), "DeletePod slot=2 uid=pod-uid-2") << "as long as that has not begun";
+  Given two = Given::Cluster(2);
+  two.spec.replicas = 5;
+  two.Refuse(ApplyDisruptionBudget{3}, "PodDisruptionBudget db: no", 5);
+  for (const int slot : {0, 1}) two.Pod(slot).ready = true;
+  two.Pod(1).revision = "old";
+  EXPECT_EQ(Do(two), "Nothing") << "with five it takes no quorum";
   given.Blanked(2, 0xBB);
   EXPECT_EQ(Do(given), "MarkClaim slot=2 member=00000000000000bb") << "what is lost is replaced";
   given = Given::Cluster(5);

@@ -134,4 +134,17 @@ std::optional<Decision> PlanRoll(const Facts& facts) {
   return Delete(facts, last);
 }
 
+// It waits at rest: only people can say what becomes of what a roll passes over.
+std::optional<Decision> PlanRestOfRoll(const Facts& facts) {
+  if (!MayRoll(facts)) return std::nullopt;
+  for (int slot = 0; slot < facts.seen.objects.stateful_set_replicas; ++slot) {
+    const bool foreign = facts.slot(slot).hidden_claim == HiddenClaim::kForeign;
+    if (!foreign || !Outdated(facts, slot)) continue;
+    Decision waits = Wait(Rolling(facts, slot, "WaitForClaim"));
+    waits.at_rest = true;
+    return waits;
+  }
+  return std::nullopt;
+}
+
 }  // namespace raftkv::op

@@ -9,6 +9,7 @@ namespace raftkv::op {
 namespace {
 
 using ::testing::Contains;
+using ::testing::Not;
 using Role = NodeReport::Role;
 
 TEST(Roll, FollowersFirstTheLeaderLastAfterAHandover) {
@@ -61,6 +62,40 @@ TEST(Roll, APodOnSomebodyElsesClaimIsLeftAlone) {
   given.Silent(2, 60);
   given.Pod(2).waiting = "ImagePullBackOff";
   EXPECT_EQ(Do(given), "Nothing") << "nor where it cannot start";
+}
+
+// It was said to be finished.
+TEST(Roll, IsNotDoneWhileAPodOnSomebodyElsesClaimHasTheOldTemplate) {
+  Given given = Given::Cluster(3);
+  given.objects.update_revision = "rev-2";
+  given.slots[2].claim.reset();
+  given.slots[2].hidden_claim = HiddenClaim::kForeign;
+  for (const int slot : {0, 1, 2}) given.Pod(slot).ready = true;
+  given.Wrote(MakePlan(given));
+  ASSERT_EQ(given.operation.type, Operation::Type::kRoll);
+  for (const int slot : {0, 1}) given.Pod(slot).revision = "rev-2";
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(plan.status.operation.type, Operation::Type::kRoll);
+  EXPECT_EQ(plan.status.operation.slot, 2);
+  EXPECT_EQ(ReasonOf(plan, "Progressing"), "-ForeignObject");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+ForeignObject");
+  EXPECT_EQ(plan.status.phase, "Degraded");
+  EXPECT_THAT(EventReasons(plan), Not(Contains("RollFinished")));
+  EXPECT_EQ(plan.look_again, std::chrono::seconds(30));
+  // It holds nothing up.
+  given.spec.storage_bytes *= 2;
+  EXPECT_EQ(Do(given).substr(0, 11), "ResizeClaim");
+  given.spec.storage_bytes /= 2;
+  given.spec.update_paused = true;
+  EXPECT_EQ(MakePlan(given).status.operation.type, Operation::Type::kNone);
+  given.spec.update_paused = false;
+  given.slots[2].hidden_claim = HiddenClaim::kNone;
+  given.Claim(2).member = Id(2);
+  EXPECT_EQ(Do(given), "DeletePod slot=2 uid=pod-uid-2");
+  given.Pod(2).revision = "rev-2";
+  plan = MakePlan(given);
+  EXPECT_THAT(EventReasons(plan), Contains("RollFinished"));
 }
 
 TEST(Roll, BrokenImageStopsAtOnePodAndGoingBackHealsIt) {

@@ -80,6 +80,8 @@ std::optional<Decision> PlanWake(const Facts& facts);
 // plan_roll.cc
 std::optional<Decision> PlanStuckPods(const Facts& facts);
 std::optional<Decision> PlanRoll(const Facts& facts);
+// Pods of an old template that it leaves alone, because they are on somebody else's claims.
+std::optional<Decision> PlanRestOfRoll(const Facts& facts);
 bool Outdated(const Facts& facts, int slot);
 // The roll that a new template begins, if there is anything to roll.
 Operation NewTemplate(const Facts& facts);

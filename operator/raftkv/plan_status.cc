@@ -69,8 +69,10 @@ bool VotersWell(const Facts& facts) {
          std::ranges::all_of(config.voters_outgoing, well);
 }
 
+// Also while it is to wake and its StatefulSet has not got its size back: nobody is missed.
 bool Asleep(const Facts& facts) {
-  return facts.spec.replicas == 0 && facts.seen.objects.stateful_set_replicas == 0;
+  const ObjectsView& objects = facts.seen.objects;
+  return objects.stateful_set_replicas == 0 && (facts.spec.replicas == 0 || objects.stateful_set);
 }
 
 // Both, or the one that says something.
@@ -114,6 +116,12 @@ std::string RefusedNow(const Facts& facts, const Decision& decision) {
 // Nothing else is left to be done.
 bool WaitsForConsent(const Facts& facts, const Decision& decision) {
   return decision.at_rest && !decision.held.empty() && !RefusedNow(facts, decision).empty();
+}
+
+// All that is left of a roll are pods on somebody else's claims; empty: there is more to do.
+std::string HoldsRoll(const Facts& facts, const Decision& decision, const Operation& operation) {
+  const bool rests = operation.type == Operation::Type::kRoll && decision.at_rest;
+  return rests ? ForeignClaims(facts) : "";
 }
 
 // Why volumes do not become as large as the spec asks; empty: nobody says that they do not.
@@ -216,6 +224,9 @@ PlannedCondition Progressing(const Facts& facts, const Decision& decision,
   if (operation.type == Operation::Type::kResize) {
     const std::string small = CannotGrow(facts);
     if (!small.empty()) return {type, false, "VolumeCannotGrow", small};
+  }
+  if (const std::string foreign = HoldsRoll(facts, decision, operation); !foreign.empty()) {
+    return {type, false, "ForeignObject", foreign};
   }
   const std::string what =
       OperationName(operation.type) + ": " + operation.step +
@@ -465,9 +476,10 @@ std::string Phase(const Facts& facts, const Decision& decision, const PlannedSta
   }
   // An operation that waits for the API server's consent goes on with nothing.
   const bool small = !CannotGrow(facts).empty();
-  const bool held = decision.at_rest && status.cluster != 0 &&
-                    (WaitsForConsent(facts, decision) ||
-                     (small && status.operation.type == Operation::Type::kResize));
+  const bool held =
+      decision.at_rest && status.cluster != 0 &&
+      (WaitsForConsent(facts, decision) || !HoldsRoll(facts, decision, status.operation).empty() ||
+       (small && status.operation.type == Operation::Type::kResize));
   switch (held ? Operation::Type::kNone : status.operation.type) {
     case Operation::Type::kBootstrap:
       return "Bootstrapping";

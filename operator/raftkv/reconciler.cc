@@ -119,10 +119,7 @@ ApiResult<ReconcileResult> Reconciler::CarryUnsaid(const Seen& seen, const Plan&
   parts_.metrics->CountRefusal(resource.key(), kReason);
   parts_.events->Record(
       resource, {.warning = true, .reason = kReason, .action = "Maintain", .note = error.message});
-  const bool said = plan.status.operation == seen.observation.operation &&
-                    plan.status.cluster == seen.observation.cluster;
-  auto carried = said ? Carry(seen, plan, MakePlan)
-                      : Carry(seen, MakeUpkeepPlan(seen.observation), MakeUpkeepPlan);
+  auto carried = Carry(seen, MakeUnsaidPlan(seen.observation), MakeUnsaidPlan);
   if (!carried) return carried;
   return After(std::max(carried->requeue_after, kUnsaidPause));
 }
