@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "base/check.h"
 
@@ -47,6 +46,18 @@ void AppendChanges(ObjectPtr before, ObjectPtr after, std::vector<Change>* out) 
 }
 
 }  // namespace
+
+Cache::Cache(const Resource& resource, size_t max_objects,
+             const std::vector<std::string>& namespaces)
+    : resource_(resource), max_objects_(max_objects) {
+  for (const std::string& ns : namespaces) reached_[ns] = 0;
+  if (reached_.empty()) reached_[""] = 0;
+  for (const auto& [part, reached] : reached_) unsynced_.insert(part);
+}
+
+std::string_view Cache::PartOf(std::string_view ns) const {
+  return reached_.contains("") ? std::string_view() : ns;
+}
 
 // --- Reading
 // --------------------------------------------------------------------------------------
@@ -105,7 +116,7 @@ size_t Cache::size() const {
 
 bool Cache::synced() const {
   std::lock_guard lock(sync_mutex_);
-  return synced_;
+  return unsynced_.empty();
 }
 
 bool Cache::AwaitSync(Timing& timing, Duration limit, std::stop_token stop) const {
@@ -115,10 +126,10 @@ bool Cache::AwaitSync(Timing& timing, Duration limit, std::stop_token stop) cons
   });
   MonotonicTime deadline = SaturatingAdd(timing.Now(), limit);
   std::unique_lock lock(sync_mutex_);
-  while (!synced_ && !stop.stop_requested() && timing.Now() < deadline) {
+  while (!unsynced_.empty() && !stop.stop_requested() && timing.Now() < deadline) {
     timing.WaitUntil(lock, sync_wake_, deadline);
   }
-  bool synced = synced_;
+  bool synced = unsynced_.empty();
   lock.unlock();
   return synced;
 }
@@ -130,8 +141,9 @@ void Cache::Wrote(const Object& object) {
   auto version = ParseResourceVersion(object.resource_version());
   if (!version) return;
   std::unique_lock lock(mutex_);
-  if (*version <= reached_) return;
   Key key = object.key();
+  auto part = reached_.find(PartOf(key.ns));
+  if (part == reached_.end() || *version <= part->second) return;
   auto found = objects_.find(key);
   if (found != objects_.end() && found->second.version >= *version) return;
   if (writes_.size() >= kMaxTrackedWrites) writes_.erase(writes_.begin());
@@ -144,9 +156,15 @@ bool Cache::IsBehind(const Key& key) const {
   return writes_.contains(key);
 }
 
-void Cache::ReachedLocked(std::string_view resource_version) {
-  reached_ = std::max(reached_, ParseResourceVersion(resource_version).value_or(0));
-  std::erase_if(writes_, [this](const auto& write) { return write.second <= reached_; });
+// Another part may be far behind: its writes have not been seen.
+void Cache::ReachedLocked(std::string_view part, std::string_view resource_version) {
+  auto found = reached_.find(part);
+  if (found == reached_.end()) return;  // of a namespace that nobody asked for
+  uint64_t& reached = found->second;
+  reached = std::max(reached, ParseResourceVersion(resource_version).value_or(0));
+  std::erase_if(writes_, [&](const auto& write) {
+    return PartOf(write.first.ns) == part && write.second <= reached;
+  });
 }
 
 // --- Writing
@@ -197,17 +215,22 @@ ObjectPtr Cache::PutLocked(const Object& object) {
   return before;
 }
 
-Status Cache::Replace(std::vector<Object> objects, std::string_view resource_version) {
-  if (objects.size() > max_objects_) {
-    return {Code::kResourceExhausted, "there are " + std::to_string(objects.size()) + " " +
-                                          resource_.name() + " objects, more than the cache's " +
-                                          std::to_string(max_objects_) + "; use a selector"};
-  }
+Status Cache::Replace(std::vector<Object> objects, std::string_view resource_version,
+                      std::string_view ns) {
+  const std::string_view part = PartOf(ns);
   std::vector<Change> changes;
   {
     std::unique_lock lock(mutex_);
     std::set<Key> gone;
-    for (const auto& [key, object] : objects_) gone.insert(key);
+    for (const auto& [key, object] : objects_) {
+      if (PartOf(key.ns) == part) gone.insert(key);
+    }
+    size_t size = objects_.size() - gone.size() + objects.size();
+    if (size > max_objects_) {
+      return {Code::kResourceExhausted, "there are " + std::to_string(size) + " " +
+                                            resource_.name() + " objects, more than the cache's " +
+                                            std::to_string(max_objects_) + "; use a selector"};
+    }
     for (Object& object : objects) {
       auto after = std::make_shared<const Object>(std::move(object));
       gone.erase(after->key());
@@ -215,12 +238,12 @@ Status Cache::Replace(std::vector<Object> objects, std::string_view resource_ver
     }
     for (const Key& key : gone) changes.push_back(Deleted(TakeLocked(key), true));
     // A list at an older version than we know (from a server that lags) must not wake sleepers.
-    ReachedLocked(resource_version);
+    ReachedLocked(part, resource_version);
   }
   Tell(changes);
   {
     std::lock_guard lock(sync_mutex_);
-    synced_ = true;
+    if (auto waiting = unsynced_.find(part); waiting != unsynced_.end()) unsynced_.erase(waiting);
   }
   sync_wake_.notify_all();
   return Status::Ok();
@@ -239,7 +262,7 @@ Status Cache::Upsert(Object object) {
     auto known = objects_.find(after->key());
     if (known != objects_.end() && IsOlder(*after, known->second.version)) return Status::Ok();
     AppendChanges(PutLocked(*after), after, &changes);
-    ReachedLocked(after->resource_version());
+    ReachedLocked(PartOf(after->ns()), after->resource_version());
   }
   Tell(changes);
   return Status::Ok();
@@ -252,7 +275,7 @@ void Cache::Remove(const Object& last_state) {
     auto now = objects_.find(last_state.key());
     if (now != objects_.end() && IsOlder(last_state, now->second.version)) return;
     ObjectPtr known = TakeLocked(last_state.key());
-    ReachedLocked(last_state.resource_version());
+    ReachedLocked(PartOf(last_state.ns()), last_state.resource_version());
     if (known == nullptr) return;
     bool same = known->uid() == last_state.uid();
     changes.push_back(
@@ -261,14 +284,14 @@ void Cache::Remove(const Object& last_state) {
   Tell(changes);
 }
 
-void Cache::Reached(std::string_view resource_version) {
+void Cache::Reached(std::string_view resource_version, std::string_view ns) {
   std::unique_lock lock(mutex_);
-  ReachedLocked(resource_version);
+  ReachedLocked(PartOf(ns), resource_version);
 }
 
-void Cache::Resync() {
+void Cache::Resync(std::string_view ns) {
   std::vector<Change> changes;
-  for (const ObjectPtr& object : List()) {
+  for (const ObjectPtr& object : PartOf(ns).empty() ? List() : InNamespace(ns)) {
     changes.push_back({.type = Change::Type::kResync, .before = object, .after = object});
   }
   Tell(changes);

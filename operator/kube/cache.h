@@ -1,4 +1,5 @@
-// Cache: what a reflector has seen of one kind of object, to read without asking the server.
+// Cache: what reflectors have seen of one kind of object, to read without asking the server: one
+// reflector of everything, or one of each namespace.
 //
 // Objects are kept packed, and unpacked for each read: an operator has thousands that it looks at
 // once in half a minute. Reads give shared, immutable objects, perhaps a little old: before
@@ -6,8 +7,8 @@
 // controller that has just written asks IsBehind() before it plans again, and comes back a little
 // later if it is (requeue_after).
 //
-// Thread-safety: every method from any thread. Handlers run on the reflector's thread, in order,
-// without a lock of the cache held; they must not block.
+// Thread-safety: every method from any thread. Handlers run on the reflector's thread, for one
+// namespace in order, without a lock of the cache held; they must not block.
 #pragma once
 
 #include <condition_variable>
@@ -15,6 +16,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <set>
 #include <shared_mutex>
 #include <stop_token>
 #include <string>
@@ -47,9 +49,11 @@ class Cache {
   using Handler = std::function<void(const Change&)>;
 
   static constexpr size_t kMaxTrackedWrites = 10'000;
+  static constexpr size_t kMaxObjects = 50'000;
 
-  explicit Cache(const Resource& resource, size_t max_objects = 50'000)
-      : resource_(resource), max_objects_(max_objects) {}
+  // `namespaces`: those that have a reflector each; empty: one reflector fills it all.
+  explicit Cache(const Resource& resource, size_t max_objects = kMaxObjects,
+                 const std::vector<std::string>& namespaces = {});
 
   const Resource& resource() const { return resource_; }
 
@@ -64,7 +68,7 @@ class Cache {
   std::vector<ObjectPtr> WithLabel(std::string_view name, std::string_view value) const;
   size_t size() const;
 
-  // The first list has arrived, and every handler was told of it.
+  // The first list of each reflector has arrived, and every handler was told of it.
   bool synced() const;
   // False when `limit` has passed or `stop` was requested first.
   bool AwaitSync(Timing& timing, Duration limit, std::stop_token stop) const;
@@ -77,19 +81,22 @@ class Cache {
   // A version that Wrote() named has not arrived yet.
   bool IsBehind(const Key& key) const;
 
-  // --- for the reflector ---
+  // --- for the reflectors; `ns`: the reflector's own ---
 
   // The whole state at `resource_version`: what is not in it is gone. kResourceExhausted, and
   // nothing changes, when there are more objects than the cache may hold.
-  Status Replace(std::vector<Object> objects, std::string_view resource_version);
+  Status Replace(std::vector<Object> objects, std::string_view resource_version,
+                 std::string_view ns = "");
   Status Upsert(Object object);
   void Remove(const Object& last_state);
   // All up to this version has been seen (bookmarks).
-  void Reached(std::string_view resource_version);
+  void Reached(std::string_view resource_version, std::string_view ns = "");
   // kResync for each object.
-  void Resync();
+  void Resync(std::string_view ns = "");
 
  private:
+  // What one reflector fills: a namespace, or everything (the one part, named "").
+  using Parts = std::map<std::string, uint64_t, std::less<>>;
   struct Kept {
     std::string bytes;     // Object::ToCbor
     uint64_t version = 0;  // 0: the resourceVersion is no number
@@ -106,7 +113,8 @@ class Cache {
   // `key` is the object's in objects_.
   void IndexLocked(const Key& key, const Object& object, bool enter);
   std::vector<ObjectPtr> FindLocked(const Index& index, const std::string& value) const;
-  void ReachedLocked(std::string_view resource_version);
+  std::string_view PartOf(std::string_view ns) const;
+  void ReachedLocked(std::string_view part, std::string_view resource_version);
   void Tell(const std::vector<Change>& changes) const;
 
   const Resource resource_;
@@ -118,12 +126,13 @@ class Cache {
   Index by_namespace_;
   Index by_owner_;
   Index by_label_;  // "name=value"
-  uint64_t reached_ = 0;
+  // The version up to which each part has been seen.
+  Parts reached_;
   std::map<Key, uint64_t> writes_;  // versions we wrote that have not been seen
 
   mutable std::mutex sync_mutex_;
   mutable std::condition_variable sync_wake_;
-  bool synced_ = false;
+  std::set<std::string, std::less<>> unsynced_;  // parts
 };
 
 }  // namespace raftkv::kube

@@ -219,6 +219,52 @@ TEST_F(CacheTest, ResyncShowsEverythingAgain) {
   EXPECT_EQ(TakeChanges(), (Texts{"=1", "=2"}));
 }
 
+// A reflector for each of two namespaces: what one has seen says nothing of the other.
+class CacheOfNamespaces : public CacheTest {
+ protected:
+  Cache both_{resources::kPods, 3, {"m", "n"}};
+};
+
+TEST_F(CacheOfNamespaces, IsSyncedWhenEachIs) {
+  ASSERT_TRUE(both_.Replace({}, "1", "m").ok());
+  ASSERT_TRUE(both_.Replace({}, "2", "m").ok());
+  EXPECT_FALSE(both_.synced());
+  ASSERT_TRUE(both_.Replace({}, "1", "n").ok());
+  EXPECT_TRUE(both_.synced());
+}
+
+TEST_F(CacheOfNamespaces, AListOfOneLeavesTheOther) {
+  ASSERT_TRUE(both_.Replace({Pod("m", "a", "1", "1")}, "1", "m").ok());
+  ASSERT_TRUE(both_.Replace({Pod("n", "a", "2", "2"), Pod("n", "b", "3", "2")}, "2", "n").ok());
+  EXPECT_EQ(both_.Replace({Pod("m", "a", "1", "1"), Pod("m", "b", "4", "3")}, "3", "m").code(),
+            Code::kResourceExhausted)
+      << "together they hold no more than they may";
+  ASSERT_TRUE(both_.Replace({}, "4", "n").ok());
+  EXPECT_NE(both_.Get({"m", "a"}), nullptr);
+  EXPECT_EQ(both_.size(), 1u);
+}
+
+TEST_F(CacheOfNamespaces, IsBehindUntilItsOwnReflectorHasSeenOurWrite) {
+  both_.Wrote(Pod("m", "a", "1", "5"));
+  both_.Reached("9", "n");
+  ASSERT_TRUE(both_.Upsert(Pod("n", "a", "2", "10")).ok());
+  EXPECT_TRUE(both_.IsBehind({"m", "a"}));
+  both_.Reached("5", "m");
+  EXPECT_FALSE(both_.IsBehind({"m", "a"}));
+  // A write that the other has overtaken is waited for all the same.
+  both_.Wrote(Pod("m", "a", "1", "7"));
+  EXPECT_TRUE(both_.IsBehind({"m", "a"}));
+}
+
+TEST_F(CacheOfNamespaces, ResyncShowsItsOwnAgain) {
+  ASSERT_TRUE(both_.Upsert(Pod("m", "a", "1", "1")).ok());
+  ASSERT_TRUE(both_.Upsert(Pod("n", "a", "2", "1")).ok());
+  Texts seen;
+  both_.AddHandler([&](const Change& change) { seen.emplace_back(change.object().uid()); });
+  both_.Resync("n");
+  EXPECT_EQ(seen, (Texts{"2"}));
+}
+
 TEST_F(CacheTest, SyncIsAwaitedForItsTimeOnly) {
   FakeTiming timing(FakeTiming::Mode::kJump);
   EXPECT_FALSE(cache_.AwaitSync(timing, std::chrono::minutes(2), {}));

@@ -15,12 +15,25 @@
 namespace raftkv::kube {
 
 struct Manager::Watched {
-  Watched(const Resource& resource, Api* api, ReflectorOptions options, Timing* timing,
-          uint64_t seed)
-      : cache(resource), reflector(api, &cache, std::move(options), timing, seed) {}
+  struct Follower {
+    Follower(Api* api, Cache* cache, ReflectorOptions options, Timing* timing, uint64_t seed)
+        : reflector(api, cache, std::move(options), timing, seed) {}
+    Reflector reflector;
+    std::thread thread;
+  };
+
+  Watched(const Resource& resource, const std::vector<std::string>& namespaces)
+      : cache(resource, Cache::kMaxObjects, namespaces) {}
+
+  std::string LastError() const {
+    for (const Follower& follower : followers) {
+      if (std::string error = follower.reflector.stats().last_error; !error.empty()) return error;
+    }
+    return "";
+  }
+
   Cache cache;
-  Reflector reflector;
-  std::thread thread;
+  std::deque<Follower> followers;
 };
 
 namespace {
@@ -69,16 +82,25 @@ Manager::~Manager() {
   health_.reset();
   reflectors_.request_stop();
   for (auto& watched : watched_) {
-    if (watched->thread.joinable()) watched->thread.join();
+    for (auto& follower : watched->followers) {
+      if (follower.thread.joinable()) follower.thread.join();
+    }
   }
 }
 
-Cache& Manager::Watch(const Resource& resource, ReflectorOptions options) {
-  uint64_t seed = options_.seed + 100 + watched_.size();
-  return watched_
-      .emplace_back(
-          std::make_unique<Watched>(resource, client_.get(), std::move(options), timing_, seed))
-      ->cache;
+Cache& Manager::Watch(const Resource& resource, ReflectorOptions options,
+                      const std::vector<std::string>& namespaces) {
+  Watched& watched = *watched_.emplace_back(std::make_unique<Watched>(resource, namespaces));
+  auto follow = [&] {
+    uint64_t seed = options_.seed + 100 * watched_.size() + watched.followers.size();
+    watched.followers.emplace_back(client_.get(), &watched.cache, options, timing_, seed);
+  };
+  for (const std::string& ns : namespaces) {
+    options.ns = ns;
+    follow();
+  }
+  if (namespaces.empty()) follow();
+  return watched.cache;
 }
 
 Controller& Manager::Add(ControllerOptions options, Reconcile reconcile) {
@@ -99,7 +121,7 @@ void Manager::RaiseTerm(uint64_t term) {
 Status Manager::CachesSynced() const {
   for (const auto& watched : watched_) {
     if (watched->cache.synced()) continue;
-    std::string error = watched->reflector.stats().last_error;
+    std::string error = watched->LastError();
     return {Code::kUnavailable, "the cache of " + watched->cache.resource().name() +
                                     " is not filled yet" + (error.empty() ? "" : ": " + error)};
   }
@@ -132,12 +154,13 @@ Status Manager::StartControllers() {
 Status Manager::Run() {
   RETURN_IF_ERROR(StartHealth());
   for (auto& watched : watched_) {
-    Watched* one = watched.get();
-    one->thread = std::thread([this, one] {
-      std::string name = "w:" + std::string(one->cache.resource().kind);
-      pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
-      one->reflector.Run(reflectors_.get_token());
-    });
+    std::string name = ("w:" + std::string(watched->cache.resource().kind)).substr(0, 15);
+    for (auto& follower : watched->followers) {
+      follower.thread = std::thread([this, name, reflector = &follower.reflector] {
+        pthread_setname_np(pthread_self(), name.c_str());
+        reflector->Run(reflectors_.get_token());
+      });
+    }
   }
   Status result;
   if (election_ == nullptr) {

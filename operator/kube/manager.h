@@ -24,6 +24,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "operator/kube/cache.h"
 #include "operator/kube/controller.h"
@@ -56,8 +57,10 @@ class Manager {
   Manager(ClientConfig config, ManagerOptions options, Timing* timing = &Timing::System());
   ~Manager();
 
-  // The cache of one kind; lives as long as the manager.
-  Cache& Watch(const Resource& resource, ReflectorOptions options = {});
+  // The cache of one kind; lives as long as the manager. `namespaces`: with a list and a watch of
+  // each of them; without any, one of what `options` say.
+  Cache& Watch(const Resource& resource, ReflectorOptions options = {},
+               const std::vector<std::string>& namespaces = {});
   Controller& Add(ControllerOptions options, Reconcile reconcile);
 
   // For controllers: refuses writes when the lease is lost.

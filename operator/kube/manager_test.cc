@@ -78,6 +78,11 @@ class ManagerTest : public testing::Test {
       exchange.BeginStream();
       return exchange.Hang();
     }
+    if (exchange.Targets("/namespaces/denied/")) return exchange.Refuse(403, "Forbidden");
+    if (exchange.Targets("/namespaces/other/")) {
+      return exchange.Respond(200, R"({"metadata":{"resourceVersion":"5"},"items":[
+          {"metadata":{"name":"b","namespace":"other","uid":"v","resourceVersion":"4"}}]})");
+    }
     if (!lists_work_) return exchange.Refuse(403, "Forbidden");
     exchange.Respond(200, R"({"metadata":{"resourceVersion":"5"},"items":[
         {"metadata":{"name":"a","namespace":"n","uid":"u","resourceVersion":"4"}}]})");
@@ -107,9 +112,9 @@ class ManagerTest : public testing::Test {
     options.seed = 1;
     return options;
   }
-  void Make(ManagerOptions options) {
+  void Make(ManagerOptions options, const std::vector<std::string>& namespaces = {}) {
     manager_ = std::make_unique<Manager>(server_.config(), std::move(options), &timing_);
-    Cache& maps = manager_->Watch(resources::kConfigMaps);
+    Cache& maps = manager_->Watch(resources::kConfigMaps, {}, namespaces);
     manager_
         ->Add({.name = "maps"},
               [this](const Key&, std::stop_token stop) -> ApiResult<ReconcileResult> {
@@ -180,6 +185,33 @@ TEST_F(ManagerTest, NoReconcileBeforeCachesAreSyncedAndFailureAfterTwoMinutes) {
   EXPECT_NE(result.message().find("ConfigMap"), std::string::npos) << result.message();
   EXPECT_NE(result.message().find("forbidden"), std::string::npos) << result.message();
   EXPECT_EQ(Holder(), "") << "another replica should try at once";
+}
+
+TEST_F(ManagerTest, FollowsEachOfItsNamespaces) {
+  Make(Options(), {"n", "other"});
+  Status result;
+  std::thread runner([&] { result = manager_->Run(); });
+  EXPECT_TRUE(Eventually([&] { return reconciles_ == 2; }));
+  EXPECT_EQ(Ask(manager_->health_port(), "/readyz").status, 200);
+  manager_->Stop();
+  runner.join();
+  EXPECT_TRUE(result.ok()) << result.ToString();
+}
+
+// Or else it would take the objects of that one for gone.
+TEST_F(ManagerTest, IsNotReadyWhileOneOfItsNamespacesIsDenied) {
+  Make(Options(), {"n", "denied"});
+  Status result;
+  std::thread runner([&] { result = manager_->Run(); });
+  EXPECT_TRUE(Eventually([&] { return manager_->IsLeader(); }));
+  EXPECT_TRUE(Eventually([&] {
+    Answer answer = Ask(manager_->health_port(), "/readyz");
+    return answer.status == 503 && answer.body.find("forbidden") != std::string::npos;
+  }));
+  EXPECT_EQ(reconciles_, 0);
+  manager_->Stop();
+  runner.join();
+  EXPECT_TRUE(result.ok()) << result.ToString();
 }
 
 TEST_F(ManagerTest, ALostLeaseEndsTheProcess) {

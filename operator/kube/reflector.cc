@@ -56,7 +56,8 @@ Reflector::Next Reflector::ListAll(std::stop_token stop) {
     return Next::kList;
   }
   for (Object& object : list->items) Transform(object);
-  if (Status replaced = cache_->Replace(std::move(list->items), list->resource_version);
+  if (Status replaced =
+          cache_->Replace(std::move(list->items), list->resource_version, options_.ns);
       !replaced.ok()) {
     Failed("list", {.reason = Reason::kTooLarge, .message = replaced.message()}, stop);
     return Next::kList;
@@ -192,7 +193,7 @@ void Reflector::OnEvent(WatchEvent event, Status* full) {
       cache_->Remove(event.object);
       break;
     case EventType::kBookmark:
-      cache_->Reached(version);
+      cache_->Reached(version, options_.ns);
       break;
   }
   if (full->ok()) version_ = std::move(version);
@@ -204,7 +205,7 @@ void Reflector::ResyncIfDue() {
   MonotonicTime now = timing_->Now();
   if (now < next_resync_) return;
   next_resync_ = now + Jitter(options_.resync * 9 / 10, 2.0 / 9, random_);
-  cache_->Resync();
+  cache_->Resync(options_.ns);
 }
 
 // --- Trouble

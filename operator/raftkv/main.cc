@@ -1,4 +1,4 @@
-// raftkv-operator: looks after the RaftKV resources of a namespace or of a whole cluster.
+// raftkv-operator: looks after the RaftKV resources of some namespaces or of a whole cluster.
 //
 // Exit statuses: 0 stopped as asked, 1 lost its lease or could not start, 2 wrong arguments.
 #include <unistd.h>
@@ -31,7 +31,7 @@ constexpr int kExitUsage = 2;
 constexpr const char* kInstanceLabel = "app.kubernetes.io/instance";
 
 struct Options {
-  std::string ns;
+  std::vector<std::string> namespaces;  // none: all
   std::string lease_namespace;
   std::string lease_name = "raftkv-operator";
   std::string image = "raftkv-node:" + std::string(Version());
@@ -44,8 +44,10 @@ struct Options {
 };
 
 void AddOptions(CLI::App& app, Options& options) {
-  app.add_option("--namespace", options.ns,
-                 "Look after the RaftKV resources of this namespace alone. Empty: all namespaces.");
+  app.add_option("--namespace", options.namespaces,
+                 "Look after the RaftKV resources of these namespaces alone, separated by commas. "
+                 "Empty: all namespaces.")
+      ->delimiter(',');
   app.add_flag("--read-nodes,!--no-read-nodes", options.read_nodes,
                "Watch Kubernetes' nodes, which takes a ClusterRole, to tell a lost node from a "
                "silent pod. Without it members on lost nodes are not replaced by themselves.")
@@ -86,11 +88,8 @@ std::string HostName() {
 // Unique for each process: a restarted one must not take itself for its predecessor.
 std::string Identity() { return HostName() + "_" + HexId(SystemEntropy() | 1); }
 
-kube::ReflectorOptions Ours(const std::string& ns,
-                            std::function<void(kube::Object&)> transform = nullptr) {
-  return {.ns = ns,
-          .label_selector = "app.kubernetes.io/name=raftkv",
-          .transform = std::move(transform)};
+kube::ReflectorOptions Ours(std::function<void(kube::Object&)> transform = nullptr) {
+  return {.label_selector = "app.kubernetes.io/name=raftkv", .transform = std::move(transform)};
 }
 
 // Of nodes only whether they are ready is of interest; they have much more to tell.
@@ -150,16 +149,18 @@ class Operator {
 
  private:
   static Caches Watch(kube::Manager* manager, const Options& options) {
-    const std::string& ns = options.ns;
+    auto watch = [&](const kube::Resource& resource, kube::ReflectorOptions reflector) {
+      return &manager->Watch(resource, std::move(reflector), options.namespaces);
+    };
     namespace resources = kube::resources;
-    return {.clusters = &manager->Watch(kRaftKvs, {.ns = ns}),
-            .stateful_sets = &manager->Watch(resources::kStatefulSets, Ours(ns)),
-            .pods = &manager->Watch(resources::kPods, Ours(ns, OnlyWhatIsViewed)),
-            .claims = &manager->Watch(resources::kClaims, Ours(ns)),
-            .services = &manager->Watch(resources::kServices, Ours(ns)),
-            .accounts = &manager->Watch(resources::kServiceAccounts, Ours(ns)),
-            .policies = &manager->Watch(resources::kNetworkPolicies, Ours(ns)),
-            .budgets = &manager->Watch(resources::kDisruptionBudgets, Ours(ns)),
+    return {.clusters = watch(kRaftKvs, {}),
+            .stateful_sets = watch(resources::kStatefulSets, Ours()),
+            .pods = watch(resources::kPods, Ours(OnlyWhatIsViewed)),
+            .claims = watch(resources::kClaims, Ours()),
+            .services = watch(resources::kServices, Ours()),
+            .accounts = watch(resources::kServiceAccounts, Ours()),
+            .policies = watch(resources::kNetworkPolicies, Ours()),
+            .budgets = watch(resources::kDisruptionBudgets, Ours()),
             .nodes = options.read_nodes
                          ? &manager->Watch(resources::kNodes, {.transform = OnlyReadiness})
                          : nullptr};
@@ -184,6 +185,12 @@ class Operator {
   std::unique_ptr<LeaderWatch> leaders_;
 };
 
+std::string Joined(const std::vector<std::string>& namespaces) {
+  std::string out;
+  for (const std::string& ns : namespaces) out += (out.empty() ? "" : ",") + ns;
+  return out.empty() ? "all" : out;
+}
+
 int Run(Options options) {
   kube::PrepareProcess();
 
@@ -206,7 +213,7 @@ int Run(Options options) {
   Operator raftkv(&manager, options);
   log::Info("operator starts", {{"version", Version()},
                                 {"identity", identity},
-                                {"namespace", options.ns.empty() ? "all" : options.ns},
+                                {"namespaces", Joined(options.namespaces)},
                                 {"image", options.image}});
 
   Status ended = kube::RunUntilSignal(manager);
@@ -244,6 +251,7 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return error.get_exit_code() == 0 ? app.exit(error) : WrongUsage(error.what());
   }
+  std::erase(options.namespaces, "");
   auto level = log::ParseLevel(options.log_level);
   if (!level) return WrongUsage("--log-level: " + level.error().message());
   auto format = log::ParseFormat(options.log_format);

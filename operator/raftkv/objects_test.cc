@@ -83,6 +83,15 @@ TEST(StatefulSet, MeetsTheRestrictedStandard) {
   EXPECT_EQ(pod.At("/containers/0/securityContext/capabilities/drop"), Json::array({"ALL"}));
 }
 
+// A process that has lost its quorum is not restarted, and gets no clients.
+TEST(StatefulSet, LivenessIsOfTheProcessAndReadinessOfTheStore) {
+  const Object set = Set(Json::object());
+  const Object container(set.At("/spec/template/spec/containers/0"));
+  EXPECT_EQ(container.String("/startupProbe/httpGet/path"), "/livez");
+  EXPECT_EQ(container.String("/livenessProbe/httpGet/path"), "/livez");
+  EXPECT_EQ(container.String("/readinessProbe/httpGet/path"), "/readyz");
+}
+
 TEST(StatefulSet, SettingsBecomeVariables) {
   Object set = Set({{"config",
                      {{"raft", {{"electionTicks", 20}, {"tick", "50ms"}}},
