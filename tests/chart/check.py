@@ -25,45 +25,133 @@ MONITORING = ["--api-versions", "monitoring.coreos.com/v1"]
 VERSIONS = ["1.29.0", "1.31.0", "1.33.0", "1.36.3"]
 
 ALL_ON = {
-    "replicas": 2, "commonLabels": {"team": "db"}, "imagePullSecrets": [{"name": "pull"}], "podLabels": {"a": "b"}, "podAnnotations": {"c": "d"},
+    "replicas": 2, "commonLabels": {"team": "db"}, "imagePullSecrets": [{"name": "pull"}], "podLabels": {"a": "b", "team": "kv"}, "podAnnotations": {"c": "d"},
     "nodeSelector": {"kubernetes.io/os": "linux"}, "tolerations": [{"key": "x", "operator": "Exists"}], "priorityClassName": "system-cluster-critical",
     "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway",
                                    "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "raftkv-operator"}}}],
+    "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+        {"weight": 1, "preference": {"matchExpressions": [{"key": "disk", "operator": "In", "values": ["ssd"]}]}}]},
+                 "podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+                     {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "raftkv-operator"}}}]}},
+    "podSecurityContext": {"fsGroupChangePolicy": "OnRootMismatch", "supplementalGroups": [10002]}, "securityContext": {"runAsNonRoot": True, "runAsUser": 10001},
     "serviceAccount": {"annotations": {"e": "f"}}, "networkPolicy": {"enabled": True, "metricsFrom": [{"namespaceSelector": {}}]},
     "metrics": {"service": {"annotations": {"g": "h"}}},
-    "monitoring": {"labels": {"release": "prometheus"}, "interval": "15s", "serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True},
+    "monitoring": {"labels": {"release": "prometheus", "team": "kv"}, "interval": "15s", "serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True},
                    "prometheusRule": {"enabled": True}, "dashboards": {"enabled": True, "annotations": {"grafana_folder": "raftkv"}}},
 }
 ALL_OFF = {
     "crds": {"enabled": False}, "serviceAccount": {"create": False, "name": "mine"}, "rbac": {"create": False}, "resources": {},
     "podDisruptionBudget": {"enabled": False}, "metrics": {"service": {"enabled": False}}, "tests": {"enabled": False},
 }
-# (values, a part of the refusal)
+# (values, a part of the refusal): typing errors, and what would break Pod Security "restricted".
+AFFINITY = {"podAffinityTerm": {"topologyKey": "zone"}}
 REFUSED = [
     ({"replica": 2}, "replica"),
     ({"replicas": 0}, "replicas"),
     ({"replicas": "two"}, "replicas"),
+    ({"replicas": None}, "replicas"),
+    ({"commonLabels": {"a b": "x"}}, "commonLabels"),
+    ({"commonLabels": {"a": "no spaces"}}, "commonLabels"),
+    ({"commonLabels": {"app.kubernetes.io/name": "x"}}, "commonLabels"),
+    ({"commonLabels": {"rbac.authorization.k8s.io/aggregate-to-edit": "true"}}, "commonLabels"),
+    ({"image": None}, "image"),
     ({"image": {"repository": ""}}, "repository"),
+    ({"image": {"repository": None}}, "repository"),
+    ({"image": {"repository": "raftkv-operator:1"}}, "repository"),
+    ({"image": {"tag": "a b"}}, "tag"),
     ({"image": {"digest": "sha256:1"}}, "digest"),
     ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
+    ({"nodeImage": {"pullPolicy": "Always"}}, "pullPolicy"),
+    ({"imagePullSecrets": [{}]}, "name"),
+    ({"imagePullSecrets": [{"name": "a", "namespace": "b"}]}, "namespace"),
     ({"logLevel": "loud"}, "logLevel"),
-    ({"watchNamespace": "a,b"}, "watchNamespace"),
+    ({"watchNamespaces": "a"}, "watchNamespaces"),
+    ({"watchNamespaces": ["a,b"]}, "watchNamespaces"),
+    ({"watchNamespaces": [""]}, "watchNamespaces"),
+    ({"watchNamespaces": ["a", "a"]}, "watchNamespaces"),
+    ({"podSecurityContext": None}, "podSecurityContext"),
     ({"podSecurityContext": {"runAsNonRoot": False}}, "runAsNonRoot"),
+    ({"podSecurityContext": {"runAsNonRoot": None}}, "runAsNonRoot"),
     ({"podSecurityContext": {"runAsUser": 0}}, "runAsUser"),
+    ({"podSecurityContext": {"seccompProfile": None}}, "seccompProfile"),
+    ({"podSecurityContext": {"seccompProfile": {"type": "Unconfined"}}}, "seccompProfile"),
+    ({"podSecurityContext": {"seccompProfile": {"type": "Localhost"}}}, "localhostProfile"),
+    ({"podSecurityContext": {"appArmorProfile": {"type": "Unconfined"}}}, "appArmorProfile"),
+    ({"podSecurityContext": {"seLinuxOptions": {"type": "spc_t"}}}, "seLinuxOptions"),
+    ({"podSecurityContext": {"seLinuxOptions": {"user": "system_u"}}}, "seLinuxOptions"),
+    ({"podSecurityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}}, "sysctls"),
+    ({"podSecurityContext": {"fsGroups": 1}}, "fsGroups"),
+    ({"securityContext": None}, "securityContext"),
     ({"securityContext": {"allowPrivilegeEscalation": True}}, "allowPrivilegeEscalation"),
+    ({"securityContext": {"allowPrivilegeEscalation": None}}, "allowPrivilegeEscalation"),
     ({"securityContext": {"privileged": True}}, "privileged"),
+    ({"securityContext": {"capabilities": None}}, "capabilities"),
     ({"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}, "add"),
+    ({"securityContext": {"capabilities": {"drop": None}}}, "drop"),
+    ({"securityContext": {"capabilities": {"drop": ["NET_RAW"]}}}, "drop"),
+    ({"securityContext": {"runAsNonRoot": False}}, "runAsNonRoot"),
+    ({"securityContext": {"runAsUser": 0}}, "runAsUser"),
+    ({"securityContext": {"seccompProfile": {"type": "Unconfined"}}}, "seccompProfile"),
+    ({"securityContext": {"appArmorProfile": {"type": "Unconfined"}}}, "appArmorProfile"),
+    ({"securityContext": {"procMount": "Unmasked"}}, "procMount"),
+    ({"securityContext": {"readOnlyRootFileSystem": True}}, "readOnlyRootFileSystem"),
+    ({"podLabels": {"app.kubernetes.io/instance": "x"}}, "podLabels"),
+    ({"podLabels": {"a/b/c": "x"}}, "podLabels"),
+    ({"podAnnotations": {"a": 1}}, "podAnnotations"),
+    ({"nodeSelector": {"a b": "x"}}, "nodeSelector"),
+    ({"tolerations": [{"kye": "x"}]}, "tolerations"),
+    ({"tolerations": [{"key": "x", "operator": "Is"}]}, "operator"),
+    ({"tolerations": [{"key": "x", "operator": "Exists", "value": "y"}]}, "tolerations"),
+    ({"tolerations": [{"operator": "Equal"}]}, "key"),
+    ({"tolerations": [{"key": "x", "effect": "NoSchedule", "tolerationSeconds": 1}]}, "effect"),
+    ({"affinity": {"podAntiAfinity": {}}}, "podAntiAfinity"),
+    ({"affinity": {"podAntiAffinity": {"preferredDuringScheduling": []}}}, "preferredDuringScheduling"),
+    ({"affinity": {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [AFFINITY]}}}, "weight"),
+    ({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{}]}}}, "topologyKey"),
+    ({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}}, "nodeSelectorTerms"),
+    ({"topologySpreadConstraints": [{"topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]}, "maxSkew"),
+    ({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "Never"}]}, "whenUnsatisfiable"),
+    ({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "labels": {}}]}, "labels"),
     ({"networkPolicy": {"apiServerPorts": []}}, "apiServerPorts"),
+    ({"networkPolicy": {"metricsFrom": [{}]}}, "metricsFrom"),
+    ({"networkPolicy": {"metricsFrom": [{"namespaceSelecter": {}}]}}, "namespaceSelecter"),
     ({"metrics": {"service": {"port": 70000}}}, "port"),
+    ({"monitoring": {"labels": {"helm.sh/chart": "x"}}}, "labels"),
     ({"monitoring": {"interval": "often"}}, "interval"),
     ({"monitoring": {"prometheusRule": {"runbookUrl": "runbooks.md"}}}, "runbookUrl"),
     ({"monitoring": {"dashboards": {"labels": {"grafana_dashboard": 1}}}}, "grafana_dashboard"),
     ({"resources": {"limits": {"memory": "lots"}}}, "memory"),
+    ({"resources": {"limits": {"memory": "1mi"}}}, "memory"),
+    ({"resources": {"limits": {"memory": "256m"}}}, "memory"),  # bytes in thousandths
+    ({"resources": {"requests": {"cpu": "1.2.3"}}}, "cpu"),
+    ({"resources": {"requests": {"mem": "1Mi"}}}, "mem"),
+    ({"resources": {"request": {"memory": "1Mi"}}}, "request"),
     ({"crds": {"enabled": "yes"}}, "enabled"),
+    ({"tests": {"image": None}}, "image"),
+]
+# Neighbours of these that are right: a schema that refuses everything refuses these too.
+TAKEN = [
+    {"commonLabels": {"example.com/team": "a-b_c.D", "empty": ""}},
+    {"watchNamespaces": ["a", "b-2"]},
+    {"podSecurityContext": {"runAsUser": None, "fsGroup": None}},  # where the platform gives each namespace its own users
+    {"podSecurityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": "operator.json"}, "seLinuxOptions": {"level": "s0:c123,c456"}}},
+    {"securityContext": {"seccompProfile": {"type": "RuntimeDefault"}, "runAsGroup": 0}},
+    {"tolerations": [{"operator": "Exists"}, {"key": "a", "value": "b"}, {"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}]},
+    {"resources": {"requests": {"cpu": 0.5, "memory": 1000000, "example.com/device": 1}, "limits": {"cpu": "1500m", "memory": "1e8", "ephemeral-storage": "1.5Gi"}}},
+    {"networkPolicy": {"enabled": True, "metricsFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}},
+    {"global": {"anything": 1}},
 ]
 
 # The definition is long, and is read for each of dozens of templates.
-FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+class Strict(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """No key twice in a map, which Helm would render."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [key.value for key, _ in node.value]
+        if len(keys) > len(set(keys)):
+            raise yaml.constructor.ConstructorError(None, None, f"a key twice: {keys}", node.start_mark)
+        return super().construct_mapping(node, deep)
+
 
 failures = []
 
@@ -96,7 +184,7 @@ def helm(*arguments, values=None):
 def template(values=None, *arguments, version="1.36.3", name="raftkv", ns="ops"):
     done = helm("template", name, CHART, "-n", ns, "--kube-version", version, *arguments, values=values or {})
     expect(done.returncode == 0, f"template {values} {arguments} {version}: {done.stderr.strip()}")
-    return [item for item in yaml.load_all(done.stdout, FAST) if item]
+    return [item for item in yaml.load_all(done.stdout, Strict) if item]
 
 
 def of(objects, kind):
@@ -109,14 +197,13 @@ def names(objects):
 
 def check_templates():
     expect((done := helm("lint", "--strict", CHART)).returncode == 0, f"helm lint: {done.stdout}{done.stderr}")
-    for values in ({}, ALL_ON, ALL_OFF, {"watchNamespace": "prod"}):
+    for values in TAKEN:
+        check_each(template(values, *MONITORING))
+    for values in ({}, ALL_ON, ALL_OFF, {"watchNamespaces": ["prod", "test"]}):
         expect((done := helm("lint", "--strict", CHART, values=values)).returncode == 0, f"helm lint {values}: {done.stdout}{done.stderr}")
         for version in VERSIONS:
             for more in ([], MONITORING):
-                objects = template(values, *more, version=version)
-                expect(len(names(objects)) == len(set(names(objects))), f"two objects of one name: {names(objects)}")
-                for item in objects:
-                    check_object(item)
+                check_each(template(values, *more, version=version))
     old = helm("template", "raftkv", CHART, "--kube-version", "1.28.0")
     expect(old.returncode != 0 and "kubeVersion" in old.stderr, "Kubernetes 1.28, without quantities in CEL, must be refused")
     expect(names(template(ALL_OFF)) == ["Deployment/raftkv-raftkv-operator"], f"all off leaves {names(template(ALL_OFF))}")
@@ -125,6 +212,8 @@ def check_templates():
     for kind, count in {"ServiceMonitor": 1, "PodMonitor": 1, "PrometheusRule": 1, "PodDisruptionBudget": 1, "NetworkPolicy": 1, "ConfigMap": 3,
                         "CustomResourceDefinition": 1, "Pod": 1}.items():
         expect(len(of(on, kind)) == count, f"{count} {kind} with everything on")
+    of_pods = of(on, "Deployment")[0]["spec"]["template"]["metadata"]["labels"]
+    expect(of_pods["a"] == "b" and of_pods["team"] == "kv" and of(on, "ServiceMonitor")[0]["metadata"]["labels"]["team"] == "kv", "own labels win over common ones")
     expect(not of(template(), "PodDisruptionBudget"), "a budget for one operator would block every drain")
     for item in of(on, "ConfigMap"):
         expect(item["metadata"]["labels"].get("grafana_dashboard") == "1", "dashboards carry the label grafana_dashboard")
@@ -135,10 +224,19 @@ def check_templates():
     expect(crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}, "the definition is kept by default")
     expect(crd["spec"] == source["spec"], "the definition is rendered as it is in the file")
     expect("annotations" not in of(template({"crds": {"keep": False}}), "CustomResourceDefinition")[0]["metadata"], "crds.keep=false")
+    own = of(template(), "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["resources"]
+    expect({"cpu", "memory"} <= set(own["requests"]) and "memory" in own["limits"], f"the operator's resources: {own}")
     digest = "sha256:" + "a" * 64
     operator = of(template({"image": {"digest": digest}, "nodeImage": {"repository": "r.example:5000/node", "tag": "9"}}), "Deployment")[0]
     container = operator["spec"]["template"]["spec"]["containers"][0]
     expect(container["image"] == f"raftkv-operator@{digest}" and "--image=r.example:5000/node:9" in container["args"], "images by tag and digest")
+
+
+def check_each(objects):
+    full = [f"{item['kind']}/{item['metadata'].get('namespace')}/{item['metadata']['name']}" for item in objects]
+    expect(len(full) == len(set(full)), f"two objects of one name: {full}")
+    for item in objects:
+        check_object(item)
 
 
 def check_object(item):
@@ -161,7 +259,7 @@ def check_object(item):
 def check_restricted(name, pod):
     """What the Pod Security Standard "restricted" asks for, and a read-only root file system."""
     security = pod["securityContext"]
-    expect(security["runAsNonRoot"] and security["seccompProfile"]["type"] == "RuntimeDefault" and security["runAsUser"] > 0, f"{name}: pod security")
+    expect(security["runAsNonRoot"] and security["seccompProfile"]["type"] in ("RuntimeDefault", "Localhost") and security.get("runAsUser", 1) > 0, f"{name}: pod security")
     expect(set(next(iter(volume.keys() - {"name"})) for volume in pod.get("volumes", [])) <= {"emptyDir", "projected"}, f"{name}: volumes")
     for container in pod["containers"]:
         own = container["securityContext"]
@@ -170,22 +268,32 @@ def check_restricted(name, pod):
 
 
 def check_namespaced():
-    objects = template({"watchNamespace": "prod", "rbac": {"readNodes": False}})
+    """A Role in each watched namespace, and none elsewhere."""
+    objects = template({"watchNamespaces": ["prod", "test"], "rbac": {"readNodes": False}, "networkPolicy": {"enabled": True}})
     expect(not of(objects, "ClusterRole") and not of(objects, "ClusterRoleBinding"), "namespaced mode makes no ClusterRole")
-    roles = {item["metadata"]["name"]: item["metadata"]["namespace"] for item in of(objects, "Role")}
-    expect(roles == {"raftkv-raftkv-operator": "prod", "raftkv-raftkv-operator-lease": "ops"}, f"roles {roles}")
+    for kind in ("Role", "RoleBinding"):
+        there = sorted((item["metadata"]["namespace"], item["metadata"]["name"]) for item in of(objects, kind))
+        expect(there == [("ops", "raftkv-raftkv-operator-lease"), ("prod", "raftkv-raftkv-operator"), ("test", "raftkv-raftkv-operator")], f"{kind}s {there}")
+    for item in of(objects, "RoleBinding"):
+        expect([(who["name"], who["namespace"]) for who in item["subjects"]] == [("raftkv-raftkv-operator", "ops")], f"subjects {item['subjects']}")
+    args = of(objects, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["args"]
+    expect("--namespace=prod,test" in args and "--read-nodes=false" in args, f"arguments {args}")
+    expect("--namespace=" in of(template(), "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["args"], "all namespaces by default")
     # Nothing that only could be of use one day: what the operator calls (operator/raftkv/act.cc and the caches).
     rules = next(item["rules"] for item in of(objects, "Role") if item["metadata"]["namespace"] == "prod")
+    expect(rules == next(item["rules"] for item in of(objects, "Role") if item["metadata"]["namespace"] == "test"), "the same rights in each namespace")
     deletes = sorted(resource for rule in rules if "delete" in rule["verbs"] for resource in rule["resources"])
     expect(deletes == ["persistentvolumeclaims", "poddisruptionbudgets", "pods", "serviceaccounts"], f"the operator may delete {deletes}")
-    nodes = of(template({"watchNamespace": "prod"}), "ClusterRole")
+    nodes = of(template({"watchNamespaces": ["prod"]}), "ClusterRole")
     expect([rule["verbs"] for item in nodes for rule in item["rules"]] == [["list", "watch"]], "nodes are listed and watched")
     expect([rule["resources"] for item in nodes for rule in item["rules"]] == [["nodes"]], "the ClusterRole of namespaced mode reads nodes alone")
     # It said "no ClusterRole", which is so only without rbac.readNodes.
-    said = next(line for line in (CHART / "README.md").read_text().splitlines() if line.startswith("| `watchNamespace` |"))
-    expect("rbac.readNodes" in said and "no list" in said, f"the README of namespaced mode: {said}")
-    monitor = of(template({"watchNamespace": "prod", "monitoring": {"podMonitor": {"enabled": True}}}, *MONITORING), "PodMonitor")[0]
-    expect(monitor["spec"]["namespaceSelector"] == {"matchNames": ["prod"]}, "the PodMonitor looks into the watched namespace alone")
+    said = next(line for line in (CHART / "README.md").read_text().splitlines() if line.startswith("| `watchNamespaces` |"))
+    expect("rbac.readNodes" in said, f"the README of namespaced mode: {said}")
+    admin = next(rule for rule in of(objects, "NetworkPolicy")[0]["spec"]["egress"] if rule["ports"] == [{"port": 7072}])["to"][0]["namespaceSelector"]
+    expect(admin == {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["prod", "test"]}]}, f"the way to members: {admin}")
+    monitor = of(template({"watchNamespaces": ["prod", "test"], "monitoring": {"podMonitor": {"enabled": True}}}, *MONITORING), "PodMonitor")[0]
+    expect(monitor["spec"]["namespaceSelector"] == {"matchNames": ["prod", "test"]}, "the PodMonitor looks into the watched namespaces alone")
 
 
 def check_refusals():
@@ -214,6 +322,10 @@ def check_alerts():
             expect(rule["annotations"].get("runbook_url") == f"RUNBOOK_URL#{name.lower()}", f"{name}: runbook_url")
             unknown = {reason for text in re.findall(r'reason=~"([^"]*)"', rule["expr"]) for reason in text.split("|")} - reasons
             expect(not unknown, f"{name}: no condition has the reasons {unknown}")
+    # Clients cannot write, or soon will not: a person is woken for nothing else.
+    critical = {name for name, rule in alerts.items() if rule["labels"]["severity"] == "critical"}
+    expect(critical == {"RaftKVInsufficientMembers", "RaftKVNoLeader", "RaftKVQuorumLost", "RaftKVManyHttpErrors", "RaftKVVerySlowFsync", "RaftKVOutOfSpace"},
+           f"critical are {critical}")
     expect(set(alerts) == tested, f"alerts without test or the reverse: {set(alerts) ^ tested}")
     expect(set(alerts) == runbooks, f"alerts without runbook or the reverse: {set(alerts) ^ runbooks}")
     rendered = of(template(ALL_ON, *MONITORING), "PrometheusRule")[0]
@@ -292,6 +404,9 @@ def check_documents():
     check_scenarios()
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     version = re.search(r"^project\(raftkv VERSION ([0-9.]+)", (ROOT / "CMakeLists.txt").read_text(), re.M)[1]
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    images = {f"{defaults_of['repository']}:{version}" for defaults_of in (defaults["image"], defaults["nodeImage"], defaults["tests"]["image"])}
+    expect({image["image"] for image in yaml.safe_load(chart["annotations"]["artifacthub.io/images"])} == images, f"artifacthub.io/images and {images}")
     expect(chart["appVersion"] == version, f"appVersion is {chart['appVersion']}, the program's version {version}")
 
 
@@ -362,7 +477,7 @@ def check_server():
     must("label", "namespace", "chart-test", "pod-security.kubernetes.io/enforce=restricted", "--overwrite")
     # Made by a controller a moment after the namespace; a pod that names no account needs it.
     must("wait", "--for=create", "serviceaccount/default", "-n", "chart-test", "--timeout=60s")
-    for values in ({}, ALL_ON, ALL_OFF, {"watchNamespace": "default"}):
+    for values in ({}, ALL_ON, ALL_OFF, {"watchNamespaces": ["default", "chart-test"]}):
         # The budget of cluster-wide names is the release's own: another name for the dry run.
         rendered = [item for item in template(values, name="other", ns="chart-test") if item["kind"] != "CustomResourceDefinition"]
         done = kubectl("apply", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump_all(rendered))
@@ -398,7 +513,7 @@ def check_server():
     expect(again.returncode == 0, f"install again takes the definition over: {again.stderr}")
     helm("uninstall", "raftkv", "-n", "chart-test")
     must("delete", "namespace", "chart-test", "--wait=false")
-    kubectl("delete", "namespace", "chart-watched", "--wait=false")
+    kubectl("delete", "namespace", "chart-watched", "chart-also", "--wait=false")
     must("delete", "crd", "raftkvs.raftkv.dev", "--wait=false")
 
 
@@ -423,9 +538,10 @@ def check_permissions():
 
 def check_operator(binary):
     """An operator with the rights that the chart gives, and no others: a RaftKV comes and goes and nothing is forbidden."""
-    for values, cascade in (({}, "background"), ({"watchNamespace": "chart-watched", "rbac": {"readNodes": False}}, "foreground")):
-        ns = values.get("watchNamespace", "chart-test")
-        kubectl("create", "namespace", ns)
+    watched = {"watchNamespaces": ["chart-watched", "chart-also"], "rbac": {"readNodes": False}}
+    for values, namespaces, cascade in (({}, ["chart-test"], "background"), (watched, watched["watchNamespaces"], "foreground")):
+        for ns in namespaces:
+            kubectl("create", "namespace", ns)
         upgrade = helm("upgrade", "raftkv", CHART, "-n", "chart-test", values=values)
         expect(upgrade.returncode == 0, f"helm upgrade {values}: {upgrade.stderr}")
         args = json.loads(must("get", "-n", "chart-test", "deploy/raftkv-raftkv-operator", "-o", "jsonpath={.spec.template.spec.containers[0].args}"))
@@ -439,24 +555,30 @@ def check_operator(binary):
             with open(log, "wb") as out:
                 operator = subprocess.Popen([binary, *args], stdout=out, stderr=out)
             try:
-                must("apply", "-n", ns, "-f", "-", stdin=yaml.safe_dump({
-                    "apiVersion": "raftkv.dev/v1alpha1", "kind": "RaftKV", "metadata": {"name": "rights"},
-                    "spec": {"replicas": 1, "storage": {"size": "1Gi", "retention": {"onDelete": "Delete"}}}}))
-                # Its pod never runs here: there is no node.
-                for made in ("statefulset/rights", "service/rights-leader", "networkpolicy/rights-members", "serviceaccount/rights", "pod/rights-0", "pvc/data-rights-0"):
-                    must("wait", "-n", ns, "--for=create", made, "--timeout=60s")
-                must("wait", "-n", ns, "--for=jsonpath={.status.phase}=Bootstrapping", "rkv/rights", "--timeout=60s")
-                must("delete", "-n", ns, "rkv/rights", f"--cascade={cascade}", "--timeout=60s")
-                must("wait", "-n", ns, "--for=delete", "pvc/data-rights-0", "statefulset/rights", "--timeout=60s")
+                for ns in namespaces:
+                    check_life(ns, cascade)
             finally:
                 operator.terminate()
                 operator.wait(60)
             # In a foreground deletion the StatefulSet goes first, and was to be scaled down then.
-            refused = [event["note"] for event in json.loads(must("get", "events.events.k8s.io", "-n", ns, "-o", "json"))["items"] if event["reason"] == "ActionRefused"]
+            refused = [event["note"] for ns in namespaces for event in json.loads(must("get", "events.events.k8s.io", "-n", ns, "-o", "json"))["items"]
+                       if event["reason"] == "ActionRefused"]
             expect(not refused or cascade == "background", f"a deletion with cascade={cascade} gives warnings: {refused[:3]}")
             said = [line for line in log.read_text().splitlines() if "orbidden" in line or "cannot " in line]
             expect(not said, f"the operator lacks rights with {values}: {said[:3]}")
             expect(operator.returncode == 0, f"the operator ended with {operator.returncode}: {log.read_text()[-1500:]}")
+
+
+def check_life(ns, cascade):
+    """Of a RaftKV. Its pod never runs here: there is no node."""
+    must("apply", "-n", ns, "-f", "-", stdin=yaml.safe_dump({
+        "apiVersion": "raftkv.dev/v1alpha1", "kind": "RaftKV", "metadata": {"name": "rights"},
+        "spec": {"replicas": 1, "storage": {"size": "1Gi", "retention": {"onDelete": "Delete"}}}}))
+    for made in ("statefulset/rights", "service/rights-leader", "networkpolicy/rights-members", "serviceaccount/rights", "pod/rights-0", "pvc/data-rights-0"):
+        must("wait", "-n", ns, "--for=create", made, "--timeout=60s")
+    must("wait", "-n", ns, "--for=jsonpath={.status.phase}=Bootstrapping", "rkv/rights", "--timeout=60s")
+    must("delete", "-n", ns, "rkv/rights", f"--cascade={cascade}", "--timeout=60s")
+    must("wait", "-n", ns, "--for=delete", "pvc/data-rights-0", "statefulset/rights", "--timeout=60s")
 
 
 def monitoring_objects():

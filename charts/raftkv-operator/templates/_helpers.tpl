@@ -27,6 +27,11 @@ app.kubernetes.io/part-of: raftkv
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{- end -}}
 
+{{/* (list $ LABELS) -> these over the common ones: one key twice in a map is refused by many who read it. */}}
+{{- define "raftkv.labelsWith" -}}
+{{- toYaml (merge (dict) (index . 1) (fromYaml (include "raftkv.labels" (index . 0)))) -}}
+{{- end -}}
+
 {{- define "raftkv.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- default (include "raftkv.fullname" .) .Values.serviceAccount.name -}}
