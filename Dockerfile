@@ -28,16 +28,18 @@ RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin raft
  && mkdir /data && chown 10001:10001 /data
 
 FROM runtime AS node
-ARG VERSION=unknown
-ARG REVISION=unknown
 COPY --from=build /src/build/raftkv-node.packages /tmp/packages
 RUN apt-get update -q && xargs apt-get install -q -y --no-install-recommends < /tmp/packages \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* /tmp/packages
 COPY --from=build /src/build/bin/raftkv-node /usr/bin/raftkv-node
+ARG VERSION=unknown
+ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
 LABEL org.opencontainers.image.title="raftkv-node" \
       org.opencontainers.image.description="One member of a replicated key-value store" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}"
 USER 10001:10001
 ENV RAFTKV_DATA_DIR=/data
 VOLUME /data
@@ -45,30 +47,34 @@ EXPOSE 7070 7071 7072 7073
 ENTRYPOINT ["/usr/bin/raftkv-node"]
 
 FROM runtime AS operator
-ARG VERSION=unknown
-ARG REVISION=unknown
 COPY --from=build /src/build/raftkv-operator.packages /tmp/packages
 RUN apt-get update -q && xargs apt-get install -q -y --no-install-recommends < /tmp/packages \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* /tmp/packages
 COPY --from=build /src/build/bin/raftkv-operator /usr/bin/raftkv-operator
+ARG VERSION=unknown
+ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
 LABEL org.opencontainers.image.title="raftkv-operator" \
       org.opencontainers.image.description="Runs raftkv clusters on Kubernetes" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}"
 USER 10001:10001
 EXPOSE 8081
 ENTRYPOINT ["/usr/bin/raftkv-operator"]
 
 FROM runtime AS ctl
-ARG VERSION=unknown
-ARG REVISION=unknown
 COPY --from=build /src/build/raftkvctl.packages /tmp/packages
 RUN apt-get update -q && xargs apt-get install -q -y --no-install-recommends < /tmp/packages \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* /tmp/packages
 COPY --from=build /src/build/bin/raftkvctl /usr/bin/raftkvctl
+ARG VERSION=unknown
+ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
 LABEL org.opencontainers.image.title="raftkvctl" \
       org.opencontainers.image.description="Command line client of raftkv" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}"
 USER 10001:10001
 ENTRYPOINT ["/usr/bin/raftkvctl"]

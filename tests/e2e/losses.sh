@@ -330,20 +330,10 @@ follow_runbook() {
   local folder=$work/runbook block survivor=none
   rm -rf "$folder"
   mkdir "$folder"
-  awk -v section="## $1" -v folder="$folder" '
-    /^## / { inside = $0 == section }
-    /^```$/ { block = "" }
-    block != "" { print >block }
-    inside && /^```sh$/ { block = sprintf("%s/%d.sh", folder, ++count) }' docs/runbooks.md
+  blocks_of docs/runbooks.md "$1" "$folder"
   for block in "$folder"/*.sh; do
     sed -i "s/\bNS\b/$NS/g; s/\bNAME\b/$2/g; s/\bSURVIVOR\b/$survivor/g" "$block"
-    # shellcheck disable=SC2016  # for that shell
-    if ! (cd "$folder" && PATH=$OLDPWD/$BIN:$PATH timeout 400 bash -euo pipefail -c \
-      'trap "kill \$(jobs -p) 2>/dev/null || true" EXIT; . "$0"' "$block" >"$block.log" 2>&1); then
-      sed 's/^/    /' "$block" "$block.log"
-      fail "step $(basename "$block" .sh) of the runbook"
-      return 0
-    fi
+    run_block "$block" || return 0
     [ "$survivor" != none ] || survivor=$(sed -n 's/.*pod \([^ ]*\) has the newest state.*/\1/p' "$block.log")
   done
 }

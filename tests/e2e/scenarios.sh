@@ -49,6 +49,25 @@ claims_are() { [ "$(k get pvc -l "app.kubernetes.io/instance=$NAME" -o name | wc
 status_is() { [ "$(status "$1")" = "$2" ]; }
 patch() { k patch rkv "${2:-$NAME}" --type merge -p "$1" >/dev/null; }
 
+# blocks_of FILE SECTION FOLDER: the section's blocks of commands, a file each.
+blocks_of() {
+  awk -v section="## $2" -v folder="$3" '
+    /^## / { inside = $0 == section }
+    /^```$/ { block = "" }
+    block != "" { print >block }
+    inside && /^```sh$/ { block = sprintf("%s/%d.sh", folder, ++count) }' "$1"
+}
+# run_block FILE [COMMAND...]: as it stands there and where it lies, under the command; what it leaves running ends with it.
+run_block() {
+  # shellcheck disable=SC2016  # for that shell
+  (cd "$(dirname "$1")" && PATH=$OLDPWD/$BIN:$PATH timeout 400 "${@:2}" bash -euo pipefail -c \
+    'trap "kill \$(jobs -p) 2>/dev/null || true" EXIT; . "$0"' "$1" >"$1.log" 2>&1) || {
+    sed 's/^/    /' "$1" "$1.log"
+    fail "block $(basename "$1" .sh)"
+    return 1
+  }
+}
+
 # --- The image -----------------------------------------------------------------------------------
 
 # What the images weigh, and what the kernel says of the processes that run in them.
@@ -61,7 +80,7 @@ image() {
     say "  $name adds $weight MB to its base (at most $most)"
     [ "$weight" -le $most ] || fail "$name adds $weight MB, more than $most"
     [ "$user" = 10001:10001 ] || fail "$name runs as '$user'"
-    for label in title description version revision; do
+    for label in title description version revision created; do
       [[ ,$labels, == *",org.opencontainers.image.$label,"* ]] || fail "$name has no label for its $label"
     done
   done <"$work/weights"
@@ -126,7 +145,8 @@ roll() {
     fail "not every pod has the new template"
 }
 
-# The same bytes under another name, which is another image to Kubernetes and the operator.
+# The same bytes under another name, which is another image to Kubernetes and the operator: by the spec, and for a store
+# that names none by an operator with another default.
 roll_image() {
   local from node image next
   needs_own_cluster "it gives an image another name on the nodes"
@@ -143,7 +163,18 @@ roll_image() {
   done
   k patch rkv "$NAME" --type json -p '[{"op":"remove","path":"/spec/image"}]' >/dev/null
   settle 3
+  from=$(now)
+  helm_does upgrade "$RELEASE" charts/raftkv-operator --reuse-values --set "nodeImage.tag=${next##*:}" --wait --timeout 120s
+  soon 120 images_are "$next" || fail "members run $(images_in_use), not the new operator's default"
+  settle 3
+  report "an operator with another default image, until all run it" "$(since "$from")"
+  helm_does rollback "$RELEASE" --wait --timeout 120s
+  soon 120 images_are "$image" || fail "members run $(images_in_use), not the former operator's default"
+  settle 3
+  report "  and back" "$(since "$from")"
+  report "  longest gap of a writer" "$(longest_gap "$from")" 1
 }
+images_are() { [ "$(images_in_use)" = "$1" ]; }
 images_in_use() {
   k get pods -l "app.kubernetes.io/instance=$NAME" -o 'jsonpath={range .items[*]}{.spec.containers[0].image}{"\n"}{end}' |
     sort -u
@@ -438,10 +469,72 @@ orphan_other() {
 value_is() { [ "$(ask "$2")" = "$1" ]; }
 not_found() { [ "$("${enter[@]}" curl -s -m 2 -o /dev/null -w '%{http_code}' "$1")" = 404 ]; }
 
+# The blocks of docs/kubernetes.md as they stand there, in its order. Those of Install need what this run has done already,
+# with images of other names.
+walkthrough() {
+  local from folder=$work/walkthrough section count
+  needs_own_cluster "it resolves names as the pods of this cluster do, and gives an image another name"
+  # As a process of a node, for the way to Services; with the names of the cluster; for its own ports.
+  # shellcheck disable=SC2016  # for the shell in there
+  local enter=("${enter[@]}" unshare --mount sh -c 'mount --bind "$0" /etc/resolv.conf && exec "$@"' "$work/resolv.conf")
+  printf 'search cluster.local\nnameserver %s\noptions ndots:5\n' "$($KUBE dns)" >"$work/resolv.conf"
+  mkdir -p "$folder/docs"
+  cp -r docs/samples "$folder/docs"
+  sed -i "s|image: raftkv-|image: $registry/raftkv-|" "$folder"/docs/samples/*.yaml
+  kubectl config view --raw >"$work/kubeconfig"
+  kubectl --kubeconfig "$work/kubeconfig" config set-context --current --namespace="$NS" >/dev/null
+  from=$(now)
+  walk "Create"
+  walk "Connect"
+  [ "$(grep -o "hello world" "$folder/Connect.log" | wc -l)" = 3 ] || fail "Connect: the value is not read three times: $(<"$folder/Connect.log")"
+  walk "Scale"
+  tag_next_version
+  walk "Upgrade, and any other change of the pods"
+  settle 5 120 db
+  [ "$(k get pods -l app.kubernetes.io/instance=db -o 'jsonpath={.items[*].spec.containers[0].image}' | tr ' ' '\n' | sort -u)" = \
+    "$registry/raftkv-node:0.2.0" ] || fail "not every pod runs the new version"
+  walk "Back up, and begin with a backup"
+  settle 3 60 restored
+  [ "$(ask "http://$(k get service restored -o 'jsonpath={.spec.clusterIP}'):7070/kv/greeting")" = "hello world" ] ||
+    fail "what was saved is not in what was restored"
+  walk "Hibernate"
+  settle 3 120 db
+  report "docs/kubernetes.md, block by block" "$(since "$from")"
+  # Or else a block that is added would go unseen.
+  count=$(grep -c '^```sh$' docs/kubernetes.md)
+  [ "$(find "$folder" -name '*.sh.log' | wc -l)" = $((count - $(blocks_in Install))) ] || fail "docs/kubernetes.md has blocks that were not run"
+  for section in db restored; do
+    patch '{"spec":{"storage":{"retention":{"onDelete":"Delete"}}}}' $section
+    k delete rkv $section --timeout=60s >/dev/null || fail "$section is not deleted within 60 s"
+  done
+}
+# walk SECTION: its blocks, with what they say in SECTION.log.
+walk() {
+  local block part=$work/walkthrough/blocks-${1%%,*}
+  mkdir "$part"
+  blocks_of docs/kubernetes.md "$1" "$part"
+  for block in "$part"/*.sh; do
+    sed -i "s/\bNAMESPACE\b/$NS/g" "$block"
+    mv "$block" "$work/walkthrough/${1%%,*}-${block##*/}"
+    block=$work/walkthrough/${1%%,*}-${block##*/}
+    KUBECONFIG=$work/kubeconfig run_block "$block" "${enter[@]}" || return 0
+    cat "$block.log" >>"$work/walkthrough/${1%%,*}.log"
+  done
+}
+blocks_in() {
+  awk -v section="## $1" '/^## / { inside = $0 == section } inside && /^```sh$/ { ++count } END { print count + 0 }' docs/kubernetes.md
+}
+# The same bytes as the version that the page goes to.
+tag_next_version() {
+  local node
+  for node in 1 2 3; do $KUBE tag $node "$(images_in_use)" "$registry/raftkv-node:0.2.0"; done
+}
+
 # What Helm does to the operator does nothing to a store: its members and its volumes stay, and clients see nothing.
 chart() {
-  local from before
-  before=$(pods_now)
+  local from before kept older=$work/older-chart
+  before=$(objects_of_store)
+  kept=$(without_pods "$before")
   from=$(now)
   helm_does upgrade "$RELEASE" charts/raftkv-operator --reuse-values --set replicas=2 --wait --timeout 120s
   [ "$(operators_ready)" = 2 ] || fail "$(operators_ready) operators after an upgrade to two"
@@ -452,17 +545,51 @@ chart() {
   from=$(now)
   helm_does uninstall "$RELEASE" --wait --timeout 120s
   k get "rkv/$NAME" >/dev/null || fail "the store went with the operator"
-  [ "$(pods_now)" = "$before" ] || fail "Helm's work on the operator changed the members' pods"
+  they_are "$before" "$(objects_of_store)"
   kill_a_follower
   report "helm uninstall, and a pod that comes back without an operator" "$(since "$from")"
   report "  longest gap of a writer" "$(longest_gap "$from")" 3
   from=$(now)
-  install_operator
-  patch '{"spec":{"pod":{"annotations":{"e2e/roll":"3"}}}}'
+  older_chart "$older"
+  install_operator "$older"
   settle 3
-  report "installed again, until it has rolled a change" "$(since "$from")"
+  patch '{"spec":{"progressDeadlineSeconds":700}}' 2>/dev/null
+  [ -z "$(spec progressDeadlineSeconds)" ] || fail "the older definition has the field that it is to lack"
+  before=$(objects_of_store)
+  helm_does upgrade "$RELEASE" charts/raftkv-operator --reuse-values --wait --timeout 120s
+  [ "$(spec progressDeadlineSeconds)" = 600 ] || fail "after an upgrade the new field has '$(spec progressDeadlineSeconds)', not its default"
+  patch '{"spec":{"progressDeadlineSeconds":700}}'
+  [ "$(spec progressDeadlineSeconds)" = 700 ] || fail "after an upgrade the new field is '$(spec progressDeadlineSeconds)', not what was set"
+  settle 3
+  they_are "$before" "$(objects_of_store)"
+  report "an older chart, upgraded with its definition" "$(since "$from")"
+  report "  longest gap of a writer" "$(longest_gap "$from")" 1
+  from=$(now)
+  patch '{"spec":{"progressDeadlineSeconds":null,"pod":{"annotations":{"e2e/roll":"3"}}}}'
+  settle 3
+  report "the new operator rolls a change" "$(since "$from")"
+  they_are "$kept" "$(without_pods "$(objects_of_store)")"
 }
-pods_now() { k get pods -l "app.kubernetes.io/instance=$NAME" -o 'jsonpath={.items[*].metadata.uid}'; }
+spec() { k get rkv "$NAME" -o "jsonpath={.spec.$1}"; }
+# What belongs to the store, down to its volumes, each with its UID and the time since which it is being deleted.
+objects_of_store() {
+  local row='{.kind} {.metadata.name} {.metadata.uid} {.metadata.deletionTimestamp}'
+  k get statefulsets,services,pods,pvc -l "app.kubernetes.io/instance=$NAME" -o "jsonpath={range .items[*]}$row{\"\n\"}{end}"
+  kubectl get pv -o "jsonpath={range .items[*]}$row {.spec.claimRef.namespace}/{.spec.claimRef.name}{\"\n\"}{end}" |
+    grep " $NS/data-$NAME-" || true
+}
+without_pods() { grep -v "^Pod " <<<"$1"; }
+they_are() { [ "$2" = "$1" ] || fail "what Helm did to the operator changed the store: $(diff <(echo "$1") <(echo "$2"))"; }
+# older_chart FOLDER: as one of before, whose definition had no spec.progressDeadlineSeconds.
+older_chart() {
+  cp -r charts/raftkv-operator "$1"
+  sed -i 's/^version: .*/version: 0.0.9/' "$1/Chart.yaml"
+  awk '
+    { match($0, /^ */) }
+    inside && RLENGTH > depth { next }
+    { inside = /^ *progressDeadlineSeconds:$/; depth = RLENGTH }
+    !inside' charts/raftkv-operator/files/crds/raftkv.dev_raftkvs.yaml >"$1/files/crds/raftkv.dev_raftkvs.yaml"
+}
 helm_does() { helm "$1" -n "$SYSTEM" "${@:2}" >"$work/helm.log" 2>&1 || fail "helm $1: $(tail -n 3 "$work/helm.log")"; }
 operators_ready() { k_system get deployment "$RELEASE" -o 'jsonpath={.status.readyReplicas}'; }
 # A pod that does not lead, without any grace.
