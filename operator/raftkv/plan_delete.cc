@@ -32,7 +32,7 @@ std::optional<Decision> PlanDeletion(const Facts& facts) {
   }
   for (const auto& [slot, view] : seen.slots) {
     if (!view.pod) continue;
-    if (facts.NodeLostForLong(slot)) {
+    if (facts.OutOfReach(slot)) {
       return Do(DeletePod{slot, view.pod->uid, "its node is lost", true},
                 Op(Operation::Type::kDelete, "StopPods"));
     }

@@ -33,6 +33,23 @@ TEST(Delete, DeleteStopsPodsThenClaims) {
   EXPECT_EQ(Do(given), "RemoveFinalizer");
 }
 
+// A wall clock that was set was enough: the pod of a node that is NotReady for a moment was taken
+// off the API server while it ran, and its claim after it.
+TEST(Delete, APodIsForcedOffALostNodeOnlyIfItIsSilentToo) {
+  Given given = Given::Cluster(1);
+  given.spec.on_delete = Retention::kDelete;
+  given.deleting = true;
+  given.StatefulSet(0);
+  given.Pod(0).node_lost_since_s = kNow - 300;
+  EXPECT_EQ(Do(given), "Nothing") << "it answers";
+  given.Silent(0, 29);
+  EXPECT_EQ(Do(given), "Nothing");
+  given.Silent(0, 30);
+  EXPECT_EQ(Do(given), "DeletePod slot=0 uid=pod-uid-0 force");
+  given.Pod(0).node_lost_since_s = kNow - 299;
+  EXPECT_EQ(Do(given), "Nothing");
+}
+
 // `kubectl delete --cascade=orphan` leaves the pods running; their claims were deleted under them.
 TEST(Delete, ClaimsOfPodsThatAreLeftRunningStay) {
   Given orphans = Given::Cluster(3);

@@ -115,10 +115,11 @@ bool Facts::Stranger(int index) const {
          !Removed(occupant);
 }
 
-bool Facts::NodeLostForLong(int index) const {
+bool Facts::OutOfReach(int index) const {
   const std::optional<PodView>& pod = slot(index).pod;
-  return pod && pod->node_lost_since_s != 0 &&
-         seen.now_s - pod->node_lost_since_s >= Seconds(spec.replacement_after);
+  const int64_t after = Seconds(spec.replacement_after);
+  return pod && pod->node_lost_since_s != 0 && seen.now_s - pod->node_lost_since_s >= after &&
+         SilentForLong(index, std::min(after, kOutOfReachSeconds));
 }
 
 bool Facts::SilentForLong(int index, int64_t seconds) const {
@@ -221,13 +222,14 @@ Loss Facts::LossOf(MemberId member) const {
   // the volume that it has.
   const bool placed = view.pod && !view.pod->node.empty();
   if (volume_lost && !view.report && !placed) return Loss::kUnreachable;
+  if (OutOfReach(index)) return Loss::kUnreachable;
   const int64_t after = Seconds(spec.replacement_after);
   if (!SilentForLong(index, after)) return Loss::kNone;
   // A learner has nothing that others lack: one whose pod has had its time and does not answer is
   // rather made anew. A voter's pod may be waited for by people.
   const bool useless = spec.replacement_enabled && !IsVoter(member) && view.pod &&
                        seen.now_s - view.pod->created_s >= after;
-  return volume_lost || NodeLostForLong(index) || useless ? Loss::kUnreachable : Loss::kNone;
+  return volume_lost || useless ? Loss::kUnreachable : Loss::kNone;
 }
 
 bool Facts::ClaimGoes(MemberId member) const {

@@ -24,6 +24,12 @@ inline constexpr uint64_t kCaughtUpEntries = 1000;
 // refusal (docs/design/membership.md, "Leaving"). One that has been silent for longer than this has
 // ended, or cannot be asked.
 inline constexpr int64_t kLeavingSeconds = 45;
+// A node that has been lost for long by the clocks of others, and by the wall clock, is believed to
+// be once its member has been silent to this operator, by the monotonic clock, for longer than what
+// passes by itself: a process that starts, a connection or an operator that has just come back. Two
+// looks would do for that; a clock that is wrong, or a short breakdown of what reports on nodes, is
+// to cost no data.
+inline constexpr int64_t kOutOfReachSeconds = 30;
 // A pod of a new member that has not started after this long is worth a warning.
 inline constexpr int64_t kComingSeconds = 30;
 // A pod that is younger may have a claim that the cache does not show yet.
@@ -44,8 +50,8 @@ enum class Loss {
   kNone,
   kDataGone,  // another directory is in its slot
   kDamaged,   // it says itself that its disk is corrupt
-  // Its volume is lost and no pod of it has a node; or it is silent for too long, and its node or
-  // its volume is lost, or it is a learner.
+  // Its volume is lost and no pod of it has a node; or it is out of reach with its node; or it is
+  // silent for too long, and its volume is lost or it is a learner.
   kUnreachable,
 };
 
@@ -81,8 +87,9 @@ class Facts {
   bool Blank(int slot) const;
   // A node answers that is not blank and that the cluster neither has nor removed.
   bool Stranger(int slot) const;
-  // Its node has been lost for longer than spec.replacement.after.
-  bool NodeLostForLong(int slot) const;
+  // Its node has been lost for longer than spec.replacement.after, and it has been silent for
+  // kOutOfReachSeconds.
+  bool OutOfReach(int slot) const;
   bool SilentForLong(int slot, int64_t seconds) const;
   // No process of a former member runs there: it ended by itself, never began, or is gone. One that
   // reports REMOVED still votes (docs/design/membership.md, "Leaving").

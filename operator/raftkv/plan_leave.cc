@@ -29,7 +29,7 @@ std::optional<Decision> WaitForPods(const Facts& facts, int needed) {
   for (int slot = needed; slot < facts.slot_count(); ++slot) {
     const std::optional<PodView>& pod = facts.slot(slot).pod;
     if (!pod) continue;
-    if (facts.NodeLostForLong(slot) && !facts.AnotherPodMoves(slot)) {
+    if (facts.OutOfReach(slot) && !facts.AnotherPodMoves(slot)) {
       return Do(DeletePod{slot, pod->uid, "its node is lost", true}, operation);
     }
     return Wait(operation);

@@ -56,6 +56,46 @@ TEST(Replace, SilentMemberOnlyIfItsNodeIsLostForLong) {
   EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a1");
 }
 
+// The whole of replacement.after was counted anew by each new operator: one that ended more often
+// than that, perhaps with the very nodes that were lost, replaced nobody.
+TEST(Replace, ANewOperatorAsksAMemberOfALostNodeForAWhileOnly) {
+  Given given = Given::Cluster(3);
+  given.NodeLost(1, 300);
+  given.Silent(1, 29);
+  EXPECT_EQ(Do(given), "Nothing");
+  given.Silent(1, 30);
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a1");
+  given.NodeLost(1, 299);
+  EXPECT_EQ(Do(given), "Nothing");
+  given.spec.replacement_after = std::chrono::seconds(10);
+  given.NodeLost(1, 10);
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a1");
+  // Without a node that says so it is the whole.
+  given.spec.replacement_after = std::chrono::minutes(5);
+  given.Silent(1, 299);
+  given.Pod(1).node_lost_since_s = 0;
+  given.Claim(1).lost = true;
+  EXPECT_EQ(Do(given), "Nothing");
+}
+
+// A wall clock that was set was enough for it.
+TEST(Replace, APodIsForcedOffOnlyIfItIsSilentToo) {
+  Given given = Given::Cluster(3);
+  given.Remove(Id(1));
+  given.operation.type = Type::kReplace;
+  given.operation.slot = 1;
+  given.operation.old_member = Id(1);
+  given.Claim(1).deleting = true;
+  given.NodeLost(1, 300);
+  given.Pod(1).finished = true;
+  given.Silent(1, 29);
+  EXPECT_EQ(Do(given), "DeletePod slot=1 uid=pod-uid-1");
+  given.Pod(1).deleting = true;
+  EXPECT_EQ(Do(given), "Nothing");
+  given.Silent(1, 30);
+  EXPECT_EQ(Do(given), "DeletePod slot=1 uid=pod-uid-1 force");
+}
+
 TEST(Replace, VolumeLostWhileTheMemberAnswersIsNoLossYet) {
   Given given = Given::Cluster(3);
   given.Claim(1).lost = true;

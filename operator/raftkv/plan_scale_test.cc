@@ -252,5 +252,17 @@ TEST(Learner, AVoterThatIsSilentIsKept) {
   EXPECT_EQ(Do(given), "Nothing");
 }
 
+// A wall clock that was set was enough for it.
+TEST(Scale, APodAboveTheSizeIsForcedOffALostNodeOnlyIfItIsSilentToo) {
+  Given given = Given::Cluster(1);
+  given.Claim(1, Id(1));
+  given.Remove(Id(1));
+  given.NodeLost(1, 300);
+  given.Silent(1, 29);
+  EXPECT_EQ(Do(given), "Nothing");
+  given.Silent(1, 30);
+  EXPECT_EQ(Do(given), "DeletePod slot=1 uid=pod-uid-1 force");
+}
+
 }  // namespace
 }  // namespace raftkv::op

@@ -53,9 +53,7 @@ std::optional<Decision> CleanSlot(const Facts& facts, int slot, const Operation&
     if (claim.member == 0 && view.report && facts.Removed(view.report->member)) {
       return Do(MarkClaim{slot, claim.uid, view.report->member}, At(operation, "MarkClaim"));
     }
-    const bool out_of_reach = facts.NodeLostForLong(slot) &&
-                              facts.SilentForLong(slot, Seconds(facts.spec.replacement_after));
-    if (facts.spec.replacement_enabled && (claim.lost || out_of_reach) &&
+    if (facts.spec.replacement_enabled && (claim.lost || facts.OutOfReach(slot)) &&
         !facts.InConfig(claim.member)) {
       return Do(DeleteClaim{slot, claim.uid, "it holds no member, and its volume is out of reach",
                             claim.member},
@@ -69,12 +67,12 @@ std::optional<Decision> CleanSlot(const Facts& facts, int slot, const Operation&
           At(operation, "DeleteClaim"));
     }
   }
-  if (HoldsGoingClaim(view) && (!view.pod->deleting || facts.NodeLostForLong(slot))) {
+  if (HoldsGoingClaim(view) && (!view.pod->deleting || facts.OutOfReach(slot))) {
     if (facts.Removed(facts.Occupant(slot)) && !facts.Ended(slot)) {
       return Wait(At(operation, "WaitForLeaving"));
     }
     if (facts.AnotherPodMoves(slot)) return Wait(At(operation, "WaitForPod"));
-    return Do(DeletePod{slot, view.pod->uid, "its claim goes", facts.NodeLostForLong(slot)},
+    return Do(DeletePod{slot, view.pod->uid, "its claim goes", facts.OutOfReach(slot)},
               At(operation, "DeletePod"));
   }
   if (deleting) return Wait(At(operation, "WaitForClaim"));
