@@ -48,7 +48,7 @@ bool Operator::Reconcile(bool faults) {
   // What takes something away, changes who votes or mounts claims is planned once more on live
   // reads, and done only if its intent is what was written last.
   if (NeedsConfirmation(seen, last_.action)) {
-    Watch(true);
+    ReadLive();
     if (!cache_.resource) return true;
     const Plan again = MakePlan(Observe(faults));
     if (ToString(again.action) != ToString(last_.action)) return true;
@@ -65,6 +65,25 @@ bool Operator::Reconcile(bool faults) {
                (world_->history().size() > at ? " (did the above)" : ""));
   Crash(faults);
   return true;
+}
+
+void Operator::ReadLive() {
+  const Kube& now = world_->kube;
+  cache_.resource = now.resource;
+  cache_.sts = now.sts;
+  cache_.pods = now.pods;
+  cache_.claims = now.claims;
+  cache_.leader_pod = now.leader_pod;  // a label of pods
+  for (const auto& [slot, pod] : cache_.pods) {
+    const auto known = cache_.machines.find(pod.node);
+    if (pod.node.empty() || (known != cache_.machines.end() && known->second.up)) continue;
+    const auto machine = now.machines.find(pod.node);
+    if (machine != now.machines.end()) {
+      cache_.machines[pod.node] = machine->second;
+    } else {
+      cache_.machines.erase(pod.node);
+    }
+  }
 }
 
 bool Operator::Crash(bool faults) {

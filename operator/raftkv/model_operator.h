@@ -33,6 +33,8 @@ class Operator {
 
  private:
   bool Crash(bool faults);
+  // As Observer::LookLive: all else is as old as it was.
+  void ReadLive();
   void Forget();
   // What the spec asks for otherwise is tried at once.
   int64_t ContentOf(const std::string& key) const;

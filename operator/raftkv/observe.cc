@@ -103,6 +103,21 @@ ClaimView ViewClaim(const Object& claim) {
           .member = ParseHexId(claim.Annotation(kMemberAnnotation).value_or("")).value_or(0)};
 }
 
+// NotReady, or without an object.
+bool IsLost(const ObjectPtr& node) {
+  if (node == nullptr) return true;
+  const Json* ready = Entry(node->At("/status/conditions"), "type", "Ready");
+  return ready != nullptr && ready->value("status", Json()) != "True";
+}
+
+// Since when its readiness is what it is; 0: nothing says so.
+int64_t TransitionOf(const ObjectPtr& node) {
+  if (node == nullptr) return 0;
+  const Json* ready = Entry(node->At("/status/conditions"), "type", "Ready");
+  if (ready == nullptr) return 0;
+  return kube::ParseTime(Object(*ready).String("/lastTransitionTime")).value_or(0);
+}
+
 std::string NameOf(const Object& object) {
   return std::string(object.kind()) + " " + std::string(object.name());
 }
@@ -334,10 +349,10 @@ Result<Seen> Observer::LookLive(const Key& key, uint64_t epoch) {
     if (!list) return Error(list.error().ToStatus());
     RETURN_UNEXPECTED_IF_ERROR(cache->Replace(std::move(list->items), list->resource_version));
   }
-  return LookIn(live, std::make_shared<const Object>(std::move(*resource)), epoch);
+  return LookIn(live, std::make_shared<const Object>(std::move(*resource)), epoch, true);
 }
 
-Seen Observer::LookIn(const Caches& caches, const ObjectPtr& resource, uint64_t epoch) {
+Seen Observer::LookIn(const Caches& caches, const ObjectPtr& resource, uint64_t epoch, bool live) {
   Seen seen{.resource = resource};
   Observation& out = seen.observation;
   out.now_s = timing_->WallMicros() / kMicros;
@@ -358,7 +373,7 @@ Seen Observer::LookIn(const Caches& caches, const ObjectPtr& resource, uint64_t 
   LookAtSpec(out, *resource);
   LookAtRefusals(seen);
   LookAtClaims(caches, seen);
-  LookAtPods(caches, seen);
+  LookAtPods(caches, seen, live);
   LookForClaims(seen);
   LookAtNodes(seen);
   return seen;
@@ -516,16 +531,14 @@ void Observer::LookForClaims(Seen& seen) {
   }
 }
 
-void Observer::LookAtPods(const Caches& caches, Seen& seen) {
+void Observer::LookAtPods(const Caches& caches, Seen& seen, bool live) {
   if (seen.stateful_set == nullptr) return;
   Memory& memory = MemoryOf(seen.resource->key());
-  Since missing;
+  std::set<std::string> used;
   for (const ObjectPtr& pod : caches.pods->OwnedBy(seen.stateful_set->uid())) {
     int slot = SlotOfPod(seen.observation.name, pod->name());
     if (slot < 0 || !kube::IsControlledBy(*pod, *seen.stateful_set)) continue;
     PodView view = ViewPod(*pod, seen.observation.name);
-    auto known = memory.missing_nodes.find(view.uid);
-    if (known != memory.missing_nodes.end()) missing.insert(*known);
     // A volume may be tied to a node; a pod that waits for that node has none itself.
     std::string node = view.node;
     if (ObjectPtr claim =
@@ -533,8 +546,11 @@ void Observer::LookAtPods(const Caches& caches, Seen& seen) {
         claim != nullptr && node.empty()) {
       node = claim->Annotation("volume.kubernetes.io/selected-node").value_or("");
     }
-    view.node_lost_since_s = NodeLostSince(node, view.uid, missing);
-    view.node_gone = missing.contains(view.uid);
+    used.insert(node);
+    if (const auto known = LookAtNode(node, seen, live); known && known->lost) {
+      view.node_lost_since_s = WallSeconds(known->since);
+      view.node_gone = known->gone;
+    }
     std::string ip(pod->String("/status/podIP"));
     if (!ip.empty() && !view.finished) seen.hosts[slot] = std::move(ip);
     if (pod->Label(kRoleLabel) == "leader") {
@@ -543,20 +559,37 @@ void Observer::LookAtPods(const Caches& caches, Seen& seen) {
     }
     seen.observation.slots[slot].pod = std::move(view);
   }
-  memory.missing_nodes = std::move(missing);
+  std::erase_if(memory.nodes, [&](const auto& known) { return !used.contains(known.first); });
 }
 
-int64_t Observer::NodeLostSince(const std::string& node, const std::string& pod_uid,
-                                Since& missing) const {
-  if (caches_.nodes == nullptr || node.empty()) return 0;
-  ObjectPtr object = caches_.nodes->Get({"", node});
-  if (object == nullptr) {
-    return WallSeconds(missing.try_emplace(pod_uid, timing_->Now()).first->second);
+std::optional<Observer::NodeMemory> Observer::LookAtNode(const std::string& name, Seen& seen,
+                                                         bool live) {
+  if (caches_.nodes == nullptr || name.empty()) return std::nullopt;
+  ObjectPtr node = caches_.nodes->Get({"", name});
+  auto& nodes = MemoryOf(seen.resource->key()).nodes;
+  const auto known = nodes.find(name);
+  if (live && IsLost(node)) {
+    auto read = api_->Get(kube::resources::kNodes, {"", name});
+    if (!read && !read.error().SaysGone()) {
+      seen.unread_node = "node " + name + " cannot be read: " + read.error().message;
+      return std::nullopt;
+    }
+    node = read ? std::make_shared<const Object>(std::move(*read)) : nullptr;
   }
-  missing.erase(pod_uid);
-  const Json* ready = Entry(object->At("/status/conditions"), "type", "Ready");
-  if (ready == nullptr || ready->value("status", Json()) == "True") return 0;
-  return std::max<int64_t>(1, SecondsOf(Object(*ready).String("/lastTransitionTime")));
+  const MonotonicTime now = timing_->Now();
+  NodeMemory next{.lost = IsLost(node), .gone = node == nullptr, .since = now};
+  if (!next.lost) return nodes[name] = next;
+  next.transition_micros = TransitionOf(node);
+  const bool same = known != nodes.end() && known->second.lost && known->second.gone == next.gone &&
+                    known->second.transition_micros == next.transition_micros;
+  if (same) return known->second;
+  if (next.transition_micros != 0) {
+    const int64_t age = std::max<int64_t>(0, timing_->WallMicros() - next.transition_micros);
+    next.since = now - std::chrono::microseconds(age);
+  }
+  // It cannot have been lost for longer than since it was seen well.
+  if (known != nodes.end()) next.since = std::max(next.since, known->second.since);
+  return nodes[name] = next;
 }
 
 int64_t Observer::WallSeconds(MonotonicTime since) const {

@@ -43,6 +43,9 @@ struct Seen {
   std::map<int, std::string> hosts;  // slot -> IP of its pod
   // What an action would write now, by its RefusalKey: a refusal is one of that.
   std::map<std::string, std::set<std::string>> contents;
+  // Of a live look: which node that the cache calls lost could not be read, and why. It counts as
+  // well.
+  std::string unread_node;
 };
 
 // The entries of a list of objects whose `field` is `value`.
@@ -67,10 +70,11 @@ class Observer {
 
   // `epoch` is this operator's.
   Seen Look(const kube::ObjectPtr& resource, uint64_t epoch) {
-    return LookIn(caches_, resource, epoch);
+    return LookIn(caches_, resource, epoch, false);
   }
-  // The same, but resource, StatefulSet, pods and claims are read from the server: caches may be
-  // old, and what is to be destroyed is decided on what is. kNotFound: the resource is gone.
+  // The same, but resource, StatefulSet, pods, claims, and the nodes that the cache calls lost, are
+  // read from the server: caches may be old, and what is to be destroyed is decided on what is.
+  // kNotFound: the resource is gone.
   Result<Seen> LookLive(const kube::Key& key, uint64_t epoch);
 
   // The nodes alone, asked now: for a last look before something is destroyed.
@@ -105,19 +109,28 @@ class Observer {
   void Forget(const kube::Key& key);
 
  private:
-  using Since = std::map<std::string, MonotonicTime>;  // by UID
+  // What is known of a node. That one is lost tells the server, since when, in the end, this
+  // process's monotonic clock: a wall clock that is set makes nobody lost for long.
+  struct NodeMemory {
+    bool lost = false;
+    bool gone = false;              // lost: it has no object
+    int64_t transition_micros = 0;  // lost: since when it is not ready, as its condition says
+    MonotonicTime since;            // lost since; else when it was seen well last
+  };
+  struct Memory;
 
-  Seen LookIn(const Caches& caches, const kube::ObjectPtr& resource, uint64_t epoch);
+  Seen LookIn(const Caches& caches, const kube::ObjectPtr& resource, uint64_t epoch, bool live);
   void LookAtObjects(const Caches& caches, Seen& seen);
   void AskAnew(const Seen& seen);
   void LookAtSpec(Observation& out, const kube::Object& resource);
-  void LookAtPods(const Caches& caches, Seen& seen);
+  void LookAtPods(const Caches& caches, Seen& seen, bool live);
+  // Nothing: nobody may ask, or it cannot be read.
+  std::optional<NodeMemory> LookAtNode(const std::string& name, Seen& seen, bool live);
   void LookAtRefusals(Seen& seen);
   static void LookAtClaims(const Caches& caches, Seen& seen);
   void LookForClaims(Seen& seen);
   void LookAtNodes(Seen& seen);
   std::map<int, NodeStatus> Ask(const std::map<int, std::string>& hosts) const;
-  int64_t NodeLostSince(const std::string& node, const std::string& pod_uid, Since& missing) const;
   // By the wall clock of now, in seconds: a clock that is set makes nothing longer or shorter.
   int64_t WallSeconds(MonotonicTime since) const;
 
@@ -159,7 +172,8 @@ class Observer {
     MonotonicTime asked;
   };
   // What no object tells: since when there has been no answer. Forgotten with the process, which
-  // makes a new operator wait longer, never less.
+  // makes a new operator wait longer, never less; but for nodes that were lost before it began, of
+  // which it has their word alone.
   struct Memory {
     std::map<std::string, RefusedAction> refused;  // by RefusalKey
     uint64_t tries = 0;
@@ -167,7 +181,7 @@ class Observer {
     std::vector<std::string> changed;
     std::optional<int64_t> budget_asked;        // minAvailable, whatever was answered
     std::map<int, MonotonicTime> silent_since;  // by slot
-    Since missing_nodes;                        // by the pod's UID: since its node has no object
+    std::map<std::string, NodeMemory> nodes;
     std::optional<MonotonicTime> leaderless_since;  // nullopt: a leader, or no quorum
     std::string foreign;
     MonotonicTime foreign_until;

@@ -153,6 +153,7 @@ Result<Seen> Reconciler::Confirm(const Seen& seen, const Plan& plan, Planner pla
     if (ours && ToString(again.action) == ToString(plan.action)) return live;
     log::Info("a live look plans otherwise",
               {{"raftkv", key.ToString()}, {"action", ToString(again.action)}});
+    if (!live->unread_node.empty()) return Error(Code::kUnavailable, live->unread_node);
   }
   return Error(Code::kConflict, "not confirmed by a live look");
 }
@@ -169,7 +170,9 @@ ApiResult<ReconcileResult> Reconciler::Carry(const Seen& seen, const Plan& plan,
     if (!confirmed) {
       observer_.BeginTry(seen);
       observer_.EndTry(seen, plan.action, false);
-      return After(kAfterAction);
+      if (confirmed.error().code() == Code::kConflict) return After(kAfterAction);
+      done = confirmed.error();
+      break;
     }
     done = actor_.Carry(*confirmed, plan.action);
     if (!MayHaveMoved(plan.action, done)) break;

@@ -24,17 +24,20 @@ class Reconciling : public ThreeMembers {
   Reconciling()
       : metrics_(&registry_),
         events_(&event_api_, {.controller = "c", .instance = "i"}, &kube::Timing::System(), 1),
-        reconciler_({.api = &api_,
-                     .nodes = &nodes_,
-                     .events = &events_,
-                     .metrics = &metrics_,
-                     .timing = &kube::Timing::System(),
-                     .caches = caches_,
-                     .settings = settings_,
-                     .epoch = [] { return 4; },
-                     .raise_epoch = [this](uint64_t epoch) { raised_ = epoch; },
-                     .watch_leader = [this](const kube::Key&,
-                                            const std::string& host) { leader_ = host; }}) {}
+        reconciler_(Parts(&kube::Timing::System())) {}
+
+  ReconcilerParts Parts(kube::Timing* timing) {
+    return {.api = &api_,
+            .nodes = &nodes_,
+            .events = &events_,
+            .metrics = &metrics_,
+            .timing = timing,
+            .caches = caches_,
+            .settings = settings_,
+            .epoch = [] { return 4; },
+            .raise_epoch = [this](uint64_t epoch) { raised_ = epoch; },
+            .watch_leader = [this](const kube::Key&, const std::string& host) { leader_ = host; }};
+  }
 
   auto Reconcile() {
     FillCaches();  // with all that has been written
@@ -568,6 +571,54 @@ TEST_F(Reconciling, AForegroundDeletionIsNoRefusal) {
   EXPECT_FALSE(Exists(resources::kClaims, "data-store-0"));
   EXPECT_FALSE(api_.Get(kRaftKvs, {"ns", "store"})->HasFinalizer(kFinalizer));
   EXPECT_THAT(Told(), Not(Contains("ActionRefused")));
+}
+
+// Whether a node is lost was taken from the cache in the live look, too.
+TEST_F(Reconciling, AMemberIsNotGivenUpWithANodeThatOnlyTheCacheCallsLost) {
+  Settle();
+  for (int slot = 0; slot < 3; ++slot) {
+    const std::string node = "n" + std::to_string(slot);
+    SetNode(node, "True", 0);
+    Schedule(slot, node);
+  }
+  nodes_.nodes.erase("10.0.0.2");
+  configuration_.members[0xc3].active = false;
+  Reconciler reconciler(Parts(&timing_));
+  const auto reconcile = [&] {
+    FillCaches();
+    Object lost = *api_.Get(resources::kNodes, {"", "n2"});
+    lost.Set(
+        "/status/conditions/0",
+        {{"type", "Ready"}, {"status", "Unknown"}, {"lastTransitionTime", "2001-01-01T00:00:00Z"}});
+    EXPECT_TRUE(kube_nodes_.Upsert(lost).ok());
+    timing_.Advance(std::chrono::seconds(40));
+    return reconciler.Reconcile({"ns", "store"}, {});
+  };
+  const size_t asked = api_.CountCalls("GET nodes/n2");
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(reconcile());
+  EXPECT_EQ(nodes_.sent_to, "");
+  EXPECT_GT(api_.CountCalls("GET nodes/n2"), asked);
+
+  // Nor with one that cannot be read, which is told.
+  SetNode("n2", "Unknown", 1);
+  api_.before = [](const std::string& call) -> kube::ApiResult<void> {
+    if (call == "GET nodes/n2") return Refuse(403, "nodes are not yours");
+    return {};
+  };
+  Reconciler again(Parts(&timing_));
+  FillCaches();
+  ASSERT_TRUE(again.Reconcile({"ns", "store"}, {}));
+  timing_.Advance(std::chrono::seconds(40));
+  const auto refused = again.Reconcile({"ns", "store"}, {});
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("node n2 cannot be read: nodes are not yours"));
+  EXPECT_EQ(nodes_.sent_to, "");
+  EXPECT_THAT(Told(), Contains("ActionFailed"));
+
+  api_.before = nullptr;
+  EXPECT_TRUE(again.Reconcile({"ns", "store"}, {}));
+  EXPECT_EQ(nodes_.sent_to, "10.0.0.1");
+  EXPECT_EQ(nodes_.membership.remove, std::vector<MemberId>{0xc3});
 }
 
 TEST_F(Reconciling, AHigherEpochIsExceeded) {

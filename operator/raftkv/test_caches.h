@@ -19,6 +19,7 @@ class TestCaches {
   kube::Cache accounts_{kube::resources::kServiceAccounts};
   kube::Cache policies_{kube::resources::kNetworkPolicies};
   kube::Cache budgets_{kube::resources::kDisruptionBudgets};
+  kube::Cache kube_nodes_{kube::resources::kNodes};
   Caches caches_{.clusters = &clusters_,
                  .stateful_sets = &sets_,
                  .pods = &pods_,
@@ -26,7 +27,8 @@ class TestCaches {
                  .services = &services_,
                  .accounts = &accounts_,
                  .policies = &policies_,
-                 .budgets = &budgets_};
+                 .budgets = &budgets_,
+                 .nodes = &kube_nodes_};
 };
 
 }  // namespace raftkv::op

@@ -81,6 +81,25 @@ class ThreeMembers : public ::testing::Test, protected TestCaches {
       claim.Set("/metadata/labels/app.kubernetes.io~1instance", "store");
       EXPECT_TRUE(api_.Create(resources::kClaims, claim));
     }
+    SetNode("node1", "True", 0);
+  }
+
+  // A node of Kubernetes whose condition Ready has this status since then.
+  void SetNode(const std::string& name, const std::string& ready, int64_t since_s) {
+    const Json status = {{"conditions",
+                          {{{"type", "Ready"},
+                            {"status", ready},
+                            {"lastTransitionTime", kube::FormatTime(since_s * 1'000'000)}}}}};
+    if (api_.Patch(resources::kNodes, {"", name}, kube::PatchType::kMerge, {{"status", status}})) {
+      return;
+    }
+    Object node(resources::kNodes, {"", name});
+    node.Set("/status", status);
+    EXPECT_TRUE(api_.Create(resources::kNodes, node));
+  }
+  void Schedule(int slot, const std::string& node) {
+    api_.Patch(resources::kPods, {"ns", PodName("store", slot)}, kube::PatchType::kMerge,
+               {{"spec", {{"nodeName", node}}}});
   }
 
   void AddNode(MemberId id) {
@@ -100,12 +119,13 @@ class ThreeMembers : public ::testing::Test, protected TestCaches {
       node.report.role = leads ? NodeReport::Role::kLeader : NodeReport::Role::kFollower;
       node.membership.leader = leads ? 0xb2 : 0;
     }
-    for (kube::Cache* cache :
-         {&clusters_, &sets_, &pods_, &claims_, &services_, &accounts_, &policies_, &budgets_}) {
+    for (kube::Cache* cache : {&clusters_, &sets_, &pods_, &claims_, &services_, &accounts_,
+                               &policies_, &budgets_, &kube_nodes_}) {
       std::vector<Object> all = api_.All(cache->resource());
       // As the watches select them.
       std::erase_if(all, [&](const Object& object) {
-        return cache != &clusters_ && object.Label("app.kubernetes.io/name") != "raftkv";
+        return cache != &clusters_ && cache != &kube_nodes_ &&
+               object.Label("app.kubernetes.io/name") != "raftkv";
       });
       EXPECT_TRUE(cache->Replace(std::move(all), "1000").ok());
     }
