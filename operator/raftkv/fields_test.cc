@@ -1,11 +1,12 @@
 // Every field of the schema, found in the CRD itself: to set it changes what the operator makes or
-// what it plans by, to take it out again is noticed. A field that is added to the schema and read
-// by nobody fails here. What the schema refuses is tests/kube/crd_test.cc's business, what happens
-// to objects when a field goes is RuntimeApi.FieldsOfACreatedObjectAreTakenBack's.
+// what it plans by, to take it out again is noticed and undone. A field that is added to the schema
+// and read by nobody fails here. What the schema refuses is tests/kube/crd_*_test.cc's business,
+// what happens to the objects on a server tests/kube/fields_test.cc's.
 
 #include <gtest/gtest.h>
 #include <yaml-cpp/yaml.h>
 
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "operator/raftkv/objects.h"
+#include "operator/raftkv/plan_test.h"
 #include "operator/raftkv/resource.h"
 
 namespace raftkv::op {
@@ -152,6 +154,142 @@ TEST(Fields, EachMakesADifferenceWhenSetAndWhenTakenOutAgain) {
     }
     EXPECT_EQ(set, !immutable) << "spec" << leaf.pointer;
     EXPECT_EQ(taken_out, !immutable) << "spec" << leaf.pointer;
+  }
+}
+
+// What the planner does about a field, where that matters.
+struct PlannerCase {
+  std::string pointer;
+  Json value;
+  std::function<void(Given&)> scene;  // laid over three members at rest
+  std::string without;                // as `seen` tells
+  std::string with;
+  std::function<std::string(const Plan&)> seen = [](const Plan& plan) {
+    return ToString(plan.action);
+  };
+  // What the plan with the field has done, and what the one without it makes of that; empty: the
+  // same as if it had never been set.
+  std::function<void(Given&)> done = [](Given&) {};
+  std::string taken_back;
+};
+
+void NewTemplateRevision(Given& given) { given.objects.update_revision = "rev-2"; }
+
+void LostAndOutOfPatience(Given& given) { given.NodeLost(1, 100); }
+
+std::vector<PlannerCase> PlannerCases() {
+  const std::string roll = "DeletePod slot=2 uid=pod-uid-2";
+  const std::string nothing = "Nothing";
+  return {
+      {.pointer = "/replicas",
+       .value = 5,
+       .scene = [](Given&) {},
+       .without = nothing,
+       .with = "ApplyDisruptionBudget minAvailable=3",  // the first step
+       .done = [](Given& given) { given.objects.min_available = 3; },
+       .taken_back = "ApplyDisruptionBudget minAvailable=2"},
+      {.pointer = "/storage/size",
+       .value = "20Gi",
+       .scene = [](Given&) {},
+       .without = nothing,
+       .with = "ResizeClaim slot=0 bytes=21474836480"},
+      {.pointer = "/storage/retention/onDelete",
+       .value = "Delete",
+       .scene = [](Given& given) { given.deleting = true; },
+       .without = "RemoveFinalizer",
+       .with = "ApplyStatefulSet replicas=0"},
+      {.pointer = "/storage/retention/onScaleDown",
+       .value = "Retain",
+       .scene =
+           [](Given& given) {
+             given.Claim(3, Id(3));
+             given.Remove(Id(3));
+           },
+       .without = "DeleteClaim slot=3 uid=claim-uid-3 member=00000000000000a3",
+       .with = nothing},
+      {.pointer = "/update/strategy",
+       .value = "OnDelete",
+       .scene = NewTemplateRevision,
+       .without = roll,
+       .with = nothing},
+      {.pointer = "/update/paused",
+       .value = true,
+       .scene = NewTemplateRevision,
+       .without = roll,
+       .with = nothing},
+      {.pointer = "/replacement/enabled",
+       .value = false,
+       .scene = [](Given& given) { given.Blanked(1, 0xB1); },
+       .without = "MarkClaim slot=1 member=00000000000000b1",
+       .with = nothing},
+      {.pointer = "/replacement/after",
+       .value = "90s",
+       .scene = LostAndOutOfPatience,
+       .without = nothing,
+       .with = "ChangeMembership add= promote= remove=00000000000000a1"},
+      {.pointer = "/disruptionBudget/enabled",
+       .value = false,
+       .scene = [](Given&) {},
+       .without = nothing,
+       .with = "ApplyDisruptionBudget minAvailable=none",
+       .done = [](Given& given) { given.objects.min_available = -1; },
+       .taken_back = "ApplyDisruptionBudget minAvailable=2"},
+      {.pointer = "/paused",
+       .value = true,
+       .scene = NewTemplateRevision,
+       .without = roll,
+       .with = nothing},
+      {.pointer = "/progressDeadlineSeconds",
+       .value = 60,
+       .scene =
+           [](Given& given) {
+             given.operation = {.type = Operation::Type::kRoll,
+                                .step = "WaitForMember",
+                                .since_s = kNow - 100,
+                                .step_since_s = kNow - 100,
+                                .slot = 1};
+             given.objects.update_revision = "rev-2";
+             given.Pod(1).revision = "rev-2";
+             given.Silent(1, 90);
+           },
+       .without = "+Roll",
+       .with = "-DeadlineExceeded",
+       .seen = [](const Plan& plan) { return ReasonOf(plan, "Progressing"); }},
+      {.pointer = "/bootstrap/mode",
+       .value = "Restore",
+       .scene = [](Given& given) { given = Given::BlankNodes(3); },
+       .without = "Initialize",
+       .with = "WaitForSnapshot",
+       .seen = [](const Plan& plan) { return plan.status.operation.step; }},
+  };
+}
+
+TEST(Fields, EachThatThePlannerGoesByChangesThePlanAndIsTakenBack) {
+  std::set<std::string> tested;
+  for (const PlannerCase& field : PlannerCases()) {
+    SCOPED_TRACE("spec" + field.pointer);
+    tested.insert(field.pointer);
+    const ClusterSpec without = *ReadSpec(Resource("", {}));
+    const ClusterSpec with = *ReadSpec(Resource(field.pointer, field.value));
+    Given given = Given::Cluster(3);
+    field.scene(given);
+    given.spec = without;
+    EXPECT_EQ(field.seen(MakePlan(given)), field.without);
+    given.spec = with;
+    ++given.generation;
+    const Plan plan = MakePlan(given);
+    EXPECT_EQ(field.seen(plan), field.with);
+    given.Wrote(plan);
+    field.done(given);
+    given.spec = without;
+    ++given.generation;
+    EXPECT_EQ(field.seen(MakePlan(given)),
+              field.taken_back.empty() ? field.without : field.taken_back);
+  }
+  for (const Leaf& leaf : Leaves()) {
+    const bool wanted = PlaceOf(leaf.pointer) == Place::kPlan && !kImmutable.contains(leaf.pointer);
+    EXPECT_EQ(tested.contains(leaf.pointer), wanted)
+        << "spec" << leaf.pointer << ": what does the planner do about it?";
   }
 }
 
