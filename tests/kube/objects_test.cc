@@ -4,22 +4,13 @@
 
 #include <nlohmann/json.hpp>
 
-#include "operator/kube/timing.h"
-#include "operator/raftkv/act.h"
 #include "operator/raftkv/plan.h"
-#include "operator/raftkv/resource.h"
-#include "operator/raftkv/test_caches.h"
-#include "tests/kube/cluster.h"
-#include "tests/kube/definition.h"
+#include "tests/kube/objects_on_server.h"
 
 namespace raftkv::op {
 namespace {
 
-using kube::Json;
-using kube::Object;
-using kube::Resource;
 using ::testing::HasSubstr;
-namespace resources = kube::resources;
 
 constexpr const char* kAdmission = "admissionregistration.k8s.io";
 constexpr Resource kMutatingPolicies{kAdmission, "v1", "mutatingadmissionpolicies",
@@ -29,40 +20,8 @@ constexpr Resource kMutatingPolicyBindings{kAdmission, "v1", "mutatingadmissionp
 constexpr Resource kMutatingWebhooks{kAdmission, "v1", "mutatingwebhookconfigurations",
                                      "MutatingWebhookConfiguration", false};
 
-class NoNodes final : public NodeApi {
- public:
-  std::map<int, NodeStatus> Statuses(const std::map<int, std::string>&) override { return {}; }
-  Status SendInitialize(const std::string&, const Initialize&) override { return Nobody(); }
-  Status SendMembership(const std::string&, const ChangeMembership&,
-                        const std::vector<MemberView>&) override {
-    return Nobody();
-  }
-  Status SendTransfer(const std::string&, const TransferLeadership&) override { return Nobody(); }
-
- private:
-  static Status Nobody() { return {Code::kUnavailable, "no node runs"}; }
-};
-
-class RealObjects : public kube::ClusterTest, protected TestCaches {
+class RealObjects : public ObjectsOnServer {
  protected:
-  void SetUp() override {
-    ClusterTest::SetUp();
-    ASSERT_TRUE(api_->Apply(resources::kCustomResourceDefinitions, Object(kube::Definition())));
-    ASSERT_TRUE(Soon([&] { return api_->List(kRaftKvs, {.ns = ns_}).has_value(); }));
-    Object resource(kRaftKvs, {ns_, "db"});
-    resource.Set("/spec", {{"replicas", 1}});
-    ASSERT_TRUE(api_->Create(kRaftKvs, resource));
-    observer_ = std::make_unique<Observer>(api_.get(), caches_, &nodes_, settings_,
-                                           &kube::Timing::System());
-    actor_ = std::make_unique<Actor>(api_.get(), &nodes_, observer_.get(), caches_, settings_);
-  }
-
-  Seen Look() {
-    auto seen = observer_->LookLive({ns_, "db"}, 1);
-    EXPECT_TRUE(seen) << seen.error().ToString();
-    return *seen;
-  }
-
   static PlannedCondition Degraded(const Seen& seen) {
     for (const PlannedCondition& condition : MakePlan(seen.observation).status.conditions) {
       if (condition.type == "Degraded") return condition;
@@ -82,7 +41,7 @@ class RealObjects : public kube::ClusterTest, protected TestCaches {
     for (const auto& [resource, object] : for_this_test_) {
       EXPECT_TRUE(api_->Delete(resource, object.key(), {.uid = std::string(object.uid())}));
     }
-    ClusterTest::TearDown();
+    ObjectsOnServer::TearDown();
   }
   // What the API server is asked in this namespace about objects of one kind.
   Json Asked(const char* group, const char* resource) const {
@@ -94,10 +53,6 @@ class RealObjects : public kube::ClusterTest, protected TestCaches {
   Json HereAlone() const { return {{"matchLabels", {{"kubernetes.io/metadata.name", ns_}}}}; }
 
   std::vector<std::pair<Resource, Object>> for_this_test_;
-  NoNodes nodes_;
-  ObjectSettings settings_{.default_image = "node:1", .operator_namespace = "system"};
-  std::unique_ptr<Observer> observer_;
-  std::unique_ptr<Actor> actor_;
 };
 
 TEST_F(RealObjects, ForeignClaimIsNeitherAdoptedNorItsPodDeleted) {
