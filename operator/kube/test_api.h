@@ -20,7 +20,7 @@ class MemoryApi final : public Api {
  public:
   // Before each call, with "VERB plural/name": an error is returned instead.
   std::function<ApiResult<void>(const std::string&)> before;
-  // What an admission webhook makes of what is created or applied.
+  // What an admission webhook makes of what is created, applied or patched.
   std::function<void(Object&)> admit;
 
   std::string_view field_manager() const override { return "raftkv-operator"; }
@@ -77,14 +77,19 @@ class MemoryApi final : public Api {
     return Store(path, object);
   }
 
-  ApiResult<Object> Patch(const Resource& resource, const Key& key, PatchType, const Json& patch,
-                          std::string_view = {}) override {
+  ApiResult<Object> Patch(const Resource& resource, const Key& key, PatchType type,
+                          const Json& patch, std::string_view = {}) override {
     if (auto ok = Before("PATCH", resource, key.name); !ok) return std::unexpected(ok.error());
     std::lock_guard lock(mutex_);
     auto found = objects_.find(Path(resource, key));
     if (found == objects_.end()) return Fail(Reason::kNotFound, "not found");
     Object patched = found->second;
-    patched.json().merge_patch(patch);
+    if (type == PatchType::kJson) {
+      patched.json() = patched.json().patch(patch);
+    } else {
+      patched.json().merge_patch(patch);
+    }
+    if (admit) admit(patched);
     return Store(found->first, std::move(patched));
   }
 

@@ -189,6 +189,14 @@ Status Actor::Apply(const Seen& seen, const Action& action, const DesiredObject&
     }
     return Failed(seen, action, desired.resource, desired.object.key(), applied.error());
   }
+  if (const Json surplus = SurplusOf(*applied, desired.object); !surplus.empty()) {
+    FAULT_POINT(patch_before);
+    applied = api_->Patch(desired.resource, desired.object.key(), kube::PatchType::kJson, surplus);
+    FAULT_POINT(patch_after);
+    if (!applied) {
+      return Failed(seen, action, desired.resource, desired.object.key(), applied.error());
+    }
+  }
   caches_.Of(desired.resource)->Wrote(*applied);
   observer_->NoteApplied(seen.resource->key(), desired, *applied);
   return CheckAnswer(seen, action, *applied);

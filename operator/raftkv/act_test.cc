@@ -116,6 +116,43 @@ TEST_F(Act, ObjectsAreAppliedOnceAndNoMore) {
   EXPECT_FALSE(Look().observation.objects.others_current);
 }
 
+// An apply takes off only what it has set: `kubectl set resources` had its way.
+TEST_F(Act, ResourcesThatSomebodySetsAreTakenBack) {
+  const std::string resources = "/spec/template/spec/containers/0/resources";
+  const auto set_resources = [&](const Json& value) {
+    Object set = *api_.Get(resources::kStatefulSets, {"ns", "store"});
+    set.Set(resources, value);
+    ASSERT_TRUE(api_.Update(resources::kStatefulSets, set));
+  };
+  const auto now = [&] {
+    return api_.Get(resources::kStatefulSets, {"ns", "store"})->At(resources);
+  };
+  EXPECT_TRUE(Look().observation.objects.template_current);
+  set_resources({{"limits", {{"memory", "1Gi"}}}, {"requests", {{"cpu", "1"}}}});
+  EXPECT_FALSE(Look().observation.objects.template_current);
+  ASSERT_TRUE(actor_.Carry(Look(), ApplyStatefulSet{3}).ok());
+  EXPECT_EQ(now(), Json::object());
+  EXPECT_TRUE(Look().observation.objects.template_current);
+
+  ASSERT_TRUE(api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+                         {{"spec", {{"resources", {{"requests", {{"cpu", "1"}}}}}}}}));
+  ASSERT_TRUE(actor_.Carry(Look(), ApplyStatefulSet{3}).ok());
+  set_resources({{"requests", {{"cpu", "2"}, {"memory", "1Gi"}}}});
+  EXPECT_FALSE(Look().observation.objects.template_current);
+  ASSERT_TRUE(actor_.Carry(Look(), ApplyStatefulSet{3}).ok());
+  EXPECT_EQ(now(), (Json{{"requests", {{"cpu", "1"}}}}));
+
+  // A webhook that insists is told once, and let be.
+  api_.admit = [&](Object& object) {
+    if (object.kind() == "StatefulSet") object.Set(resources + "/limits", {{"memory", "1Gi"}});
+  };
+  ASSERT_TRUE(api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+                         {{"spec", {{"image", "node:2"}}}}));
+  ASSERT_TRUE(actor_.Carry(Look(), ApplyStatefulSet{3}).ok());
+  EXPECT_TRUE(Look().observation.objects.template_current);
+  EXPECT_EQ(observer_.TakeChanged({"ns", "store"}).size(), 1U);
+}
+
 TEST_F(Act, AForeignServiceIsLeftAloneAndReported) {
   Object foreign(resources::kServices, {"ns", "store-leader"});
   ASSERT_TRUE(api_.Create(resources::kServices, foreign));

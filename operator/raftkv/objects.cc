@@ -20,6 +20,7 @@ constexpr int64_t kUser = 10001;  // of the image
 constexpr int kTerminationGraceSeconds = 30;
 // A long log may have to be replayed before the node answers.
 constexpr int kStartupSeconds = 1800;
+constexpr std::string_view kResources = "resources";
 constexpr std::array kConfigSections = {"raft", "limits", "storage", "history", "http", "log"};
 
 Json PodLabels(std::string_view name) {
@@ -162,9 +163,8 @@ Json Container(const Object& resource, const ObjectSettings& settings) {
       {"livenessProbe", Probe("/livez", 10, 5, 6)},
       {"readinessProbe", Probe("/readyz", 1, 3, 3)},
       {"terminationMessagePolicy", "FallbackToLogsOnError"}};
-  if (const Json& resources = resource.At("/spec/resources"); resources.is_object()) {
-    container["resources"] = resources;
-  }
+  const Json& resources = resource.At("/spec/resources");
+  container[std::string(kResources)] = resources.is_object() ? resources : Json::object();
   return container;
 }
 
@@ -319,37 +319,56 @@ int Slot(std::string_view text, std::string_view prefix) {
   return whole && slot >= 0 && std::to_string(slot) == text ? slot : -1;
 }
 
+// Fields that are what we want as a whole: an entry more in a selector is other pods, one in a
+// policy other peers, one in resources another pod. The server adds nothing to them.
+bool IsWhole(std::string_view name) {
+  return name == kResources || name == "selector" || name == "podSelector" || name == "ingress";
+}
+
+bool SameValue(const Json& a, const Json& b, bool quantities) {
+  return a == b || (quantities && SameQuantity(AsText(a), AsText(b)));
+}
+
 // Every field of `part` is in `whole` with the same value; `whole` may have more (defaults).
-// Quantities are left out: the server writes "1000m" as "1".
-bool Contains(const Json& whole, const Json& part) {
+// Quantities count by their value: the server writes "1000m" as "1".
+bool Contains(const Json& whole, const Json& part, bool quantities = false) {
   if (part.is_object()) {
     // The server drops empty maps and nulls.
     if (whole.is_null()) return part.empty();
     if (!whole.is_object()) return false;
     for (const auto& [name, value] : part.items()) {
-      if (name == "resources" || value.is_null()) continue;
-      auto found = whole.find(name);
-      if (found == whole.end() ? !value.empty() : !Contains(*found, value)) return false;
+      if (value.is_null()) continue;
+      const auto found = whole.find(name);
+      const bool inner = quantities || name == kResources;
+      if (found == whole.end() ? !value.empty() : !Contains(*found, value, inner)) return false;
+      if (found != whole.end() && IsWhole(name) && !Contains(value, *found, inner)) return false;
     }
     return true;
   }
   if (part.is_array()) {
     if (!whole.is_array() || whole.size() != part.size()) return false;
     for (size_t i = 0; i < part.size(); ++i) {
-      if (!Contains(whole[i], part[i])) return false;
+      if (!Contains(whole[i], part[i], quantities)) return false;
     }
     return true;
   }
-  return whole == part;
+  return SameValue(whole, part, quantities);
 }
 
-// What `whole` has where `part` has something; arrays as they are.
+// What `whole` has where `part` has something; arrays, and what counts as a whole, as they are.
 Json FieldsOf(const Json& whole, const Json& part) {
   if (!part.is_object() || !whole.is_object()) return whole;
   Json out = Json::object();
   for (const auto& [name, value] : part.items()) {
-    if (auto found = whole.find(name); found != whole.end()) out[name] = FieldsOf(*found, value);
+    const auto found = whole.find(name);
+    if (found != whole.end()) out[name] = IsWhole(name) ? *found : FieldsOf(*found, value);
   }
+  return out;
+}
+
+std::string Escaped(std::string_view key) {
+  std::string out;
+  for (const char c : key) out += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
   return out;
 }
 
@@ -461,6 +480,39 @@ std::vector<ObjectName> NamesOfObjects(const Key& resource) {
   add(kube::resources::kDisruptionBudgets, "");
   add(kube::resources::kStatefulSets, "");
   return out;
+}
+
+Json SurplusOf(const Object& existing, const Object& desired) {
+  Json patch = Json::array();
+  const std::string containers = "/spec/template/spec/containers/";
+  for (int i = 0; desired.At(containers + std::to_string(i)).is_object(); ++i) {
+    const std::string container = containers + std::to_string(i);
+    const Json& name = desired.At(container + "/name");
+    const Json& wanted = desired.At(container + "/resources");
+    const Json& resources = existing.At(container + "/resources");
+    if (existing.At(container + "/name") != name || !resources.is_object()) continue;
+    Json removals = Json::array();
+    for (const auto& [kind, entries] : resources.items()) {
+      const std::string path = container + "/resources/" + kind;
+      const Json ours = wanted.is_object() ? wanted.value(kind, Json()) : Json();
+      if (ours.is_null() || ours.empty()) {
+        removals.push_back({{"op", "remove"}, {"path", path}});
+        continue;
+      }
+      if (!entries.is_object()) continue;
+      for (const auto& [key, value] : entries.items()) {
+        if (ours.contains(key)) continue;
+        removals.push_back({{"op", "remove"}, {"path", path + "/" + Escaped(key)}});
+      }
+    }
+    if (removals.empty()) continue;
+    patch.push_back({{"op", "test"}, {"path", container + "/name"}, {"value", name}});
+    patch.insert(patch.end(), removals.begin(), removals.end());
+  }
+  if (patch.empty()) return patch;
+  Json uid = {{"op", "test"}, {"path", "/metadata/uid"}, {"value", std::string(existing.uid())}};
+  patch.insert(patch.begin(), std::move(uid));
+  return patch;
 }
 
 std::string FieldsHash(const Object& existing, const Object& desired) {

@@ -78,6 +78,9 @@ std::vector<ObjectName> NamesOfObjects(const kube::Key& resource);
 
 // What was applied last is `desired`, and nobody has changed those fields since.
 bool IsCurrent(const kube::Object& existing, const kube::Object& desired);
+// What others have added to the resources of a container, where an apply takes off only what it has
+// set itself: a JSON patch that takes it off, empty if there is nothing.
+kube::Json SurplusOf(const kube::Object& existing, const kube::Object& desired);
 // Of `desired`, and of what `existing` has in its fields: the same as long as nobody changes
 // either.
 std::string FieldsHash(const kube::Object& existing, const kube::Object& desired);

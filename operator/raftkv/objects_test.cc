@@ -152,6 +152,71 @@ TEST(Current, DefaultsOfTheServerAreNoChangeButEditsAre) {
   EXPECT_FALSE(IsCurrent(live, desired));
 }
 
+// They were left out: `kubectl set resources` was never taken back, and rolled all members.
+TEST(Current, QuantitiesCountByTheirValue) {
+  Object live = Set({{"resources",
+                      {{"requests", {{"cpu", "0.5"}, {"memory", "1.5Gi"}}},
+                       {"limits", {{"cpu", 2}, {"example.com/device", "1"}}}}}});
+  const Object desired = live;
+  const std::string resources = "/spec/template/spec/containers/0/resources";
+  // As a server writes them.
+  live.Set(resources, {{"requests", {{"cpu", "500m"}, {"memory", "1536Mi"}}},
+                       {"limits", {{"cpu", "2"}, {"example.com/device", "1"}}}});
+  EXPECT_TRUE(IsCurrent(live, desired));
+  EXPECT_TRUE(SurplusOf(live, desired).empty());
+  for (const auto& [path, value] : std::initializer_list<std::pair<const char*, Json>>{
+           {"/requests/cpu", "501m"},
+           {"/requests/memory", "1537Mi"},
+           {"/limits/cpu", "3"},
+           {"/limits/memory", "1Gi"},
+           {"/limits/cpu", nullptr},
+           {"/claims", Json::array({{{"name", "gpu"}}})},
+           {"/requests/cpu", "much"}}) {
+    Object edited = live;
+    edited.Set(resources + path, value);
+    EXPECT_FALSE(IsCurrent(edited, desired)) << path << " " << value;
+  }
+}
+
+TEST(Current, ResourcesThatTheSpecDoesNotAskForAreSurplus) {
+  Object live = Set(Json::object());
+  const Object desired = live;
+  const std::string resources = "/spec/template/spec/containers/0/resources";
+  live.Set(resources, Json::object());
+  EXPECT_TRUE(IsCurrent(live, desired));
+  live.Set("/metadata/uid", "u2");
+  live.Set(resources, {{"limits", {{"example.com/device", "1"}}}});
+  EXPECT_FALSE(IsCurrent(live, desired));
+  Json patched = live.json().patch(SurplusOf(live, desired));
+  EXPECT_EQ(Object(patched).At(resources), Json::object());
+
+  const Object asks = Set({{"resources", {{"requests", {{"cpu", "1"}}}}}});
+  live.Set(resources,
+           {{"requests", {{"cpu", "1"}, {"example.com/device", "1"}}}, {"limits", {{"cpu", "1"}}}});
+  patched = live.json().patch(SurplusOf(live, asks));
+  EXPECT_EQ(Object(patched).At(resources), asks.At(resources));
+}
+
+// The Service led to fewer pods, or to none.
+TEST(Current, WhatOthersAddToASelectorOrToWhoIsLetInIsNoticed) {
+  for (const DesiredObject& desired : DesiredObjects(Resource(Json::object()), kSettings)) {
+    for (const char* path : {"/spec/selector", "/spec/podSelector/matchLabels",
+                             "/spec/ingress/0/from/0/podSelector/matchLabels"}) {
+      Object live = desired.object;
+      if (!live.At(path).is_object()) continue;
+      EXPECT_TRUE(IsCurrent(live, desired.object));
+      const std::string before = FieldsHash(live, desired.object);
+      live.Set(path + std::string("/extra"), "x");
+      EXPECT_FALSE(IsCurrent(live, desired.object)) << live.name() << " " << path;
+      EXPECT_NE(FieldsHash(live, desired.object), before) << "nor is it as it was applied";
+    }
+  }
+  const Object budget = DesiredDisruptionBudget(Resource(Json::object()), 2).object;
+  Object live = budget;
+  live.Set("/spec/selector/matchLabels/extra", "x");
+  EXPECT_FALSE(IsCurrent(live, budget));
+}
+
 TEST(Objects, AreTheseAndNoMore) {
   std::vector<std::string> names;
   for (const DesiredObject& desired : DesiredObjects(Resource(Json::object()), kSettings)) {

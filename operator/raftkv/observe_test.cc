@@ -34,6 +34,10 @@ class LostNodes : public ThreeMembers {
   void MakeNotReady(const std::string& node, int64_t ago_s) {
     SetNode(node, "Unknown", NowSeconds() - ago_s);
   }
+  void SetConditions(const std::string& node, const Json& conditions) {
+    EXPECT_TRUE(api_.Patch(resources::kNodes, {"", node}, kube::PatchType::kMerge,
+                           {{"status", {{"conditions", conditions}}}}));
+  }
   void DeleteNode(const std::string& name) {
     const auto node = api_.Get(resources::kNodes, {"", name});
     ASSERT_TRUE(node &&
@@ -63,15 +67,13 @@ TEST_F(LostNodes, OneIsLostSinceItIsNotReady) {
   SetNode("n1", "True", NowSeconds());
   EXPECT_EQ(LostFor(1), kWell);
   // Of a node that says nothing of itself nobody knows anything.
-  api_.Patch(resources::kNodes, {"", "n1"}, kube::PatchType::kMerge,
-             {{"status", {{"conditions", Json::array()}}}});
+  SetConditions("n1", Json::array());
   EXPECT_EQ(LostFor(1), kWell);
 }
 
 // It counted from 1970.
 TEST_F(LostNodes, OneThatDoesNotSaySinceWhenIsLostSinceItIsSeen) {
-  api_.Patch(resources::kNodes, {"", "n1"}, kube::PatchType::kMerge,
-             {{"status", {{"conditions", {{{"type", "Ready"}, {"status", "False"}}}}}}});
+  SetConditions("n1", Json::array({{{"type", "Ready"}, {"status", "False"}}}));
   EXPECT_EQ(LostFor(1), 0);
   timing_.Advance(seconds(7));
   EXPECT_EQ(LostFor(1), 7);
@@ -96,8 +98,9 @@ TEST_F(LostNodes, APodThatWaitsForTheNodeOfItsVolumeIsLostWithIt) {
   Schedule(2, "");
   MakeNotReady("n2", 50);
   EXPECT_EQ(LostFor(2), kWell) << "its volume is tied to none";
-  api_.Patch(resources::kClaims, {"ns", "data-store-2"}, kube::PatchType::kMerge,
-             {{"metadata", {{"annotations", {{"volume.kubernetes.io/selected-node", "n2"}}}}}});
+  ASSERT_TRUE(api_.Patch(
+      resources::kClaims, {"ns", "data-store-2"}, kube::PatchType::kMerge,
+      {{"metadata", {{"annotations", {{"volume.kubernetes.io/selected-node", "n2"}}}}}}));
   EXPECT_EQ(LostFor(2), 50);
   // Where it runs is what counts.
   Schedule(2, "n0");

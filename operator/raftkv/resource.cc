@@ -249,6 +249,18 @@ std::optional<uint64_t> ParseQuantity(std::string_view text) {
   return static_cast<uint64_t>(value);
 }
 
+bool SameQuantity(std::string_view a, std::string_view b) {
+  const auto thousandths = [](std::string_view text) -> std::optional<double> {
+    const auto number = TakeNumber(text, std::chars_format::general);
+    const auto factor = FactorOf(kQuantitySuffixes, text);
+    if (!number || !factor) return std::nullopt;
+    // Less by the rounding errors of the factors.
+    return std::ceil(*number * *factor * 1e3 * (1 - 1e-12));
+  };
+  const auto one = thousandths(a);
+  return one && one == thousandths(b);
+}
+
 std::optional<Duration> ParseDuration(std::string_view text) {
   if (text == "0") return Duration::zero();
   if (text.empty()) return std::nullopt;

@@ -98,8 +98,8 @@ class ThreeMembers : public ::testing::Test, protected TestCaches {
     EXPECT_TRUE(api_.Create(resources::kNodes, node));
   }
   void Schedule(int slot, const std::string& node) {
-    api_.Patch(resources::kPods, {"ns", PodName("store", slot)}, kube::PatchType::kMerge,
-               {{"spec", {{"nodeName", node}}}});
+    EXPECT_TRUE(api_.Patch(resources::kPods, {"ns", PodName("store", slot)},
+                           kube::PatchType::kMerge, {{"spec", {{"nodeName", node}}}}));
   }
 
   void AddNode(MemberId id) {

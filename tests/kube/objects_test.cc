@@ -137,6 +137,42 @@ TEST_F(RealObjects, WhatAnAdmissionPolicyChangesIsAppliedOnce) {
   EXPECT_EQ(image(), "mirror/node");
 }
 
+// Resources were not compared, and an apply takes off only what it has set itself; an entry more in
+// a selector was not noticed.
+TEST_F(RealObjects, ResourcesAndSelectorsThatOthersChangeAreTakenBack) {
+  const kube::Key db{ns_, "db"};
+  const auto set_resources = [&](const Json& value) {
+    const Json container = {{"name", std::string(kContainer)}, {"resources", value}};
+    const Json pod = {{"spec", {{"containers", Json::array({container})}}}};
+    ASSERT_TRUE(api_->Patch(resources::kStatefulSets, db, kube::PatchType::kStrategic,
+                            {{"spec", {{"template", pod}}}}));
+  };
+  const auto take_back = [&] {
+    EXPECT_FALSE(Look().observation.objects.template_current);
+    EXPECT_TRUE(actor_->Carry(Look(), ApplyStatefulSet{0}).ok());
+    EXPECT_TRUE(Look().observation.objects.template_current);
+    return api_->Get(resources::kStatefulSets, db)
+        ->At("/spec/template/spec/containers/0/resources");
+  };
+  ASSERT_TRUE(actor_->Carry(Look(), ApplyStatefulSet{0}).ok());
+  EXPECT_TRUE(Look().observation.objects.template_current);
+  set_resources({{"limits", {{"memory", "1Gi"}, {"example.com/device", "1"}}}});
+  EXPECT_EQ(take_back(), Json::object());
+
+  ASSERT_TRUE(api_->Patch(kRaftKvs, db, kube::PatchType::kMerge,
+                          {{"spec", {{"resources", {{"requests", {{"cpu", "1000m"}}}}}}}}));
+  EXPECT_EQ(take_back(), (Json{{"requests", {{"cpu", "1"}}}}));
+  set_resources({{"requests", {{"cpu", "2"}, {"memory", "1Gi"}}}});
+  EXPECT_EQ(take_back(), (Json{{"requests", {{"cpu", "1"}}}}));
+
+  ASSERT_TRUE(actor_->Carry(Look(), ApplyObjects{}).ok());
+  const Json selector = api_->Get(resources::kServices, db)->At("/spec/selector");
+  ASSERT_TRUE(api_->Patch(resources::kServices, db, kube::PatchType::kMerge,
+                          {{"spec", {{"selector", {{"extra", "x"}}}}}}));
+  ASSERT_TRUE(actor_->Carry(Look(), ApplyObjects{}).ok());
+  EXPECT_EQ(api_->Get(resources::kServices, db)->At("/spec/selector"), selector);
+}
+
 // 500: it was no refusal, and everything waited behind it.
 TEST_F(RealObjects, AWebhookThatDoesNotAnswerIsSaid) {
   CreateForThisTest(
