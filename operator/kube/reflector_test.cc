@@ -290,6 +290,22 @@ TEST_F(ReflectorTest, ASilentWatchIsGivenUpAfterItsTimeAndResumed) {
   EXPECT_EQ(lists_, 1);
 }
 
+// In real time: sockets wait in the kernel.
+TEST_F(ReflectorTest, ASilentWatchIsGivenFiveSecondsMoreThanItWasToLast) {
+  TestServer silent([](TestExchange& exchange) {
+    exchange.BeginStream();
+    exchange.Hang();
+  });
+  RestClient client(silent.config(), {}, &timing_);
+  const auto begin = std::chrono::steady_clock::now();
+  auto ended = client.Watch(resources::kPods, {.timeout = milliseconds(300)},
+                            [](const WatchEvent&) { return true; }, {});
+  const auto took = std::chrono::steady_clock::now() - begin;
+  EXPECT_FALSE(ended);
+  EXPECT_GE(took, milliseconds(5300));
+  EXPECT_LT(took, seconds(15));
+}
+
 TEST_F(ReflectorTest, AWatchThatNeverBeginsIsBackedOffFrom) {
   RestOptions rest;
   rest.call_timeout = milliseconds(700);  // long enough for a slow machine to begin the third
@@ -344,15 +360,31 @@ TEST_F(ReflectorTest, StopEndsAWatchAtOnce) {
   Stop();  // would hang for minutes
 }
 
-TEST_F(ReflectorTest, ResyncsEveryTenHoursWithoutACall) {
+// All clients of a server that is restarted would resync at the same time.
+TEST_F(ReflectorTest, ResyncsEveryTenHoursGiveOrTakeATenthWithoutACall) {
+  constexpr Duration kWatch = std::chrono::minutes(5);
+  constexpr int kWatches = 5 * 11 * 12 + 1;  // five times eleven hours
+  std::vector<MonotonicTime> resyncs = {timing_.Now()};
+  cache_.AddHandler([&](const Change& change) {
+    if (change.type == Change::Type::kResync) resyncs.push_back(timing_.Now());
+  });
   Start(OneList, [this](TestExchange& exchange, int watch) {
     exchange.BeginStream();
-    if (watch > 130) return exchange.Hang();
-    timing_.Advance(seconds(300));  // 130 watches are 10.8 hours
+    if (watch >= kWatches) return exchange.Hang();
+    timing_.Advance(kWatch);
     exchange.End();
   });
-  EXPECT_TRUE(AwaitWatches(131));
-  EXPECT_TRUE(AwaitChanges({"+a", "=a"}));
+  ASSERT_TRUE(AwaitWatches(kWatches));
+  Stop();
+  ASSERT_GE(resyncs.size(), 6U);
+  std::set<Duration> pauses;
+  for (size_t i = 1; i < resyncs.size(); ++i) {
+    const Duration pause = resyncs[i] - resyncs[i - 1];
+    EXPECT_GE(pause, std::chrono::hours(9));
+    EXPECT_LE(pause, std::chrono::hours(11) + kWatch);
+    pauses.insert(pause);
+  }
+  EXPECT_GT(pauses.size(), 2U) << "always the same pause";
   EXPECT_EQ(lists_, 1);
 }
 

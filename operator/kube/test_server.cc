@@ -9,6 +9,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -164,6 +165,7 @@ void TestExchange::Hang() {
 // -----------------------------------------------------------------------------------
 
 TestServer::TestServer(Handler handler, bool tls) : handler_(std::move(handler)), tls_(tls) {
+  signal(SIGPIPE, SIG_IGN);  // as the operator's own process: a peer that is gone is an error
   listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
