@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <array>
 #include <filesystem>
+#include <set>
 
 #include "node/storage/bytes.h"
 #include "node/storage/codec.h"
@@ -95,6 +97,26 @@ TEST(DataDir, OneProcessAtATime) {
   EXPECT_EQ(WEXITSTATUS(status), 7);
   dir.reset();
   EXPECT_TRUE(OpenError(temp.path()).ok());
+}
+
+// One of the races that docs/design/operator.md lists: who could be foretold could be taken for
+// another one.
+TEST(DataDir, R4_EachDirectoryMintsAMemberIdAtRandom) {
+  constexpr int kDirectories = 32;
+  std::set<uint64_t> ids;
+  std::array<int, 64> ones{};
+  for (int i = 0; i < kDirectories; ++i) {
+    TempDir temp;
+    const uint64_t id = DataDir::Open(temp / "data", "n1").value()->identity().member_id();
+    ids.insert(id);
+    for (int bit = 0; bit < 64; ++bit) ones[bit] += static_cast<int>(id >> bit & 1);
+  }
+  EXPECT_EQ(ids.size(), kDirectories);
+  // Every bit is by chance: that one is the same 32 times is one in 2^31.
+  for (int bit = 0; bit < 64; ++bit) {
+    EXPECT_GT(ones[bit], 0) << bit;
+    EXPECT_LT(ones[bit], kDirectories) << bit;
+  }
 }
 
 TEST(DataDir, EveryDamagedByteOfTheIdentityIsNoticed) {

@@ -1,6 +1,6 @@
 // The races that operators of consensus systems are known for, as far as the planner decides them.
-// R10's and R13's other halves (live reads, a new cluster ID after a forced recovery) are the
-// actor's and the nodes'.
+// The other halves of R4, R10 and R13 are the nodes' and the actor's; docs/design/operator.md names
+// their tests.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

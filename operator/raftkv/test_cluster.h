@@ -121,13 +121,13 @@ class ThreeMembers : public ::testing::Test, protected TestCaches {
     }
     for (kube::Cache* cache : {&clusters_, &sets_, &pods_, &claims_, &services_, &accounts_,
                                &policies_, &budgets_, &kube_nodes_}) {
-      std::vector<Object> all = api_.All(cache->resource());
+      kube::ObjectList all = *api_.List(cache->resource(), {});
       // As the watches select them.
-      std::erase_if(all, [&](const Object& object) {
+      std::erase_if(all.items, [&](const Object& object) {
         return cache != &clusters_ && cache != &kube_nodes_ &&
                object.Label("app.kubernetes.io/name") != "raftkv";
       });
-      EXPECT_TRUE(cache->Replace(std::move(all), "1000").ok());
+      EXPECT_TRUE(cache->Replace(std::move(all.items), all.resource_version).ok());
     }
   }
 
