@@ -24,7 +24,7 @@ struct Arguments {
   std::vector<std::string> paths;
   std::string format;  // empty: as the file looks
   double max_seconds = 120;
-  RunOptions options;
+  RunOptions options{.out = "linearizability-violations"};
 };
 
 fs::path DefaultFolder() {
@@ -35,27 +35,32 @@ fs::path DefaultFolder() {
   return (base / "linearizability").lexically_normal();
 }
 
-int RunFolders(const std::vector<std::string>& folders, const RunOptions& options) {
+// Folders and files, each by the verdict in its name.
+int RunAll(const std::vector<std::string>& paths, const RunOptions& options) {
   std::vector<HistoryFile> files;
-  for (const std::string& folder : folders) {
-    const std::vector<HistoryFile> found = FindFiles(folder);
+  for (const std::string& path : paths) {
+    if (!fs::is_directory(path)) {
+      files.push_back({.path = path});
+      continue;
+    }
+    const std::vector<HistoryFile> found = FindFiles(path);
     files.insert(files.end(), found.begin(), found.end());
   }
   if (files.empty()) {
-    std::fputs(
-        "no NAME.linearizable.* or NAME.not-linearizable.* in folders named register, kv or "
-        "raftkv\n",
-        stderr);
-    return kExitUsage;
+    std::fputs("there is no file NAME.linearizable.* or NAME.not-linearizable.*\n", stderr);
   }
   const Tally tally = RunFiles(files, options);
+  if (tally.explained > 0) {
+    std::printf("%zu violations are explained in %s\n", tally.explained, options.out.c_str());
+  }
   std::printf("%zu passed, %zu failed\n", tally.passed, tally.failed);
+  if (files.empty()) return kExitUsage;
   return tally.failed == 0 ? kExitPassed : kExitFailed;
 }
 
 // One history, whatever its name.
 int RunOne(const std::string& path, std::optional<Format> format, const RunOptions& options) {
-  const Result<Report> report = CheckFile({path, format}, options);
+  const Result<Report> report = CheckFile({.path = path, .format = format}, options);
   if (!report) {
     std::fprintf(stderr, "%s\n", report.error().message().c_str());
     return kExitUsage;
@@ -80,35 +85,33 @@ int Run(Arguments arguments) {
     arguments.paths.push_back(folder.string());
   }
   for (const std::string& path : arguments.paths) {
-    if (fs::is_directory(path)) continue;
-    if (!fs::is_regular_file(path)) {
-      std::fprintf(stderr, "there is no folder or file %s\n", path.c_str());
-      return kExitUsage;
-    }
-    if (arguments.paths.size() > 1) {
-      std::fputs("a single file is checked alone; name it without other folders and files\n",
-                 stderr);
-      return kExitUsage;
-    }
-    return RunOne(path, FormatNamed(arguments.format), arguments.options);
+    if (fs::exists(path)) continue;
+    std::fprintf(stderr, "there is no folder or file %s\n", path.c_str());
+    return kExitUsage;
   }
-  return RunFolders(arguments.paths, arguments.options);
+  if (arguments.paths.size() == 1 && !fs::is_directory(arguments.paths.front())) {
+    return RunOne(arguments.paths.front(), FormatNamed(arguments.format), arguments.options);
+  }
+  return RunAll(arguments.paths, arguments.options);
 }
 
 int Main(int argc, char** argv) {
   Arguments arguments;
   CLI::App app(
       "Checks histories for linearizability.\n"
-      "Of folders, every file NAME.linearizable.* or NAME.not-linearizable.* that lies in a folder "
-      "named register, kv or raftkv is checked and compared with its name. The default is the "
-      "folder linearizability in $RAFTKV_CONFORMANCE or ../shared/conformance.\n"
+      "In and below folders, every file NAME.linearizable.* or NAME.not-linearizable.* is checked "
+      "and compared with its name; the last line is 'N passed, N failed'. The format is told from "
+      "the text. The default is the folder linearizability in $RAFTKV_CONFORMANCE or "
+      "../shared/conformance.\n"
+      "Each violation is explained by an HTML timeline and the smallest prefix that is one.\n"
       "Exit status: 0 passed, 1 failed or not linearizable, 2 wrong usage or unreadable, 3 unknown "
       "(a limit was reached), 77 skipped because the default folder is absent.");
-  app.add_option("path", arguments.paths, "folders, or one history file");
+  app.add_option("path", arguments.paths,
+                 "folders or history files; of one file alone, its verdict is printed");
   app.add_option("--format", arguments.format, "of a single file (default: as it looks)")
       ->check(CLI::IsMember({"register", "kv", "raftkv"}));
-  app.add_option("--out", arguments.options.out,
-                 "explain violations into this folder: an HTML timeline and the smallest prefix");
+  app.add_option("--out", arguments.options.out, "the folder that explains violations")
+      ->capture_default_str();
   app.add_option("--max-seconds", arguments.max_seconds, "for each history")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

@@ -195,6 +195,35 @@ Status Complete(const Event& event, int64_t line, RegisterOp* op) {
   return Status::Ok();
 }
 
+std::string FormatValue(const RegisterValue& value) {
+  if (!value) return "nil";
+  std::string text = "\"";
+  for (const char byte : *value) {
+    constexpr std::string_view kEscaped = "\"\\\n\r\t";
+    constexpr std::string_view kLetters = "\"\\nrt";
+    const size_t escape = kEscaped.find(byte);
+    if (escape != kEscaped.npos) text += '\\';
+    text += escape != kEscaped.npos ? kLetters[escape] : byte;
+  }
+  return text + "\"";
+}
+
+std::string FormatLine(const RegisterOp& op, std::string_view type, int64_t number) {
+  std::string function;
+  for (const auto& [name, value] : kFunctions) {
+    if (value == op.function && function.empty()) function = name;
+  }
+  std::string text = "{:process " + std::to_string(op.process) + ", :type :" + std::string(type) +
+                     ", :f :" + function;
+  if (!op.key.empty()) text += ", :key " + FormatValue(op.key);
+  const bool is_cas = op.function == Function::kCas;
+  const bool is_question = op.function == Function::kRead && type == "invoke";
+  const std::string value = is_question ? "nil" : FormatValue(op.value);
+  text += ", :value " + (is_cas ? "[" + FormatValue(op.expected) + " " + value + "]" : value);
+  if (op.outcome == RegisterOp::Outcome::kFail && type == "fail") text += ", :error :failed";
+  return text + ", :line " + std::to_string(number) + "}\n";
+}
+
 }  // namespace
 
 Result<std::vector<RegisterOp>> ParseRegisterLog(std::string_view text) {
@@ -225,6 +254,20 @@ Result<std::vector<RegisterOp>> ParseRegisterLog(std::string_view text) {
   // Another format would otherwise pass for a history in which nothing happened.
   if (ops.empty() && !is_blank) return Fail("there is no operation in this log");
   return ops;
+}
+
+std::string FormatRegisterLog(std::span<const RegisterOp> ops) {
+  std::map<int64_t, std::string> lines;  // by line of the log
+  for (const RegisterOp& op : ops) {
+    lines[op.interval.call] = FormatLine(op, "invoke", op.interval.call);
+    if (op.interval.end == kNever) continue;
+    const bool failed =
+        op.outcome == RegisterOp::Outcome::kFail || op.outcome == RegisterOp::Outcome::kMismatch;
+    lines[op.interval.end] = FormatLine(op, failed ? "fail" : "ok", op.interval.end);
+  }
+  std::string text;
+  for (const auto& [number, line] : lines) text += line;
+  return text;
 }
 
 std::string Describe(const RegisterOp& op) {

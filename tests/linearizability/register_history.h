@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,6 +49,10 @@ struct RegisterOp {
 
 // Operations in the order of their calls. kInvalidArgument: "line N: ...".
 Result<std::vector<RegisterOp>> ParseRegisterLog(std::string_view text);
+
+// The second form, one line for each call and each answer; those of unknown outcome have none. Each
+// tells the line of the log that it comes from.
+std::string FormatRegisterLog(std::span<const RegisterOp> ops);
 
 std::string Describe(const RegisterOp& op);  // "cas 0 -> 3", "read: nil", "append \"x\""
 

@@ -391,5 +391,23 @@ TEST(RegisterTest, TenThousandOperationsOfThirtyClientsOnTenKeys) {
   EXPECT_EQ(CheckRegisters(ops, "").verdict, Verdict::kNotLinearizable);
 }
 
+// What is written is read as the same operations.
+TEST(RegisterLogTest, IsReadAsItIsWritten) {
+  const auto ops = ParseRegisterLog(
+      "{:process 0 :type :invoke :f :append :key \"k\" :value \"a\\\"b\\n\\\\\"}\n"
+      "{:process 1 :type :invoke :f :cas :value [0 3]}\n"
+      "{:process 0 :type :ok :f :append :key \"k\" :value \"a\\\"b\\n\\\\\"}\n"
+      "{:process 1 :type :fail :f :cas :value [0 3]}\n"
+      "{:process 2 :type :invoke :f :write :value 7}\n"
+      "{:process 3 :type :invoke :f :write :value 8}\n"
+      "{:process 3 :type :fail :f :write :value 8 :error :timeout}\n"
+      "{:process 4 :type :invoke :f :read :value nil}\n"
+      "{:process 4 :type :ok :f :read :value nil}\n");
+  ASSERT_TRUE(ops.has_value()) << ops.error().message();
+  const auto again = ParseRegisterLog(FormatRegisterLog(*ops));
+  ASSERT_TRUE(again.has_value()) << again.error().message();
+  EXPECT_EQ(*again, *ops);
+}
+
 }  // namespace
 }  // namespace raftkv::linearizability

@@ -20,13 +20,6 @@ Result<std::string> ReadText(const fs::path& path) {
   return text;
 }
 
-Result<std::vector<RegisterOp>> ReadRegisterLog(const fs::path& path) {
-  ASSIGN_OR_RETURN(const std::string text, ReadText(path));
-  auto ops = ParseRegisterLog(text);
-  if (!ops) return Error(ops.error().code(), path.string() + ": " + ops.error().message());
-  return ops;
-}
-
 Status PrepareFolder(const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
@@ -34,22 +27,37 @@ Status PrepareFolder(const fs::path& folder) {
   return Status::Ok();
 }
 
+std::string ReasonAndFiles(const std::string& reason, const fs::path& html,
+                           const fs::path& prefix) {
+  return reason + "\n  timeline: " + html.string() + "\n  smallest prefix: " + prefix.string();
+}
+
 Status ExplainInto(const std::vector<RegisterOp>& ops, const RegisterValue& initial,
-                   const fs::path& path, const RunOptions& options, Report* report) {
+                   const std::string& name, const RunOptions& options, Report* report) {
   RETURN_IF_ERROR(PrepareFolder(options.out));
   const RegisterViolation violation = ExplainRegisters(ops, initial, options.limits);
-  const std::string name = path.filename().string();
   const fs::path html = options.out / (name + ".html");
-  report->reason = violation.reason + "\n  timeline: " + html.string();
+  const fs::path prefix = options.out / (name + ".prefix.edn");
+  report->reason = ReasonAndFiles(violation.reason, html, prefix);
+  std::ofstream out(prefix, std::ios::binary);
+  if (!(out << FormatRegisterLog(violation.prefix) << std::flush)) {
+    return Status(Code::kIoError, prefix.string() + ": cannot be written");
+  }
   return WriteTimeline(TimelineOf(violation, name), html);
 }
 
-Status ExplainInto(const History& history, const fs::path& path, const RunOptions& options,
+Status ExplainInto(const History& history, const std::string& name, const RunOptions& options,
                    Report* report) {
   const Violation violation = Explain(history, options.limits);
-  const std::string name = path.filename().string();
-  report->reason = violation.reason + "\n  timeline: " + (options.out / (name + ".html")).string();
+  report->reason = ReasonAndFiles(violation.reason, options.out / (name + ".html"),
+                                  options.out / (name + ".prefix.jsonl"));
   return WriteViolation(history, violation, options.out, name);
+}
+
+Result<std::vector<RegisterOp>> ParseLog(const fs::path& path, std::string_view text) {
+  auto ops = ParseRegisterLog(text);
+  if (!ops) return Error(ops.error().code(), path.string() + ": " + ops.error().message());
+  return ops;
 }
 
 }  // namespace
@@ -61,7 +69,7 @@ std::optional<Format> FormatNamed(std::string_view name) {
   return std::nullopt;
 }
 
-Format RecognizeFormat(std::string_view text) {
+Result<Format> RecognizeFormat(std::string_view text, std::optional<Format> folder) {
   constexpr std::string_view kSpace = " \t\r";
   for (std::string_view rest = text; !rest.empty();) {
     std::string_view line = rest.substr(0, rest.find('\n'));
@@ -75,13 +83,21 @@ Format RecognizeFormat(std::string_view text) {
     break;
   }
   const auto ops = ParseRegisterLog(text);
-  const bool has_keys =
-      ops && std::ranges::any_of(*ops, [](const RegisterOp& op) { return !op.key.empty(); });
-  return has_keys ? Format::kMap : Format::kRegister;
+  if (!ops || ops->empty()) {
+    if (folder) return *folder;
+    return Error(Code::kInvalidArgument,
+                 "the format cannot be told: it is neither JSON lines nor a log of operations (" +
+                     (ops ? std::string("it is empty") : ops.error().message()) + ")");
+  }
+  if (folder && *folder != Format::kRaftkv) return *folder;
+  const bool is_map = std::ranges::any_of(*ops, [](const RegisterOp& op) {
+    return !op.key.empty() || op.function == RegisterOp::Function::kAppend;
+  });
+  return is_map ? Format::kMap : Format::kRegister;
 }
 
 std::optional<Verdict> ExpectedVerdict(const fs::path& path) {
-  const std::string name = path.filename().string();
+  const std::string name = path.filename().string() + ".";
   if (name.find(".not-linearizable.") != name.npos) return Verdict::kNotLinearizable;
   if (name.find(".linearizable.") != name.npos) return Verdict::kLinearizable;
   return std::nullopt;
@@ -91,43 +107,47 @@ std::vector<HistoryFile> FindFiles(const fs::path& folder) {
   std::vector<HistoryFile> files;
   for (const auto& entry :
        fs::recursive_directory_iterator(folder, fs::directory_options::follow_directory_symlink)) {
-    if (!entry.is_regular_file() || !ExpectedVerdict(entry.path())) continue;
+    // A link that leads nowhere counts, too: it cannot be read.
+    if (entry.is_directory() || !ExpectedVerdict(entry.path())) continue;
+    HistoryFile file{.path = entry.path()};
+    file.name = fs::relative(file.path.parent_path(), folder) / file.path.filename();
+    file.name = fs::path(file.name).lexically_normal().generic_string();
+    std::ranges::replace(file.name, '/', '-');
     // The nearest folder that names a format; the one given counts under its own name too.
-    for (fs::path parent = fs::absolute(entry.path()).parent_path(); parent != parent.root_path();
-         parent = parent.parent_path()) {
-      if (const auto format = FormatNamed(parent.filename().string())) {
-        files.push_back({entry.path(), format});
-        break;
-      }
+    for (fs::path parent = fs::absolute(entry.path()).parent_path();
+         !file.folder && parent != parent.root_path(); parent = parent.parent_path()) {
+      file.folder = FormatNamed(parent.filename().string());
       if (fs::equivalent(parent, folder)) break;
     }
+    files.push_back(std::move(file));
   }
   std::ranges::sort(files, {}, &HistoryFile::path);
   return files;
 }
 
 Result<Report> CheckFile(const HistoryFile& file, const RunOptions& options) {
-  Result<Report> report;
-  Format format = Format::kRaftkv;
-  if (file.format) {
-    format = *file.format;
-  } else {
-    ASSIGN_OR_RETURN(const std::string text, ReadText(file.path));
-    format = RecognizeFormat(text);
+  ASSIGN_OR_RETURN(const std::string text, ReadText(file.path));
+  Result<Format> format = file.format ? *file.format : RecognizeFormat(text, file.folder);
+  if (!format) {
+    return Error(format.error().code(), file.path.string() + ": " + format.error().message());
   }
-  if (format == Format::kRaftkv) {
+  const std::string name = file.name.empty() ? file.path.filename().string() : file.name;
+  const auto explains = [&](const Result<Report>& report) {
+    return report && report->verdict == Verdict::kNotLinearizable && !options.out.empty();
+  };
+  if (*format == Format::kRaftkv) {
     ASSIGN_OR_RETURN(const History history, ReadHistory(file.path));
-    report = Check(history, options.limits);
-    if (report && report->verdict == Verdict::kNotLinearizable && !options.out.empty()) {
-      RETURN_UNEXPECTED_IF_ERROR(ExplainInto(history, file.path, options, &*report));
+    Result<Report> report = Check(history, options.limits);
+    if (explains(report)) {
+      RETURN_UNEXPECTED_IF_ERROR(ExplainInto(history, name, options, &*report));
     }
     return report;
   }
-  ASSIGN_OR_RETURN(const std::vector<RegisterOp> ops, ReadRegisterLog(file.path));
-  const RegisterValue initial = format == Format::kMap ? RegisterValue("") : std::nullopt;
-  report = CheckRegisters(ops, initial, options.limits);
-  if (report->verdict == Verdict::kNotLinearizable && !options.out.empty()) {
-    RETURN_UNEXPECTED_IF_ERROR(ExplainInto(ops, initial, file.path, options, &*report));
+  ASSIGN_OR_RETURN(const std::vector<RegisterOp> ops, ParseLog(file.path, text));
+  const RegisterValue initial = *format == Format::kMap ? RegisterValue("") : std::nullopt;
+  Result<Report> report = CheckRegisters(ops, initial, options.limits);
+  if (explains(report)) {
+    RETURN_UNEXPECTED_IF_ERROR(ExplainInto(ops, initial, name, options, &*report));
   }
   return report;
 }
@@ -135,13 +155,17 @@ Result<Report> CheckFile(const HistoryFile& file, const RunOptions& options) {
 Tally RunFiles(const std::vector<HistoryFile>& files, const RunOptions& options) {
   Tally tally;
   for (const HistoryFile& file : files) {
-    const Verdict expected = ExpectedVerdict(file.path).value_or(Verdict::kUnknown);
+    const std::optional<Verdict> expected = ExpectedVerdict(file.path);
     const Result<Report> report = CheckFile(file, options);
-    if (!report) {
+    const bool violation = report && report->verdict == Verdict::kNotLinearizable;
+    if (violation && !options.out.empty()) ++tally.explained;
+    if (!expected) {
+      std::printf("FAIL %s: its name has no verdict\n", file.path.c_str());
+    } else if (!report) {
       std::printf("FAIL %s: %s\n", file.path.c_str(), report.error().message().c_str());
-    } else if (report->verdict != expected) {
+    } else if (report->verdict != *expected) {
       std::printf("FAIL %s: expected %s, found %s\n  %s\n", file.path.c_str(),
-                  std::string(VerdictName(expected)).c_str(),
+                  std::string(VerdictName(*expected)).c_str(),
                   std::string(VerdictName(report->verdict)).c_str(), report->reason.c_str());
     } else {
       ++tally.passed;

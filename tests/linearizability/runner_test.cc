@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include <fstream>
+#include <sstream>
 
 namespace raftkv::linearizability {
 namespace {
@@ -19,6 +20,12 @@ constexpr std::string_view kBad =
     R"({"op":"put","key":"a","value":"x","call":1,"completed":2,"outcome":"ok","revision":3})";
 constexpr std::string_view kRegisterLog =
     "INFO  jepsen.util - 0\t:invoke\t:read\tnil\nINFO  jepsen.util - 0\t:ok\t:read\t1\n";
+
+constexpr std::string_view kMapLog =
+    "{:process 0, :type :invoke, :f :append, :key \"0\", :value \"x\"}\n"
+    "{:process 0, :type :ok, :f :append, :key \"0\", :value \"x\"}\n"
+    "{:process 0, :type :invoke, :f :get, :key \"0\", :value nil}\n"
+    "{:process 0, :type :ok, :f :get, :key \"0\", :value \"x\"}\n";
 
 class RunnerTest : public testing::Test {
  protected:
@@ -46,20 +53,52 @@ class RunnerTest : public testing::Test {
   std::string printed_;
 };
 
-TEST_F(RunnerTest, TheFolderNamesTheFormatAndTheFileTheVerdict) {
+// Files whose folder named no format were not counted.
+TEST_F(RunnerTest, EveryFileWithAVerdictIsCounted) {
   Write("register/b.not-linearizable.log", "");
-  Write("suite/kv/deep/a.linearizable.txt", "");
+  Write("suite/kv/deep/a.linearizable", "");
   Write("raftkv/c.linearizable.jsonl", "");
   Write("raftkv/README", "");
   Write("quorum/d.linearizable.txt", "");
+  fs::create_symlink("nowhere", Write("e.txt", "").parent_path() / "e.linearizable.txt");
   std::vector<std::string> found;
   for (const HistoryFile& file : FindFiles(root_)) {
-    found.push_back(std::to_string(static_cast<int>(file.format.value())) + " " +
-                    file.path.filename().string());
+    found.push_back((file.folder ? std::to_string(static_cast<int>(*file.folder)) : "-") + " " +
+                    file.name);
   }
-  EXPECT_THAT(found, ElementsAre("2 c.linearizable.jsonl", "0 b.not-linearizable.log",
-                                 "1 a.linearizable.txt"));
+  EXPECT_THAT(found,
+              ElementsAre("- e.linearizable.txt", "- quorum-d.linearizable.txt",
+                          "2 raftkv-c.linearizable.jsonl", "0 register-b.not-linearizable.log",
+                          "1 suite-kv-deep-a.linearizable"));
   EXPECT_EQ(FindFiles(root_ / "raftkv").size(), 1U);
+  EXPECT_EQ(FindFiles(root_ / "raftkv")[0].folder, Format::kRaftkv);
+}
+
+TEST_F(RunnerTest, AFlatFolderIsJudgedByTheFilesThemselves) {
+  Write("a.linearizable.jsonl", kGood);
+  Write("b.not-linearizable.log", kRegisterLog);
+  Write("c.linearizable.txt", kMapLog);
+  // A folder's name does not make another notation of it.
+  Write("register/d.linearizable.jsonl", kGood);
+  Write("raftkv/e.linearizable.txt", kMapLog);
+  EXPECT_EQ(RunAll().passed, 5U) << printed_;
+}
+
+TEST_F(RunnerTest, AFileOfNoFormatFailsWithWords) {
+  Write("a.linearizable.txt", "once upon a time\n");
+  Write("b.linearizable.txt", "");
+  EXPECT_EQ(RunAll().failed, 2U);
+  EXPECT_THAT(printed_, HasSubstr("a.linearizable.txt: the format cannot be told: it is neither "
+                                  "JSON lines nor a log of operations"));
+  EXPECT_THAT(printed_, HasSubstr("it is empty"));
+}
+
+TEST_F(RunnerTest, ANamedFileWithoutAVerdictFails) {
+  const fs::path path = Write("a.jsonl", kGood);
+  testing::internal::CaptureStdout();
+  const Tally tally = RunFiles({{.path = path}}, {});
+  EXPECT_THAT(testing::internal::GetCapturedStdout(), HasSubstr("its name has no verdict"));
+  EXPECT_EQ(tally.failed, 1U);
 }
 
 // A single file was taken for one of raftkv's unless --format said otherwise.
@@ -69,10 +108,11 @@ TEST_F(RunnerTest, ASingleFilesFormatIsRecognized) {
   EXPECT_EQ(RecognizeFormat(kRegisterLog), Format::kRegister);
   EXPECT_EQ(RecognizeFormat("{:process 0 :type :invoke :f :read :value nil}\n"), Format::kRegister);
   EXPECT_EQ(RecognizeFormat("[{:process 0 :type :invoke :f :get :key \"1\"}]\n"), Format::kMap);
-  const auto log = CheckFile({Write("raftkv/history", kRegisterLog), std::nullopt}, {});
+  EXPECT_EQ(RecognizeFormat("{:process 0 :type :invoke :f :append :value \"1\"}\n"), Format::kMap);
+  const auto log = CheckFile({.path = Write("raftkv/history", kRegisterLog)}, {});
   ASSERT_TRUE(log.has_value()) << log.error().message();
   EXPECT_EQ(log->verdict, Verdict::kNotLinearizable);
-  const auto store = CheckFile({Write("register/history", kGood), std::nullopt}, {});
+  const auto store = CheckFile({.path = Write("register/history", kGood)}, {});
   ASSERT_TRUE(store.has_value()) << store.error().message();
   EXPECT_EQ(store->verdict, Verdict::kLinearizable);
 }
@@ -118,15 +158,34 @@ TEST_F(RunnerTest, ReachingALimitFails) {
 TEST_F(RunnerTest, ExplainsViolationsIntoAFolder) {
   RunOptions options;
   options.out = root_ / "out/deep";
-  const auto store = CheckFile({Write("a.jsonl", kBad), Format::kRaftkv}, options);
+  const auto store = CheckFile({.path = Write("a.jsonl", kBad)}, options);
   ASSERT_TRUE(store.has_value()) << store.error().message();
   EXPECT_THAT(store->reason, HasSubstr("out/deep/a.jsonl.html"));
   const auto prefix = ReadHistory(options.out / "a.jsonl.prefix.jsonl");
   ASSERT_TRUE(prefix.has_value()) << prefix.error().message();
   EXPECT_EQ(prefix->operations.size(), 1U);
-  const auto log = CheckFile({Write("a.log", kRegisterLog), Format::kRegister}, options);
+}
+
+// Of these only the picture was written.
+TEST_F(RunnerTest, TheSmallestPrefixOfALogIsWrittenAndIsAViolation) {
+  RunOptions options;
+  options.out = root_ / "out";
+  const std::string longer = std::string(kRegisterLog) +
+                             "INFO  jepsen.util - 1\t:invoke\t:write\t2\n"
+                             "INFO  jepsen.util - 1\t:ok\t:write\t2\n";
+  const auto log = CheckFile({.path = Write("a.log", longer), .name = "register-a.log"}, options);
   ASSERT_TRUE(log.has_value()) << log.error().message();
-  EXPECT_TRUE(fs::exists(options.out / "a.log.html"));
+  EXPECT_TRUE(fs::exists(options.out / "register-a.log.html"));
+  const fs::path prefix = options.out / "register-a.log.prefix.edn";
+  EXPECT_THAT(log->reason, HasSubstr(prefix.string()));
+  std::stringstream text;
+  text << std::ifstream(prefix).rdbuf();
+  EXPECT_EQ(text.str(),
+            "{:process 0, :type :invoke, :f :read, :value nil, :line 1}\n"
+            "{:process 0, :type :ok, :f :read, :value \"1\", :line 2}\n");
+  const auto again = CheckFile({.path = prefix}, {});
+  ASSERT_TRUE(again.has_value()) << again.error().message();
+  EXPECT_EQ(again->verdict, Verdict::kNotLinearizable);
 }
 
 TEST_F(RunnerTest, CheckAndExplainTellsWhereToLook) {
