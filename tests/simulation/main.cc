@@ -3,10 +3,12 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/random.h"
+#include "tests/build_stamp/build_stamp.h"
 #include "tests/simulation/profiles.h"
 #include "tests/simulation/shrink.h"
 
@@ -14,7 +16,7 @@ namespace raftkv::sim {
 namespace {
 
 struct Arguments {
-  uint64_t seed = 0;
+  std::optional<uint64_t> seed;
   uint64_t seeds = 0;
   std::string duration;
   std::vector<size_t> keep;
@@ -50,24 +52,10 @@ std::string Command(const RunOptions& options, const std::vector<size_t>* keep) 
   return command;
 }
 
-// Of the sources, when it fails: a seed means the same run with the same sources only.
-std::string Commit() {
-  FILE* git = popen("git -C '" RAFTKV_SOURCE_DIR
-                    "' describe --always --dirty --abbrev=12 --exclude '*' 2>&1",
-                    "r");
-  if (git == nullptr) return "unknown";
-  std::string text;
-  char buffer[256];
-  while (std::fgets(buffer, sizeof(buffer), git) != nullptr) text += buffer;
-  const bool known = pclose(git) == 0 && !text.empty();
-  if (!known) return "unknown";
-  return text.substr(0, text.find('\n'));
-}
-
 void Report(const RunOptions& options, const RunResult& result) {
   std::printf("\nFAILED after %.3f simulated seconds: %s\n", Seconds(result.failed_at),
               result.failure.c_str());
-  std::printf("  commit: %s\n", Commit().c_str());
+  std::printf("  commit: %s\n", std::string(BuiltCommit()).c_str());
   std::printf("  again:  %s\n", Command(options, options.keep ? &*options.keep : nullptr).c_str());
   std::fflush(stdout);
   const std::vector<size_t> left =
@@ -98,18 +86,19 @@ class Batch {
     if (result.failure.empty()) return true;
     ++failed_;
     if (same_process) {
-      std::printf("FAILED: %s\n", result.failure.c_str());
+      std::printf("FAILED: %s\n  seed %llu, commit: %s\n", result.failure.c_str(),
+                  static_cast<unsigned long long>(options.seed),
+                  std::string(BuiltCommit()).c_str());
     } else {
       Report(options, result);
     }
     return false;
   }
 
-  void Progress(MonotonicTime started) const {
+  void Progress() const {
     std::printf("\r%llu runs, %.1f simulated hours, %llu failed ",
                 static_cast<unsigned long long>(runs_), Seconds(simulated_) / 3600,
                 static_cast<unsigned long long>(failed_));
-    (void)started;
     std::fflush(stdout);
   }
 
@@ -144,7 +133,7 @@ class Batch {
 };
 
 int RunOneSeed(const Arguments& arguments) {
-  RunOptions options{.seed = arguments.seed, .profile = arguments.profile};
+  RunOptions options{.seed = *arguments.seed, .profile = arguments.profile};
   if (!arguments.keep.empty()) {
     options.keep = arguments.keep;
     std::ranges::sort(*options.keep);
@@ -159,15 +148,16 @@ int RunOneSeed(const Arguments& arguments) {
 
 int RunMany(const Arguments& arguments, Duration limit) {
   const MonotonicTime started = Clock::System().Now();
-  const uint64_t first = arguments.seed != 0 ? arguments.seed : SystemEntropy() >> 32;
-  std::printf("seeds from %llu on\n", static_cast<unsigned long long>(first));
+  const uint64_t first = arguments.seed.value_or(SystemEntropy() >> 32);
+  std::printf("seeds from %llu on, commit %s\n", static_cast<unsigned long long>(first),
+              std::string(BuiltCommit()).c_str());
   Batch batch;
   constexpr uint64_t kEnoughFailures = 10;
   for (uint64_t i = 0; batch.failed() < kEnoughFailures; ++i) {
     if (arguments.seeds > 0 ? i == arguments.seeds : Clock::System().Now() - started >= limit)
       break;
     (void)batch.One({.seed = first + i, .profile = arguments.profile}, false);
-    if (i % 50 == 0) batch.Progress(started);
+    if (i % 50 == 0) batch.Progress();
   }
   batch.Summary(Clock::System().Now() - started);
   return batch.failed() == 0 ? 0 : 1;
@@ -176,6 +166,8 @@ int RunMany(const Arguments& arguments, Duration limit) {
 int Main(int argc, char** argv) {
   Arguments arguments;
   CLI::App app{"Simulates whole clusters, deterministically (docs/testing-simulation.md)"};
+  app.set_version_flag("--version", std::string(BuiltCommit()),
+                       "the commit that it was built from");
   app.add_option("--seed", arguments.seed, "this run alone, or the first of --seeds");
   app.add_option("--seeds", arguments.seeds, "so many runs, on consecutive seeds");
   app.add_option("--for", arguments.duration, "as many runs as fit into this time (10m)");
@@ -198,7 +190,7 @@ int Main(int argc, char** argv) {
     }
     limit = *parsed;
   }
-  const bool one = arguments.seed != 0 && arguments.seeds == 0 && arguments.duration.empty();
+  const bool one = arguments.seed && arguments.seeds == 0 && arguments.duration.empty();
   return one ? RunOneSeed(arguments) : RunMany(arguments, limit);
 }
 

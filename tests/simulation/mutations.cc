@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "tests/build_stamp/build_stamp.h"
 #include "tests/simulation/past_bugs.h"
 #include "tests/simulation/shrink.h"
 
@@ -258,6 +259,7 @@ int Main(int argc, char** argv) {
   if (what == "--past") return CheckPast(most_runs) == 0 ? 0 : 1;
   size_t missed = 0;
   bool known = false;
+  std::printf("commit %s\n\n", std::string(BuiltCommit()).c_str());
   std::printf("| Bug | Instrument | Found after | By |\n| --- | --- | --- | --- |\n");
   for (const Mutation& mutation : kMutations) {
     if (what != "all" && what != mutation.name) continue;
