@@ -56,6 +56,10 @@ Status JudgeGaps(const Gaps& gaps, const LoadCounts& counts) {
     return {Code::kInternal,
             counts.answered_in_outage + " was answered though there was no majority"};
   }
+  if (!counts.answered_by_minority.empty()) {
+    return {Code::kInternal,
+            counts.answered_by_minority + " was answered though that node reaches no majority"};
+  }
   const auto judge = [&](const char* what, milliseconds gap, std::chrono::seconds promised) {
     const milliseconds most = Bound(promised, gaps, counts.observed);
     if (gap <= most) return Status::Ok();
@@ -207,6 +211,20 @@ Status Bed::EndOutage() {
   RETURN_IF_ERROR(EndFault(Within::kNothing));
   load_->EndOutage();
   return Status::Ok();
+}
+
+void Bed::BeginMinority(const std::vector<size_t>& nodes) {
+  std::vector<const Target*> targets;
+  for (const size_t i : nodes) targets.push_back(nodes_[i].target.get());
+  load_->BeginMinority(std::move(targets));
+}
+
+std::vector<size_t> Bed::Places() const {
+  std::vector<size_t> places;
+  for (size_t i = 0; i < size(); ++i) places.push_back(i);
+  // Among hosts it is the last one.
+  if (churn_ != nullptr) places.push_back(options_.hosts.empty() ? kSpare : options_.nodes);
+  return places;
 }
 
 void Bed::Pace(milliseconds most) {

@@ -84,6 +84,8 @@ class Bed {
   const BedOptions& options() const { return options_; }
   std::mt19937_64& random() { return random_; }
   size_t Pick(size_t count) { return random_() % count; }
+  // Every node that may have a vote, for the proxies and the network: the spare's place as well.
+  std::vector<size_t> Places() const;
   size_t Other(size_t than) { return (than + 1 + Pick(size() - 1)) % size(); }
   // A moment between nothing and `most`, by the seed.
   void Pace(std::chrono::milliseconds most);
@@ -103,6 +105,11 @@ class Bed {
   // done is judged by Verify.
   void BeginOutage();
   Status EndOutage();
+  // The fault keeps these nodes from any majority, the spare's vote included: until EndMinority,
+  // which comes before they are healed, they may not answer what only a majority may. That they do
+  // not is judged by Verify.
+  void BeginMinority(const std::vector<size_t>& nodes);
+  void EndMinority() { load_->EndMinority(); }
 
   // A node that ends otherwise than by this, and whose status nobody takes (End), breaks the row.
   void Kill(size_t i);

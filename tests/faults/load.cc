@@ -322,7 +322,7 @@ bool Load::Perform(Client& client, Target& target, Operation& operation) {
   } else if (reply.status == 412 || reply.status == 404) {
     client.seen[operation.key] = operation.key_revision.value_or(0);
   }
-  Count(operation, reply.status);
+  Count(target, operation, reply.status);
   return !IsFinished(operation);
 }
 
@@ -346,7 +346,7 @@ void Load::PerformTxn(Client& client, Target& target, Operation put) {
   if (put.outcome != Outcome::kUnknown) put.completed = mark.completed = end;
   if (reply.status != 200) {
     client.seen[put.key] = 0;
-    Count(put, reply.status);
+    Count(target, put, reply.status);
     // Either of the two may have happened, or may yet.
     Record(put);
     if (put.outcome == Outcome::kUnknown) Record(mark);
@@ -357,7 +357,7 @@ void Load::PerformTxn(Client& client, Target& target, Operation put) {
   Operation& done = body.value("succeeded", false) ? put : mark;
   done.revision = revision;
   client.seen[put.key] = &done == &put ? revision : 0;
-  Count(done, reply.status);
+  Count(target, done, reply.status);
   for (const nlohmann::json& item : body.value("gets", nlohmann::json::array())) {
     if (!item.value("omitted", false)) Record(ReadOfTxn(done, item, revision));
   }
@@ -366,7 +366,7 @@ void Load::PerformTxn(Client& client, Target& target, Operation put) {
   ++counts_.transactions;
 }
 
-void Load::Count(const Operation& operation, int status) {
+void Load::Count(const Target& target, const Operation& operation, int status) {
   const bool write = operation.kind == Kind::kPut || operation.kind == Kind::kDelete;
   const std::lock_guard lock(mutex_);
   ++counts_.operations;
@@ -382,6 +382,7 @@ void Load::Count(const Operation& operation, int status) {
     if (operation.revision > seen_) seen_ = operation.revision;
   }
   CountInFault(operation, write);
+  CountInMinority(target, operation);
   if (operation.outcome == Outcome::kFail) ++counts_.refused;
   if (operation.outcome == Outcome::kUnknown) ++counts_.unknown;
   if (status == 507) ++counts_.out_of_space;
@@ -398,6 +399,18 @@ void Load::CountInFault(const Operation& operation, bool write) {
   } else {
     ++(write ? in_fault_.writes_failed : in_fault_.reads_failed);
   }
+}
+
+void Load::CountInMinority(const Target& target, const Operation& operation) {
+  const bool needs_majority =
+      operation.at_revision == 0 && operation.consistency == Consistency::kLinearizable;
+  if (!needs_majority || !IsFinished(operation) ||
+      std::ranges::find(minority_, &target) == minority_.end() ||
+      Time(Time::duration(operation.call)) <= minority_since_) {
+    return;
+  }
+  counts_.answered_by_minority =
+      std::string(Method(operation.kind)) + " of " + operation.key + " by " + target.name;
 }
 
 void Load::Learn(const Operation& operation, bool write, Time now) {
@@ -463,6 +476,17 @@ void Load::EndOutage() {
   const std::lock_guard lock(mutex_);
   outage_.reset();
   observed_since_ = last_write_ = last_read_ = Clock::now();
+}
+
+void Load::BeginMinority(std::vector<const Target*> targets) {
+  const std::lock_guard lock(mutex_);
+  minority_ = std::move(targets);
+  minority_since_ = Clock::now();
+}
+
+void Load::EndMinority() {
+  const std::lock_guard lock(mutex_);
+  minority_.clear();
 }
 
 linearizability::History Load::Finish() {

@@ -63,8 +63,9 @@ struct LoadCounts {
   std::chrono::milliseconds write_gap{0};
   std::chrono::milliseconds read_gap{0};
   std::chrono::milliseconds observed{0};  // the time in which gaps were measured
-  // What was asked for and answered within an outage.
+  // What was asked for and answered within an outage, and by a node without a majority.
   std::string answered_in_outage;
+  std::string answered_by_minority;
 };
 
 // What was asked for within a fault, and done or not: writes, and reads that are linearizable
@@ -96,6 +97,10 @@ class Load {
   // again from EndOutage on, which comes before there can be one.
   void BeginOutage();
   void EndOutage();
+  // From now on nobody can write, or read linearizably, through these: they reach no majority.
+  // EndMinority comes before they may.
+  void BeginMinority(std::vector<const Target*> targets);
+  void EndMinority();
   // Finished writes and linearizable reads so far.
   uint64_t done() const { return writes_done_ + reads_done_; }
   uint64_t writes_done() const { return writes_done_; }
@@ -119,8 +124,9 @@ class Load {
   // Sends `put` as a transaction and records what it did and saw.
   void PerformTxn(Client& client, Target& target, Operation put);
   void Record(Operation operation);
-  void Count(const Operation& operation, int status);
+  void Count(const Target& target, const Operation& operation, int status);
   void CountInFault(const Operation& operation, bool write);
+  void CountInMinority(const Target& target, const Operation& operation);
   void Learn(const Operation& operation, bool write, Time now);
   // Takes what is open until now into account; with mutex_.
   void CloseGaps(Time now);
@@ -141,6 +147,8 @@ class Load {
   Time last_write_;
   Time last_read_;
   std::optional<Time> outage_;
+  std::vector<const Target*> minority_;
+  Time minority_since_;
 };
 
 }  // namespace raftkv::faults

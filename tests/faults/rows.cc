@@ -29,6 +29,52 @@ Status ReadyAsBefore(Bed& bed, size_t i) {
   return Expect(bed.MemberId(i) == before, bed.node(i).name() + " is the member that it was");
 }
 
+Status ExpectMinority(Bed& bed, const std::vector<size_t>& nodes) {
+  const auto refused = [](int status) { return status == 503 || status == 504; };
+  for (const size_t i : nodes) {
+    const testing::NodeProcess& node = bed.node(i);
+    RETURN_IF_ERROR(bed.WaitFor(node.name() + " refuses reads and writes", [&] {
+      // A condition that never holds: whoever answers it has changed nothing.
+      return refused(node.Client("GET", "/kv/k0").status) &&
+             refused(node.Client("PUT", "/kv/other", "v", {{"If-Match", "\"1\""}}).status);
+    }));
+    RETURN_IF_ERROR(Expect(node.Client("GET", "/kv/?start=k&consistency=stale").status == 200,
+                           "a node without a majority answers stale reads"));
+  }
+  return Status::Ok();
+}
+
+Result<Calm::Reign> Calm::Now() {
+  Reign now;
+  RETURN_UNEXPECTED_IF_ERROR(bed_->WaitFor("a leader and its term", [&] {
+    const Result<size_t> leader = bed_->Leader();
+    if (!leader) return false;
+    const std::optional<v1::StatusResponse> status = bed_->node(*leader).Status();
+    if (!status || status->role() != v1::StatusResponse::LEADER) return false;
+    now = {*leader, status->term()};
+    return true;
+  }));
+  return now;
+}
+
+Status Calm::BeginRound() {
+  ASSIGN_OR_RETURN_STATUS(before_, Now());
+  return Status::Ok();
+}
+
+Status Calm::EndRound() {
+  ASSIGN_OR_RETURN_STATUS(const Reign now, Now());
+  ++rounds_;
+  if (now == before_) ++calm_;
+  return Status::Ok();
+}
+
+Status Calm::Judge() {
+  bed_->Note("in " + std::to_string(calm_) + " of " + std::to_string(rounds_) +
+             " rounds leader and term stayed");
+  return Expect(Holds(), "leader and term stay");
+}
+
 size_t Installations(Bed& bed, size_t i) {
   const std::string log = bed.node(i).Log();
   size_t count = 0;

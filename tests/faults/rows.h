@@ -51,9 +51,41 @@ std::vector<Row> PointRows();
 
 // Logs so short that who was away for a moment needs a snapshot.
 void ShortLogs(BedOptions& options);
+// These nodes refuse what only a member of a majority may answer, writes and linearizable reads,
+// and answer stale reads.
+Status ExpectMinority(Bed& bed, const std::vector<size_t>& nodes);
 // Node `i`, which was started again, serves as the member that it was: whoever finds its own data
 // damaged is rebuilt as another one, and serves too.
 Status ReadyAsBefore(Bed& bed, size_t i);
+// Whether one and the same member leads, in the same term, before and after what a round does: who
+// comes back disturbs nobody. A busy machine may stop a leader for as long as an election takes, so
+// that most rounds count, and not each.
+class Calm {
+ public:
+  explicit Calm(Bed& bed) : bed_(&bed) {}
+  // Around what has to leave leader and term alone.
+  Status BeginRound();
+  Status EndRound();
+  // Not enough calm rounds yet, but more may help.
+  bool WantsMore() const { return !Holds() && rounds_ < kMostRounds; }
+  // What Verify of a row that promises calm demands.
+  Status Judge();
+
+ private:
+  static constexpr int kMostRounds = 9;
+  struct Reign {
+    size_t leader = 0;
+    uint64_t term = 0;
+    bool operator==(const Reign&) const = default;
+  };
+  Result<Reign> Now();
+  bool Holds() const { return 2 * calm_ > rounds_; }
+
+  Bed* const bed_;
+  Reign before_;
+  int rounds_ = 0;
+  int calm_ = 0;
+};
 // How often node `i` has installed a snapshot, as its log tells.
 size_t Installations(Bed& bed, size_t i);
 // Kills node `victim` and waits until the others' logs begin behind its end.

@@ -105,11 +105,17 @@ Status WipeDisk(Bed& bed) {
 Status RemoveWhileCutOff(Bed& bed) {
   ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
   const size_t victim = bed.Other(leader);
-  bed.proxies().SetAround(victim, bed.size(), {.cut = true});
+  for (const size_t other : bed.Places()) {
+    if (other == victim) continue;
+    bed.proxies().Set(victim, other, {.cut = true});
+    bed.proxies().Set(other, victim, {.cut = true});
+  }
   bed.BeginFault();
+  bed.BeginMinority({victim});
   RETURN_IF_ERROR(bed.ChangeMembers(R"({"remove":[")" + bed.MemberId(victim) + R"("]})"));
   RETURN_IF_ERROR(bed.Progress());
   RETURN_IF_ERROR(bed.EndFault());
+  RETURN_IF_ERROR(ExpectMinority(bed, {victim}));
   bed.proxies().Heal();
   RETURN_IF_ERROR(bed.Progress());
   ASSIGN_OR_RETURN_STATUS(const int status, bed.End(victim));
@@ -143,7 +149,8 @@ std::vector<Row> MemberRows() {
        .run = WipeDisk},
       {.name = "remove-cut-off",
        .injected = "a member is removed while it is cut off; then the network heals",
-       .promised = "it disturbs nobody, ends by itself and never starts again",
+       .promised = "it refuses reads and writes while it is cut off; it disturbs nobody, ends by "
+                   "itself and never starts again",
        .run = RemoveWhileCutOff},
   };
 }

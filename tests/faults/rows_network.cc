@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "tests/faults/rows.h"
 
 namespace raftkv::faults {
@@ -7,89 +9,83 @@ using std::chrono::milliseconds;
 
 constexpr LinkFault kCut{.cut = true};
 
-// Whether the node refuses what only a member of a majority may answer.
-Status ExpectMinority(Bed& bed, size_t i) {
-  RETURN_IF_ERROR(bed.WaitFor(bed.node(i).name() + " refuses reads and writes", [&] {
-    const int read = bed.node(i).Client("GET", "/kv/k0").status;
-    return read == 503 || read == 504;
-  }));
-  return Expect(bed.node(i).Client("GET", "/kv/?start=k&consistency=stale").status == 200,
-                "a node without a majority answers stale reads");
+// Which directions between a side and everybody else are cut.
+enum class Cut { kBoth, kFromIt, kToIt };
+
+// The spare, too: it might lead.
+void CutAway(Bed& bed, const std::vector<size_t>& side, Cut cut) {
+  const auto in_side = [&](size_t i) { return std::ranges::find(side, i) != side.end(); };
+  for (const size_t other : bed.Places()) {
+    if (in_side(other)) continue;
+    for (const size_t i : side) {
+      if (cut != Cut::kToIt) bed.proxies().Set(i, other, kCut);
+      if (cut != Cut::kFromIt) bed.proxies().Set(other, i, kCut);
+    }
+  }
 }
 
-// Cuts with `cut`, waits for progress of the rest, heals; several times.
-Status CutAgainAndAgain(Bed& bed, const std::function<Status()>& cut) {
+// Cuts with `cut`, waits for progress of the rest, heals; several times. `cut` gives who reaches no
+// majority then. `calm`: leader and term stay.
+Status CutAgainAndAgain(Bed& bed, bool calm,
+                        const std::function<Result<std::vector<size_t>>()>& cut) {
+  Calm reign(bed);
   int cuts = 0;
-  while (!bed.Over()) {
+  while (!bed.Over() || (calm && reign.WantsMore())) {
     RETURN_IF_ERROR(bed.Progress());
-    RETURN_IF_ERROR(cut());
+    RETURN_IF_ERROR(reign.BeginRound());
+    ASSIGN_OR_RETURN_STATUS(const std::vector<size_t> minority, cut());
     bed.BeginFault();
+    bed.BeginMinority(minority);
+    RETURN_IF_ERROR(ExpectMinority(bed, minority));
     bed.Pace(milliseconds(1500));
     RETURN_IF_ERROR(bed.Progress());
     RETURN_IF_ERROR(bed.EndFault());
+    RETURN_IF_ERROR(ExpectMinority(bed, minority));
+    bed.EndMinority();
     bed.proxies().Heal();
     for (size_t i = 0; i < bed.size(); ++i) RETURN_IF_ERROR(bed.Ready(i));
+    RETURN_IF_ERROR(reign.EndRound());
     ++cuts;
   }
   bed.Note(std::to_string(cuts) + " cuts");
-  return Status::Ok();
+  return calm ? reign.Judge() : Status::Ok();
 }
 
-Status LeaderAlone(Bed& bed) {
-  return CutAgainAndAgain(bed, [&bed]() -> Status {
-    ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
-    bed.proxies().SetAround(leader, bed.size(), kCut);
-    return ExpectMinority(bed, leader);
+Status LeaderAlone(Bed& bed, Cut how) {
+  return CutAgainAndAgain(bed, false, [&bed, how]() -> Result<std::vector<size_t>> {
+    ASSIGN_OR_RETURN(const size_t leader, bed.Leader());
+    CutAway(bed, {leader}, how);
+    return std::vector{leader};
   });
 }
 
 Status FollowerAlone(Bed& bed) {
-  return CutAgainAndAgain(bed, [&bed]() -> Status {
-    ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
+  return CutAgainAndAgain(bed, true, [&bed]() -> Result<std::vector<size_t>> {
+    ASSIGN_OR_RETURN(const size_t leader, bed.Leader());
     const size_t follower = bed.Other(leader);
-    bed.proxies().SetAround(follower, bed.size(), kCut);
-    return ExpectMinority(bed, follower);
-  });
-}
-
-// The leader is not heard, or does not hear: the two are different faults.
-Status OneWay(Bed& bed, bool leader_is_deaf) {
-  return CutAgainAndAgain(bed, [&bed, leader_is_deaf]() -> Status {
-    ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
-    for (size_t i = 0; i < bed.size(); ++i) {
-      if (i == leader) continue;
-      if (leader_is_deaf) {
-        bed.proxies().Set(i, leader, kCut);
-      } else {
-        bed.proxies().Set(leader, i, kCut);
-      }
-    }
-    return Status::Ok();
+    CutAway(bed, {follower}, Cut::kBoth);
+    return std::vector{follower};
   });
 }
 
 // A and C see each other only through B, which leads or not.
 Status Bridge(Bed& bed) {
-  return CutAgainAndAgain(bed, [&bed]() -> Status {
+  return CutAgainAndAgain(bed, true, [&bed]() -> Result<std::vector<size_t>> {
     const size_t a = bed.Pick(bed.size());
     const size_t c = bed.Other(a);
     bed.proxies().Set(a, c, kCut);
     bed.proxies().Set(c, a, kCut);
-    return Status::Ok();
+    return std::vector<size_t>{};
   });
 }
 
 Status Halves(Bed& bed) {
-  return CutAgainAndAgain(bed, [&bed]() -> Status {
+  return CutAgainAndAgain(bed, false, [&bed]() -> Result<std::vector<size_t>> {
     const size_t first = bed.Pick(bed.size());
-    for (size_t a = 0; a < bed.size(); ++a) {
-      for (size_t b = 0; b < bed.size(); ++b) {
-        const bool one = (a + bed.size() - first) % bed.size() < bed.size() / 2;
-        const bool other = (b + bed.size() - first) % bed.size() < bed.size() / 2;
-        if (one != other) bed.proxies().Set(a, b, kCut);
-      }
-    }
-    return Status::Ok();
+    std::vector<size_t> side;
+    for (size_t i = 0; i < bed.size() / 2; ++i) side.push_back((first + i) % bed.size());
+    CutAway(bed, side, Cut::kBoth);
+    return side;
   });
 }
 
@@ -128,31 +124,40 @@ Status Resets(Bed& bed) {
 // Until the others have forgotten what the one that is cut off would need. `links` are what all
 // links are like otherwise.
 Status CutUntilSnapshot(Bed& bed, LinkFault links) {
+  Calm reign(bed);
   int rounds = 0;
-  while (!bed.Over()) {
+  while (!bed.Over() || (links == LinkFault{} && reign.WantsMore())) {
     RETURN_IF_ERROR(bed.Progress());
     ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
     const size_t follower = bed.Other(leader);
     const std::optional<v1::StatusResponse> before = bed.node(leader).Status();
     if (!before) continue;
-    bed.proxies().SetAround(follower, bed.size(), kCut);
+    RETURN_IF_ERROR(reign.BeginRound());
+    CutAway(bed, {follower}, Cut::kBoth);
     bed.BeginFault();
+    bed.BeginMinority({follower});
     RETURN_IF_ERROR(bed.WaitFor("the log is cut", [&] {
       const std::optional<v1::StatusResponse> now = bed.node(leader).Status();
       return now && (now->first_index() > before->last_index() ||
                      now->role() != v1::StatusResponse::LEADER);
     }));
+    RETURN_IF_ERROR(ExpectMinority(bed, {follower}));
+    bed.EndMinority();
     // What the proxy holds back would bring it up to date.
     bed.proxies().ResetAround(follower);
+    bed.proxies().Heal();
     for (size_t i = 0; i < bed.size(); ++i) bed.proxies().SetAround(i, bed.size(), links);
     RETURN_IF_ERROR(bed.Ready(follower));
     RETURN_IF_ERROR(bed.EndFault());
+    RETURN_IF_ERROR(reign.EndRound());
     ++rounds;
   }
   size_t installed = 0;
   for (size_t i = 0; i < bed.size(); ++i) installed += Installations(bed, i);
   bed.Note(std::to_string(rounds) + " cuts, " + std::to_string(installed) + " snapshots installed");
-  return Expect(installed > 0, "a snapshot was needed");
+  RETURN_IF_ERROR(Expect(installed > 0, "a snapshot was needed"));
+  // Wrong bits break the leader's connections to all.
+  return links == LinkFault{} ? reign.Judge() : Status::Ok();
 }
 
 // The second while the member has hardly begun with what the first has brought.
@@ -190,32 +195,36 @@ std::vector<Row> NetworkRows() {
       {.name = "cut-leader",
        .injected = "the leader alone, both ways; its clients stay",
        .promised = "it refuses reads and writes, the others elect and go on",
-       .run = LeaderAlone},
+       .run = [](Bed& bed) { return LeaderAlone(bed, Cut::kBoth); }},
       {.name = "cut-follower",
        .injected = "a follower alone, both ways",
-       .promised = "it refuses reads and writes, the others go on",
+       .promised =
+           "it refuses reads and writes, the others go on; leader and term stay, also when it "
+           "comes back (PreVote)",
        .gaps = kNoElection,
        .run = FollowerAlone},
       {.name = "cut-one-way-mute",
        .injected = "nobody hears the leader; it hears all",
-       .promised = "another is elected",
-       .run = [](Bed& bed) { return OneWay(bed, false); }},
+       .promised = "it refuses reads and writes, another is elected",
+       .run = [](Bed& bed) { return LeaderAlone(bed, Cut::kFromIt); }},
       {.name = "cut-one-way-deaf",
        .injected = "the leader hears nobody; all hear it",
-       .promised = "it steps down (check quorum), another is elected",
-       .run = [](Bed& bed) { return OneWay(bed, true); }},
+       .promised = "it steps down (check quorum) and refuses reads and writes, another is elected",
+       .run = [](Bed& bed) { return LeaderAlone(bed, Cut::kToIt); }},
       {.name = "cut-bridge",
        .injected = "two of three nodes do not reach each other, both reach the third",
-       .promised = "goes on, no livelock",
+       .promised = "goes on, no livelock: leader and term stay",
        .run = Bridge},
       {.name = "cut-halves-of-5",
        .injected = "two of five nodes apart from three",
-       .promised = "the three go on",
+       .promised = "the two refuse reads and writes, the three go on",
        .run = Halves,
        .prepare = FiveNodes},
       {.name = "cut-until-snapshot",
        .injected = "a follower alone until the others' logs begin after its own end",
-       .promised = "it gets a snapshot and serves again",
+       .promised =
+           "it refuses reads and writes meanwhile, gets a snapshot and serves again; leader and "
+           "term stay",
        .gaps = kNoElection,
        .run = [](Bed& bed) { return CutUntilSnapshot(bed, {}); },
        .prepare = ShortLogs},

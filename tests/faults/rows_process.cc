@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "tests/faults/rows.h"
 
 namespace raftkv::faults {
@@ -13,11 +15,16 @@ Status KillAgainAndAgain(Bed& bed, const std::function<Result<std::vector<size_t
     ASSIGN_OR_RETURN_STATUS(const std::vector<size_t> victims, choose());
     bed.Pace(milliseconds(200));
     const bool outage = victims.size() * 2 >= bed.size();
+    std::vector<size_t> left;
+    for (size_t i = 0; i < bed.size(); ++i) {
+      if (outage && std::ranges::find(victims, i) == victims.end()) left.push_back(i);
+    }
     for (const size_t i : victims) bed.Kill(i);
     kills += static_cast<int>(victims.size());
     outage ? bed.BeginOutage() : bed.BeginFault();
     bed.Pace(milliseconds(800));
     if (!outage) RETURN_IF_ERROR(bed.Progress());
+    RETURN_IF_ERROR(ExpectMinority(bed, left));
     RETURN_IF_ERROR(outage ? bed.EndOutage() : bed.EndFault());
     for (const size_t i : victims) bed.Restart(i);
     for (const size_t i : victims) RETURN_IF_ERROR(ReadyAsBefore(bed, i));
@@ -74,6 +81,28 @@ Status PauseFor(Bed& bed, milliseconds least, milliseconds most, Within within) 
   return Status::Ok();
 }
 
+// Followers alone: nobody has a reason to vote, neither while one is away nor when it comes back.
+Status PauseFollowers(Bed& bed) {
+  Calm reign(bed);
+  while (!bed.Over() || reign.WantsMore()) {
+    RETURN_IF_ERROR(bed.Progress());
+    RETURN_IF_ERROR(reign.BeginRound());
+    ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
+    const size_t victim = bed.Other(leader);
+    bed.Pause(victim);
+    bed.BeginFault();
+    // Several election timeouts.
+    std::this_thread::sleep_for(milliseconds(2000));
+    bed.Pace(milliseconds(2000));
+    RETURN_IF_ERROR(bed.EndFault());
+    bed.Resume(victim);
+    RETURN_IF_ERROR(bed.Ready(victim));
+    RETURN_IF_ERROR(bed.Progress());
+    RETURN_IF_ERROR(reign.EndRound());
+  }
+  return reign.Judge();
+}
+
 Status PauseAll(Bed& bed) {
   while (!bed.Over()) {
     RETURN_IF_ERROR(bed.Progress());
@@ -108,7 +137,8 @@ std::vector<Row> ProcessRows() {
        .run = KillLeader},
       {.name = "kill-majority",
        .injected = "SIGKILL of two of three nodes at once",
-       .promised = "nothing is acknowledged meanwhile; goes on when they are back",
+       .promised = "nothing is acknowledged meanwhile, the one that is left refuses reads and "
+                   "writes; goes on when they are back",
        .gaps = kAfterOutage,
        .run = KillMajority},
       {.name = "kill-majority-of-5",
@@ -146,6 +176,11 @@ std::vector<Row> ProcessRows() {
        // As many requests as in the other rows: of several times as many, with the outcome of
        // dozens unknown, the checker finds no verdict within its memory.
        .prepare = [](BedOptions& options) { options.load.pause = milliseconds(75); }},
+      {.name = "pause-follower",
+       .injected = "SIGSTOP of a follower, 2 to 4 s",
+       .promised = "the others go on; leader and term stay, also when it comes back (PreVote)",
+       .gaps = kNoElection,
+       .run = PauseFollowers},
       {.name = "pause-all",
        .injected = "SIGSTOP of all nodes until requests of within it have timed out, SIGCONT one "
                    "after the other",

@@ -135,8 +135,10 @@ Status IdleConnections(Bed& bed) {
   const size_t victim = bed.Pick(bed.size());
   uint64_t seen = 0;
   size_t closed = 0;
+  Calm reign(bed);
   bed.BeginFault();
-  while (!bed.Over()) {
+  while (!bed.Over() || reign.WantsMore()) {
+    RETURN_IF_ERROR(reign.BeginRound());
     Crowd idle(bed.node(victim).client_port(), kIdle);
     const auto begin = std::chrono::steady_clock::now();
     idle.Say("GET /kv/k1?consistency=stale HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -144,7 +146,7 @@ Status IdleConnections(Bed& bed) {
       seen = std::max(seen, Connections(bed, victim));
       return seen >= kIdle;
     }));
-    while (!bed.Over() && std::chrono::steady_clock::now() - begin < kIdleTimeout - kBeforeLimit) {
+    while (std::chrono::steady_clock::now() - begin < kIdleTimeout - kBeforeLimit) {
       RETURN_IF_ERROR(GoOnBeside(bed, idle, begin, kIdleTimeout - kBeforeLimit));
     }
     RETURN_IF_ERROR(bed.WaitFor("idle connections are closed", [&] {
@@ -155,20 +157,23 @@ Status IdleConnections(Bed& bed) {
     RETURN_IF_ERROR(
         Expect(answered == kIdle, "each had its answer before: " + std::to_string(answered)));
     closed += kIdle;
+    RETURN_IF_ERROR(reign.EndRound());
   }
   RETURN_IF_ERROR(bed.EndFault());
   bed.Note(std::to_string(seen) + " connections at once as the node counts, " +
            std::to_string(closed) + " closed by it when they had been idle for " +
            std::to_string(kIdleTimeout.count()) + " s");
-  return Status::Ok();
+  return reign.Judge();
 }
 
 Status SlowLoris(Bed& bed) {
   const size_t victim = bed.Pick(bed.size());
   uint64_t seen = 0;
   size_t ended = 0;
+  Calm reign(bed);
   bed.BeginFault();
-  while (!bed.Over()) {
+  while (!bed.Over() || reign.WantsMore()) {
+    RETURN_IF_ERROR(reign.BeginRound());
     Crowd heads(bed.node(victim).client_port(), 300);
     Crowd bodies(bed.node(victim).client_port(), 300);
     const auto begin = std::chrono::steady_clock::now();
@@ -191,11 +196,12 @@ Status SlowLoris(Bed& bed) {
     RETURN_IF_ERROR(Expect(refused == heads.size() + bodies.size(),
                            "each is told 408: " + std::to_string(refused)));
     ended += refused;
+    RETURN_IF_ERROR(reign.EndRound());
   }
   RETURN_IF_ERROR(bed.EndFault());
   bed.Note(std::to_string(seen) + " connections at once as the node counts, " +
            std::to_string(ended) + " ended by it with 408");
-  return Status::Ok();
+  return reign.Judge();
 }
 
 // What the server answers before it closes; something in brackets if it does not close within some
@@ -507,15 +513,17 @@ std::vector<Row> ResourceRows() {
   return {
       {.name = "idle-connections",
        .injected = "1,000 connections to one node that are idle after one request each",
-       .promised = "no outage, health answers; the node keeps them until their time is up, and "
-                   "closes them then",
+       .promised =
+           "no outage, health answers, leader and term stay; the node keeps them until their "
+           "time is up, and closes them then",
        .gaps = kNoElection,
        .run = IdleConnections,
        .prepare = ShortLimits},
       {.name = "slowloris",
        .injected = "300 heads and 300 bodies that never end, a byte now and then, to one node",
-       .promised = "no outage, health answers; the node keeps them until their time is up, and "
-                   "ends them with 408 then",
+       .promised =
+           "no outage, health answers, leader and term stay; the node keeps them until their "
+           "time is up, and ends them with 408 then",
        .gaps = kNoElection,
        .run = SlowLoris,
        .prepare = ShortLimits},
