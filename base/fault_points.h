@@ -6,8 +6,8 @@
 //   NAME stop N      likewise SIGSTOP, once
 //   NAME sleep MS    sleep each time
 //
-// `*REST` as NAME is every point whose name ends in REST. Who is killed or stopped says where on
-// stderr.
+// `*REST` as NAME is every point whose name ends in REST. Who is killed or stopped, or sleeps
+// for the first time since the line changed, says where on stderr.
 //
 // In every other build the macro leaves nothing behind. docs/testing-faults.md lists the points.
 //
@@ -31,6 +31,10 @@
 
 namespace raftkv {
 
+inline void SayFaultPoint(std::string_view point, const std::string& action) {
+  dprintf(STDERR_FILENO, "fault point %s: %s\n", std::string(point).c_str(), action.c_str());
+}
+
 inline void ReachFaultPoint(std::string_view point) {
   static const char* const path = std::getenv("RAFTKV_FAULT_POINT");
   if (path == nullptr) return;
@@ -42,22 +46,24 @@ inline void ReachFaultPoint(std::string_view point) {
   int number = 0;
   if (!(words >> name >> action >> number)) return;
   if (name.starts_with('*') ? !point.ends_with(name.substr(1)) : name != point) return;
-  if (action == "sleep") {
-    std::this_thread::sleep_for(std::chrono::milliseconds(number));
-    return;
-  }
   static std::mutex mutex;
   static std::string last_line;
   static int passes = 0;
-  const std::lock_guard lock(mutex);
+  std::unique_lock lock(mutex);
   if (line != last_line) {
     last_line = line;
     passes = 0;
   }
   ++passes;
+  if (action == "sleep") {
+    if (passes == 1) SayFaultPoint(point, action);
+    lock.unlock();
+    std::this_thread::sleep_for(std::chrono::milliseconds(number));
+    return;
+  }
   const bool stops = action == "stop";
   if (stops ? passes != number : passes < number) return;
-  dprintf(STDERR_FILENO, "fault point %s: %s\n", std::string(point).c_str(), action.c_str());
+  SayFaultPoint(point, action);
   // To this thread, which goes no further; a signal to the process may stop another one first.
   raise(stops ? SIGSTOP : SIGKILL);
 }

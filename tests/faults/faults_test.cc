@@ -11,11 +11,13 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "node/transport/frame.h"
 #include "raftkv/v1/peer.pb.h"
 #include "tests/faults/bed.h"
+#include "tests/faults/cpu_quota.h"
 #include "tests/faults/frame_repeater.h"
 #include "tests/faults/load.h"
 #include "tests/faults/malformed_http.h"
@@ -119,6 +121,16 @@ TEST(SandboxTest, TheNextRunRemovesWhatAKilledRunHasLeft) {
   EXPECT_FALSE(fs::exists(left.string() + ".lock"));
 }
 
+TEST(UsageTest, ADurationOfNoUnitIsRefused) {
+  const fs::path faults = fs::read_symlink("/proc/self/exe").parent_path() / "raftkv-faults";
+  const testing::TempDir folder;
+  for (const std::string duration : {"10x", "x", "", "0", "-5s", "5 s", "1h30m", "s"}) {
+    const testing::CommandResult result = testing::RunShell(
+        "'" + faults.string() + "' --row delay --for '" + duration + "' 2>&1", folder.path());
+    EXPECT_EQ(result.status, 2) << duration << ": " << result.output;
+  }
+}
+
 // Those whose command line, its arguments apart by zero bytes, has all of these texts.
 std::vector<pid_t> FindProcesses(const std::vector<std::string>& texts) {
   std::vector<pid_t> found;
@@ -156,6 +168,13 @@ std::string LeftOf(const std::string& mark, const std::set<std::string>& namespa
   }
   const std::string mounts = testing::ReadFileOrEmpty("/proc/self/mounts");
   if (mounts.find(mark) != std::string::npos) left += "a mount\n";
+  // Of the bounds on processor time; `mark` ends with a slash.
+  const std::string groups = mark.substr(0, mark.size() - 1) + "-";
+  const CpuGroup own = FindCpuGroup();
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(own.path, error)) {
+    if (entry.path().filename().string().starts_with(groups)) left += entry.path().string() + "\n";
+  }
   return left;
 }
 
@@ -193,7 +212,7 @@ TEST_P(KilledRun, LeavesNothingBehind) {
 INSTANTIATE_TEST_SUITE_P(Rows, KilledRun,
                          ::testing::Values("kill-one", "kill-majority-of-5", "pause-30s",
                                            "disk-full", "packets-cut-leader", "power-one",
-                                           "blocked-log", "cut-leader"),
+                                           "blocked-log", "cut-leader", "little-cpu"),
                          [](const auto& row) {
                            std::string name = row.param;
                            std::ranges::replace(name, '-', '_');
@@ -293,6 +312,20 @@ TEST_F(LoadTest, AnAnswerInAnOutageBreaksTheRow) {
   EXPECT_NE(status.message().find("though there was no majority"), std::string::npos);
 }
 
+TEST_F(LoadTest, AnAnswerByAMinorityBreaksTheRow) {
+  load_.BeginFault();
+  EXPECT_TRUE(Reads());
+  EXPECT_EQ(load_.counts().answered_by_minority, "");
+  load_.BeginMinority({store_.target()});
+  load_.BeginFault();
+  EXPECT_TRUE(Reads());
+  load_.EndMinority();
+  const Status status = JudgeGaps(kGaps, load_.counts());
+  EXPECT_NE(status.message().find("by fake was answered though that node reaches no majority"),
+            std::string::npos)
+      << status.ToString();
+}
+
 // --- Duplication ---------------------------------------------------------------------------------
 
 std::string Framed(const google::protobuf::MessageLite& message) {
@@ -319,13 +352,21 @@ class FrameRepeaterTest : public ::testing::Test {
   }
   // In pieces of so many bytes; everything that may be repeated is, at once.
   std::string Pass(const std::string& bytes, size_t piece) {
+    return Pass(
+        bytes, piece,
+        {[] { return true; }, [] { return false; }, [](size_t count) { return count - 1; }});
+  }
+  std::string Pass(const std::string& bytes, size_t piece, const FrameRepeater::Chances& chances) {
     std::string out;
     for (size_t at = 0; at < bytes.size(); at += piece) {
-      out += repeater_.Pass(
-          std::string_view(bytes).substr(at, piece), [] { return true; },
-          [](size_t count) { return count - 1; });
+      out += repeater_.Pass(std::string_view(bytes).substr(at, piece), chances);
     }
     return out;
+  }
+  // Who may be held back is, behind one frame.
+  std::string Hold(const std::string& bytes, size_t piece) {
+    return Pass(bytes, piece,
+                {[] { return false; }, [] { return true; }, [](size_t) { return size_t{0}; }});
   }
 
   FrameRepeater repeater_;
@@ -355,6 +396,69 @@ TEST_F(FrameRepeaterTest, NeitherHandshakesNorPingsComeAgain) {
   ping.set_ping(3);
   EXPECT_EQ(Pass(head_ + Framed(ping), 3), head_ + Framed(ping));
   EXPECT_EQ(repeater_.repeated(), 0u);
+}
+
+TEST_F(FrameRepeaterTest, MessagesThatAreLateComeBehindTheNextFrame) {
+  for (const size_t piece : {size_t{1}, size_t{7}, size_t{1000}}) {
+    repeater_ = {};
+    // Two that are late, then one that may not be.
+    v1::PeerFrame other;
+    other.add_messages()->set_term(6);
+    const std::string second = Framed(other);
+    EXPECT_EQ(Hold(head_ + message_ + second + call_, piece), head_ + call_ + message_ + second)
+        << piece;
+    EXPECT_EQ(repeater_.overtaken(), 0u) << "by calls alone";
+  }
+}
+
+TEST_F(FrameRepeaterTest, MessagesOvertakeOthers) {
+  bool late = false;
+  const FrameRepeater::Chances chances{[] { return false; },
+                                       [&] { return std::exchange(late, false); },
+                                       [](size_t) { return size_t{1}; }};
+  EXPECT_EQ(Pass(head_, 1000, chances), head_);
+  late = true;
+  EXPECT_EQ(Pass(message_ + reply_ + message_, 3, chances), reply_ + message_ + message_);
+  EXPECT_EQ(repeater_.overtaken(), 1u);
+}
+
+TEST_F(FrameRepeaterTest, NeitherHandshakesNorCallsAreLate) {
+  EXPECT_EQ(Hold(head_ + call_ + reply_, 3), head_ + call_ + reply_);
+}
+
+// The files that say where the groups are, of a machine with this version of cgroups.
+class CpuGroupTest : public ::testing::Test {
+ protected:
+  CpuGroup Find(const std::string& mounts, const std::string& groups) {
+    const fs::path root = folder_.path();
+    fs::create_directories(root / "proc/self");
+    std::ofstream(root / "proc/self/mounts") << mounts;
+    std::ofstream(root / "proc/self/cgroup") << groups;
+    CpuGroup found = FindCpuGroup(root);
+    found.path = found.path.lexically_relative(root);
+    return found;
+  }
+  const testing::TempDir folder_;
+};
+
+TEST_F(CpuGroupTest, OfTheFirstVersionIsTheControllersOwn) {
+  const CpuGroup found = Find(
+      "cgroup /sys/fs/cgroup/cpuset cgroup rw,cpuset 0 0\n"
+      "cgroup /sys/fs/cgroup/cpu cgroup rw,relatime,cpu,cpuacct 0 0\n",
+      "3:cpuset:/a\n2:cpu,cpuacct:/jobs/7\n0::/\n");
+  EXPECT_EQ(found.path, "sys/fs/cgroup/cpu/jobs/7");
+  EXPECT_FALSE(found.is_v2);
+}
+
+TEST_F(CpuGroupTest, OfTheSecondVersionHasToHaveTheController) {
+  const std::string mounts = "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n";
+  fs::create_directories(fs::path(folder_.path()) / "sys/fs/cgroup/job");
+  EXPECT_NE(Find(mounts, "0::/job\n").path, "sys/fs/cgroup/job");
+  std::ofstream(fs::path(folder_.path()) / "sys/fs/cgroup/job/cgroup.controllers")
+      << "io cpu pids\n";
+  const CpuGroup found = Find(mounts, "0::/job\n");
+  EXPECT_EQ(found.path, "sys/fs/cgroup/job");
+  EXPECT_TRUE(found.is_v2);
 }
 
 TEST(MalformedRequestsTest, AreAThousand) { EXPECT_GE(MalformedRequests().size(), 1000u); }

@@ -26,24 +26,52 @@ std::string_view FrameRepeater::Take(std::string_view& bytes) {
   return taken;
 }
 
-std::string FrameRepeater::Pass(std::string_view bytes, const std::function<bool()>& chance,
-                                const std::function<size_t(size_t)>& pick) {
+std::string FrameRepeater::Pass(std::string_view bytes, const Chances& chances) {
   std::string out;
   while (!bytes.empty()) {
-    if (seen_ == 0) wanted_ = magic_ ? kHeader : transport::kMagic.size();
-    out.append(Take(bytes));
+    if (seen_ == 0) {
+      wanted_ = magic_ ? kHeader : transport::kMagic.size();
+      // The first frame is the handshake's.
+      withheld_ = frames_ > 0 && chances.is_late();
+    }
+    const std::string_view taken = Take(bytes);
+    if (!withheld_) {
+      out.append(taken);
+    } else if (part_.size() < seen_) {
+      // Too large.
+      out.append(part_).append(taken);
+      withheld_ = false;
+    }
     if (seen_ < wanted_) break;
     if (magic_ && seen_ == kHeader) wanted_ += BodyBytes(part_);
     if (seen_ < wanted_) continue;
-    EndFrame();
-    if (!remembered_.empty() && chance()) {
-      const Frame& again = remembered_[pick(remembered_.size())];
+    const Kind kind = KindOf();
+    if (withheld_ && kind == Kind::kMessages) {
+      late_.push_back({part_, 1 + chances.pick(kMostOvertaking)});
+    } else {
+      if (withheld_) out.append(part_);
+      Overtake(kind, out);
+    }
+    part_.clear();
+    seen_ = 0;
+    if (!remembered_.empty() && chances.repeats()) {
+      const Frame& again = remembered_[chances.pick(remembered_.size())];
       out.append(again.bytes);
       ++repeated_;
       repeated_calls_ += again.calls;
     }
   }
   return out;
+}
+
+void FrameRepeater::Overtake(Kind kind, std::string& out) {
+  for (Late& late : late_) {
+    late.overtaken = late.overtaken || kind == Kind::kMessages;
+    if (--late.behind > 0) continue;
+    out.append(late.bytes);
+    if (late.overtaken) ++overtaken_;
+  }
+  std::erase_if(late_, [](const Late& late) { return late.behind == 0; });
 }
 
 // Pings and keep-alives alone are nothing that could be carried out twice.
@@ -54,16 +82,15 @@ void FrameRepeater::Remember(const v1::PeerFrame& frame) {
   if (remembered_.size() > kMostRemembered) remembered_.pop_front();
 }
 
-void FrameRepeater::EndFrame() {
+FrameRepeater::Kind FrameRepeater::KindOf() {
   const bool whole = part_.size() == seen_;
-  // The first frame is the handshake's.
-  if (std::exchange(magic_, true) && ++frames_ > 1 && whole) {
-    const std::string_view body = std::string_view(part_).substr(kHeader);
-    v1::PeerFrame frame;
-    if (frame.ParseFromArray(body.data(), static_cast<int>(body.size()))) Remember(frame);
-  }
-  part_.clear();
-  seen_ = 0;
+  if (!std::exchange(magic_, true) || ++frames_ == 1 || !whole) return Kind::kOther;
+  const std::string_view body = std::string_view(part_).substr(kHeader);
+  v1::PeerFrame frame;
+  if (!frame.ParseFromArray(body.data(), static_cast<int>(body.size()))) return Kind::kOther;
+  Remember(frame);
+  if (frame.calls_size() + frame.replies_size() > 0) return Kind::kCalls;
+  return frame.messages_size() > 0 ? Kind::kMessages : Kind::kOther;
 }
 
 }  // namespace raftkv::faults

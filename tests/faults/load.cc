@@ -271,7 +271,7 @@ Load::Operation Load::Choose(Client& client) {
 void Load::ChooseState(Client& client, Operation& operation) const {
   const size_t how = client.Pick(8);
   if (how < 2) operation.consistency = Consistency::kStale;
-  if (how == 2 || how == 3) operation.consistency = Consistency::kLease;
+  if ((how == 2 || how == 3) && options_.leases) operation.consistency = Consistency::kLease;
   const uint64_t seen = seen_;
   if (how == 4 && seen > 1) {
     operation.at_revision = seen - client.Pick(std::min<uint64_t>(seen - 1, kOldRevisions));

@@ -46,6 +46,7 @@ struct LoadOptions {
   std::chrono::milliseconds pause{15};           // most between two requests of one client
   std::chrono::milliseconds timeout{1500};       // of a request, for the client
   std::chrono::milliseconds compact_every{700};  // 0: never
+  bool leases = true;                            // reads that trust in clocks
 };
 
 struct LoadCounts {

@@ -7,13 +7,17 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <iomanip>
+#include <optional>
 #include <random>
 #include <sstream>
+#include <string_view>
 
+#include "tests/build_stamp/build_stamp.h"
 #include "tests/faults/rows.h"
 #include "tests/faults/sandbox.h"
 
@@ -44,14 +48,22 @@ struct Settings {
   std::string out = "faults-failures";
 };
 
-// 90, 90s, 10m, 1h in seconds; 0 if it is none.
-int64_t Seconds(const std::string& text) {
-  char* end = nullptr;
-  const int64_t number = std::strtoll(text.c_str(), &end, 10);
-  const std::string unit = end;
+// 90, 90s, 10m, 1h in seconds; nothing if it is none of these.
+std::optional<int64_t> Seconds(const std::string& text) {
+  int64_t number = 0;
+  const char* const last = text.data() + text.size();
+  const auto [end, error] = std::from_chars(text.data(), last, number);
+  const std::string_view unit(end, last);
+  constexpr int64_t kMost = 1'000'000;
+  if (error != std::errc() || number <= 0 || number > kMost) return std::nullopt;
   if (unit.empty() || unit == "s") return number;
   if (unit == "m") return number * 60;
-  return unit == "h" ? number * 3600 : 0;
+  if (unit == "h") return number * 3600;
+  return std::nullopt;
+}
+
+std::string NoDuration(const std::string& text) {
+  return Seconds(text) ? "" : "'" + text + "' is no duration: 90, 90s, 10m, 1h";
 }
 
 std::string WhyNot(const Row& row, const Sandbox& sandbox) {
@@ -112,9 +124,9 @@ Ending RunRow(const Row& row, const Sandbox& sandbox, const Settings& settings, 
               gap(counts.read_gap, row.gaps.reads).c_str(), status.ok() ? "held" : "BROKEN");
   std::fflush(stdout);
   if (!status.ok()) {
-    std::fprintf(stderr, "%s, seed %llu: %s%s\n  logs: %s\n", row.name.c_str(),
+    std::fprintf(stderr, "%s, seed %llu: %s%s\n  commit: %s\n  logs: %s\n", row.name.c_str(),
                  static_cast<unsigned long long>(seed), status.ToString().c_str(), history.c_str(),
-                 failures.c_str());
+                 std::string(BuiltCommit()).c_str(), failures.c_str());
   }
   return status.ok() ? Ending::kHeld : Ending::kBroken;
 }
@@ -146,9 +158,10 @@ int Main(int argc, char** argv) {
   std::vector<Row> rows;
   CLI::App app("Faults on real nodes under load, row by row of the fault matrix.");
   app.add_option(
-      "--for", settings.duration,
-      "Rows in an order drawn from the seed, and further seeds, for this long (90s, 10m, "
-      "1h); default: every row once");
+         "--for", settings.duration,
+         "Rows in an order drawn from the seed, and further seeds, for this long (90s, 10m, "
+         "1h); default: every row once")
+      ->check(NoDuration);
   app.add_option("--seed", settings.seed, "The first round's; 0: a random one");
   app.add_option("--row", settings.rows, "Only this row; may be repeated");
   app.add_option("--span", settings.span_s, "Seconds of faults in each row, about");
@@ -172,7 +185,7 @@ int Main(int argc, char** argv) {
   }
   uint64_t seed = settings.seed != 0 ? settings.seed : std::random_device{}() % 1'000'000 + 1;
   const Clock::time_point deadline =
-      Clock::now() + std::chrono::seconds(Seconds(settings.duration));
+      Clock::now() + std::chrono::seconds(Seconds(settings.duration).value_or(0));
   size_t held = 0;
   size_t broken = 0;
   size_t left_out = 0;
@@ -180,9 +193,10 @@ int Main(int argc, char** argv) {
     // A share of the rows only, if the time is short: each time another.
     if (!settings.duration.empty()) std::ranges::shuffle(rows, std::mt19937_64(seed));
     std::printf(
-        "seed %llu\n\n| Row | Injected | Promised | Seen | No write for | No read for | Verdict |\n"
+        "seed %llu, commit %s\n\n| Row | Injected | Promised | Seen | No write for | No read for | "
+        "Verdict |\n"
         "| --- | --- | --- | --- | --- | --- | --- |\n",
-        static_cast<unsigned long long>(seed));
+        static_cast<unsigned long long>(seed), std::string(BuiltCommit()).c_str());
     for (const Row& row : rows) {
       const std::string why = WhyNot(row, *sandbox);
       if (!why.empty()) PrintNotRun(row, why);

@@ -257,13 +257,15 @@ void Proxies::Pump(Pipe& pipe, bool from_dialer, uint64_t seed) {
     last_due = std::max(due, last_due);
     const uint64_t repeated_before = repeater.repeated();
     const uint64_t calls_before = repeater.repeated_calls();
+    const uint64_t overtaken_before = repeater.overtaken();
+    const bool streams = pipe.member != 0 && pipe.is_messages;
     held.push_back(
-        {last_due,
-         repeater.Pass(
-             bytes, [&] { return pipe.member != 0 && pipe.is_messages && chance(fault.repeat); },
-             [&](size_t count) { return random() % count; })});
+        {last_due, repeater.Pass(bytes, {[&] { return streams && chance(fault.repeat); },
+                                         [&] { return streams && chance(fault.late); },
+                                         [&](size_t count) { return random() % count; }})});
     repeated_ += repeater.repeated() - repeated_before;
     repeated_calls_ += repeater.repeated_calls() - calls_before;
+    overtaken_ += repeater.overtaken() - overtaken_before;
     held_bytes += held.back().bytes.size();
   }
   pipe.broken = true;

@@ -3,7 +3,7 @@
 //
 // What TCP makes of a lossy network is what nodes see: bytes that come late, in bursts, or not at
 // all, and connections that break. Messages on one connection never change their order, unless
-// whole frames are repeated (frame_repeater.h); those of different connections do.
+// whole frames are repeated or held back (frame_repeater.h); those of different connections do.
 //
 // Thread-safety: any thread.
 #pragma once
@@ -30,6 +30,7 @@ struct LinkFault {
   double reset = 0;   // share of reads at which the connection breaks
   double flip = 0;    // share of reads in which one bit is wrong
   double repeat = 0;  // share of frames after which one of the last frames comes again
+  double late = 0;    // share of frames with raft messages that come behind some of the next frames
   bool operator==(const LinkFault&) const = default;
 };
 
@@ -57,6 +58,7 @@ class Proxies {
   uint64_t bytes() const { return bytes_; }
   uint64_t repeated() const { return repeated_; }
   uint64_t repeated_calls() const { return repeated_calls_; }
+  uint64_t overtaken() const { return overtaken_; }
 
  private:
   static constexpr size_t kUnknown = SIZE_MAX;
@@ -84,6 +86,7 @@ class Proxies {
   std::atomic<uint64_t> bytes_ = 0;
   std::atomic<uint64_t> repeated_ = 0;
   std::atomic<uint64_t> repeated_calls_ = 0;
+  std::atomic<uint64_t> overtaken_ = 0;
   std::mutex mutex_;
   std::map<uint64_t, size_t> members_;
   std::map<std::pair<size_t, size_t>, LinkFault> faults_;

@@ -10,8 +10,9 @@ namespace raftkv::faults {
 
 std::vector<Row> AllRows() {
   std::vector<Row> all;
-  for (std::vector<Row> (*rows)() : {ProcessRows, NetworkRows, PacketRows, DiskRows, ShimRows,
-                                     ResourceRows, PointRows, MemberRows, OperatorRows}) {
+  for (std::vector<Row> (*rows)() :
+       {ProcessRows, NetworkRows, PacketRows, DiskRows, ShimRows, SnapshotRows, ResourceRows,
+        StarvedRows, PointRows, MemberRows, OperatorRows}) {
     for (Row& row : rows()) all.push_back(std::move(row));
   }
   return all;
@@ -27,6 +28,17 @@ Status ReadyAsBefore(Bed& bed, size_t i) {
   const std::string before = bed.MemberId(i);
   RETURN_IF_ERROR(bed.Ready(i));
   return Expect(bed.MemberId(i) == before, bed.node(i).name() + " is the member that it was");
+}
+
+void CutAway(Bed& bed, const std::vector<size_t>& side, Cut cut) {
+  const auto in_side = [&](size_t i) { return std::ranges::find(side, i) != side.end(); };
+  for (const size_t other : bed.Places()) {
+    if (in_side(other)) continue;
+    for (const size_t i : side) {
+      if (cut != Cut::kToIt) bed.proxies().Set(i, other, {.cut = true});
+      if (cut != Cut::kFromIt) bed.proxies().Set(other, i, {.cut = true});
+    }
+  }
 }
 
 Status ExpectMinority(Bed& bed, const std::vector<size_t>& nodes) {
@@ -73,6 +85,14 @@ Status Calm::Judge() {
   bed_->Note("in " + std::to_string(calm_) + " of " + std::to_string(rounds_) +
              " rounds leader and term stayed");
   return Expect(Holds(), "leader and term stay");
+}
+
+Status ExpectHealthy(Bed& bed) {
+  for (size_t i = 0; i < bed.size(); ++i) {
+    RETURN_IF_ERROR(bed.WaitFor(bed.node(i).name() + " is alive",
+                                [&] { return bed.node(i).Admin("GET", "/livez").status == 200; }));
+  }
+  return Status::Ok();
 }
 
 size_t Installations(Bed& bed, size_t i) {

@@ -44,13 +44,18 @@ std::vector<Row> NetworkRows();
 std::vector<Row> PacketRows();
 std::vector<Row> DiskRows();
 std::vector<Row> ResourceRows();
+std::vector<Row> StarvedRows();
 std::vector<Row> MemberRows();
 std::vector<Row> OperatorRows();
 std::vector<Row> ShimRows();
+std::vector<Row> SnapshotRows();
 std::vector<Row> PointRows();
 
 // Logs so short that who was away for a moment needs a snapshot.
 void ShortLogs(BedOptions& options);
+// Which directions between a side and everybody else, the spare included, the proxies cut.
+enum class Cut { kBoth, kFromIt, kToIt };
+void CutAway(Bed& bed, const std::vector<size_t>& side, Cut cut);
 // These nodes refuse what only a member of a majority may answer, writes and linearizable reads,
 // and answer stale reads.
 Status ExpectMinority(Bed& bed, const std::vector<size_t>& nodes);
@@ -86,6 +91,8 @@ class Calm {
   int rounds_ = 0;
   int calm_ = 0;
 };
+// Health is not the clients' business: it has its own listener.
+Status ExpectHealthy(Bed& bed);
 // How often node `i` has installed a snapshot, as its log tells.
 size_t Installations(Bed& bed, size_t i);
 // Kills node `victim` and waits until the others' logs begin behind its end.

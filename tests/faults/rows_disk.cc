@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <fstream>
+#include <iterator>
 
 #include "node/storage/wal_check.h"
 #include "tests/faults/rows.h"
@@ -33,19 +35,60 @@ Result<size_t> Follower(Bed& bed) {
   return bed.Other(leader);
 }
 
-// A write that the crash interrupted: bytes behind the last record.
+// What an interrupted write may leave behind the last record of a log.
+enum class Tail { kGarbage, kPartOfRecord, kZeroedRecord, kNothing };
+constexpr Tail kTails[] = {Tail::kGarbage, Tail::kPartOfRecord, Tail::kZeroedRecord,
+                           Tail::kNothing};
+
+// The first record of a log: what a record of it looks like.
+std::string FirstRecord(const std::string& log) {
+  constexpr size_t kHeader = 7;
+  constexpr size_t kRecyclableHeader = 11;  // the log's number, too
+  constexpr char kFirstRecyclable = 5;
+  if (log.size() < kRecyclableHeader) return log;
+  const size_t length = static_cast<unsigned char>(log[4]) |
+                        static_cast<size_t>(static_cast<unsigned char>(log[5])) << 8;
+  return log.substr(0, length + (log[6] >= kFirstRecyclable ? kRecyclableHeader : kHeader));
+}
+
+// Nobody has acknowledged what is behind `end`.
+void LeaveTail(Bed& bed, const fs::path& log, Tail tail) {
+  const size_t end = EndOfRecords(log);
+  std::string record = FirstRecord(testing::ReadFileOrEmpty(log));
+  const size_t part = 1 + bed.Pick(record.size() - 1);
+  switch (tail) {
+    case Tail::kGarbage: {
+      std::string garbage(1 + bed.Pick(300), '\0');
+      for (char& c : garbage) c = static_cast<char>(1 + bed.Pick(255));
+      Overwrite(log, end, garbage);
+      break;
+    }
+    case Tail::kPartOfRecord:
+      // The file ends in it.
+      Overwrite(log, end, record.substr(0, part));
+      fs::resize_file(log, end + part);
+      break;
+    case Tail::kZeroedRecord:
+      // The sectors behind some place never reached the disk.
+      std::fill(record.begin() + static_cast<std::ptrdiff_t>(part), record.end(), '\0');
+      Overwrite(log, end, record);
+      break;
+    case Tail::kNothing:
+      fs::resize_file(log, end);
+      break;
+  }
+}
+
 Status TearTail(Bed& bed) {
-  int torn = 0;
-  while (!bed.Over()) {
+  size_t torn = 0;
+  while (!bed.Over() || torn < std::size(kTails)) {
     RETURN_IF_ERROR(bed.Progress());
     const size_t victim = bed.Pick(bed.size());
     bed.Kill(victim);
     bed.BeginFault();
     const std::vector<fs::path> logs = FilesBelow(bed.data(victim) / "log", ".log");
     RETURN_IF_ERROR(Expect(!logs.empty(), "there is a write-ahead log"));
-    std::string garbage(1 + bed.Pick(300), '\0');
-    for (char& c : garbage) c = static_cast<char>(1 + bed.Pick(255));
-    Overwrite(logs.back(), EndOfRecords(logs.back()), garbage);
+    LeaveTail(bed, logs.back(), kTails[torn % std::size(kTails)]);
     bed.Restart(victim);
     RETURN_IF_ERROR(ReadyAsBefore(bed, victim));
     RETURN_IF_ERROR(bed.EndFault());
@@ -84,6 +127,61 @@ Status FlipLog(Bed& bed) {
     ++flips;
   }
   bed.Note(std::to_string(flips) + " named the file and were rebuilt");
+  return Status::Ok();
+}
+
+// Of two of three. Nobody can tell which of them has what was acknowledged, so that neither is
+// rebuilt; when the bits are right again all is as it was.
+Status FlipLogsOfMajority(Bed& bed) {
+  int rounds = 0;
+  while (!bed.Over()) {
+    RETURN_IF_ERROR(bed.Progress(300));
+    const size_t left = bed.Pick(bed.size());
+    struct Flipped {
+      size_t node;
+      fs::path file;
+      size_t at;
+      size_t bit;
+    };
+    std::vector<Flipped> flips;
+    for (size_t i = 0; i < bed.size(); ++i) {
+      if (i != left) bed.Kill(i);
+    }
+    bed.BeginOutage();
+    for (size_t i = 0; i < bed.size(); ++i) {
+      if (i == left) continue;
+      const fs::path file = FilesBelow(bed.data(i) / "log", ".log").back();
+      const size_t end = EndOfRecords(file);
+      RETURN_IF_ERROR(Expect(end > 4096, "the log has some records"));
+      flips.push_back({i, file, bed.Pick(end - 2048), bed.Pick(8)});
+      FlipBit(file, flips.back().at, flips.back().bit);
+      bed.Restart(i);
+    }
+    for (const Flipped& flip : flips) {
+      RETURN_IF_ERROR(bed.WaitFor("word of the damage, and that nobody agrees to a rebuild", [&] {
+        const std::optional<v1::StatusResponse> status = bed.node(flip.node).Status();
+        return status && status->role() == v1::StatusResponse::DAMAGED &&
+               status->warnings_size() >= 2 &&
+               status->warnings(0).find(flip.file.filename()) != std::string::npos;
+      }));
+      for (const char* path : {"/kv/k0", "/kv/k0?consistency=stale"}) {
+        RETURN_IF_ERROR(Expect(bed.node(flip.node).Client("GET", path).status == 503,
+                               "a damaged member serves nobody"));
+      }
+      RETURN_IF_ERROR(Expect(!bed.node(flip.node).IsReady(), "it is not ready"));
+    }
+    RETURN_IF_ERROR(ExpectMinority(bed, {left}));
+    for (const Flipped& flip : flips) {
+      bed.Kill(flip.node);
+      RETURN_IF_ERROR(Expect(fs::exists(flip.file), "its data stay where they are"));
+      FlipBit(flip.file, flip.at, flip.bit);
+    }
+    RETURN_IF_ERROR(bed.EndOutage());
+    for (const Flipped& flip : flips) bed.Restart(flip.node);
+    for (const Flipped& flip : flips) RETURN_IF_ERROR(ReadyAsBefore(bed, flip.node));
+    ++rounds;
+  }
+  bed.Note(std::to_string(rounds) + " times a majority was damaged");
   return Status::Ok();
 }
 
@@ -198,10 +296,11 @@ Status FillAll(Bed& bed) {
   int rounds = 0;
   while (!bed.Over()) {
     RETURN_IF_ERROR(bed.Progress());
+    const uint64_t refused = bed.load().counts().out_of_space;
     for (size_t i = 0; i < bed.size(); ++i) Fill(bed.data(i), uint64_t{5} << 20);
     bed.BeginFault();
     RETURN_IF_ERROR(bed.WaitFor("puts are refused with 507",
-                                [&] { return bed.load().counts().out_of_space > 0; }));
+                                [&] { return bed.load().counts().out_of_space > refused; }));
     RETURN_IF_ERROR(bed.Progress());
     const int read = bed.node(0).Client("GET", "/kv/k1").status;
     RETURN_IF_ERROR(Expect(read == 200 || read == 404, "reads go on"));
@@ -264,8 +363,10 @@ std::vector<Row> DiskRows() {
   return {
       {.name = "torn-tail",
        .injected =
-           "SIGKILL, then bytes behind the log's last record, as an interrupted write leaves",
-       .promised = "the tail is cut, the node starts",
+           "SIGKILL, then what an interrupted write leaves behind the log's last record, in "
+           "turn: garbage, a part of a record with which the file ends, a record whose end "
+           "is zeros, and nothing at all",
+       .promised = "the tail is cut, the node starts as the member that it was",
        .run = TearTail},
       {.name = "flip-log",
        .injected = "a flipped bit in the write-ahead log of a follower",
@@ -273,6 +374,15 @@ std::vector<Row> DiskRows() {
            "it serves nobody, names the file, and is rebuilt from the others without a hand",
        .gaps = kNoElection,
        .run = FlipLog},
+      {.name = "flip-log-majority",
+       .injected =
+           "a flipped bit in the write-ahead logs of two of three nodes, later flipped back",
+       .promised =
+           "they name the file, serve nobody and keep their data, and are not rebuilt by "
+           "themselves; the third refuses reads and writes; nothing is lost when the bits are "
+           "right again",
+       .gaps = kAfterOutage,
+       .run = FlipLogsOfMajority},
       {.name = "flip-table",
        .injected = "a flipped bit in a table file of a follower's state",
        .promised = "no wrong answer; it is met at the latest by a compaction: the node names the "

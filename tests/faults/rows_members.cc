@@ -105,11 +105,7 @@ Status WipeDisk(Bed& bed) {
 Status RemoveWhileCutOff(Bed& bed) {
   ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
   const size_t victim = bed.Other(leader);
-  for (const size_t other : bed.Places()) {
-    if (other == victim) continue;
-    bed.proxies().Set(victim, other, {.cut = true});
-    bed.proxies().Set(other, victim, {.cut = true});
-  }
+  CutAway(bed, {victim}, Cut::kBoth);
   bed.BeginFault();
   bed.BeginMinority({victim});
   RETURN_IF_ERROR(bed.ChangeMembers(R"({"remove":[")" + bed.MemberId(victim) + R"("]})"));

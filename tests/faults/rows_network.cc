@@ -9,21 +9,6 @@ using std::chrono::milliseconds;
 
 constexpr LinkFault kCut{.cut = true};
 
-// Which directions between a side and everybody else are cut.
-enum class Cut { kBoth, kFromIt, kToIt };
-
-// The spare, too: it might lead.
-void CutAway(Bed& bed, const std::vector<size_t>& side, Cut cut) {
-  const auto in_side = [&](size_t i) { return std::ranges::find(side, i) != side.end(); };
-  for (const size_t other : bed.Places()) {
-    if (in_side(other)) continue;
-    for (const size_t i : side) {
-      if (cut != Cut::kToIt) bed.proxies().Set(i, other, kCut);
-      if (cut != Cut::kFromIt) bed.proxies().Set(other, i, kCut);
-    }
-  }
-}
-
 // Cuts with `cut`, waits for progress of the rest, heals; several times. `cut` gives who reaches no
 // majority then. `calm`: leader and term stay.
 Status CutAgainAndAgain(Bed& bed, bool calm,
@@ -105,6 +90,12 @@ Status RepeatFrames(Bed& bed) {
   bed.Note(std::to_string(bed.proxies().repeated()) + " frames repeated, with " +
            std::to_string(bed.proxies().repeated_calls()) + " calls and replies");
   return Expect(bed.proxies().repeated_calls() > 0, "frames with calls are repeated");
+}
+
+Status Reorder(Bed& bed) {
+  RETURN_IF_ERROR(Everywhere(bed, {.late = 0.2}));
+  bed.Note(std::to_string(bed.proxies().overtaken()) + " frames overtaken");
+  return Expect(bed.proxies().overtaken() > 0, "raft messages are overtaken by later ones");
 }
 
 Status Resets(Bed& bed) {
@@ -252,6 +243,12 @@ std::vector<Row> NetworkRows() {
              return Everywhere(bed, {.delay = milliseconds(75), .jitter = milliseconds(50)});
            }},
       {.name = "reorder",
+       .injected =
+           "20 % of the frames with raft messages come behind one to four of the next ones, "
+           "on the same connection",
+       .promised = "goes on",
+       .run = Reorder},
+      {.name = "jitter",
        .injected = "0 to 60 ms on each read: connections overtake each other",
        .promised = "goes on",
        .run = [](Bed& bed) { return Everywhere(bed, {.jitter = milliseconds(60)}); }},

@@ -1,6 +1,8 @@
 // What whoever runs a cluster asks for by mistake, or twice, under load.
+#include <fstream>
 #include <thread>
 
+#include "base/hex_id.h"
 #include "tests/faults/rows.h"
 
 namespace raftkv::faults {
@@ -67,6 +69,73 @@ Status ExpectRefusal(Bed& bed, size_t member, const Mistake& mistake) {
                     std::to_string(reply.status) + " " + reply.body);
 }
 
+// A second process on the directory of a member that runs: it says whose it is, and ends.
+Status ExpectLockedOut(Bed& bed, size_t member, int round) {
+  const std::string name = "twin" + std::to_string(round);
+  testing::NodeProcess twin(name, (bed.directory(member) / name).string());
+  twin.Start({"--start-mode", "join", "--start-peers", bed.node(member).advertised_address(),
+              "--data-dir", bed.node(member).data_dir()});
+  const int status = twin.process()->Wait();
+  RETURN_IF_ERROR(
+      Expect(status == kExitFailed,
+             "a second process on a directory ends with 1, not " + std::to_string(status)));
+  const std::string owner = std::to_string(bed.node(member).process()->pid());
+  return Expect(twin.Log().find(owner) != std::string::npos,
+                "it names the process that has the directory: " + twin.Log());
+}
+
+std::string ClusterOf(const testing::NodeProcess& node) {
+  const std::optional<v1::StatusResponse> status = node.Status();
+  return status ? HexId(status->cluster_id()) : "none";
+}
+
+// A member of another cluster is told to join ours, by request and by its flags: it stays what it
+// is, and nobody here knows it.
+Status ExpectStranger(Bed& bed, size_t member, testing::NodeProcess& stranger) {
+  const std::string own = ClusterOf(stranger);
+  const std::string here =
+      R"({"peer_addresses":[)" + Quoted(bed.node(member).advertised_address()) + "]}";
+  const testing::HttpReply reply = stranger.Admin("POST", "/admin/join", here);
+  RETURN_IF_ERROR(Expect(reply.status == 409, "a member of another cluster does not join: " +
+                                                  std::to_string(reply.status) + " " + reply.body));
+  stranger.Kill();
+  stranger.Start({"--start-mode", "join", "--start-peers", bed.node(member).advertised_address()});
+  RETURN_IF_ERROR(bed.WaitFor("the other cluster serves", [&] { return stranger.IsReady(); }));
+  RETURN_IF_ERROR(Expect(ClusterOf(stranger) == own, "it is what it was"));
+  const std::optional<v1::StatusResponse> status = bed.node(member).Status();
+  RETURN_IF_ERROR(Expect(status.has_value(), "a member answers"));
+  for (const v1::Member& known : status->cluster().members()) {
+    RETURN_IF_ERROR(Expect(known.name() != stranger.name(), "nobody has taken it in"));
+  }
+  return Status::Ok();
+}
+
+// A backup that is restored is a new cluster; on members of this one it is refused, by request and
+// by their flags.
+Status ExpectNoRestore(Bed& bed, size_t member, const std::string& backup) {
+  testing::HttpReply reply;
+  RETURN_IF_ERROR(bed.WaitFor("an answer to a restore", [&] {
+    reply = bed.node(member).Admin("POST", "/admin/restore?offset=0", backup.substr(0, 1 << 20),
+                                   {{"Content-Type", "application/vnd.raftkv.snapshot"}});
+    return reply.status != 0;
+  }));
+  RETURN_IF_ERROR(Expect(reply.status == 409, "a member is not restored: " +
+                                                  std::to_string(reply.status) + " " + reply.body));
+  const std::string file = (bed.directory(member) / "backup").string();
+  std::ofstream(file, std::ios::binary) << backup;
+  const std::string id = bed.MemberId(member);
+  bed.Kill(member);
+  bed.Restart(member, {"--start-mode", "restore", "--start-snapshot", file});
+  return ReadyAsBefore(bed, member);
+}
+
+// Of another cluster, with this backup as its content: it has a new name.
+Status ExpectNewCluster(Bed& bed, testing::NodeProcess& stranger, const std::string& file) {
+  stranger.Start({"--start-mode", "restore", "--start-snapshot", file});
+  RETURN_IF_ERROR(bed.WaitFor("the restored cluster serves", [&] { return stranger.IsReady(); }));
+  return Expect(ClusterOf(stranger) != ClusterOf(bed.node(0)), "a restored cluster is another one");
+}
+
 Status OperatorErrors(Bed& bed) {
   // Whose ID is used from then on.
   const size_t replaced = bed.Pick(bed.size());
@@ -74,7 +143,14 @@ Status OperatorErrors(Bed& bed) {
   RETURN_IF_ERROR(bed.Replace(replaced));
   std::vector<std::string> ids;
   for (size_t i = 0; i < bed.size(); ++i) ids.push_back(bed.MemberId(i));
+  const testing::HttpReply backup = bed.node(0).Admin("GET", "/admin/snapshot/file");
+  RETURN_IF_ERROR(Expect(backup.status == 200, "a backup is made"));
+  const std::string file = (bed.directory(0) / "backup-of-all").string();
+  std::ofstream(file, std::ios::binary) << backup.body;
+  testing::NodeProcess stranger("stranger", (bed.directory(0) / "stranger").string());
+  RETURN_IF_ERROR(ExpectNewCluster(bed, stranger, file));
   int refused = 0;
+  int rounds = 0;
   bed.BeginFault();
   do {
     const size_t member = bed.Pick(bed.size());
@@ -82,6 +158,9 @@ Status OperatorErrors(Bed& bed) {
       RETURN_IF_ERROR(ExpectRefusal(bed, member, mistake));
       ++refused;
     }
+    RETURN_IF_ERROR(ExpectLockedOut(bed, member, ++rounds));
+    RETURN_IF_ERROR(ExpectStranger(bed, member, stranger));
+    RETURN_IF_ERROR(ExpectNoRestore(bed, member, backup.body));
     RETURN_IF_ERROR(bed.Progress(20));
   } while (!bed.Over());
   RETURN_IF_ERROR(bed.EndFault());
@@ -90,7 +169,9 @@ Status OperatorErrors(Bed& bed) {
     RETURN_IF_ERROR(Expect(bed.MemberId(i) == ids[i], "the members are those that they were"));
     RETURN_IF_ERROR(bed.AwaitVote(i));
   }
-  bed.Note(std::to_string(refused) + " wrong requests, each refused as it should be");
+  bed.Note(std::to_string(refused) + " wrong requests, each refused as it should be; " +
+           std::to_string(rounds) +
+           " times each a second process on a directory, a member of another cluster, a restore");
   return Status::Ok();
 }
 
@@ -181,9 +262,11 @@ std::vector<Row> OperatorRows() {
   return {
       {.name = "operator-errors",
        .injected =
-           "wrong requests to the admin API of any member: initialize again, add a used ID, "
-           "remove a stranger, ...",
-       .promised = "each is refused with the status that says why, and changes nothing; no outage",
+           "wrong requests to the admin API of any member: initialize again, add a used ID, remove "
+           "a stranger, ...; a second process on a member's directory; a member of another cluster "
+           "is told to join; an old backup is restored on a member, by request and by flags",
+       .promised = "each is refused with the status that says why, and changes nothing; a restored "
+                   "backup is another cluster; no outage",
        .run = OperatorErrors},
       {.name = "remove-leader",
        .injected = "the leader is removed while it leads, and started again",

@@ -1,9 +1,6 @@
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <netinet/in.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -11,10 +8,8 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <map>
 
-#include "base/out_of_memory.h"
 #include "tests/faults/malformed_http.h"
 #include "tests/faults/rows.h"
 
@@ -81,15 +76,6 @@ class Crowd {
   std::vector<std::string> answers_;
   std::vector<bool> closed_;
 };
-
-// Health is not the clients' business: it has its own listener.
-Status ExpectHealthy(Bed& bed) {
-  for (size_t i = 0; i < bed.size(); ++i) {
-    RETURN_IF_ERROR(bed.WaitFor(bed.node(i).name() + " is alive",
-                                [&] { return bed.node(i).Admin("GET", "/livez").status == 200; }));
-  }
-  return Status::Ok();
-}
 
 uint64_t Number(const std::string& metrics, const std::string& name) {
   const size_t at = metrics.find("\n" + name + " ");
@@ -251,21 +237,6 @@ size_t Threads(pid_t pid) {
       std::filesystem::directory_iterator()));
 }
 
-// The load's answers in a second, from its making on.
-class Rate {
- public:
-  explicit Rate(const Load& load) : load_(load), done_(load.done()) {}
-  double Now() const {
-    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begun_;
-    return static_cast<double>(load_.done() - done_) / passed.count();
-  }
-
- private:
-  const Load& load_;
-  const uint64_t done_;
-  const std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
-};
-
 #ifdef RAFTKV_SANITIZED
 constexpr uint64_t kMoreMemory = uint64_t{512} << 20;  // what is freed is kept for a while
 #else
@@ -273,56 +244,94 @@ constexpr uint64_t kMoreMemory = uint64_t{64} << 20;
 #endif
 // Readers of large answers start when they are first needed.
 constexpr size_t kMoreThreads = 8;
-// The load has the processors with the client that sends these; what it keeps of its rate at least.
-constexpr double kShareOfRate = 0.2;
+// The load has the processors with the client that sends these; what it keeps at least of the rate
+// that it has right before.
+constexpr double kShareOfRate = 0.5;
+constexpr int kMostBatches = 6;  // until it has: other work on the machine comes and goes
+
+// The load's answers, and the seconds that they took.
+struct Sum {
+  uint64_t done = 0;
+  double seconds = 0;
+  double Rate() const { return seconds > 0 ? static_cast<double>(done) / seconds : 0; }
+};
+
+// Adds what the load does from its making to its end.
+class Measure {
+ public:
+  Measure(const Load& load, Sum& sum) : load_(load), sum_(sum), done_(load.done()) {}
+  ~Measure() {
+    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begun_;
+    sum_.done += load_.done() - done_;
+    sum_.seconds += passed.count();
+  }
+  Measure(const Measure&) = delete;
+  Measure& operator=(const Measure&) = delete;
+
+ private:
+  const Load& load_;
+  Sum& sum_;
+  const uint64_t done_;
+  const std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
+};
+
+// What came back for a malformed request; empty: what is right. What is behind one is not looked
+// at. The admin port knows other paths and methods: there it may be refused for these, too.
+std::string Misjudged(const MalformedRequest& request, int port, bool admin) {
+  const std::string answer = Exchange(port, request.bytes);
+  const int status = answer.starts_with("HTTP/1.") ? std::atoi(answer.c_str() + 9) : 0;
+  const bool refused_otherwise = admin && request.status != 0 && status >= 400 && status < 600;
+  const bool right = (status == request.status || refused_otherwise) &&
+                     Answers(answer) == (status != 0 ? 1 : 0) && !answer.starts_with('(');
+  if (right) return "";
+  return request.category + (admin ? " (admin)" : "") + ": " + request.bytes.substr(0, 100) +
+         "\n -> not " + std::to_string(request.status) + " but " + answer.substr(0, 300) + "\n";
+}
 
 Status Malformed(Bed& bed) {
   const size_t victim = bed.Pick(bed.size());
   const pid_t pid = bed.node(victim).process()->pid();
   const auto metrics = [&] { return bed.node(victim).Admin("GET", "/metrics").body; };
-  const Rate undisturbed(bed.load());
-  std::this_thread::sleep_for(seconds(2));
-  const double rate_before = undisturbed.Now();
   const std::string before = metrics();
   const size_t threads_before = Threads(pid);
   size_t most_threads = 0;
-  const Rate disturbed(bed.load());
+  Sum undisturbed;
+  Sum disturbed;
+  const auto keeps_rate = [&] { return disturbed.Rate() >= undisturbed.Rate() * kShareOfRate; };
   std::map<std::string, int> categories;
   std::string wrong;
   int count = 0;
-  int closed = 0;
+  int batches = 0;
   bed.BeginFault();
   do {
+    // To either port in turn, each time after as long without.
+    const bool admin = batches++ % 2 == 1;
+    const int port = admin ? bed.node(victim).admin_port() : bed.node(victim).client_port();
+    {
+      const Measure measure(bed.load(), undisturbed);
+      std::this_thread::sleep_for(seconds(2));
+    }
+    const Measure measure(bed.load(), disturbed);
     for (const MalformedRequest& request : MalformedRequests()) {
-      const std::string answer = Exchange(bed.node(victim).client_port(), request.bytes);
-      const int status = answer.starts_with("HTTP/1.") ? std::atoi(answer.c_str() + 9) : 0;
-      // What is behind a malformed request is not looked at.
-      const bool right = status == request.status && Answers(answer) == (status != 0 ? 1 : 0) &&
-                         !answer.starts_with('(');
-      if (!right) {
-        wrong += request.category + ": " + request.bytes.substr(0, 100) + "\n -> not " +
-                 std::to_string(request.status) + " but " + answer.substr(0, 300) + "\n";
-      }
+      wrong += Misjudged(request, port, admin);
       ++categories[request.category];
-      if (status == 0) ++closed;
       ++count;
       if (count % 50 == 0) most_threads = std::max(most_threads, Threads(pid));
     }
-  } while (!bed.Over());
-  const double rate = disturbed.Now();
+  } while (!bed.Over() || batches < 2 || (!keeps_rate() && batches < kMostBatches));
   RETURN_IF_ERROR(bed.EndFault());
   const std::string after = metrics();
   const uint64_t memory_before = Number(before, "process_resident_memory_bytes");
   const uint64_t memory = Number(after, "process_resident_memory_bytes");
   const auto mib = [](uint64_t bytes) { return std::to_string(bytes >> 20); };
   bed.Note(std::to_string(count) + " requests of " + std::to_string(categories.size()) +
-           " categories, " + std::to_string(closed) + " closed without an answer; load " +
-           std::to_string(static_cast<int>(rate_before)) + "/s before and " +
-           std::to_string(static_cast<int>(rate)) + "/s; memory " + mib(memory_before) + " to " +
-           mib(memory) + " MiB; threads " + std::to_string(threads_before) + ", at most " +
+           " categories in " + std::to_string(batches) + " batches; load " +
+           std::to_string(static_cast<int>(undisturbed.Rate())) + "/s before and " +
+           std::to_string(static_cast<int>(disturbed.Rate())) + "/s; memory " + mib(memory_before) +
+           " to " + mib(memory) + " MiB; threads " + std::to_string(threads_before) + ", at most " +
            std::to_string(most_threads));
   RETURN_IF_ERROR(Expect(wrong.empty(), "each is refused or closed:\n" + wrong));
-  RETURN_IF_ERROR(Expect(rate >= rate_before * kShareOfRate, "the load keeps its rate"));
+  RETURN_IF_ERROR(Expect(keeps_rate(), "the load keeps half of its rate"));
   RETURN_IF_ERROR(
       Expect(memory > 0 && memory < memory_before + kMoreMemory, "memory stays bounded"));
   RETURN_IF_ERROR(Expect(most_threads <= threads_before + kMoreThreads, "threads stay bounded"));
@@ -352,161 +361,6 @@ Status FewFiles(Bed& bed) {
   return Status::Ok();
 }
 
-constexpr size_t kLittleMemory = size_t{512} << 20;
-
-// What RLIMIT_DATA counts, as the kernel tells; 0: the process is gone.
-size_t DataKilobytes(pid_t pid) {
-  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("VmData:")) return std::strtoull(line.c_str() + 7, nullptr, 10);
-  }
-  return 0;
-}
-
-// Large values, many at once, with little memory.
-Status LittleMemory(Bed& bed) {
-  std::atomic<int> answered = 0;
-  std::atomic<int> refused = 0;
-  std::atomic<int> unanswered = 0;
-  std::vector<std::thread> writers;
-  // On a machine that is busy with other things the first answer may take longer than the row.
-  const auto last = std::chrono::steady_clock::now() + seconds(30);
-  const auto goes_on = [&] {
-    return !bed.Over() || (answered == 0 && std::chrono::steady_clock::now() < last);
-  };
-  const std::string value(size_t{1000} << 10, 'v');
-  bed.BeginFault();
-  for (size_t t = 0; t < 24; ++t) {
-    writers.emplace_back([&, t] {
-      // Conditions that never hold: nothing is changed that the history does not know of.
-      testing::HttpClient client(bed.node(t % bed.size()).client_port(), seconds(5));
-      while (goes_on()) {
-        const testing::HttpReply reply =
-            client.Send("PUT", "/kv/large", value, {{"If-Match", "\"1\""}});
-        ++(reply.status == 412 ? answered : reply.status > 0 ? refused : unanswered);
-      }
-    });
-  }
-  size_t most_kb = 0;
-  while (goes_on()) {
-    for (size_t i = 0; i < bed.size(); ++i) {
-      most_kb = std::max(most_kb, DataKilobytes(bed.node(i).process()->pid()));
-    }
-    std::this_thread::sleep_for(milliseconds(50));
-  }
-  for (std::thread& writer : writers) writer.join();
-  RETURN_IF_ERROR(bed.EndFault());
-  for (size_t i = 0; i < bed.size(); ++i) {
-    RETURN_IF_ERROR(Expect(bed.node(i).process()->IsRunning(), bed.node(i).name() + " runs"));
-  }
-  bed.Note(std::to_string(answered) + " values of 1 MB taken, " + std::to_string(refused) +
-           " refused, " + std::to_string(unanswered) + " unanswered; at most " +
-           std::to_string(most_kb >> 10) + " of " + std::to_string(kLittleMemory >> 20) + " MiB");
-  return Expect(answered > 0, "some large values are taken");
-}
-
-// The process gets so many bytes more than it has; negative: as many as it likes.
-void LimitMemory(pid_t pid, int64_t more) {
-  const rlim_t most =
-      more < 0 ? RLIM_INFINITY : (DataKilobytes(pid) << 10) + static_cast<rlim_t>(more);
-  const rlimit limit{most, RLIM_INFINITY};
-  (void)prlimit(pid, RLIMIT_DATA, &limit, nullptr);
-}
-
-// Large values come to a node that gets no more memory.
-Status NoMemory(Bed& bed) {
-  std::atomic<size_t> target = 0;
-  std::atomic<bool> stop = false;
-  std::vector<std::thread> writers;
-  const std::string value(size_t{1000} << 10, 'v');
-  for (size_t t = 0; t < 3; ++t) {
-    writers.emplace_back([&] {
-      // Conditions that never hold: nothing is changed that the history does not know of.
-      while (!stop) {
-        testing::HttpClient client(bed.node(target).client_port(), seconds(2));
-        (void)client.Send("PUT", "/kv/large", value, {{"If-Match", "\"1\""}});
-      }
-    });
-  }
-  int ended = 0;
-  int survived = 0;
-  const auto round = [&]() -> Status {
-    RETURN_IF_ERROR(bed.Progress());
-    const size_t victim = bed.Pick(bed.size());
-    target = victim;
-    LimitMemory(bed.node(victim).process()->pid(), static_cast<int64_t>(bed.Pick(4 << 20)));
-    (void)testing::WaitUntil([&] { return !bed.node(victim).process()->IsRunning(); },
-                             milliseconds(2000));
-    if (bed.node(victim).process()->IsRunning()) {
-      LimitMemory(bed.node(victim).process()->pid(), -1);
-      ++survived;
-    } else {
-      ASSIGN_OR_RETURN_STATUS(const int status, bed.End(victim));
-      RETURN_IF_ERROR(
-          Expect(status == kExitOutOfMemory, "it ends with 71, not " + std::to_string(status)));
-      RETURN_IF_ERROR(bed.Progress());
-      bed.Restart(victim);
-      ++ended;
-    }
-    return bed.Ready(victim);
-  };
-  Status status = Status::Ok();
-  bed.BeginFault();
-  while (status.ok() && !bed.Over()) status = round();
-  if (status.ok()) status = bed.EndFault();
-  stop = true;
-  for (std::thread& writer : writers) writer.join();
-  RETURN_IF_ERROR(status);
-  bed.Note(std::to_string(ended) + " nodes were refused memory and ended with 71, " +
-           std::to_string(survived) + " did with what they had");
-  return Expect(ended > 0, "an allocation was refused");
-}
-
-// Each node gets a fifth of a processor, in slices.
-Status StarvedCpu(Bed& bed) {
-  bed.BeginFault();
-  while (!bed.Over()) {
-    for (size_t i = 0; i < bed.size(); ++i) bed.Pause(i);
-    std::this_thread::sleep_for(milliseconds(80));
-    for (size_t i = 0; i < bed.size(); ++i) bed.Resume(i);
-    std::this_thread::sleep_for(milliseconds(20));
-  }
-  RETURN_IF_ERROR(bed.EndFault());
-  return bed.Progress();
-}
-
-std::string FifoOf(Bed& bed, size_t i) { return bed.directory(i).string() + "/stderr"; }
-
-// Nobody reads what the nodes log, and they log much.
-Status BlockedLog(Bed& bed) {
-  std::vector<int> fds;
-  for (size_t i = 0; i < bed.size(); ++i) {
-    RETURN_IF_ERROR(Expect(mkfifo(FifoOf(bed, i).c_str(), 0600) == 0, "a pipe can be made"));
-    // Open at both ends, so that nobody waits for a reader.
-    fds.push_back(open(FifoOf(bed, i).c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK));
-    const std::string filler(4096, '\n');
-    while (write(fds.back(), filler.data(), filler.size()) > 0) {
-    }
-    bed.Kill(i);
-    bed.node(i).set_prefix({"bash", "-c", "exec \"$@\" 2>\"" + FifoOf(bed, i) + "\"", "node"});
-    bed.Restart(i);
-    RETURN_IF_ERROR(bed.Ready(i));
-  }
-  RETURN_IF_ERROR(bed.Progress());
-  bed.Begin();
-  bed.BeginFault();
-  while (!bed.Over()) {
-    RETURN_IF_ERROR(bed.Progress());
-    RETURN_IF_ERROR(ExpectHealthy(bed));
-    // Things to log: an election.
-    (void)bed.node(bed.Pick(bed.size())).Admin("POST", "/admin/transfer");
-    bed.Pace(milliseconds(300));
-  }
-  RETURN_IF_ERROR(bed.EndFault());
-  for (const int fd : fds) close(fd);
-  return Status::Ok();
-}
-
 }  // namespace
 
 std::vector<Row> ResourceRows() {
@@ -528,11 +382,12 @@ std::vector<Row> ResourceRows() {
        .run = SlowLoris,
        .prepare = ShortLimits},
       {.name = "malformed-http",
-       .injected =
-           "more than 1,000 malformed requests (tests/faults/malformed_http.cc) to one node",
-       .promised =
-           "each is refused with the right status or closed; the load keeps its rate; memory, "
-           "threads and files stay bounded",
+       .injected = "more than 1,000 malformed requests (tests/faults/malformed_http.cc) to the "
+                   "client port of "
+                   "one node, and as many to its admin port",
+       .promised = "each is refused with the right status or closed; the load keeps half of its "
+                   "rate; memory, "
+                   "threads and files stay bounded",
        .run = Malformed},
       {.name = "few-files",
        .injected = "300 connections to a node that may open 128 files",
@@ -545,36 +400,6 @@ std::vector<Row> ResourceRows() {
                return std::vector<std::string>{"prlimit", "--nofile=128"};
              };
            }},
-      {.name = "little-memory",
-       .injected = "24 clients send values of 1 MB to nodes with 512 MiB of memory (RLIMIT_DATA)",
-       .promised = "takes or refuses them; no node ends",
-       .gaps = {seconds(45), seconds(45), seconds(20)},
-       .run = LittleMemory,
-       .prepare =
-           [](BedOptions& options) {
-             options.flags = {"--limits-memory-bytes", "256MiB"};
-             options.prefix = [](size_t) {
-               return std::vector<std::string>{"prlimit",
-                                               "--data=" + std::to_string(kLittleMemory)};
-             };
-           }},
-      {.name = "no-memory",
-       .injected =
-           "a node gets at most 4 MiB more memory than it has (RLIMIT_DATA), while 3 clients "
-           "send it values of 1 MB",
-       .promised = "it goes on or ends with 71; nothing acknowledged is lost, it starts again when "
-                   "it gets memory",
-       .run = NoMemory,
-       .shim = true},
-      {.name = "starved-cpu",
-       .injected = "every node runs 20 ms of each 100 ms (SIGSTOP, SIGCONT)",
-       .promised = "goes on",
-       .gaps = kAfterOutage,
-       .run = StarvedCpu},
-      {.name = "blocked-log",
-       .injected = "stderr of every node is a full pipe that nobody reads",
-       .promised = "no outage, health answers",
-       .run = BlockedLog},
   };
 }
 

@@ -1,13 +1,11 @@
-#include <fcntl.h>
 #include <signal.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <atomic>
 
 #include "base/out_of_memory.h"
 #include "tests/faults/power_loss.h"
 #include "tests/faults/rows.h"
+#include "tests/faults/shims.h"
 #include "tests/integration/process.h"
 
 namespace raftkv::faults {
@@ -16,59 +14,11 @@ namespace {
 namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 
-fs::path Shim() {
-  return fs::read_symlink("/proc/self/exe").parent_path() / "libraftkv-faults-shim.so";
-}
-
-std::vector<std::string> ShimPrefix(const fs::path& directory, bool shadow) {
-  std::vector<std::string> prefix = {
-      "env", "LD_PRELOAD=" + Shim().string(),
-      std::string(kShimControl) + "=" + (directory / "shim-control").string()};
-  if (shadow) prefix.push_back(std::string(kShimShadow) + "=" + (directory / "shadow").string());
-  return prefix;
-}
-
-fs::path ShadowOf(const Bed& bed, size_t i) { return bed.directory(i) / "shadow"; }
-
 Status CutPower(Bed& bed, size_t i, Loss loss) {
   return LosePower(bed.data(i), ShadowOf(bed, i), loss, bed.random());
 }
 
 Loss AllOrSome(Bed& bed) { return bed.Pick(2) == 0 ? Loss::kAll : Loss::kSome; }
-
-// The shim's settings, one file for each node.
-class Shims {
- public:
-  explicit Shims(Bed& bed) : bed_(&bed) {
-    for (size_t i = 0; i < bed.size(); ++i) {
-      files_.push_back(std::make_unique<ShimFile>(bed.directory(i) / "shim-control"));
-    }
-  }
-  ShimControl* operator[](size_t i) { return files_[i]->operator->(); }
-
-  // Starts every node anew under the shim, one after the other.
-  Status Attach(bool shadow) {
-    for (size_t i = 0; i < bed_->size(); ++i) {
-      bed_->Kill(i);
-      if (shadow) {
-        RETURN_IF_ERROR(SeedShadow(bed_->data(i), ShadowOf(*bed_, i)));
-      }
-      bed_->node(i).set_prefix(ShimPrefix(bed_->directory(i), shadow));
-      bed_->Restart(i);
-      RETURN_IF_ERROR(bed_->Ready(i));
-    }
-    RETURN_IF_ERROR(bed_->Progress());
-    bed_->Begin();
-    return Status::Ok();
-  }
-  void Reset() {
-    for (size_t i = 0; i < files_.size(); ++i) new (files_[i]->operator->()) ShimControl;
-  }
-
- private:
-  Bed* const bed_;
-  std::vector<std::unique_ptr<ShimFile>> files_;
-};
 
 Status LosePowerAgainAndAgain(Bed& bed, bool all) {
   Shims shims(bed);
@@ -169,115 +119,6 @@ Status CutRecords(Bed& bed) {
   return Expect(reported > 0, "a node says what it has cut off");
 }
 
-// Files of a snapshot that is on its way in; those that are there already.
-std::vector<fs::path> ReceivedFiles(const fs::path& data) {
-  std::vector<fs::path> files;
-  std::error_code error;
-  for (fs::recursive_directory_iterator it(data / "snapshots", error), end; !error && it != end;
-       it.increment(error)) {
-    std::error_code gone;
-    if (it->path().parent_path().filename().string().starts_with("received-") &&
-        fs::file_size(it->path(), gone) > 0 && !gone) {
-      files.push_back(it->path());
-    }
-  }
-  std::ranges::sort(files);
-  return files;
-}
-
-// Whether the file that is open as `fd` has a name still.
-bool HasName(int fd) {
-  struct stat info{};
-  return fstat(fd, &info) == 0 && info.st_nlink > 0;
-}
-
-// A table, whose data are all read sooner or later. None: empty.
-fs::path FlipReceivedTable(Bed& bed, size_t victim) {
-  std::vector<fs::path> files = ReceivedFiles(bed.data(victim));
-  std::erase_if(files, [](const fs::path& file) { return file.extension() != ".sst"; });
-  if (files.empty()) return {};
-  const fs::path& file = files[bed.Pick(files.size())];
-  FlipBitOfData(file, bed.random());
-  return file;
-}
-
-// What became of a flipped bit.
-enum class Flip { kTooLate, kSentAgain, kMet };
-
-// The node is killed, or stopped, while it receives. With slow syncs there is time: each received
-// file is synced.
-Result<Flip> FlipReceivedSnapshot(Bed& bed, Shims& shims, bool down) {
-  RETURN_UNEXPECTED_IF_ERROR(bed.Progress());
-  ASSIGN_OR_RETURN(const size_t leader, bed.Leader());
-  const size_t victim = bed.Other(leader);
-  RETURN_UNEXPECTED_IF_ERROR(LeaveBehind(bed, victim));
-  shims[victim]->sync_delay_ms = 100;
-  const size_t log_before = bed.node(victim).Log().size();
-  bed.Restart(victim);
-  bed.BeginFault();
-  const auto has_table = [&] {
-    const std::vector<fs::path> files = ReceivedFiles(bed.data(victim));
-    return std::ranges::any_of(files, [](const fs::path& f) { return f.extension() == ".sst"; });
-  };
-  (void)testing::WaitUntil([&] { return has_table() || bed.node(victim).IsReady(); }, seconds(30));
-  down ? bed.Kill(victim) : bed.Pause(victim);
-  // As of now: it may have gone on.
-  const fs::path file = FlipReceivedTable(bed, victim);
-  const int fd = file.empty() ? -1 : open(file.c_str(), O_RDONLY | O_CLOEXEC);
-  shims.Reset();
-  down ? bed.Restart(victim) : bed.Resume(victim);
-  Flip flip = Flip::kTooLate;
-  Status status = Status::Ok();
-  if (fd >= 0 && down) {
-    // What is there at a start is looked at before it is used.
-    status = bed.Ready(victim);
-    if (status.ok()) status = Expect(!HasName(fd), "the damaged file is sent again");
-    flip = Flip::kSentAgain;
-  } else if (fd >= 0) {
-    // It was looked at as it came; it is used, unless the connection broke meanwhile.
-    status = bed.WaitFor("the snapshot with the damage is used, or sent again", [&] {
-      return !bed.node(victim).process()->IsRunning() || bed.node(victim).IsReady();
-    });
-    const bool installed = bed.node(victim).process()->IsRunning();
-    const bool used = !installed || HasName(fd);
-    flip = used ? Flip::kMet : Flip::kSentAgain;
-    if (status.ok() && used) {
-      status = AwaitDamageMet(bed, victim, file.filename(), log_before);
-      if (status.ok()) status = EndByDamage(bed, victim, file, log_before);
-      const size_t log_at_end = bed.node(victim).Log().size();
-      if (status.ok()) bed.Restart(victim);
-      // With its former state, if it met the damage before that was replaced.
-      if (status.ok() && installed) status = AwaitRebuild(bed, victim, file, log_at_end);
-    }
-  }
-  if (fd >= 0) close(fd);
-  if (!status.ok()) return Error(std::move(status));
-  RETURN_UNEXPECTED_IF_ERROR(bed.Ready(victim));
-  RETURN_UNEXPECTED_IF_ERROR(bed.EndFault());
-  return flip;
-}
-
-Status FlipReceivedSnapshots(Bed& bed) {
-  Shims shims(bed);
-  RETURN_IF_ERROR(shims.Attach(false));
-  constexpr int kMostRounds = 20;  // until both have come in time
-  int sent_again = 0;
-  int met = 0;
-  int missed = 0;
-  int rounds = 0;
-  do {
-    const bool down = rounds++ % 2 == 0;
-    ASSIGN_OR_RETURN_STATUS(const Flip flip, FlipReceivedSnapshot(bed, shims, down));
-    if (flip == Flip::kSentAgain) ++sent_again;
-    if (flip == Flip::kMet) ++met;
-    if (flip == Flip::kTooLate) ++missed;
-  } while (!bed.Over() || ((sent_again == 0 || met == 0) && rounds < kMostRounds));
-  bed.Note(std::to_string(sent_again) + " damaged files were sent again, " + std::to_string(met) +
-           " were used, met, and their members rebuilt; " + std::to_string(missed) +
-           " flips came too late");
-  return Expect(sent_again > 0 && met > 0, "flips came in time");
-}
-
 Status SlowSyncs(Bed& bed, bool leader_too) {
   Shims shims(bed);
   RETURN_IF_ERROR(shims.Attach(false));
@@ -335,6 +176,58 @@ Status JumpMonotonicClocks(Bed& bed) {
   for (size_t i = 0; i < bed.size(); ++i) waits += shims[i]->waits_shifted;
   bed.Note(std::to_string(jumps) + " jumps, " + std::to_string(waits) + " waits by such a clock");
   return Expect(waits > 0, "nodes wait by the clock that jumped");
+}
+
+// What passes while a clock stands still has not passed for its node: it neither votes nor steps
+// down by time. Then the clock is right again at once.
+Status FreezeMonotonicClocks(Bed& bed) {
+  Shims shims(bed);
+  RETURN_IF_ERROR(shims.Attach(false));
+  int frozen = 0;
+  bed.BeginFault();
+  while (!bed.Over()) {
+    ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
+    const size_t victim = bed.Pick(2) == 0 ? leader : bed.Other(leader);
+    shims[victim]->monotonic_frozen_ns = -1;
+    std::this_thread::sleep_for(milliseconds(300));
+    bed.Pace(milliseconds(2700));
+    RETURN_IF_ERROR(bed.Progress(20));
+    shims[victim]->monotonic_frozen_ns = 0;
+    ++frozen;
+    RETURN_IF_ERROR(bed.Ready(victim));
+  }
+  RETURN_IF_ERROR(bed.EndFault());
+  uint64_t waits = 0;
+  for (size_t i = 0; i < bed.size(); ++i) waits += shims[i]->waits_frozen;
+  bed.Note(std::to_string(frozen) + " clocks stood still, " + std::to_string(waits) +
+           " waits by them");
+  return Expect(waits > 0, "nodes wait by the clock that stands still");
+}
+
+// Nothing tells it that it leads no more: no tick comes and no message. So it asks a majority each
+// time before it answers, or not at all; what clients saw is for the checker to judge.
+Status FreezeAndCutLeaders(Bed& bed) {
+  Shims shims(bed);
+  RETURN_IF_ERROR(shims.Attach(false));
+  int frozen = 0;
+  while (!bed.Over()) {
+    RETURN_IF_ERROR(bed.Progress());
+    ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
+    shims[leader]->monotonic_frozen_ns = -1;
+    CutAway(bed, {leader}, Cut::kBoth);
+    bed.BeginFault();
+    // Until another one has been elected and has written.
+    RETURN_IF_ERROR(bed.Progress());
+    bed.Pace(milliseconds(1000));
+    RETURN_IF_ERROR(bed.Progress());
+    RETURN_IF_ERROR(bed.EndFault());
+    shims[leader]->monotonic_frozen_ns = 0;
+    bed.proxies().Heal();
+    for (size_t i = 0; i < bed.size(); ++i) RETURN_IF_ERROR(bed.Ready(i));
+    ++frozen;
+  }
+  bed.Note(std::to_string(frozen) + " leaders cut off with a clock that stood still");
+  return Status::Ok();
 }
 
 // First while they run, then at a start.
@@ -415,17 +308,6 @@ std::vector<Row> ShimRows() {
        .promised = "the rest is cut off and reported, the node starts",
        .run = CutRecords,
        .shim = true},
-      {.name = "flip-snapshot",
-       .injected =
-           "a flipped bit in a file of a snapshot that is being received, of a node that is "
-           "killed or stopped for that",
-       .promised =
-           "nothing wrong is served: what is there at a start is sent again if it is wrong; "
-           "whoever meets the damage later names the file and ends with 74, and is rebuilt at its "
-           "next start without a hand",
-       .run = FlipReceivedSnapshots,
-       .prepare = ShortLogs,
-       .shim = true},
       {.name = "sync-slow-follower",
        .injected = "each sync of a follower takes 0.1 to 1 s",
        .promised = "no outage, leader and term stay",
@@ -438,7 +320,7 @@ std::vector<Row> ShimRows() {
        .run = [](Bed& bed) { return SlowSyncs(bed, true); },
        .shim = true},
       {.name = "clock-jumps",
-       .injected = "wall clocks jump by up to a day, each node's for itself",
+       .injected = "wall clocks jump by up to a day, ahead and back, each node's for itself",
        .promised = "nothing: only the monotonic clock counts",
        .run = JumpClocks,
        .shim = true},
@@ -446,6 +328,23 @@ std::vector<Row> ShimRows() {
        .injected = "monotonic clocks jump ahead by up to a minute, each node's for itself",
        .promised = "elections and early timeouts at most; no stale read",
        .run = JumpMonotonicClocks,
+       .shim = true},
+      {.name = "clock-frozen",
+       .injected =
+           "the monotonic clock of leader or follower stands still for 0.3 to 3 s and is right "
+           "again at once; no lease reads, which trust in clocks that go on",
+       .promised = "elections at most; no stale read",
+       .run = FreezeMonotonicClocks,
+       .prepare = [](BedOptions& options) { options.load.leases = false; },
+       .shim = true},
+      {.name = "clock-frozen-cut",
+       .injected =
+           "the leader is cut off while its monotonic clock stands still: it is not told, and "
+           "no time passes for it, that it leads no more; no lease reads",
+       .promised =
+           "the others elect and go on; no stale read, no acknowledgement by the old leader",
+       .run = FreezeAndCutLeaders,
+       .prepare = [](BedOptions& options) { options.load.leases = false; },
        .shim = true},
       {.name = "few-threads",
        .injected = "no node gets another thread, while it runs and when it starts",

@@ -269,6 +269,19 @@ timespec Shifted(timespec time, int64_t by_ms) {
   return time;
 }
 
+int64_t Nanoseconds(const timespec& time) {
+  return static_cast<int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+}
+
+// What the monotonic clock shows while it stands still; 0: it goes on. `now`: what it would show.
+int64_t Frozen(const timespec& now) {
+  std::atomic<int64_t>& frozen = Control()->monotonic_frozen_ns;
+  int64_t at = frozen;
+  if (at >= 0) return at;
+  const int64_t own = Nanoseconds(now);
+  return frozen.compare_exchange_strong(at, own) ? own : at;
+}
+
 void FillUp(unsigned long& available, unsigned long& free) {
   if (Control()->no_space != 0) available = free = 0;
 }
@@ -351,6 +364,9 @@ int clock_gettime(clockid_t clock, timespec* time) noexcept {
   }
   if (result == 0 && clock == CLOCK_MONOTONIC) {
     *time = raftkv::faults::Shifted(*time, Control()->monotonic_ahead_ms);
+    if (const int64_t frozen = raftkv::faults::Frozen(*time); frozen > 0) {
+      *time = {static_cast<time_t>(frozen / 1'000'000'000), frozen % 1'000'000'000};
+    }
   }
   return result;
 }
@@ -362,6 +378,20 @@ int pthread_cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mutex, cl
       raftkv::faults::Next<int(pthread_cond_t*, pthread_mutex_t*, clockid_t, const timespec*)>(
           "pthread_cond_clockwait");
   const int64_t ahead = clock == CLOCK_MONOTONIC ? Control()->monotonic_ahead_ms.load() : 0;
+  if (clock == CLOCK_MONOTONIC && Control()->monotonic_frozen_ns != 0) {
+    timespec now{};
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    if (raftkv::faults::Nanoseconds(*deadline) <= raftkv::faults::Nanoseconds(now)) {
+      return ETIMEDOUT;
+    }
+    Control()->waits_frozen.fetch_add(1);
+    // Now and then it wakes up for no reason, and finds that it is no later; or that it is.
+    static const auto real = raftkv::faults::Next<int(clockid_t, timespec*)>("clock_gettime");
+    (void)real(CLOCK_MONOTONIC, &now);
+    const timespec soon = raftkv::faults::Shifted(now, 20);
+    (void)next(condition, mutex, clock, &soon);
+    return 0;
+  }
   if (ahead == 0) return next(condition, mutex, clock, deadline);
   Control()->waits_shifted.fetch_add(1);
   const timespec own = raftkv::faults::Shifted(*deadline, -ahead);

@@ -23,6 +23,9 @@ struct ShimControl {
   std::atomic<int64_t> clock_offset_ms = 0;  // added to the wall clock
   // Added to the monotonic clock, for reading it and for waiting by it; only ever more.
   std::atomic<int64_t> monotonic_ahead_ms = 0;
+  // While not 0 the monotonic clock stands still, and waits by it do not end by themselves. -1:
+  // from the next reading on, which writes down here what it is, in nanoseconds.
+  std::atomic<int64_t> monotonic_frozen_ns = 0;
   std::atomic<int32_t> no_threads = 0;  // a new thread fails with EAGAIN
   // Counted by the library.
   std::atomic<uint64_t> syncs = 0;
@@ -31,6 +34,7 @@ struct ShimControl {
   std::atomic<uint64_t> threads_refused = 0;
   std::atomic<uint64_t> writes_refused = 0;  // no space
   std::atomic<uint64_t> waits_shifted = 0;   // by the monotonic clock, while that is ahead
+  std::atomic<uint64_t> waits_frozen = 0;    // while it stands still
 };
 static_assert(std::atomic<int64_t>::is_always_lock_free, "shared between processes");
 
