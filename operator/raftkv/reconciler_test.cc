@@ -609,6 +609,7 @@ TEST_F(Reconciling, AMemberIsNotGivenUpWithANodeThatOnlyTheCacheCallsLost) {
   FillCaches();
   ASSERT_TRUE(again.Reconcile({"ns", "store"}, {}));
   timing_.Advance(std::chrono::seconds(40));
+  FillCaches();
   const auto refused = again.Reconcile({"ns", "store"}, {});
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().message, HasSubstr("node n2 cannot be read: nodes are not yours"));
@@ -616,6 +617,7 @@ TEST_F(Reconciling, AMemberIsNotGivenUpWithANodeThatOnlyTheCacheCallsLost) {
   EXPECT_THAT(Told(), Contains("ActionFailed"));
 
   api_.before = nullptr;
+  FillCaches();
   EXPECT_TRUE(again.Reconcile({"ns", "store"}, {}));
   EXPECT_EQ(nodes_.sent_to, "10.0.0.1");
   EXPECT_EQ(nodes_.membership.remove, std::vector<MemberId>{0xc3});
