@@ -328,6 +328,10 @@ void Observer::LookAtRefusals(Seen& seen) {
   }
 }
 
+void Observer::NoteStatus(const Key& key, bool refused) { MemoryOf(key).status_refused = refused; }
+
+bool Observer::IsStatusRefused(const Key& key) { return MemoryOf(key).status_refused; }
+
 void Observer::Forget(const Key& key) {
   std::lock_guard lock(mutex_);
   memories_.erase(key);

@@ -105,6 +105,11 @@ class Observer {
   bool IsAsApplied(const kube::Key& key, const kube::Object& existing,
                    const DesiredObject& desired);
 
+  // Whether the last write of the status was refused: what is planned meanwhile has to be the same
+  // in looks that change nothing of the status.
+  void NoteStatus(const kube::Key& key, bool refused);
+  bool IsStatusRefused(const kube::Key& key);
+
   // The resource is gone.
   void Forget(const kube::Key& key);
 
@@ -179,6 +184,7 @@ class Observer {
     uint64_t tries = 0;
     std::map<std::string, Answer> applied;  // by kind and name
     std::vector<std::string> changed;
+    bool status_refused = false;
     std::optional<int64_t> budget_asked;        // minAvailable, whatever was answered
     std::map<int, MonotonicTime> silent_since;  // by slot
     std::map<std::string, NodeMemory> nodes;

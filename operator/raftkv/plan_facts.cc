@@ -118,8 +118,11 @@ bool Facts::Stranger(int index) const {
 bool Facts::OutOfReach(int index) const {
   const std::optional<PodView>& pod = slot(index).pod;
   const int64_t after = Seconds(spec.replacement_after);
-  return pod && pod->node_lost_since_s != 0 && seen.now_s - pod->node_lost_since_s >= after &&
-         SilentForLong(index, std::min(after, kOutOfReachSeconds));
+  if (!pod || pod->node_lost_since_s == 0 || seen.now_s - pod->node_lost_since_s < after) {
+    return false;
+  }
+  // The node of a pod that waits for one is where its volume was made, which others may reach.
+  return SilentForLong(index, pod->node.empty() ? after : std::min(after, kOutOfReachSeconds));
 }
 
 bool Facts::SilentForLong(int index, int64_t seconds) const {

@@ -447,6 +447,22 @@ TEST(Refusals, TheOperationThatRunsStaysWritten) {
   EXPECT_EQ(ReasonOf(plan, "Progressing"), "-ApplyRefused");
 }
 
+// It was said to sleep, and the alert on a lost quorum ended.
+TEST(Refusals, WhatSomebodyElseEmptiedIsNotAsleep) {
+  Given given = Given::Cluster(3);
+  given.StatefulSet(0);
+  given.membership.reset();
+  given.spec.paused = true;
+  for (const int slot : {0, 1, 2}) {
+    given.slots[slot].pod.reset();
+    given.slots[slot].report.reset();
+  }
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(ReasonOf(plan, "QuorumLost").front(), '+');
+  EXPECT_NE(plan.status.phase, "Hibernated");
+}
+
 // Progressing, and QuorumLost, was all that it said once its operation was written.
 TEST(Refusals, AWakeThatIsRefusedSaysSo) {
   Given given = Given::Cluster(3);

@@ -78,6 +78,18 @@ TEST(Replace, ANewOperatorAsksAMemberOfALostNodeForAWhileOnly) {
   EXPECT_EQ(Do(given), "Nothing");
 }
 
+// Its claim says for ever where its volume was made, which others may reach: after 30 s without a
+// place a member was given up, with a volume that was well.
+TEST(Replace, APodWithoutAPlaceHasAllOfItsTimeWhateverBecameOfTheNodeOfItsVolume) {
+  Given given = Given::Cluster(3);
+  given.NodeLost(1, 86'400);
+  given.Pod(1).node.clear();
+  given.Silent(1, 299);
+  EXPECT_EQ(Do(given), "Nothing");
+  given.Silent(1, 300);
+  EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a1");
+}
+
 // A wall clock that was set was enough for it.
 TEST(Replace, APodIsForcedOffOnlyIfItIsSilentToo) {
   Given given = Given::Cluster(3);

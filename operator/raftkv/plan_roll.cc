@@ -105,6 +105,9 @@ std::optional<Decision> PlanRoll(const Facts& facts) {
   if (outdated.empty() && !rolling && !unknown) return std::nullopt;
   if (!MayRoll(facts)) return std::nullopt;
   if (outdated.empty() && unknown) return Wait(Rolling(facts, running.slot, "WaitForClaim"));
+  // It has come to its rest (PlanRestOfRoll), and holds up nothing that may help a member since.
+  const bool at_rest = rolling && facts.slot(running.slot).hidden_claim == HiddenClaim::kForeign;
+  if (outdated.empty() && at_rest) return std::nullopt;
 
   const bool begun = rolling && running.slot >= 0;
   const int current = begun || outdated.empty() ? running.slot : outdated.front();

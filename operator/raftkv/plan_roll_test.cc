@@ -86,6 +86,11 @@ TEST(Roll, IsNotDoneWhileAPodOnSomebodyElsesClaimHasTheOldTemplate) {
   // It holds nothing up.
   given.spec.storage_bytes *= 2;
   EXPECT_EQ(Do(given).substr(0, 11), "ResizeClaim");
+  // It waited for a member that waited for a larger volume.
+  Given full = given;
+  full.Wrote(plan);
+  full.Silent(0, 60);
+  EXPECT_EQ(Do(full).substr(0, 11), "ResizeClaim");
   given.spec.storage_bytes /= 2;
   given.spec.update_paused = true;
   EXPECT_EQ(MakePlan(given).status.operation.type, Operation::Type::kNone);

@@ -69,10 +69,13 @@ bool VotersWell(const Facts& facts) {
          std::ranges::all_of(config.voters_outgoing, well);
 }
 
-// Also while it is to wake and its StatefulSet has not got its size back: nobody is missed.
-bool Asleep(const Facts& facts) {
+// Also while it is to wake and its StatefulSet has not got its size back: nobody is missed. One
+// that somebody else has emptied is no sleep.
+bool Asleep(const Facts& facts, const Operation& operation) {
   const ObjectsView& objects = facts.seen.objects;
-  return objects.stateful_set_replicas == 0 && (facts.spec.replicas == 0 || objects.stateful_set);
+  if (objects.stateful_set_replicas != 0) return false;
+  const bool wakes = objects.stateful_set && operation.type == Operation::Type::kWake;
+  return facts.spec.replicas == 0 || wakes;
 }
 
 // Both, or the one that says something.
@@ -319,7 +322,7 @@ PlannedCondition QuorumLost(const Facts& facts, const Operation& operation) {
   // Members that end because somebody wants it are not missed.
   if (facts.seen.deleting) return {type, false, "Deleting", "The cluster is being deleted."};
   if (facts.seen.cluster == 0) return {type, false, "NotBootstrapped", "There is no cluster yet."};
-  if (Asleep(facts))
+  if (Asleep(facts, operation))
     return {type, false, "Hibernated", "replicas is 0: the pods are gone, the volumes stay."};
   if (facts.has_leader()) return {type, false, "QuorumPresent", "A leader is known."};
   const auto lost = [&](const char* reason, const std::string& message) {
@@ -449,7 +452,7 @@ PlannedCondition Degraded(const Facts& facts, const Decision& decision, const Op
   // Fewer voters than are asked for are a wish that is not fulfilled yet, unless one was lost.
   const bool well = (VotersWell(facts) || AllBegin(facts)) && message.empty() &&
                     operation.type != Operation::Type::kReplace;
-  if (facts.seen.cluster == 0 || Asleep(facts) || Healthy(facts) || well || facts.seen.deleting) {
+  if (facts.seen.cluster == 0 || Asleep(facts, operation) || Healthy(facts) || well || facts.seen.deleting) {
     return {type, false, "AsExpected", "Nothing is known to be wrong."};
   }
   if (message.empty()) message = Stragglers(facts);
@@ -500,7 +503,7 @@ std::string Phase(const Facts& facts, const Decision& decision, const PlannedSta
     case Operation::Type::kNone:
       break;
   }
-  if (Asleep(facts)) return "Hibernated";
+  if (Asleep(facts, status.operation)) return "Hibernated";
   if (status.cluster == 0) return "Bootstrapping";
   const bool well = RefusedNow(facts, decision).empty() && ForeignClaims(facts).empty() &&
                     facts.seen.spec_error.empty() && !small;

@@ -91,6 +91,7 @@ ApiResult<ReconcileResult> Reconciler::Reconcile(const Key& key, std::stop_token
 
   auto written = WriteStatus(seen, plan.status);
   if (!written && written.error().ConcernsThisCallAlone()) {
+    observer_.NoteStatus(key, true);
     return CarryUnsaid(seen, plan, written.error());
   }
   parts_.metrics->Set(seen.observation, plan.status);
@@ -127,13 +128,17 @@ ApiResult<ReconcileResult> Reconciler::CarryUnsaid(const Seen& seen, const Plan&
 ApiResult<void> Reconciler::WriteStatus(const Seen& seen, const PlannedStatus& status) {
   Json wanted = StatusToJson(status, *seen.resource, parts_.timing->WallMicros());
   const Json& present = seen.resource->At("/status");
-  if (WithoutLag(wanted) == WithoutLag(present)) return {};
+  // While it is refused nothing can be said: not even that nothing has changed, by which a look
+  // would plan otherwise than the next one.
+  const bool refused = observer_.IsStatusRefused(seen.resource->key());
+  if (!refused && WithoutLag(wanted) == WithoutLag(present)) return {};
   Object updated = *seen.resource;
   updated.Set("/status", std::move(wanted));
   FAULT_POINT(status_before);
   auto written = parts_.api->Update(kRaftKvs, updated, "status");
   FAULT_POINT(status_after);
   if (!written) return std::unexpected(written.error());
+  observer_.NoteStatus(seen.resource->key(), false);
   parts_.caches.clusters->Wrote(*written);
   bool replacing = status.operation.type == Operation::Type::kReplace;
   if (replacing && seen.observation.operation.type != Operation::Type::kReplace) {

@@ -437,6 +437,27 @@ TEST_F(Reconciling, AStatusThatIsRefusedStaysRefusedInTheMetrics) {
   EXPECT_EQ(meanwhile, "StatusRefused true 1\n");
 }
 
+// A look that changes nothing of the status took it for said, and wanted the budget of a growth;
+// the next one, which could not say so, took it back: without end.
+TEST_F(Reconciling, TheBudgetStaysWhileTheStatusIsRefused) {
+  Settle();
+  nodes_.nodes.erase("10.0.0.2");
+  Settle();
+  api_.before = [](const std::string& call) -> kube::ApiResult<void> {
+    if (call == "UPDATE raftkvs/store") return Refuse(403, "no status for you");
+    return {};
+  };
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+             {{"metadata", {{"generation", 2}}}, {"spec", {{"replicas", 5}}}});
+  for (int i = 0; i < 6; ++i) EXPECT_TRUE(Reconcile());
+  const size_t applied = api_.CountCalls("APPLY poddisruptionbudgets/store");
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(Reconcile());
+  EXPECT_EQ(api_.CountCalls("APPLY poddisruptionbudgets/store"), applied);
+  api_.before = nullptr;
+  Settle();
+  EXPECT_EQ(api_.Get(resources::kDisruptionBudgets, {"ns", "store"})->Int("/spec/minAvailable"), 3);
+}
+
 // A new intent decided before all upkeep, and that was all.
 TEST_F(Reconciling, UpkeepGoesOnBesideAnIntentThatCannotBeWritten) {
   Settle();
