@@ -81,6 +81,8 @@ struct Context {
   LoggedOnce logged;
   std::deque<std::shared_ptr<Connection>> leaving;
   bool stopped = false;  // no handler call from now on
+  // The received snapshot that the handler got last, and may not have taken away yet.
+  std::string handed_over;
   const std::shared_ptr<Resolver> resolver;
   const std::shared_ptr<FileThread> files;
 };

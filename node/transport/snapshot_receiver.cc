@@ -1,5 +1,6 @@
 #include "node/transport/snapshot_receiver.h"
 
+#include <filesystem>
 #include <utility>
 
 #include "base/log.h"
@@ -59,6 +60,12 @@ bool SnapshotReceiver::OnOffer(std::string_view body) {
   if (!manifest.ParseFromArray(data.data(), static_cast<int>(data.size()))) return false;
   if (manifest.cluster_id() != context_->identity.cluster_id) {
     Refuse("the snapshot belongs to another cluster");
+    return true;
+  }
+  // A new transfer removes what others have left, and whoever installs a snapshot may be slow.
+  std::error_code ignored;
+  if (std::filesystem::exists(context_->handed_over, ignored)) {
+    Refuse("a snapshot that was received waits to be installed");
     return true;
   }
   state_ = State::kOpening;
@@ -142,6 +149,7 @@ void SnapshotReceiver::OnFinished() {
             {{"peer", log::Hex{from_.value}}, {"directory", files_->done_dir}});
   const auto keep = shared_from_this();
   received_ = true;
+  context_->handed_over = files_->done_dir;
   Leave();
   context_->handler->OnSnapshotReceived(std::move(message_), std::move(files_->done_dir));
 }

@@ -117,8 +117,8 @@ class SnapshotTransferTest : public testing::Test {
   bool Until(const std::function<bool()>& done) { return RunUntil(io_, done); }
   std::string checkpoint() const { return (root_ / "checkpoint").string(); }
 
-  raft::Message Snapshot(uint64_t cluster = kCluster, uint64_t from = 1) {
-    auto manifest = storage::DescribeCheckpoint(checkpoint(), cluster, 99);
+  raft::Message Snapshot(uint64_t cluster = kCluster, uint64_t from = 1, uint64_t id = 99) {
+    auto manifest = storage::DescribeCheckpoint(checkpoint(), cluster, id);
     EXPECT_TRUE(manifest.has_value());
     raft::Snapshot snapshot{.index = raft::Index(1000), .term = raft::Term(3)};
     snapshot.conf.voters = {NodeId(1), NodeId(2)};
@@ -316,6 +316,24 @@ TEST_F(SnapshotTransferTest, ASenderThatStallsIsGivenUp) {
   ASSERT_TRUE(client.Receive(io_, &done));
   EXPECT_FALSE(done.ok());
   EXPECT_TRUE(Until([&] { return client.closed(); }));
+}
+
+// A slow disk: the node ended when the next transfer had removed what it was about to install.
+TEST_F(SnapshotTransferTest, WhatWaitsToBeInstalledIsNotRemovedByTheNextTransfer) {
+  TestNode a(io_, 1);
+  TestNode b(io_, 2, receiver_options_);
+  a.Dial(b);
+  a.transport->SendSnapshot(Snapshot(), checkpoint());
+  ASSERT_TRUE(Until([&] { return a.handler.sent_snapshots.size() == 1; }));
+  const raft::Message other = Snapshot(kCluster, 1, 100);
+  a.transport->SendSnapshot(other, checkpoint());
+  ASSERT_TRUE(Until([&] { return a.handler.sent_snapshots.size() == 2; }));
+  ExpectReceived(b);
+  EXPECT_EQ(log_.Count("waits to be installed"), 2u) << "each side says so";
+  // It is installed, or was not wanted.
+  fs::remove_all(b.handler.received_snapshots[0].second);
+  a.transport->SendSnapshot(other, checkpoint());
+  EXPECT_TRUE(Until([&] { return b.handler.received_snapshots.size() == 2; }));
 }
 
 TEST_F(SnapshotTransferTest, StopInTheMiddleIsPromptAndSilent) {
