@@ -59,8 +59,9 @@ void Ambushes::OnMoment(Moment moment, SimNode& it) {
       const uint64_t number = ambush.random.Next();
       world_->scheduler.After(Delay(ambush.random), [this, blow, number, &it] {
         if (injector_->healed()) return;
-        world_->coverage.Hit(Path::ambush);
         SeededRandom random(number);
+        // Nobody is hit any more if the process has gone meanwhile.
+        if (it.running()) world_->coverage.Hit(Path::ambush);
         Strike(blow, it, random);
       });
     }

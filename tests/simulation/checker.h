@@ -78,6 +78,7 @@ class Checker final : public LogObserver {
     raft::Index index;
     kv::CommandResult result;
   };
+  bool lost(raft::NodeId node) const { return lost_.contains(node); }
   const Decided* FindRequest(uint64_t origin, uint64_t request_id) const;
   raft::Index last_decided() const { return raft::Index(decided_.size()); }
   const kv::ReferenceModel& model() const { return model_; }

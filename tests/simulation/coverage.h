@@ -59,8 +59,8 @@ namespace raftkv::sim {
   X(clock_raced, "a monotonic clock ran much too fast")                              \
   X(clock_drifted, "a monotonic clock changed its speed within the bounds")          \
   X(node_paused, "a node was paused")                                                \
-  X(apply_slow, "the apply thread of a node was slow")                               \
-  X(ambush, "a fault waited for its moment and struck")                              \
+  X(apply_slow, "the apply thread of a node was slow to apply something")            \
+  X(ambush, "a fault waited for its moment and struck a process")                    \
   X(crash_at_point, "a node crashed at a chosen kind of event")                      \
   X(message_lost, "a raft message was lost")                                         \
   X(message_duplicated, "a raft message came twice")                                 \
@@ -82,11 +82,11 @@ namespace raftkv::sim {
   X(learner_promoted, "a learner became a voter")                                    \
   X(voter_demoted, "a voter became a learner")                                       \
   X(member_removed, "a member was removed")                                          \
-  X(member_replaced, "a lost member was replaced")                                   \
+  X(member_replaced, "a lost member was removed or replaced by others")              \
   X(change_refused, "a membership change was refused")                               \
   X(change_stale_index, "... because it was decided on an older configuration")      \
-  X(removed_id_refused, "a removed id asked to come back")                           \
-  X(used_id_refused, "the id of a member was to be given to another node")           \
+  X(removed_id_refused, "a removed id asked to come back, and was refused")          \
+  X(used_id_refused, "the id of a member was refused to another node")               \
   X(changes_at_once, "changes of the membership were asked for at the same time")    \
   X(node_tombstoned, "a removed node stopped for good")                              \
   X(node_adopted, "a blank node was adopted")                                        \

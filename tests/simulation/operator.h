@@ -6,10 +6,12 @@
 // Thread-safety: none.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "raftkv/v1/admin.pb.h"
@@ -74,8 +76,18 @@ class Operator {
   void ReplaceLost(uint64_t lost);
   // What could be survived; nothing to change: nullopt.
   std::optional<v1::ChangeMembershipRequest> DrawChange(Random& random) const;
-  void Send(v1::ChangeMembershipRequest request, Random& random);
-  void SendThrough(SimNode* node, v1::ChangeMembershipRequest request, Random& random);
+  // What becomes of a change.
+  struct Fate {
+    std::function<void()> on_asked = {};  // it has reached a process
+    std::function<void(const Result<v1::ChangeMembershipResponse>&)> on_answer = {};
+  };
+  void Send(v1::ChangeMembershipRequest request, Random& random) {
+    Send(std::move(request), random, Fate());
+  }
+  void Send(v1::ChangeMembershipRequest request, Random& random, Fate fate);
+  void SendThrough(SimNode* node, v1::ChangeMembershipRequest request, Random& random, Fate fate);
+  // Counts an answer that refuses for one of these reasons.
+  Fate CountRefusal(Path path, std::set<Code> codes) const;
   void CheckAnswered(const SimNode& node);
   // Whether it gets its place back without anybody's hand.
   bool RebuildsItself(uint64_t lost) const;

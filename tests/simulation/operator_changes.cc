@@ -15,12 +15,20 @@ constexpr size_t kMaxMembers = 7;
 
 }  // namespace
 
-void Operator::Send(v1::ChangeMembershipRequest request, Random& random) {
+void Operator::Send(v1::ChangeMembershipRequest request, Random& random, Fate fate) {
   SimNode* node = AnyRunningMember(random);
-  if (node != nullptr) SendThrough(node, std::move(request), random);
+  if (node != nullptr) SendThrough(node, std::move(request), random, std::move(fate));
 }
 
-void Operator::SendThrough(SimNode* node, v1::ChangeMembershipRequest request, Random& random) {
+Operator::Fate Operator::CountRefusal(Path path, std::set<Code> codes) const {
+  return {.on_answer = [world = world_, path, codes = std::move(codes)](
+                           const Result<v1::ChangeMembershipResponse>& response) {
+    if (!response && codes.contains(response.error().code())) world->coverage.Hit(path);
+  }};
+}
+
+void Operator::SendThrough(SimNode* node, v1::ChangeMembershipRequest request, Random& random,
+                           Fate fate) {
   ++under_way_;
   const auto answered = std::make_shared<bool>(false);
   const auto done = [this, answered] {
@@ -34,12 +42,14 @@ void Operator::SendThrough(SimNode* node, v1::ChangeMembershipRequest request, R
   const auto heard = std::make_shared<bool>(false);
   if (removes_itself) own_removals_.push_back({node, node->incarnation(), heard});
   node->OnRaftThread([node, request = std::move(request), limit, done, removes_itself, heard,
-                      world = world_](runtime::Replica& replica) {
+                      fate = std::move(fate), world = world_](runtime::Replica& replica) {
+    if (fate.on_asked) fate.on_asked();
     const bool led = removes_itself && replica.is_leader();
     const raft::Term term = led ? replica.core()->term() : raft::Term();
     replica.ChangeMembership(request, node->Now() + limit,
                              [=](const Result<v1::ChangeMembershipResponse>& response) {
                                *heard = true;
+                               if (fate.on_answer) fate.on_answer(response);
                                if (response && led) {
                                  world->coverage.Hit(Path::leader_removed_itself);
                                  // It handed over before if it could; the successor has a term of
@@ -93,7 +103,7 @@ void Operator::RemoveLeader(Random& random) {
       voters.insert(spares.front()->id().value);
     }
   }
-  if (Survives(cluster, voters)) SendThrough(leader, std::move(request), random);
+  if (Survives(cluster, voters)) SendThrough(leader, std::move(request), random, Fate());
 }
 
 void Operator::Change(Random& random) {
@@ -103,10 +113,13 @@ void Operator::Change(Random& random) {
 
 void Operator::ChangeAtOnce(Random& random) {
   if (under_way_ > 0 || !LostMembers().empty()) return;
-  world_->coverage.Hit(Path::changes_at_once);
+  const auto asked = std::make_shared<size_t>(0);
+  const Fate fate{.on_asked = [world = world_, asked] {
+    if (++*asked == 2) world->coverage.Hit(Path::changes_at_once);
+  }};
   const uint64_t count = 2 + random.Uniform(2);
   for (uint64_t i = 0; i < count; ++i) {
-    if (auto request = DrawChange(random)) Send(std::move(*request), random);
+    if (auto request = DrawChange(random)) Send(std::move(*request), random, fate);
   }
 }
 
@@ -174,7 +187,6 @@ void Operator::ReplaceLost(uint64_t lost) {
     voters.insert(spare.id().value);
   }
   if (!Survives(cluster, voters)) return;
-  world_->coverage.Hit(Path::member_replaced);
   Send(std::move(request), random_);
 }
 
@@ -187,8 +199,8 @@ void Operator::AskForRemovedId(Random& random) {
   member.set_id(ids[static_cast<int>(random.Uniform(static_cast<uint64_t>(ids.size())))]);
   member.set_name("again");
   member.set_peer_address("again:1");
-  world_->coverage.Hit(Path::removed_id_refused);
-  Send(std::move(request), random);
+  Send(std::move(request), random,
+       CountRefusal(Path::removed_id_refused, {Code::kFailedPrecondition}));
 }
 
 void Operator::AskForUsedId(Random& random) {
@@ -208,8 +220,8 @@ void Operator::AskForUsedId(Random& random) {
     member.set_name("twice");
     member.set_peer_address("twice:1");
   }
-  world_->coverage.Hit(Path::used_id_refused);
-  Send(std::move(request), random);
+  Send(std::move(request), random,
+       CountRefusal(Path::used_id_refused, {Code::kConflict, Code::kInvalidArgument}));
 }
 
 void Operator::Join(Random& random) {

@@ -68,11 +68,12 @@ void Operator::StartCopy(Random& random) {
   if (candidates.empty()) return;
   const SimNode& original = *candidates[random.Uniform(candidates.size())];
   SimNode& host = *spares[random.Uniform(spares.size())];
-  world_->coverage.Hit(Path::disk_copied);
-  if (older) world_->coverage.Hit(Path::copy_of_old_disk);
   host.Crash();
   host.FormatAs(*original.kept_copy());
   Boot(host);
+  if (!host.running()) return;
+  world_->coverage.Hit(Path::disk_copied);
+  if (older) world_->coverage.Hit(Path::copy_of_old_disk);
 }
 
 // Who lacks no promise by that goes on; who does must not start. Whether it does is told by Boot.
@@ -144,23 +145,23 @@ void Operator::RotSome(Random& random) {
     if (node->disk().blank()) return;
     members.push_back(node);
   }
-  size_t voters = 0;
+  // How many voters' disks really rot; all of them before any is mended.
+  const auto rotten = std::make_shared<size_t>(0);
+  const size_t minority = static_cast<size_t>(cluster.conf().voters_size()) / 2;
   const auto lasts = std::chrono::milliseconds(1000 + random.Uniform(20'000));
   for (SimNode* node : members) {
     if (random.Uniform(3) == 0) continue;
-    voters += Contains(cluster.conf().voters(), node->id().value) ? 1 : 0;
+    const bool voter = Contains(cluster.conf().voters(), node->id().value);
     const auto delay = std::chrono::milliseconds(random.Uniform(400));
     const auto down = std::chrono::milliseconds(random.Uniform(400));
-    world_->scheduler.After(delay, [this, node, down, id = node->id(), lasts] {
+    world_->scheduler.After(delay, [=, this, id = node->id()] {
       if (patient_ || node->id() != id || node->disk().identity().removed()) return;
       node->Crash();
       node->disk().RotForNow(world_->scheduler.now());
+      if (voter && ++*rotten == minority + 1) world_->coverage.Hit(Path::majority_rotten);
       RestartAfter(*node, down);
       world_->scheduler.After(lasts, [this, node] { Mend(*node); });
     });
-  }
-  if (voters > static_cast<size_t>(cluster.conf().voters_size()) / 2) {
-    world_->coverage.Hit(Path::majority_rotten);
   }
 }
 

@@ -85,6 +85,15 @@ void SimNode::CountRebuilt(const v1::ClusterState& before, const v1::ClusterStat
         after.members(), [&](const v1::Member& member) { return member.id() == node->id().value; });
     if (placed && world_->rebuilt.insert(old).second) world_->coverage.Hit(Path::member_rebuilt);
   }
+  // Of the others somebody else has taken care.
+  for (const uint64_t id : after.removed_ids()) {
+    const bool replaced = world_->checker.lost(raft::NodeId(id)) &&
+                          !std::ranges::binary_search(before.removed_ids(), id) &&
+                          !world_->rebuilt.contains(id);
+    if (replaced && world_->replaced.insert(id).second) {
+      world_->coverage.Hit(Path::member_replaced);
+    }
+  }
 }
 
 }  // namespace raftkv::sim

@@ -203,7 +203,11 @@ void SimNode::StartReplica() {
               [this](size_t jobs, std::vector<raft::Message> responses) {
                 appended_.push_back({jobs, std::move(responses)});
               },
-          .fatal = fatal,
+          .fatal =
+              [this](const Status&) {
+                world_->coverage.Hit(Path::fsync_failed);
+                throw ProcessEnds();
+              },
           .on_batch = {},
           .await_room =
               [this](uint64_t bytes, bool failed, const std::function<void()>& tidy) {

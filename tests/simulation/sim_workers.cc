@@ -16,7 +16,7 @@ constexpr Duration kBetweenLooksNearLimit = std::chrono::milliseconds(100);
 
 void SimNode::SetFree(std::optional<uint64_t> bytes) {
   if (!bytes) return disk_->space().Clear();
-  world_->coverage.Hit(Path::disk_full);
+  if (running()) world_->coverage.Hit(Path::disk_full);
   disk_->space().Leave(*bytes);
   if (running() && !std::exchange(looks_at_space_, true)) {
     Schedule(EventKind::kJanitor, Jitter(1'000'000), [this] { LookAtSpace(); });
@@ -130,7 +130,10 @@ void SimNode::SubmitApply(runtime::ApplyJob job) {
 void SimNode::StartApply() {
   if (std::exchange(apply_busy_, true)) return;
   Schedule(EventKind::kApplyStart, Jitter(100) + disk_delay_ / 4 + apply_delay_,
-           [this] { AfterApply(RunWorker(apply_thread_, [this] { apply_->RunOnce(); })); });
+           [this, slow = apply_delay_ > Duration(0)] {
+             if (slow) world_->coverage.Hit(Path::apply_slow);
+             AfterApply(RunWorker(apply_thread_, [this] { apply_->RunOnce(); }));
+           });
 }
 
 void SimNode::AfterApply(bool ended) {

@@ -75,6 +75,7 @@ struct World {
   std::optional<Backup> backup;        // the newest
   const Backup* begun_from = nullptr;  // if this cluster was made from one
   std::set<uint64_t> rebuilt;          // damaged members whose places were taken by new ones
+  std::set<uint64_t> replaced;         // lost members that others have removed
   // A process is about to end because its member was removed.
   std::function<void(SimNode&)> on_removed = [](SimNode&) {};
   // A process has ended, whatever the reason.
