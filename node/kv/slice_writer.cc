@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/mutations.h"
 #include "node/kv/reader.h"
 
 namespace raftkv::kv {
@@ -60,7 +61,7 @@ void SliceWriter::Put(Slot* slot, std::string_view key, std::string_view value) 
          {.kind = large ? RecordKind::kLargeValue : RecordKind::kValue,
           .mod = {revision, sub_},
           .create = live ? slot->header.create : revision,
-          .version = live ? slot->header.version + 1 : 1},
+          .version = live && !MUTATION(count_no_versions) ? slot->header.version + 1 : 1},
          large ? std::string_view() : value);
   slot->value_at = values_.size();
   slot->value_size = value.size();

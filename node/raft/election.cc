@@ -132,7 +132,9 @@ void Core::Impl::LearnCommitted(EntryId entry) {
   // Who campaigns asks the voters of a configuration that may be outdated by this, and may itself
   // be none of those who come after. (Otherwise nothing is committed during a campaign.)
   const bool campaigns = role() == Role::kPreCandidate || role() == Role::kCandidate;
-  if (campaigns && HasUnappliedConfChange()) BecomeFollower(term_, kNone);
+  if (campaigns && HasUnappliedConfChange() && !MUTATION(campaign_past_a_change)) {
+    BecomeFollower(term_, kNone);
+  }
 }
 
 // --- Campaigns -----------------------------------------------------------------------------------

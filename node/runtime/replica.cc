@@ -253,7 +253,7 @@ void Replica::Deliver(std::vector<raft::Message> responses) {
 // With its tombstone written a member says nothing more, whatever waited for a slow or full disk
 // until then: a vote among others.
 void Replica::SendToPeers(std::vector<raft::Message> messages) {
-  if (messages.empty() || removed_) return;
+  if (messages.empty() || (removed_ && !MUTATION(speak_after_tombstone))) return;
   FAULT_POINT(send_before);
   transport_->Send(std::move(messages));
   FAULT_POINT(send_after);

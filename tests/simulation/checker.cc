@@ -1,6 +1,7 @@
 #include "tests/simulation/checker.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "base/hex_id.h"
 #include "node/raft/describe.h"
@@ -217,6 +218,67 @@ void Checker::Decide(raft::NodeId node, const raft::Entry& entry, const kv::Appl
                 " is carried out, but its client was told that it is not");
   }
   if (unknown_.contains(id)) coverage_->Hit(Path::write_after_unknown);
+}
+
+void Checker::CompareKey(raft::NodeId node, const std::string& key,
+                         const kv::StateMachine& machine) {
+  // The newest one: a read at a revision would write what the store has gathered.
+  const Result<std::optional<kv::KeyValue>> held = machine.Get(key, 0);
+  const kv::AppliedState applied = machine.applied();
+  const std::string where = "state machine safety: " + Where(node, applied.index) + ", revision " +
+                            std::to_string(applied.revision) + ": " + key + " ";
+  if (!held) return Fail(where + "cannot be read: " + held.error().ToString());
+  const std::optional<kv::KeyValue> expected = model_.Get(key, applied.revision);
+  if (held->has_value() != expected.has_value()) {
+    return Fail(where + (*held ? "exists" : "does not exist") + ", other than in the model");
+  }
+  if (!expected) return;
+  const auto all = [](const kv::KeyValue& item) {
+    return std::tie(item.value, item.create_revision, item.mod_revision, item.version);
+  };
+  if (all(**held) != all(*expected)) Fail(where + "is not what the model has");
+}
+
+void Checker::OnApplied(raft::NodeId node, std::span<const raft::Entry> entries, uint64_t before,
+                        const kv::StateMachine& machine) {
+  const uint64_t now = machine.applied().revision;
+  if (now == before || failed()) return;
+  std::set<std::string> keys;
+  const auto add_deleted = [&](const v1::DeleteCommand& del) {
+    if (del.range_end().empty()) return void(keys.insert(del.key()));
+    const bool to_the_last = del.range_end() == std::string_view("\0", 1);
+    for (const kv::KeyValue& item :
+         model_.Range(del.key(), to_the_last ? "" : del.range_end(), before)) {
+      keys.insert(item.key);
+    }
+  };
+  for (const raft::Entry& entry : entries) {
+    v1::Command command;
+    if (entry.IsConfChange() ||
+        !command.ParseFromArray(entry.data().data(), static_cast<int>(entry.data().size()))) {
+      continue;
+    }
+    if (command.has_put()) keys.insert(command.put().key());
+    if (command.has_delete_()) add_deleted(command.delete_());
+    for (const auto* ops : {&command.txn().success(), &command.txn().failure()}) {
+      for (const auto& op : *ops) {
+        if (op.has_put()) keys.insert(op.put().key());
+        if (op.has_delete_()) add_deleted(op.delete_());
+      }
+    }
+  }
+  for (const std::string& key : keys) CompareKey(node, key, machine);
+}
+
+void Checker::OnReplaced(raft::NodeId node, const kv::StateMachine& machine) {
+  const kv::AppliedState applied = machine.applied();
+  const std::vector<kv::KeyValue> expected = model_.Range("", "", applied.revision);
+  for (const kv::KeyValue& item : expected) CompareKey(node, item.key, machine);
+  if (machine.live_keys() != expected.size()) {
+    Fail("state machine safety: " + Where(node, applied.index) + ": " +
+         std::to_string(machine.live_keys()) + " keys, but " + std::to_string(expected.size()) +
+         " in the model");
+  }
 }
 
 const Checker::Decided* Checker::FindRequest(uint64_t origin, uint64_t request_id) const {

@@ -5,7 +5,9 @@
 //   log matching          two entries with the same index and term are the same, and so are those
 //                         before them (paper, section 5.3)
 //   leader completeness   a new leader's log has everything that was decided before (section 5.4)
-//   state machine safety  each index is applied as the same entry, with the same result, by all
+//   state machine safety  each index is applied as the same entry, with the same result, by all,
+//   and
+//                         leaves the same bytes: those of the reference model
 //   durability            votes and acknowledgements leave after what they promise is on the disk;
 //                         what is applied is on the disk; nobody is called removed by a node that a
 //                         crash would make forget it
@@ -57,6 +59,12 @@ class Checker final : public LogObserver {
   void OnApply(const SimLog& log, raft::NodeId node, std::span<const raft::Entry> entries);
   void OnResults(raft::NodeId node, std::span<const raft::Entry> entries,
                  std::span<const kv::ApplyResult> results);
+  // ... so that this machine, whose revision was `before`, holds what the model does: each key that
+  // the entries may have changed is compared, byte by byte.
+  void OnApplied(raft::NodeId node, std::span<const raft::Entry> entries, uint64_t before,
+                 const kv::StateMachine& machine);
+  // A snapshot has taken the place of its state: all of it is compared.
+  void OnReplaced(raft::NodeId node, const kv::StateMachine& machine);
   void OnClusterState(raft::NodeId node, const v1::ClusterState& cluster);
   // A node sends a message to another.
   void OnSend(const SimDisk& disk, bool removed, const raft::Message& message);
@@ -70,6 +78,7 @@ class Checker final : public LogObserver {
   void OnStateHash(raft::NodeId node, const kv::StateHash& hash);
   // A disk is lost: its identity must never speak again.
   void OnLost(raft::NodeId node) { lost_.insert(node); }
+  bool lost(raft::NodeId node) const { return lost_.contains(node); }
 
   // --- What is decided
 
@@ -78,7 +87,6 @@ class Checker final : public LogObserver {
     raft::Index index;
     kv::CommandResult result;
   };
-  bool lost(raft::NodeId node) const { return lost_.contains(node); }
   const Decided* FindRequest(uint64_t origin, uint64_t request_id) const;
   raft::Index last_decided() const { return raft::Index(decided_.size()); }
   const kv::ReferenceModel& model() const { return model_; }
@@ -109,6 +117,7 @@ class Checker final : public LogObserver {
   void CheckPendingChange(const SimLog& log, raft::NodeId node, const raft::Entry& entry);
   void CheckCampaign(raft::NodeId node, const raft::Core& core, const SimLog& log);
   void AddDecided(const DecidedEntry& entry);
+  void CompareKey(raft::NodeId node, const std::string& key, const kv::StateMachine& machine);
   void Decide(raft::NodeId node, const raft::Entry& entry, const kv::ApplyResult& result);
   std::string Where(raft::NodeId node, raft::Index index) const;
 

@@ -85,6 +85,11 @@ constexpr Mutation kMutations[] = {
     {"go_on_after_giving_up", "writes behind what it gave up when it was stopped", "space"},
     {"start_with_lost_log", "starts although its log lacks what its state has applied", "copies"},
     {"skip_log_sync", "does not sync the log before it calls it written"},
+    {"count_no_versions", "a key that is put again keeps the version that it had at first"},
+    {"speak_after_tombstone", "a vote that waited for the disk goes out after the tombstone",
+     kNotSimulated},
+    {"campaign_past_a_change", "campaigns on when it learns that a change is committed",
+     kNotSimulated},
     {"skip_directory_sync", "does not sync directories after new names", kNotSimulated},
     {"ignore_entry_checksum", "takes log records with a wrong checksum", kNotSimulated},
     {"ignore_identity_checksum", "takes an identity with a wrong checksum", kNotSimulated},
@@ -102,6 +107,9 @@ struct Another {
 constexpr const char* kFaults = "raftkv-faults";
 constexpr Another kOthers[] = {
     {"take_stale_append_done", "raft_test", "AsyncReady.ReportsOfReplacedWritesAreIgnored"},
+    {"speak_after_tombstone", "runtime_test",
+     "Membership.VoteThatReachesTheDiskAfterTheTombstoneIsNotSent"},
+    {"campaign_past_a_change", "raft_test", "Election.WhoLearnsOfACommittedConfChangeStandsBack"},
     {"ignore_entry_checksum", "storage_test", "LogDamageTest.AFlippedBitInAnEntryIsRefused"},
     {"ignore_snapshot_checksum", "storage_test",
      "SnapshotFilesTest.ADamagedTransferIsNoticedAtTheEndOfTheFile"},

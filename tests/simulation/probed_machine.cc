@@ -15,9 +15,11 @@ bool Contains(const List& list, uint64_t id) {
 Result<std::vector<kv::ApplyResult>> ProbedMachine::Apply(std::span<const raft::Entry> entries) {
   checker_->OnApply(*log_, node_, entries);
   const std::shared_ptr<const v1::ClusterState> before = real_->cluster();
+  const uint64_t revision = real_->applied().revision;
   Result<std::vector<kv::ApplyResult>> results = real_->Apply(entries);
   if (!results) return results;
   checker_->OnResults(node_, entries, *results);
+  checker_->OnApplied(node_, entries, revision, *real_);
   bool changed = false;
   for (const kv::ApplyResult& result : *results) {
     if (!result.membership) continue;
@@ -34,6 +36,12 @@ Result<std::vector<kv::ApplyResult>> ProbedMachine::Apply(std::span<const raft::
     on_change_(*before, *after);
   }
   return results;
+}
+
+Status ProbedMachine::ReloadAfterReplace() {
+  RETURN_IF_ERROR(real_->ReloadAfterReplace());
+  checker_->OnReplaced(node_, *real_);
+  return Status::Ok();
 }
 
 void ProbedMachine::CountChange(const v1::ConfState& before, const v1::ClusterState& after) {

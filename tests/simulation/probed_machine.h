@@ -34,7 +34,7 @@ class ProbedMachine final : public kv::StateMachine {
     return real_->CollectGarbage(max_versions);
   }
   void PrepareReplace() override { real_->PrepareReplace(); }
-  Status ReloadAfterReplace() override { return real_->ReloadAfterReplace(); }
+  Status ReloadAfterReplace() override;
   kv::AppliedState applied() const override { return real_->applied(); }
   uint64_t readable_revision() const override { return real_->readable_revision(); }
   Result<raft::Index> FlushedIndex() const override { return real_->FlushedIndex(); }
