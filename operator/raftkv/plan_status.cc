@@ -452,7 +452,8 @@ PlannedCondition Degraded(const Facts& facts, const Decision& decision, const Op
   // Fewer voters than are asked for are a wish that is not fulfilled yet, unless one was lost.
   const bool well = (VotersWell(facts) || AllBegin(facts)) && message.empty() &&
                     operation.type != Operation::Type::kReplace;
-  if (facts.seen.cluster == 0 || Asleep(facts, operation) || Healthy(facts) || well || facts.seen.deleting) {
+  if (facts.seen.cluster == 0 || Asleep(facts, operation) || Healthy(facts) || well ||
+      facts.seen.deleting) {
     return {type, false, "AsExpected", "Nothing is known to be wrong."};
   }
   if (message.empty()) message = Stragglers(facts);

@@ -90,6 +90,37 @@ TEST_F(RuntimeApi, ListsInPagesAtOneVersion) {
   EXPECT_EQ(versions.size(), 1u);
 }
 
+// Nobody limits an operator but the server; one that limits itself keeps to it.
+TEST_F(RuntimeApi, AHundredCallsTakeAsLongAsTheLimitAllows) {
+  const Object map = Create(ConfigMap("a", "x"));
+  const auto time_of_hundred = [&](const RestOptions& options) {
+    RestClient client(TestCluster(), options, &Timing::System());
+    const auto begin = std::chrono::steady_clock::now();
+    for (int i = 0; i < 100; ++i) {
+      auto got = client.Get(resources::kConfigMaps, map.key());
+      EXPECT_TRUE(got) << got.error().ToString();
+    }
+    return std::chrono::steady_clock::now() - begin;
+  };
+  // Ten at once, then fifty a second.
+  EXPECT_GE(time_of_hundred({.calls_per_second = 50, .call_burst = 10}), milliseconds(1790));
+  // 18 s, if it were client-go's own limit.
+  EXPECT_LT(time_of_hundred({}), seconds(9));
+}
+
+// 0.8 to 1.6 s, then 1.6 to 3.2 s, ...
+TEST_F(RuntimeApi, AKindThatTheServerDoesNotHaveIsAskedForLessAndLessOften) {
+  constexpr Resource kNothings{"none.raftkv.dev", "v1", "nothings", "Nothing"};
+  Cache cache(kNothings);
+  Reflector reflector(api_.get(), &cache, {.ns = ns_}, &Timing::System(), 1);
+  std::jthread thread([&](std::stop_token stop) { reflector.Run(stop); });
+  const auto begin = std::chrono::steady_clock::now();
+  ASSERT_TRUE(Soon([&] { return reflector.stats().failures == 3; }));
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, milliseconds(2400));
+  std::this_thread::sleep_for(seconds(3));
+  EXPECT_LE(reflector.stats().failures, 4U);
+}
+
 TEST_F(RuntimeApi, AVersionFromTheFutureIsToldApart) {
   auto future = api_->List(resources::kConfigMaps, {.ns = ns_, .resource_version = "999999999999"});
   ASSERT_FALSE(future);
