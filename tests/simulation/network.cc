@@ -12,6 +12,10 @@ void Network::HealAll() {
   profile_ = {};
 }
 
+SimTime Network::LastArrival() const {
+  return std::ranges::max(links_, {}, &Link::last_arrival).last_arrival;
+}
+
 Duration Network::Delay() {
   return profile_.delay_min +
          Duration(random_.Uniform(static_cast<uint64_t>(profile_.delay_spread.count()) + 1));

@@ -38,7 +38,11 @@ class Network {
   }
   // What is sent before `until` arrives after it.
   void Clog(size_t from, size_t to, SimTime until) { link(from, to).clogged_until = until; }
+  // What was sent into a link that was clogged still arrives when it would have, and what is sent
+  // now behind it.
   void HealAll();
+  // When all that was sent on streams until now is there.
+  SimTime LastArrival() const;
 
   bool Reaches(size_t from, size_t to) const { return links_[from * hosts_ + to].cuts == 0; }
   bool Connects(size_t a, size_t b) const { return Reaches(a, b) && Reaches(b, a); }

@@ -285,8 +285,10 @@ bool Simulation::GetWell() {
 void Simulation::Heal() {
   healing_ = true;
   injector_->HealAll();
-  // Clients go on for a while: getting well must not need silence.
-  RunUntil(world_.scheduler.now() + std::chrono::seconds(5));
+  // Clients go on for a while: getting well must not need silence. A link is well when it has
+  // brought what it had held back.
+  RunUntil(std::max<SimTime>(world_.scheduler.now() + std::chrono::seconds(5),
+                             world_.network.LastArrival()));
   clients_->Stop();
   if (!GetWell()) return;
   RunUntil(world_.scheduler.now() + std::chrono::seconds(10), [this] { return clients_->idle(); });

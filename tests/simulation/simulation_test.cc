@@ -86,6 +86,12 @@ TEST(Simulation, TheWritesOfTheLastPhaseAreInTheHistory) {
   EXPECT_NE(history.str().find("\"alive-"), std::string::npos);
 }
 
+// A link kept what it had been given while it was clogged for ten seconds after the cluster counted
+// as healed: a follower's write was said to be lost.
+TEST(Simulation, WhatAClogHoldsBackIsThereBeforeAllCountsAsHealed) {
+  EXPECT_EQ(RunApart({.seed = 700127}).failure, "");
+}
+
 TEST(Simulation, WithoutFaultsNothingIsRefusedForLong) {
   const RunResult calm = RunApart({.seed = 7, .keep = std::vector<size_t>()});
   EXPECT_EQ(calm.failure, "");
