@@ -22,7 +22,7 @@ CHART = ROOT / "charts/raftkv-operator"
 KUBE = ROOT / "tests/kube/kube"
 KUBE_HOME = pathlib.Path(os.environ.get("KUBE_HOME", pathlib.Path.home() / ".cache/raftkv-kube"))
 MONITORING = ["--api-versions", "monitoring.coreos.com/v1"]
-VERSIONS = ["1.29.0", "1.31.0", "1.33.0", "1.36.3"]
+VERSIONS = ["1.30.0", "1.31.0", "1.33.0", "1.36.3"]
 
 ALL_ON = {
     "replicas": 2, "commonLabels": {"team": "db"}, "imagePullSecrets": [{"name": "pull"}], "podLabels": {"a": "b", "team": "kv"}, "podAnnotations": {"c": "d"},
@@ -65,6 +65,7 @@ REFUSED = [
     ({"imagePullSecrets": [{}]}, "name"),
     ({"imagePullSecrets": [{"name": "a", "namespace": "b"}]}, "namespace"),
     ({"logLevel": "loud"}, "logLevel"),
+    ({"watchNamespace": "a"}, "--set watchNamespace= --set watchNamespaces={a}"),  # it must not become every namespace
     ({"watchNamespaces": "a"}, "watchNamespaces"),
     ({"watchNamespaces": ["a,b"]}, "watchNamespaces"),
     ({"watchNamespaces": [""]}, "watchNamespaces"),
@@ -133,6 +134,8 @@ REFUSED = [
 TAKEN = [
     {"commonLabels": {"example.com/team": "a-b_c.D", "empty": ""}},
     {"watchNamespaces": ["a", "b-2"]},
+    {"watchNamespaces": None},
+    {"watchNamespace": ""},  # the former default, which --reuse-values brings along
     {"podSecurityContext": {"runAsUser": None, "fsGroup": None}},  # where the platform gives each namespace its own users
     {"podSecurityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": "operator.json"}, "seLinuxOptions": {"level": "s0:c123,c456"}}},
     {"securityContext": {"seccompProfile": {"type": "RuntimeDefault"}, "runAsGroup": 0}},
@@ -204,8 +207,8 @@ def check_templates():
         for version in VERSIONS:
             for more in ([], MONITORING):
                 check_each(template(values, *more, version=version))
-    old = helm("template", "raftkv", CHART, "--kube-version", "1.28.0")
-    expect(old.returncode != 0 and "kubeVersion" in old.stderr, "Kubernetes 1.28, without quantities in CEL, must be refused")
+    old = helm("template", "raftkv", CHART, "--kube-version", "1.29.9")
+    expect(old.returncode != 0 and "kubeVersion" in old.stderr, "Kubernetes 1.29, where a rule that is added invalidates what is stored, must be refused")
     expect(names(template(ALL_OFF)) == ["Deployment/raftkv-raftkv-operator"], f"all off leaves {names(template(ALL_OFF))}")
     expect(not of(template(ALL_ON), "PodMonitor"), "no PodMonitor where the cluster does not know the kind")
     on = template(ALL_ON, *MONITORING)
