@@ -1,5 +1,6 @@
 #include "operator/raftkv/objects.h"
 
+#include <algorithm>
 #include <array>
 #include <cctype>
 #include <charconv>
@@ -138,6 +139,15 @@ Json Probe(const char* path, int period, int timeout, int failures) {
           {"failureThreshold", failures}};
 }
 
+// What else is set of them leaves none. The schema asks for that, too, but not of a resource that
+// is older than its rule.
+void DropAll(Json& capabilities) {
+  if (!capabilities.is_object()) capabilities = Json::object();
+  Json& drop = capabilities["drop"];
+  if (!drop.is_array()) drop = Json::array();
+  if (std::ranges::find(drop, Json("ALL")) == drop.end()) drop.push_back("ALL");
+}
+
 Json Container(const Object& resource, const ObjectSettings& settings) {
   Json security = {{"runAsNonRoot", true},
                    {"runAsUser", kUser},
@@ -146,6 +156,7 @@ Json Container(const Object& resource, const ObjectSettings& settings) {
                    {"readOnlyRootFilesystem", true},
                    {"capabilities", {{"drop", Json::array({"ALL"})}}}};
   Merge(security, resource.At("/spec/pod/containerSecurityContext"));
+  DropAll(security["capabilities"]);
   auto port = [](const char* name, int number) {
     return Json{{"name", name}, {"containerPort", number}, {"protocol", "TCP"}};
   };

@@ -83,6 +83,21 @@ TEST(StatefulSet, MeetsTheRestrictedStandard) {
   EXPECT_EQ(pod.At("/containers/0/securityContext/capabilities/drop"), Json::array({"ALL"}));
 }
 
+// An entry beside it took it away, in resources that are older than the rule against that.
+TEST(StatefulSet, DropsAllCapabilitiesWhateverElseIsSetOfThem) {
+  const auto dropped = [](const Json& capabilities) {
+    const Object set =
+        Set({{"pod", {{"containerSecurityContext", {{"capabilities", capabilities}}}}}});
+    return set.At("/spec/template/spec/containers/0/securityContext/capabilities/drop");
+  };
+  const Json all = Json::array({"ALL"});
+  for (const Json& capabilities : {Json::object(), Json(), Json{{"drop", nullptr}},
+                                   Json{{"drop", Json::array()}}, Json{{"drop", {"ALL"}}}}) {
+    EXPECT_EQ(dropped(capabilities), all) << capabilities;
+  }
+  EXPECT_EQ(dropped({{"drop", {"NET_RAW"}}}), Json::array({"NET_RAW", "ALL"}));
+}
+
 // A process that has lost its quorum is not restarted, and gets no clients.
 TEST(StatefulSet, LivenessIsOfTheProcessAndReadinessOfTheStore) {
   const Object set = Set(Json::object());
