@@ -279,5 +279,20 @@ TEST(ExecCredential, NeedsTokenOrBothOfCertificateAndKey) {
       R"({"kind":"ExecCredential","status":{"clientCertificateData":"x","clientKeyData":"y"}})"));
 }
 
+// " b" was looked after, of which there is none, and a comma alone was every namespace.
+TEST(Namespaces, AreNamesEachOnceInOrder) {
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(*ReadNamespaces({}), Names());
+  EXPECT_EQ(*ReadNamespaces({""}), Names());
+  EXPECT_EQ(*ReadNamespaces({"b-2,a"}), (Names{"a", "b-2"}));
+  EXPECT_EQ(*ReadNamespaces({"b", "a,b", "a"}), (Names{"a", "b"}));
+  EXPECT_EQ(*ReadNamespaces({std::string(63, 'a')}), Names{std::string(63, 'a')});
+  for (const char* wrong : {",", "a,", ",a", "a,,b", "a, b", " ", "A", "a.b", "-a", "a-", "a_b"}) {
+    EXPECT_FALSE(ReadNamespaces({wrong})) << wrong;
+  }
+  EXPECT_FALSE(ReadNamespaces({std::string(64, 'a')}));
+  EXPECT_FALSE(ReadNamespaces({"a", ""}));
+}
+
 }  // namespace
 }  // namespace raftkv::kube

@@ -1,5 +1,9 @@
 #include "operator/kube/resource.h"
 
+#include <algorithm>
+#include <ranges>
+#include <set>
+
 #include "base/encoding.h"
 
 namespace raftkv::kube {
@@ -26,6 +30,29 @@ std::string ResourcePath(const Resource& resource, std::string_view ns, std::str
   if (!name.empty()) path += "/" + UrlEncode(name);
   if (!subresource.empty()) path.append("/").append(subresource);
   return path;
+}
+
+Result<std::vector<std::string>> ReadNamespaces(const std::vector<std::string>& values) {
+  constexpr size_t kLongest = 63;
+  const auto is_plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+  const auto is_label = [&](std::string_view name) {
+    return !name.empty() && name.size() <= kLongest && is_plain(name.front()) &&
+           is_plain(name.back()) &&
+           std::ranges::all_of(name, [&](char c) { return is_plain(c) || c == '-'; });
+  };
+  std::set<std::string> names;
+  if (values.size() == 1 && values.front().empty()) return std::vector<std::string>();
+  for (const std::string& value : values) {
+    if (value.empty()) return Error(Code::kInvalidArgument, "an empty name beside others");
+    for (const auto part : std::views::split(value, ',')) {
+      const std::string_view name(part.begin(), part.end());
+      if (!is_label(name)) {
+        return Error(Code::kInvalidArgument, "no name of a namespace: '" + std::string(name) + "'");
+      }
+      names.emplace(name);
+    }
+  }
+  return std::vector<std::string>(names.begin(), names.end());
 }
 
 std::string UrlEncode(std::string_view text) { return PercentEncode(text, ""); }

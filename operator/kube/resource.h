@@ -6,6 +6,9 @@
 #include <compare>
 #include <string>
 #include <string_view>
+#include <vector>
+
+#include "base/status.h"
 
 namespace raftkv::kube {
 
@@ -60,6 +63,10 @@ struct Key {
 // collection, an empty subresource the object itself.
 std::string ResourcePath(const Resource& resource, std::string_view ns, std::string_view name = {},
                          std::string_view subresource = {});
+
+// The namespaces that are meant by values each of which is one or, with commas, several: sorted,
+// each once. None, or an empty value alone: all, which is an empty list.
+Result<std::vector<std::string>> ReadNamespaces(const std::vector<std::string>& values);
 
 // Percent-encodes all but unreserved characters.
 std::string UrlEncode(std::string_view text);

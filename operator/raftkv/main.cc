@@ -46,8 +46,7 @@ struct Options {
 void AddOptions(CLI::App& app, Options& options) {
   app.add_option("--namespace", options.namespaces,
                  "Look after the RaftKV resources of these namespaces alone, separated by commas. "
-                 "Empty: all namespaces.")
-      ->delimiter(',');
+                 "Empty: all namespaces.");
   app.add_flag("--read-nodes,!--no-read-nodes", options.read_nodes,
                "Watch Kubernetes' nodes, which takes a ClusterRole, to tell a lost node from a "
                "silent pod. Without it members on lost nodes are not replaced by themselves.")
@@ -251,7 +250,9 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return error.get_exit_code() == 0 ? app.exit(error) : WrongUsage(error.what());
   }
-  std::erase(options.namespaces, "");
+  auto namespaces = kube::ReadNamespaces(options.namespaces);
+  if (!namespaces) return WrongUsage("--namespace: " + namespaces.error().message());
+  options.namespaces = *std::move(namespaces);
   auto level = log::ParseLevel(options.log_level);
   if (!level) return WrongUsage("--log-level: " + level.error().message());
   auto format = log::ParseFormat(options.log_format);
