@@ -119,6 +119,11 @@ bool Cache::synced() const {
   return unsynced_.empty();
 }
 
+bool Cache::synced(std::string_view ns) const {
+  std::lock_guard lock(sync_mutex_);
+  return !unsynced_.contains(PartOf(ns));
+}
+
 bool Cache::AwaitSync(Timing& timing, Duration limit, std::stop_token stop) const {
   std::stop_callback on_stop(stop, [this] {
     std::lock_guard lock(sync_mutex_);

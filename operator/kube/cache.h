@@ -70,6 +70,8 @@ class Cache {
 
   // The first list of each reflector has arrived, and every handler was told of it.
   bool synced() const;
+  // The same of what this namespace is in.
+  bool synced(std::string_view ns) const;
   // False when `limit` has passed or `stop` was requested first.
   bool AwaitSync(Timing& timing, Duration limit, std::stop_token stop) const;
 

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <mutex>
 #include <thread>
 
@@ -23,7 +24,7 @@ struct Manager::Watched {
   };
 
   Watched(const Resource& resource, const std::vector<std::string>& namespaces)
-      : cache(resource, Cache::kMaxObjects, namespaces) {}
+      : cache(resource, Cache::kMaxObjects, namespaces), names(namespaces) {}
 
   std::string LastError() const {
     for (const Follower& follower : followers) {
@@ -33,6 +34,7 @@ struct Manager::Watched {
   }
 
   Cache cache;
+  const std::vector<std::string> names;  // of namespaces; none: all of them at once
   std::deque<Follower> followers;
 };
 
@@ -46,6 +48,8 @@ ManagerOptions WithSeed(ManagerOptions options) {
 // For work whose calls have been cut off.
 constexpr Duration kLostGrace = std::chrono::seconds(1);
 constexpr Duration kEventGrace = std::chrono::seconds(2);
+// For keys of a namespace that is not filled.
+constexpr Duration kFillPause = std::chrono::seconds(1);
 
 // A renewal that hangs must leave time for another one.
 RestOptions ForLease(RestOptions options, const ElectionOptions& election) {
@@ -105,7 +109,12 @@ Cache& Manager::Watch(const Resource& resource, ReflectorOptions options,
 
 Controller& Manager::Add(ControllerOptions options, Reconcile reconcile) {
   return *controllers_.emplace_back(std::make_unique<Controller>(
-      std::move(options), std::move(reconcile), timing_, metrics_.get()));
+      std::move(options),
+      [this, reconcile = std::move(reconcile)](const Key& key, std::stop_token stop) {
+        if (IsFilled(key.ns)) return reconcile(key, std::move(stop));
+        return ApiResult<ReconcileResult>(ReconcileResult{.requeue_after = kFillPause});
+      },
+      timing_, metrics_.get()));
 }
 
 uint16_t Manager::health_port() const { return health_ == nullptr ? 0 : health_->port(); }
@@ -128,6 +137,17 @@ Status Manager::CachesSynced() const {
   return Status::Ok();
 }
 
+bool Manager::IsFilled(std::string_view ns) const {
+  return std::ranges::all_of(watched_,
+                             [&](const auto& watched) { return watched->cache.synced(ns); });
+}
+
+bool Manager::IsAnyFilled() const {
+  return std::ranges::any_of(watched_, [&](const auto& watched) {
+    return std::ranges::any_of(watched->names, [&](const std::string& ns) { return IsFilled(ns); });
+  });
+}
+
 Status Manager::StartHealth() {
   if (options_.health_address.empty()) return Status::Ok();
   HealthServerOptions health;
@@ -145,7 +165,10 @@ Status Manager::StartControllers() {
   for (const auto& watched : watched_) {
     if (watched->cache.AwaitSync(*timing_, deadline - timing_->Now(), stop_.get_token())) continue;
     if (stop_.stop_requested()) return Status::Ok();
-    return CachesSynced();
+    Status unfilled = CachesSynced();
+    if (!IsAnyFilled()) return unfilled;
+    log::Warning("starts without a namespace that cannot be read", {{"why", unfilled.message()}});
+    break;
   }
   for (auto& controller : controllers_) controller->Start();
   return Status::Ok();

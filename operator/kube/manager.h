@@ -61,6 +61,7 @@ class Manager {
   // each of them; without any, one of what `options` say.
   Cache& Watch(const Resource& resource, ReflectorOptions options = {},
                const std::vector<std::string>& namespaces = {});
+  // `reconcile` is called for keys alone of whose namespace every cache is filled.
   Controller& Add(ControllerOptions options, Reconcile reconcile);
 
   // For controllers: refuses writes when the lease is lost.
@@ -77,7 +78,8 @@ class Manager {
   void RaiseTerm(uint64_t term);
 
   // Ok after Stop; kUnavailable when the lease was lost or the caches did not sync: exit, so that
-  // the next process starts from nothing.
+  // the next process starts from nothing. One namespace of several whose caches do not sync,
+  // because it was deleted or the right to read it is gone, is left alone until they do.
   Status Run();
   void Stop() { stop_.request_stop(); }
 
@@ -92,6 +94,9 @@ class Manager {
   Status Work();
   void Drain();
   Status CachesSynced() const;
+  bool IsFilled(std::string_view ns) const;
+  // Some namespace that is watched by its name can be worked on.
+  bool IsAnyFilled() const;
 
   const ManagerOptions options_;
   Timing* const timing_;

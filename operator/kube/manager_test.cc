@@ -115,14 +115,13 @@ class ManagerTest : public testing::Test {
   void Make(ManagerOptions options, const std::vector<std::string>& namespaces = {}) {
     manager_ = std::make_unique<Manager>(server_.config(), std::move(options), &timing_);
     Cache& maps = manager_->Watch(resources::kConfigMaps, {}, namespaces);
-    manager_
-        ->Add({.name = "maps"},
-              [this](const Key&, std::stop_token stop) -> ApiResult<ReconcileResult> {
-                ++reconciles_;
-                while (busy_ && !stop.stop_requested()) std::this_thread::yield();
-                return ReconcileResult{};
-              })
-        .Watch(&maps);
+    controller_ = &manager_->Add(
+        {.name = "maps"}, [this](const Key&, std::stop_token stop) -> ApiResult<ReconcileResult> {
+          ++reconciles_;
+          while (busy_ && !stop.stop_requested()) std::this_thread::yield();
+          return ReconcileResult{};
+        });
+    controller_->Watch(&maps);
   }
 
   std::mutex mutex_;
@@ -135,6 +134,7 @@ class ManagerTest : public testing::Test {
   FakeTiming timing_{FakeTiming::Mode::kManual};
   TestServer server_{[this](TestExchange& exchange) { Handle(exchange); }};
   std::unique_ptr<Manager> manager_;
+  Controller* controller_ = nullptr;
 };
 
 TEST_F(ManagerTest, ReconcilesWhenElectedAndReleasesTheLeaseAtTheEnd) {
@@ -209,6 +209,24 @@ TEST_F(ManagerTest, IsNotReadyWhileOneOfItsNamespacesIsDenied) {
     return answer.status == 503 && answer.body.find("forbidden") != std::string::npos;
   }));
   EXPECT_EQ(reconciles_, 0);
+  manager_->Stop();
+  runner.join();
+  EXPECT_TRUE(result.ok()) << result.ToString();
+}
+
+// One that was deleted kept an operator that started from all of them.
+TEST_F(ManagerTest, WorksOnTheOthersIfOneOfItsNamespacesStaysDenied) {
+  Make(Options(), {"n", "denied"});
+  controller_->queue().Add({"denied", "x"});
+  Status result;
+  std::thread runner([&] { result = manager_->Run(); });
+  EXPECT_TRUE(Eventually([&] {
+    timing_.Advance(seconds(1));
+    return reconciles_ > 0;
+  }));
+  for (int i = 0; i < 20; ++i) timing_.Advance(seconds(1));
+  EXPECT_EQ(reconciles_, 1) << "of the namespace that can be read";
+  EXPECT_EQ(Ask(manager_->health_port(), "/readyz").status, 503);
   manager_->Stop();
   runner.join();
   EXPECT_TRUE(result.ok()) << result.ToString();
