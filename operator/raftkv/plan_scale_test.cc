@@ -252,6 +252,23 @@ TEST(Learner, AVoterThatIsSilentIsKept) {
   EXPECT_EQ(Do(given), "Nothing");
 }
 
+// A kubelet that is dead ends no pod, and where it answers still nobody was told what is waited
+// for.
+TEST(Scale, APodThatAnswersOnALostNodeIsNamedWhileItIsWaitedFor) {
+  Given given = Given::Cluster(1);
+  given.Node(1, NodeReport::Role::kBlank, Id(1));
+  given.Pod(1).deleting = true;
+  EXPECT_EQ(Do(given), "Nothing");
+  EXPECT_EQ(Condition(MakePlan(given), "Progressing").message, "Scale: RemovePods");
+  given.Pod(1).node_lost_since_s = kNow - 7200;
+  const Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(
+      Condition(plan, "Progressing").message,
+      "Scale: RemovePods. Pod db-1 answers and is being deleted, but its node node-1 is lost: "
+      "end it there, then delete the pod by force.");
+}
+
 // A wall clock that was set was enough for it.
 TEST(Scale, APodAboveTheSizeIsForcedOffALostNodeOnlyIfItIsSilentToo) {
   Given given = Given::Cluster(1);

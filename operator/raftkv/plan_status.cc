@@ -207,6 +207,19 @@ bool PastDeadline(const Facts& facts, const Operation& operation) {
          facts.seen.now_s - operation.step_since_s >= Seconds(facts.spec.progress_deadline);
 }
 
+// Pods that answer and go all the same, but whose node cannot say so: nobody but people can know
+// whether the process is gone with it.
+std::string Hanging(const Facts& facts) {
+  std::string out;
+  for (const auto& [slot, view] : facts.seen.slots) {
+    const std::optional<PodView>& pod = view.pod;
+    if (!pod || !pod->deleting || pod->node_lost_since_s == 0 || !view.report) continue;
+    out += " Pod " + pod->name + " answers and is being deleted, but its node " + pod->node +
+           " is lost: end it there, then delete the pod by force.";
+  }
+  return out;
+}
+
 PlannedCondition Progressing(const Facts& facts, const Decision& decision,
                              const Operation& operation, const PlannedCondition& quorum_lost) {
   const char* type = "Progressing";
@@ -234,10 +247,12 @@ PlannedCondition Progressing(const Facts& facts, const Decision& decision,
   const std::string what =
       OperationName(operation.type) + ": " + operation.step +
       (operation.slot >= 0 ? " (slot " + std::to_string(operation.slot) + ")" : "");
+  const std::string hanging = Hanging(facts);
   if (PastDeadline(facts, operation)) {
-    return {type, false, "DeadlineExceeded", what + " takes longer than progressDeadlineSeconds."};
+    return {type, false, "DeadlineExceeded",
+            what + " takes longer than progressDeadlineSeconds." + hanging};
   }
-  return {type, true, OperationName(operation.type), what};
+  return {type, true, OperationName(operation.type), what + (hanging.empty() ? "" : ".") + hanging};
 }
 
 // A pod for a new member that is not asked for yet, or has had no time to find a node and a volume,
