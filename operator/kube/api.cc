@@ -27,8 +27,8 @@ ApiResult<int64_t> Api::GetScale(const Resource& resource, const Key& key) {
 }
 
 ApiResult<void> Api::SetScale(const Resource& resource, const Key& key, int64_t replicas) {
-  auto patched =
-      Patch(resource, key, PatchType::kMerge, Json{{"spec", {{"replicas", replicas}}}}, "scale");
+  auto patched = Patch(resource, key, PatchType::kMerge, Json{{"spec", {{"replicas", replicas}}}},
+                       {.subresource = "scale"});
   if (!patched) return std::unexpected(patched.error());
   return {};
 }

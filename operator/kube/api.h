@@ -73,6 +73,11 @@ struct ApplyOptions {
   bool dry_run = false;     // the answer is what would be stored, and nothing is
 };
 
+struct PatchOptions {
+  std::string subresource;  // "status", "scale", or empty
+  bool dry_run = false;     // the answer is what would be stored, and nothing is
+};
+
 class Api {
  public:
   virtual ~Api() = default;
@@ -98,7 +103,7 @@ class Api {
                                    std::string_view subresource = {}) = 0;
   // `patch` as its type wants it: an object, or an array of operations.
   virtual ApiResult<Object> Patch(const Resource& resource, const Key& key, PatchType type,
-                                  const Json& patch, std::string_view subresource = {}) = 0;
+                                  const Json& patch, const PatchOptions& options = {}) = 0;
   // Server-side apply under the client's field manager. Sets apiVersion and kind; refuses
   // (kInvalid) objects with resourceVersion, uid or managedFields: those are not ours to apply.
   virtual ApiResult<Object> Apply(const Resource& resource, const Object& object,

@@ -71,7 +71,7 @@ class RestClient final : public Api {
   ApiResult<Object> Update(const Resource& resource, const Object& object,
                            std::string_view subresource = {}) override;
   ApiResult<Object> Patch(const Resource& resource, const Key& key, PatchType type,
-                          const Json& patch, std::string_view subresource = {}) override;
+                          const Json& patch, const PatchOptions& options = {}) override;
   ApiResult<Object> Apply(const Resource& resource, const Object& object,
                           const ApplyOptions& options = {}) override;
   ApiResult<void> Delete(const Resource& resource, const Key& key,

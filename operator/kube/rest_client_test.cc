@@ -228,7 +228,11 @@ TEST_F(RestClientTest, WritesCarryManagerAndPreconditions) {
   EXPECT_EQ(last().body, R"({"spec":{"replicas":3}})");
   EXPECT_EQ(last().headers["content-type"], "application/merge-patch+json");
 
+  ASSERT_TRUE(
+      client_->Patch(resources::kPods, kA, PatchType::kJson, Json::array(), {.dry_run = true}));
+  EXPECT_TRUE(last().Targets("&dryRun=All"));
   ASSERT_TRUE(client_->Patch(resources::kPods, kA, PatchType::kJson, Json::array()));
+  EXPECT_FALSE(last().Targets("dryRun"));
   EXPECT_EQ(last().headers["content-type"], "application/json-patch+json");
 }
 

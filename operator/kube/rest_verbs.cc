@@ -123,9 +123,10 @@ ApiResult<Object> RestClient::Update(const Resource& resource, const Object& obj
 }
 
 ApiResult<Object> RestClient::Patch(const Resource& resource, const Key& key, PatchType type,
-                                    const Json& patch, std::string_view subresource) {
-  std::string target = ResourcePath(resource, key.ns, key.name, subresource) +
-                       "?fieldManager=" + UrlEncode(options_.field_manager);
+                                    const Json& patch, const PatchOptions& options) {
+  std::string target = ResourcePath(resource, key.ns, key.name, options.subresource) +
+                       "?fieldManager=" + UrlEncode(options_.field_manager) +
+                       (options.dry_run ? "&dryRun=All" : "");
   return CallObject(WithBody("PATCH", std::move(target), ContentType(type), patch));
 }
 

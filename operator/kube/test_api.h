@@ -78,8 +78,9 @@ class MemoryApi final : public Api {
   }
 
   ApiResult<Object> Patch(const Resource& resource, const Key& key, PatchType type,
-                          const Json& patch, std::string_view = {}) override {
-    if (auto ok = Before("PATCH", resource, key.name); !ok) return std::unexpected(ok.error());
+                          const Json& patch, const PatchOptions& options = {}) override {
+    const char* verb = options.dry_run ? "DRYRUN" : "PATCH";
+    if (auto ok = Before(verb, resource, key.name); !ok) return std::unexpected(ok.error());
     std::lock_guard lock(mutex_);
     auto found = objects_.find(Path(resource, key));
     if (found == objects_.end()) return Fail(Reason::kNotFound, "not found");
@@ -90,6 +91,7 @@ class MemoryApi final : public Api {
       patched.json().merge_patch(patch);
     }
     if (admit) admit(patched);
+    if (options.dry_run) return patched;
     return Store(found->first, std::move(patched));
   }
 
@@ -103,7 +105,14 @@ class MemoryApi final : public Api {
     std::string path = Path(resource, object.key());
     auto found = objects_.find(path);
     Object applied = found == objects_.end() ? object : found->second;
+    const Json resources = applied.At(kResources);
     applied.json().merge_patch(object.json());
+    // Which others may have set, too: an apply leaves those.
+    if (resources.is_object() && applied.At(kResources).is_object()) {
+      Json both = resources;
+      both.merge_patch(applied.At(kResources));
+      applied.Set(kResources, std::move(both));
+    }
     if (admit) admit(applied);
     if (options.dry_run || (found != objects_.end() && applied == found->second)) return applied;
     if (applied.uid().empty()) applied.Set("/metadata/uid", "uid-" + std::to_string(++uids_));
@@ -149,6 +158,8 @@ class MemoryApi final : public Api {
   }
 
  private:
+  static constexpr const char* kResources = "/spec/template/spec/containers/0/resources";
+
   static std::string Path(const Resource& resource, const Key& key) {
     return ResourcePath(resource, key.ns, key.name);
   }

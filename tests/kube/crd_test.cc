@@ -159,8 +159,8 @@ TEST_F(RaftKvSchema, StatusTakesAllThatTheOperatorReports) {
                           {"lastTransitionTime", "2026-01-01T00:00:00Z"},
                           {"reason", "QuorumHealthy"},
                           {"message", "3 of 3"}}}}};
-  auto patched =
-      api_->Patch(kRaftKvs, made->key(), PatchType::kMerge, {{"status", status}}, "status");
+  auto patched = api_->Patch(kRaftKvs, made->key(), PatchType::kMerge, {{"status", status}},
+                             {.subresource = "status"});
   ASSERT_TRUE(patched) << patched.error().ToString();
   EXPECT_EQ(patched->At("/status"), status);
   EXPECT_EQ(patched->generation(), made->generation()) << "status is not spec";
