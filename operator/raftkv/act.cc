@@ -19,7 +19,6 @@ using kube::Object;
 using kube::Reason;
 
 constexpr int kApplyTries = 3;
-constexpr Duration kRefusedPauseMax = std::chrono::minutes(5);
 // A webhook that does not answer is there again in a moment, mostly.
 constexpr Duration kWebhookPauseMax = std::chrono::seconds(30);
 

@@ -538,18 +538,19 @@ void Observer::LookForClaims(Seen& seen) {
 void Observer::LookAtPods(const Caches& caches, Seen& seen, bool live) {
   if (seen.stateful_set == nullptr) return;
   Memory& memory = MemoryOf(seen.resource->key());
+  const auto node_of_claim = [&](int slot) -> std::string {
+    const std::string name = ClaimName(seen.observation.name, slot);
+    const ObjectPtr claim = caches.claims->Get({seen.observation.ns, name});
+    if (claim == nullptr) return "";
+    return std::string(claim->Annotation("volume.kubernetes.io/selected-node").value_or(""));
+  };
   std::set<std::string> used;
   for (const ObjectPtr& pod : caches.pods->OwnedBy(seen.stateful_set->uid())) {
     int slot = SlotOfPod(seen.observation.name, pod->name());
     if (slot < 0 || !kube::IsControlledBy(*pod, *seen.stateful_set)) continue;
     PodView view = ViewPod(*pod, seen.observation.name);
     // A volume may be tied to a node; a pod that waits for that node has none itself.
-    std::string node = view.node;
-    if (ObjectPtr claim =
-            caches.claims->Get({seen.observation.ns, ClaimName(seen.observation.name, slot)});
-        claim != nullptr && node.empty()) {
-      node = claim->Annotation("volume.kubernetes.io/selected-node").value_or("");
-    }
+    const std::string node = view.node.empty() ? node_of_claim(slot) : view.node;
     used.insert(node);
     if (const auto known = LookAtNode(node, seen, live); known && known->lost) {
       view.node_lost_since_s = WallSeconds(known->since);
@@ -563,7 +564,14 @@ void Observer::LookAtPods(const Caches& caches, Seen& seen, bool live) {
     }
     seen.observation.slots[slot].pod = std::move(view);
   }
-  std::erase_if(memory.nodes, [&](const auto& known) { return !used.contains(known.first); });
+  // A pod that is not there now may come back to the node of its claim.
+  std::erase_if(memory.nodes, [&](const auto& known) {
+    const std::string& node = known.first;
+    return !used.contains(node) &&
+           std::ranges::none_of(seen.observation.slots, [&](const auto& slot) {
+             return node_of_claim(slot.first) == node;
+           });
+  });
 }
 
 std::optional<Observer::NodeMemory> Observer::LookAtNode(const std::string& name, Seen& seen,
@@ -575,7 +583,8 @@ std::optional<Observer::NodeMemory> Observer::LookAtNode(const std::string& name
   if (live && IsLost(node)) {
     auto read = api_->Get(kube::resources::kNodes, {"", name});
     if (!read && !read.error().SaysGone()) {
-      seen.unread_node = "node " + name + " cannot be read: " + read.error().message;
+      seen.unread_node = read.error();
+      seen.unread_node->message = "the read of node " + name + ": " + read.error().message;
       return std::nullopt;
     }
     node = read ? std::make_shared<const Object>(std::move(*read)) : nullptr;

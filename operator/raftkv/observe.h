@@ -45,7 +45,7 @@ struct Seen {
   std::map<std::string, std::set<std::string>> contents;
   // Of a live look: which node that the cache calls lost could not be read, and why. It counts as
   // well.
-  std::string unread_node;
+  std::optional<kube::ApiError> unread_node;
 };
 
 // The entries of a list of objects whose `field` is `value`.
@@ -57,6 +57,9 @@ bool IsLabelledFor(const kube::Object& object, std::string_view name);
 // Of pods whose they are, where they run and what an Observer looks at: all of their template and
 // status would be most of what an operator with many of them keeps in memory. For caches of pods.
 void OnlyWhatIsViewed(kube::Object& pod);
+
+// Between two tries of what the API server refuses.
+inline constexpr Duration kRefusedPauseMax = std::chrono::minutes(5);
 
 class Observer {
  public:

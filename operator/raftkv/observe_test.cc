@@ -131,6 +131,25 @@ TEST_F(LostNodes, AWallClockThatIsSetMakesNobodyLostForLong) {
   EXPECT_EQ(LostFor(0), 0);
 }
 
+// What was known of it went with the pod, and a clock that was set counted again.
+TEST_F(LostNodes, TheNodeOfAClaimIsRememberedWithoutAPod) {
+  ASSERT_TRUE(api_.Patch(
+      resources::kClaims, {"ns", "data-store-2"}, kube::PatchType::kMerge,
+      {{"metadata", {{"annotations", {{"volume.kubernetes.io/selected-node", "n2"}}}}}}));
+  EXPECT_EQ(LostFor(2), kWell);
+  const Object pod = *api_.Get(resources::kPods, {"ns", "store-2"});
+  ASSERT_TRUE(api_.Delete(resources::kPods, {"ns", "store-2"}, {.uid = std::string(pod.uid())}));
+  timing_.Advance(seconds(7));
+  MakeNotReady("n2", 3);
+  timing_.JumpWall(hours(48));
+  Look();
+  Object made = pod;
+  made.Erase("/metadata/resourceVersion");
+  ASSERT_TRUE(api_.Create(resources::kPods, made));
+  Schedule(2, "");
+  EXPECT_EQ(LostFor(2), 7);
+}
+
 TEST_F(LostNodes, ALiveLookReadsTheNodesThatAreSaidToBeLostAlone) {
   MakeNotReady("n1", 600);
   EXPECT_EQ(LostFor(1), 600);
@@ -164,7 +183,8 @@ TEST_F(LostNodes, OneThatCannotBeReadIsNotCalledLost) {
   auto live = observer_.LookLive({"ns", "store"}, 4);
   ASSERT_TRUE(live);
   EXPECT_EQ(LostFor(live->observation, 1), kWell);
-  EXPECT_THAT(live->unread_node, HasSubstr("node n1 cannot be read: not yours"));
+  ASSERT_TRUE(live->unread_node);
+  EXPECT_EQ(live->unread_node->message, "the read of node n1: not yours");
   EXPECT_EQ(LostFor(1), 600);
 }
 

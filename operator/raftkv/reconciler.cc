@@ -158,7 +158,15 @@ Result<Seen> Reconciler::Confirm(const Seen& seen, const Plan& plan, Planner pla
     if (ours && ToString(again.action) == ToString(plan.action)) return live;
     log::Info("a live look plans otherwise",
               {{"raftkv", key.ToString()}, {"action", ToString(again.action)}});
-    if (!live->unread_node.empty()) return Error(Code::kUnavailable, live->unread_node);
+    if (const auto& unread = live->unread_node; unread) {
+      // Without the right to read it nothing but this action waits for somebody to give it.
+      if (unread->IsRefusal()) {
+        observer_.NoteRefusal(seen, plan.action, unread->message, kRefusedPauseMax);
+      }
+      return Error(unread->ToStatus());
+    }
+  } else if (!live && live.error().code() != Code::kNotFound) {
+    return live;
   }
   return Error(Code::kConflict, "not confirmed by a live look");
 }
@@ -171,9 +179,9 @@ ApiResult<ReconcileResult> Reconciler::Carry(const Seen& seen, const Plan& plan,
   log::Info("act", {{"raftkv", key.ToString()}, {"action", ToString(plan.action)}});
   Status done;
   for (int tries = 0; tries < kDeleteTries; ++tries) {
+    observer_.BeginTry(seen);
     auto confirmed = Confirm(seen, plan, planner);
     if (!confirmed) {
-      observer_.BeginTry(seen);
       observer_.EndTry(seen, plan.action, false);
       if (confirmed.error().code() == Code::kConflict) return After(kAfterAction);
       done = confirmed.error();

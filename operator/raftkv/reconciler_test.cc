@@ -259,6 +259,19 @@ kube::ApiResult<void> Refuse(int http_status, std::string message) {
       http_status, Json{{"kind", "Status"}, {"message", std::move(message)}}.dump(), {}));
 }
 
+// It was tried again each 200 ms, and nobody was told why.
+TEST_F(Reconciling, ALiveLookThatFailsIsToldAndTriedAgainLessAndLessOften) {
+  BeginRoll();
+  api_.before = [](const std::string& call) -> kube::ApiResult<void> {
+    if (call == "GET raftkvs/store") return Refuse(500, "etcdserver: request timed out");
+    return {};
+  };
+  const auto failed = Reconcile();
+  ASSERT_FALSE(failed) << "which the queue answers with a longer pause each time";
+  EXPECT_THAT(failed.error().message, HasSubstr("etcdserver: request timed out"));
+  EXPECT_THAT(Told(), Contains("ActionFailed"));
+}
+
 // It stopped the leader Service, the budget and the replacement of members, each second anew.
 TEST_F(Reconciling, ATemplateThatTheServerRefusesHoldsUpNothingElse) {
   Settle();
@@ -623,7 +636,7 @@ TEST_F(Reconciling, AMemberIsNotGivenUpWithANodeThatOnlyTheCacheCallsLost) {
   // Nor with one that cannot be read, which is told.
   SetNode("n2", "Unknown", 1);
   api_.before = [](const std::string& call) -> kube::ApiResult<void> {
-    if (call == "GET nodes/n2") return Refuse(403, "nodes are not yours");
+    if (call == "GET nodes/n2") return Refuse(503, "busy");
     return {};
   };
   Reconciler again(Parts(&timing_));
@@ -631,15 +644,40 @@ TEST_F(Reconciling, AMemberIsNotGivenUpWithANodeThatOnlyTheCacheCallsLost) {
   ASSERT_TRUE(again.Reconcile({"ns", "store"}, {}));
   timing_.Advance(std::chrono::seconds(40));
   FillCaches();
-  const auto refused = again.Reconcile({"ns", "store"}, {});
-  ASSERT_FALSE(refused);
-  EXPECT_THAT(refused.error().message, HasSubstr("node n2 cannot be read: nodes are not yours"));
+  const auto failed = again.Reconcile({"ns", "store"}, {});
+  ASSERT_FALSE(failed);
+  EXPECT_THAT(failed.error().message, HasSubstr("the read of node n2: busy"));
   EXPECT_EQ(nodes_.sent_to, "");
   EXPECT_THAT(Told(), Contains("ActionFailed"));
 
+  // Without the right to read it the replacement alone is held up.
+  api_.before = [](const std::string& call) -> kube::ApiResult<void> {
+    if (call == "GET nodes/n2") return Refuse(403, "nodes are not yours");
+    return {};
+  };
+  for (int i = 0; i < 2; ++i) {
+    FillCaches();
+    ASSERT_TRUE(again.Reconcile({"ns", "store"}, {}));
+  }
+  EXPECT_THAT(Told(), Contains("ActionRefused"));
+  EXPECT_EQ(Degraded().substr(0, 14), "ApplyRefused: ");
+  EXPECT_THAT(Degraded(), HasSubstr("refuses the read of node n2: nodes are not yours"));
+  EXPECT_EQ(ConditionsInMetrics("Degraded"), "ApplyRefused true 1\n");
+  ASSERT_TRUE(api_.Delete(resources::kServices, {"ns", "store-leader"},
+                          {.uid = UidOf(resources::kServices, "store-leader")}));
+  for (int i = 0; i < 3; ++i) {
+    FillCaches();
+    ASSERT_TRUE(again.Reconcile({"ns", "store"}, {}));
+  }
+  EXPECT_TRUE(Exists(resources::kServices, "store-leader"));
+  EXPECT_EQ(nodes_.sent_to, "");
+
   api_.before = nullptr;
-  FillCaches();
-  EXPECT_TRUE(again.Reconcile({"ns", "store"}, {}));
+  timing_.Advance(std::chrono::seconds(40));
+  for (int i = 0; i < 2; ++i) {
+    FillCaches();
+    ASSERT_TRUE(again.Reconcile({"ns", "store"}, {}));
+  }
   EXPECT_EQ(nodes_.sent_to, "10.0.0.1");
   EXPECT_EQ(nodes_.membership.remove, std::vector<MemberId>{0xc3});
 }
