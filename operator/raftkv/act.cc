@@ -171,6 +171,26 @@ Status Actor::SetFinalizers(const Seen& seen, const Action& action, bool present
                   {"resourceVersion", std::string(live->resource_version())}}}});
 }
 
+kube::ApiResult<Object> Actor::WithoutSurplus(const Seen& seen, const DesiredObject& desired,
+                                              Object applied) {
+  constexpr int kPatchDoesNotFit = 422;
+  for (int tries = 1;; ++tries) {
+    const Json surplus = SurplusOf(applied, desired.object);
+    if (surplus.empty()) return applied;
+    FAULT_POINT(patch_before);
+    auto patched =
+        api_->Patch(desired.resource, desired.object.key(), kube::PatchType::kJson, surplus);
+    FAULT_POINT(patch_after);
+    if (patched || patched.error().http_status != kPatchDoesNotFit || tries == kApplyTries) {
+      return patched;
+    }
+    // Somebody else may have taken it off meanwhile.
+    auto again = kube::ApplyOwned(*api_, desired.resource, desired.object, *seen.resource);
+    if (!again) return again;
+    applied = *std::move(again);
+  }
+}
+
 Status Actor::Apply(const Seen& seen, const Action& action, const DesiredObject& desired) {
   FAULT_POINT(apply_before);
   auto applied = kube::ApplyOwned(*api_, desired.resource, desired.object, *seen.resource);
@@ -188,13 +208,9 @@ Status Actor::Apply(const Seen& seen, const Action& action, const DesiredObject&
     }
     return Failed(seen, action, desired.resource, desired.object.key(), applied.error());
   }
-  if (const Json surplus = SurplusOf(*applied, desired.object); !surplus.empty()) {
-    FAULT_POINT(patch_before);
-    applied = api_->Patch(desired.resource, desired.object.key(), kube::PatchType::kJson, surplus);
-    FAULT_POINT(patch_after);
-    if (!applied) {
-      return Failed(seen, action, desired.resource, desired.object.key(), applied.error());
-    }
+  applied = WithoutSurplus(seen, desired, *std::move(applied));
+  if (!applied) {
+    return Failed(seen, action, desired.resource, desired.object.key(), applied.error());
   }
   caches_.Of(desired.resource)->Wrote(*applied);
   observer_->NoteApplied(seen.resource->key(), desired, *applied);

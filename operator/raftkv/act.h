@@ -56,6 +56,9 @@ class Actor {
   Status CheckMayShrink(const Seen& seen, const kube::Object& set, int replicas);
   Status SetFinalizers(const Seen& seen, const Action& action, bool present);
   Status Apply(const Seen& seen, const Action& action, const DesiredObject& desired);
+  // `applied`, when what SurplusOf tells has been taken off.
+  kube::ApiResult<kube::Object> WithoutSurplus(const Seen& seen, const DesiredObject& desired,
+                                               kube::Object applied);
   // Of what has the resource's own name, if the resource controls it.
   Status DeleteOwn(const Seen& seen, const Action& action, const kube::Resource& resource);
   Status Delete(const Seen& seen, const Action& action, const kube::Resource& resource,

@@ -19,7 +19,8 @@ class Act : public ThreeMembers {
   // The members' own: three that answer are not yet one.
   void HaveCluster() {
     ASSERT_TRUE(api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
-                           {{"status", {{"clusterID", "00000000000000c1"}}}}, "status"));
+                           {{"status", {{"clusterID", "00000000000000c1"}}}},
+                           {.subresource = "status"}));
   }
   static std::string ReasonOf(const Observation& seen, const std::string& type) {
     for (const PlannedCondition& condition : MakePlan(seen).status.conditions) {
@@ -142,6 +143,19 @@ TEST_F(Act, ResourcesThatSomebodySetsAreTakenBack) {
   ASSERT_TRUE(actor_.Carry(Look(), ApplyStatefulSet{3}).ok());
   EXPECT_EQ(now(), (Json{{"requests", {{"cpu", "1"}}}}));
 
+  // What somebody else takes off first is no refusal.
+  set_resources({{"requests", {{"cpu", "1"}}}, {"limits", {{"memory", "1Gi"}}}});
+  const Seen seen = Look();
+  bool taken = false;
+  api_.before = [&](const std::string& call) -> kube::ApiResult<void> {
+    if (call != "PATCH statefulsets/store" || std::exchange(taken, true)) return {};
+    set_resources({{"requests", {{"cpu", "1"}}}});
+    return std::unexpected(kube::ApiError{.reason = kube::Reason::kInvalid, .http_status = 422});
+  };
+  EXPECT_TRUE(actor_.Carry(seen, ApplyStatefulSet{3}).ok());
+  EXPECT_TRUE(taken);
+  api_.before = nullptr;
+
   // A webhook that insists is told once, and let be.
   api_.admit = [&](Object& object) {
     if (object.kind() == "StatefulSet") object.Set(resources + "/limits", {{"memory", "1Gi"}});
@@ -151,6 +165,17 @@ TEST_F(Act, ResourcesThatSomebodySetsAreTakenBack) {
   ASSERT_TRUE(actor_.Carry(Look(), ApplyStatefulSet{3}).ok());
   EXPECT_TRUE(Look().observation.objects.template_current);
   EXPECT_EQ(observer_.TakeChanged({"ns", "store"}).size(), 1U);
+  timing_.Advance(std::chrono::hours(1));
+  EXPECT_TRUE(Look().observation.objects.template_current) << "it insists still";
+  // What it added stayed when it went, and fell with the next operator, which rolled all pods.
+  api_.admit = nullptr;
+  timing_.Advance(std::chrono::hours(1));
+  EXPECT_TRUE(Look().observation.objects.template_current);
+  timing_.Advance(std::chrono::minutes(5));
+  EXPECT_FALSE(Look().observation.objects.template_current);
+  ASSERT_TRUE(actor_.Carry(Look(), ApplyStatefulSet{3}).ok());
+  EXPECT_EQ(now(), (Json{{"requests", {{"cpu", "1"}}}}));
+  EXPECT_TRUE(Look().observation.objects.template_current);
 }
 
 TEST_F(Act, AForeignServiceIsLeftAloneAndReported) {
@@ -414,7 +439,8 @@ TEST_F(Act, AClaimIsNotDeletedWhileNobodyCanTellWhoseItIs) {
   Seen seen = Look();
   nodes_.nodes.clear();
   ASSERT_TRUE(api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
-                         {{"status", {{"clusterID", "00000000000000c1"}}}}, "status"));
+                         {{"status", {{"clusterID", "00000000000000c1"}}}},
+                         {.subresource = "status"}));
   std::string uid = UidOf(resources::kClaims, "data-store-2");
   EXPECT_EQ(actor_.Carry(seen, DeleteClaim{.slot = 2, .uid = uid}).code(), Code::kUnavailable);
   EXPECT_EQ(actor_.Carry(seen, ApplyStatefulSet{2}).code(), Code::kUnavailable);
@@ -585,6 +611,7 @@ TEST_F(Act, WhatAWebhookMakesOfAnObjectIsAskedAnewNowAndThen) {
   const auto current = [&] { return Look().observation.objects.template_current; };
   const auto asked = [&] { return api_.CountCalls("DRYRUN statefulsets/store"); };
   const Duration pause = std::chrono::hours(1);
+  const Duration again = std::chrono::minutes(5);
   admit("mirror/node");
   ASSERT_TRUE(actor_.Carry(Look(), ApplyStatefulSet{3}).ok());
   EXPECT_TRUE(current());
@@ -606,18 +633,62 @@ TEST_F(Act, WhatAWebhookMakesOfAnObjectIsAskedAnewNowAndThen) {
   admit("other/node");
   EXPECT_TRUE(current());
   timing_.Advance(pause);
+  EXPECT_TRUE(current()) << "it may be for a moment";
+  timing_.Advance(again);
   EXPECT_FALSE(current());
   ASSERT_TRUE(actor_.Carry(Look(), ApplyStatefulSet{3}).ok());
   EXPECT_TRUE(current());
   EXPECT_EQ(observer_.TakeChanged({"ns", "store"}).size(), 2U);
+  EXPECT_EQ(asked(), 4U);
   api_.admit = nullptr;
   timing_.Advance(pause);
+  EXPECT_TRUE(current());
+  timing_.Advance(again);
   EXPECT_FALSE(current());
   ASSERT_TRUE(actor_.Carry(Look(), ApplyStatefulSet{3}).ok());
-  EXPECT_EQ(asked(), 4U);
+  EXPECT_EQ(asked(), 6U);
   timing_.Advance(pause);
   EXPECT_TRUE(current());
-  EXPECT_EQ(asked(), 4U) << "it is what was asked for";
+  EXPECT_EQ(asked(), 7U) << "who had a say in it once may have it again";
+}
+
+// One whose failures are ignored: images from its mirror were taken back for good while it was
+// away for a moment, and all pods with them.
+TEST_F(Act, AWebhookThatIsAwayForAMomentChangesNothing) {
+  const auto mirror = [](Object& object) {
+    if (object.kind() == "StatefulSet") {
+      object.Set("/spec/template/spec/containers/0/image", "mirror/node");
+    }
+  };
+  const auto current = [&] { return Look().observation.objects.template_current; };
+  api_.admit = mirror;
+  ASSERT_TRUE(actor_.Carry(Look(), ApplyStatefulSet{3}).ok());
+  api_.admit = nullptr;
+  timing_.Advance(std::chrono::hours(1));
+  EXPECT_TRUE(current());
+  api_.admit = mirror;
+  timing_.Advance(std::chrono::minutes(5));
+  EXPECT_TRUE(current());
+  // If it is away for longer, what it says is asked for again when it is back.
+  api_.admit = nullptr;
+  for (int i = 0; i < 2; ++i) {
+    timing_.Advance(std::chrono::hours(1));
+    current();
+  }
+  EXPECT_FALSE(current());
+  ASSERT_TRUE(actor_.Carry(Look(), ApplyStatefulSet{3}).ok());
+  EXPECT_TRUE(current());
+  api_.admit = mirror;
+  for (int i = 0; i < 2; ++i) {
+    timing_.Advance(std::chrono::hours(1));
+    current();
+  }
+  EXPECT_FALSE(current());
+  ASSERT_TRUE(actor_.Carry(Look(), ApplyStatefulSet{3}).ok());
+  EXPECT_EQ(api_.Get(resources::kStatefulSets, {"ns", "store"})
+                ->String("/spec/template/spec/containers/0/image"),
+            "mirror/node");
+  EXPECT_TRUE(current());
 }
 
 // It was made again at once, and its pods mounted claims that nobody had looked at.

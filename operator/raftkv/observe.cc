@@ -28,6 +28,8 @@ constexpr Duration kRefusedPause = std::chrono::seconds(5);
 constexpr Duration kRefusedForgotten = std::chrono::minutes(10);
 // Until it is asked again what a webhook makes of an object.
 constexpr Duration kAskAnewPause = std::chrono::hours(1);
+// Until another answer is believed: a webhook whose failures are ignored may be away for a moment.
+constexpr Duration kAskAgainPause = std::chrono::minutes(5);
 constexpr size_t kRefusedBytes = 600;  // of the server's words
 
 int64_t SecondsOf(std::string_view time) {
@@ -249,10 +251,11 @@ bool Observer::IsHeld(const Seen& seen, const Action& action) {
 void Observer::NoteApplied(const Key& key, const DesiredObject& desired, const Object& answer) {
   Memory& memory = MemoryOf(key);
   Answer& known = memory.applied[NameOf(desired.object)];
+  const bool changed = !IsCurrent(answer, desired.object);
   Answer made{.hash = FieldsHash(answer, desired.object),
-              .otherwise = !IsCurrent(answer, desired.object),
+              .otherwise = known.otherwise || changed,
               .asked = timing_->Now()};
-  if (known.hash != made.hash && made.otherwise) memory.changed.push_back(NameOf(desired.object));
+  if (known.hash != made.hash && changed) memory.changed.push_back(NameOf(desired.object));
   known = std::move(made);
   if (desired.resource == kube::resources::kDisruptionBudgets) {
     memory.budget_asked = desired.object.Int("/spec/minAvailable");
@@ -266,20 +269,24 @@ std::vector<std::string> Observer::TakeChanged(const Key& key) {
 }
 
 bool Observer::IsAsApplied(const Key& key, const Object& existing, const DesiredObject& desired) {
-  if (IsCurrent(existing, desired.object)) return true;
   const auto& applied = MemoryOf(key).applied;
   const auto answer = applied.find(NameOf(desired.object));
+  if (answer != applied.end() && answer->second.stale) return false;
+  if (IsCurrent(existing, desired.object)) return true;
   return answer != applied.end() && answer->second.hash == FieldsHash(existing, desired.object);
 }
 
-// Whoever had a say in what was applied may not have it any more, or say something else: that is
-// asked without a write. What would be stored otherwise now is applied again.
+// Whoever had a say in what was applied may not have it any more, or say something else, or say it
+// again: that is asked without a write. What would be stored otherwise now, and minutes later, is
+// applied again.
 void Observer::AskAnew(const Seen& seen) {
   const Object& resource = *seen.resource;
   Memory& memory = MemoryOf(resource.key());
   const MonotonicTime now = timing_->Now();
   const auto due = [&](const auto& entry) {
-    return entry.second.otherwise && now - entry.second.asked >= kAskAnewPause;
+    const Answer& answer = entry.second;
+    const Duration pause = answer.next.empty() ? kAskAnewPause : kAskAgainPause;
+    return answer.otherwise && !answer.stale && now - answer.asked >= pause;
   };
   if (std::ranges::none_of(memory.applied, due)) return;
   std::vector<DesiredObject> all = DesiredObjects(resource, settings_);
@@ -291,18 +298,38 @@ void Observer::AskAnew(const Seen& seen) {
     const auto minimum = static_cast<int>(*memory.budget_asked);
     all.push_back(DesiredDisruptionBudget(resource, minimum));
   }
+  std::erase_if(memory.applied, [&](const auto& entry) {
+    return std::ranges::none_of(
+        all, [&](const DesiredObject& desired) { return NameOf(desired.object) == entry.first; });
+  });
   for (const DesiredObject& desired : all) {
     const auto known = memory.applied.find(NameOf(desired.object));
     if (known == memory.applied.end() || !due(*known)) continue;
-    known->second.asked = now;
-    Object wanted = desired.object;
-    kube::SetController(wanted, resource);
-    auto answer = api_->Apply(desired.resource, wanted, {.dry_run = true});
-    if (!answer) return;  // some webhooks cannot be asked; others would be as slow
-    if (FieldsHash(*answer, desired.object) == known->second.hash) continue;
-    memory.applied.erase(known);
-    memory.compared.versions.clear();
+    Answer& answer = known->second;
+    answer.asked = now;
+    auto asked = AskFor(desired, resource);
+    if (!asked) return;  // some webhooks cannot be asked; others would be as slow
+    std::string hash = FieldsHash(*asked, desired.object);
+    if (hash == answer.hash) {
+      answer.next.clear();
+      continue;
+    }
+    answer.stale = hash == answer.next;
+    answer.next = std::move(hash);
+    if (answer.stale) memory.compared.versions.clear();
   }
+}
+
+// As Actor::Apply does it: an apply leaves what others have set there, whoever that was.
+kube::ApiResult<Object> Observer::AskFor(const DesiredObject& desired, const Object& resource) {
+  Object wanted = desired.object;
+  kube::SetController(wanted, resource);
+  auto answer = api_->Apply(desired.resource, wanted, {.dry_run = true});
+  if (!answer) return answer;
+  const Json surplus = SurplusOf(*answer, desired.object);
+  if (surplus.empty()) return answer;
+  return api_->Patch(desired.resource, wanted.key(), kube::PatchType::kJson, surplus,
+                     {.dry_run = true});
 }
 
 void Observer::LookAtRefusals(Seen& seen) {

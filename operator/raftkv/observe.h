@@ -130,6 +130,8 @@ class Observer {
   Seen LookIn(const Caches& caches, const kube::ObjectPtr& resource, uint64_t epoch, bool live);
   void LookAtObjects(const Caches& caches, Seen& seen);
   void AskAnew(const Seen& seen);
+  // What a dry run of the whole apply answers.
+  kube::ApiResult<kube::Object> AskFor(const DesiredObject& desired, const kube::Object& resource);
   void LookAtSpec(Observation& out, const kube::Object& resource);
   void LookAtPods(const Caches& caches, Seen& seen, bool live);
   // Nothing: nobody may ask, or it cannot be read.
@@ -176,8 +178,10 @@ class Observer {
   // What the API server made of an object that was applied.
   struct Answer {
     std::string hash;
-    bool otherwise = false;  // than it was asked for
+    bool otherwise = false;  // than it was asked for, now or once
     MonotonicTime asked;
+    std::string next;    // what a dry run answered since, if that was another
+    bool stale = false;  // so did a second one
   };
   // What no object tells: since when there has been no answer. Forgotten with the process, which
   // makes a new operator wait longer, never less; but for nodes that were lost before it began, of
