@@ -123,7 +123,6 @@ Status ExpectNoRestore(Bed& bed, size_t member, const std::string& backup) {
                                                   std::to_string(reply.status) + " " + reply.body));
   const std::string file = (bed.directory(member) / "backup").string();
   std::ofstream(file, std::ios::binary) << backup;
-  const std::string id = bed.MemberId(member);
   bed.Kill(member);
   bed.Restart(member, {"--start-mode", "restore", "--start-snapshot", file});
   return ReadyAsBefore(bed, member);
