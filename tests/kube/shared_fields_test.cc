@@ -33,6 +33,8 @@ class SharedFields : public ObjectsOnServer {
 };
 
 TEST_F(SharedFields, ASecondApplyChangesNothing) {
+  // Its controller writes the status once.
+  ASSERT_TRUE(Soon([&] { return !Set().String("/status/updateRevision").empty(); }));
   const Object before = Set();
   ASSERT_TRUE(actor_->Carry(Look(), ApplyStatefulSet{0}).ok());
   EXPECT_EQ(Set().resource_version(), before.resource_version());
