@@ -84,6 +84,62 @@ TEST(Membership, ARemovedMemberAnswersWhatWaitsForANewOne) {
   EXPECT_EQ((*swapped)->error().code(), Code::kNotServing);
 }
 
+// The later one was refused, though the earlier one was done within a moment: whoever removed a
+// member while a new one was being promoted had to ask again.
+TEST(Membership, AChangeWithoutConditionWaitsForTheOneUnderWay) {
+  TestCluster cluster;
+  cluster.StartStatic(5);
+  TestNode& leader = *cluster.Leader();
+  std::vector<v1::ChangeMembershipRequest> removals;
+  for (const char* name : {"n1", "n2", "n3", "n4", "n5"}) {
+    if (&cluster.node(name) == &leader) continue;
+    removals.emplace_back().add_remove(cluster.node(name).id().value);
+  }
+  auto first = leader.Change(removals[0]);
+  auto second = leader.Change(removals[1]);
+  ASSERT_TRUE(cluster.Run(50, [&] { return second->has_value(); }));
+  ASSERT_TRUE(first->has_value() && (*first)->has_value());
+  ASSERT_TRUE((*second)->has_value()) << (*second)->error().message();
+  EXPECT_EQ((**second)->conf().voters_size(), 3);
+}
+
+TEST(Membership, AChangeWithAConditionIsRefusedAtOnceWhileAnotherIsUnderWay) {
+  TestCluster cluster;
+  cluster.StartStatic(5);
+  TestNode& leader = *cluster.Leader();
+  std::vector<v1::ChangeMembershipRequest> removals;
+  for (const char* name : {"n1", "n2", "n3", "n4", "n5"}) {
+    if (&cluster.node(name) == &leader) continue;
+    v1::ChangeMembershipRequest& removal = removals.emplace_back();
+    removal.set_expected_config_index(leader.machine().cluster()->config_index());
+    removal.add_remove(cluster.node(name).id().value);
+  }
+  auto first = leader.Change(removals[0]);
+  auto second = leader.Change(removals[1]);
+  ASSERT_TRUE(second->has_value());
+  EXPECT_EQ((*second)->error().code(), Code::kConflict);
+  ASSERT_TRUE(cluster.Run(50, [&] { return first->has_value(); }));
+  EXPECT_TRUE((*first)->has_value()) << (*first)->error().message();
+}
+
+TEST(Membership, AChangeIsRefusedIfTheOneUnderWayTakesLong) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& leader = *cluster.Leader();
+  v1::ChangeMembershipRequest remove;
+  remove.add_remove(cluster.Follower().id().value);
+  leader.StallApply(true);
+  auto first = leader.Change(remove);
+  auto second = leader.Change(remove);
+  EXPECT_FALSE(second->has_value());
+  ASSERT_TRUE(
+      cluster.Run(leader.options().election_ticks + 1, [&] { return second->has_value(); }));
+  EXPECT_EQ((*second)->error().code(), Code::kConflict);
+  leader.StallApply(false);
+  ASSERT_TRUE(cluster.Run(50, [&] { return first->has_value(); }));
+  EXPECT_TRUE((*first)->has_value()) << (*first)->error().message();
+}
+
 TEST(Membership, LeaderHandsOverBeforeItIsRemoved) {
   TestCluster cluster;
   cluster.StartStatic(3);

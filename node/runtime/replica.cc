@@ -315,6 +315,7 @@ void Replica::OnApplyDone(ApplyDone done) {
     FinishJointWaiters();
     FinishRelayed();
     CheckRemoved();
+    RetryQueued();
   }
 }
 
@@ -385,6 +386,7 @@ void Replica::HandleLeaderChange() {
 void Replica::AbandonCalls(const raftkv::Status& status) {
   FailAllReads(status);
   for (MembershipCall& call : std::exchange(parked_changes_, {})) call.done(Error(status));
+  for (MembershipCall& call : std::exchange(queued_changes_, {})) call.done(Error(status));
   for (const auto& call : std::exchange(resolving_, {})) call->done(Error(status));
   for (MembershipCall& call : std::exchange(joint_waiters_, {})) {
     call.done(Error(Code::kUnknownOutcome, "this node stopped before the change was complete"));

@@ -285,7 +285,8 @@ class Replica final : public transport::Handler {
     v1::ChangeMembershipRequest request;
     MonotonicTime deadline;
     Callback<v1::ChangeMembershipResponse> done;
-    bool from_member = false;  // a member passed it on to us as the leader
+    bool from_member = false;                    // a member passed it on to us as the leader
+    std::optional<MonotonicTime> patience = {};  // how long it waits for another change
   };
   void Dispatch(MembershipCall call);
   void PassOn(raft::NodeId leader, MembershipCall call);
@@ -294,6 +295,8 @@ class Replica final : public transport::Handler {
   void FinishRelayed();
   bool RemovesSelf(const MembershipCall& call) const;
   bool ChangeUnderWay() const;
+  bool WaitsForAnother(MembershipCall& call) const;
+  void RetryQueued();
   void FinishOwnRemovals();
   void ChangeAsLeader(MembershipCall call);
   void ResolveAddresses(MembershipCall call);
@@ -431,6 +434,7 @@ class Replica final : public transport::Handler {
 
   // Membership.
   std::vector<MembershipCall> parked_changes_;  // wait for a leader
+  std::vector<MembershipCall> queued_changes_;  // wait for the change under way
   // Wait for a new member to say who it is.
   std::vector<std::shared_ptr<MembershipCall>> resolving_;
   std::vector<MembershipCall> joint_waiters_;  // applied; wait until the joint state is left

@@ -154,6 +154,10 @@ void Replica::ChangeAsLeader(MembershipCall call) {
       if (member.id() == 0) return ResolveAddresses(std::move(call));
     }
   }
+  if (WaitsForAnother(call)) {
+    queued_changes_.push_back(std::move(call));
+    return;
+  }
   Result<raft::ConfChange> change = PlanChange(call.request);
   if (!change) return call.done(Error(change.error()));
   const bool leaves = std::any_of(
@@ -220,6 +224,23 @@ bool Replica::ChangeUnderWay() const {
   const bool pending = core_->pending_conf_index() > core_->applied();
   return env_.machine->cluster()->conf().voters_outgoing_size() > 0 ||
          (pending && !MUTATION(change_while_one_is_pending));
+}
+
+// Who names the configuration that the decision rests on has to decide anew, and is told at once.
+// Nobody else has to care that a learner is promoted at this moment. The wait is short, so that a
+// member that passed the call on has its answer.
+bool Replica::WaitsForAnother(MembershipCall& call) const {
+  if (call.request.expected_config_index() != 0 || !ChangeUnderWay()) return false;
+  const MonotonicTime now = env_.clock->Now();
+  if (!call.patience) {
+    call.patience =
+        std::min(call.deadline, now + env_.options->tick * env_.options->election_ticks);
+  }
+  return now < *call.patience;
+}
+
+void Replica::RetryQueued() {
+  for (MembershipCall& call : std::exchange(queued_changes_, {})) Dispatch(std::move(call));
 }
 
 // Checks the request against the configuration in force and turns it into steps. The state machine
@@ -358,6 +379,7 @@ void Replica::FinishJointWaiters() {
 void Replica::ExpireMembershipCalls() {
   const MonotonicTime now = env_.clock->Now();
   FinishRelayed();
+  RetryQueued();
   std::erase_if(own_removals_, [&](const std::shared_ptr<MembershipCall>& call) {
     if (call->deadline > now) return false;
     std::exchange(call->done, nullptr)(
