@@ -26,6 +26,7 @@
 #include "base/version.h"
 #include "node/config/config.h"
 #include "node/runtime/node.h"
+#include "node/runtime/rebuild.h"
 #include "node/server/server.h"
 
 extern char** environ;
@@ -200,6 +201,12 @@ int Main(const std::vector<std::string>& args) {
   if (invocation->kind == Invocation::Kind::kPrint) {
     std::fputs(invocation->text.c_str(), stdout);
     return 0;
+  }
+  if (runtime::IsBlank(invocation->config.node.data_dir)) {
+    if (const Status start = ValidateBootstrap(invocation->config.node); !start.ok()) {
+      std::fprintf(stderr, "raftkv-node: %s\n", start.message().c_str());
+      return kExitUsage;
+    }
   }
   const Status status = Run(invocation->config);
   if (!status.ok()) log::Error("cannot run", {{"error", status.message()}});

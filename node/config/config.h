@@ -56,4 +56,8 @@ Result<Invocation> ParseCommandLine(const std::vector<std::string>& args,
 // peer.listen, budgets of memory from the machine).
 Status CompleteAndValidate(NodeConfig* config);
 
+// The start.* settings, of a node whose directory is blank: any other one does not follow them
+// (runtime::IsBlank), whatever has become of its address or of the list meanwhile.
+Status ValidateBootstrap(const runtime::Options& node);
+
 }  // namespace raftkv

@@ -188,10 +188,6 @@ TEST_F(ConfigTest, ADuplicateKeyInAFileIsRefused) {
 }
 
 TEST_F(ConfigTest, SettingsThatContradictEachOther) {
-  EXPECT_NE(Refusal({"--start-mode", "static"}).find("peer.advertise"), std::string::npos);
-  EXPECT_NE(Refusal({"--start-mode", "join"}).find("start.peers"), std::string::npos);
-  EXPECT_NE(Refusal({"--start-mode", "join", "--start-peers", "127.0.0.1:7071"}).find("itself"),
-            std::string::npos);
   EXPECT_NE(Refusal({"--peer-listen", ":7071"}).find("--peer-advertise"), std::string::npos);
   EXPECT_EQ(Refusal({"--peer-listen", ":7071", "--peer-advertise", "node-0:7071"}), "accepted");
   // In a container.
@@ -208,6 +204,19 @@ TEST_F(ConfigTest, SettingsThatContradictEachOther) {
   EXPECT_NE(Refusal({"--raft-max-append-bytes", "32MiB", "--raft-max-uncommitted-bytes", "1MiB"})
                 .find("max_uncommitted_bytes"),
             std::string::npos);
+}
+
+TEST_F(ConfigTest, BootstrapSettingsThatABlankNodeCannotFollow) {
+  const auto refusal = [](std::vector<std::string> args) {
+    const Result<Invocation> invocation = ParseCommandLine(args, {});
+    EXPECT_TRUE(invocation) << invocation.error().message();
+    return ValidateBootstrap(invocation->config.node).message();
+  };
+  EXPECT_NE(refusal({"--start-mode", "static"}).find("peer.advertise"), std::string::npos);
+  EXPECT_NE(refusal({"--start-mode", "join"}).find("start.peers"), std::string::npos);
+  EXPECT_NE(refusal({"--start-mode", "join", "--start-peers", "127.0.0.1:7071"}).find("itself"),
+            std::string::npos);
+  EXPECT_NE(refusal({"--start-mode", "restore"}).find("start.snapshot"), std::string::npos);
 }
 
 TEST_F(ConfigTest, StaticList) {

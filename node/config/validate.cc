@@ -84,7 +84,9 @@ Status CompleteAddresses(NodeConfig* config) {
   return Status::Ok();
 }
 
-Status ValidateStart(const runtime::Options& node) {
+}  // namespace
+
+Status ValidateBootstrap(const runtime::Options& node) {
   const Bootstrap& start = node.bootstrap;
   const bool has_self = std::ranges::count(start.addresses, node.peer_advertise) > 0;
   switch (start.mode) {
@@ -115,14 +117,11 @@ Status ValidateStart(const runtime::Options& node) {
   return Status::Ok();
 }
 
-}  // namespace
-
 Status CompleteAndValidate(NodeConfig* config) {
   runtime::Options& node = config->node;
   if (node.name.empty()) node.name = HostName();
   RETURN_IF_ERROR(ValidateName(node.name));
   RETURN_IF_ERROR(CompleteAddresses(config));
-  RETURN_IF_ERROR(ValidateStart(node));
   CompleteBudgets(config);
   if (node.heartbeat_ticks * 3 > node.election_ticks) {
     return Invalid("raft.heartbeat_ticks must be at most a third of raft.election_ticks");

@@ -336,6 +336,10 @@ Result<CommandResult> ExecuteCommand(const v1::Command& command, SliceWriter& wr
   return result;
 }
 
+uint32_t VersionOf(const v1::Command& command) {
+  return command.has_invite() && command.invite().withdraw() ? 2 : 1;
+}
+
 Status CheckReadable(std::string_view command) {
   v1::Command parsed;
   if (!parsed.ParseFromArray(command.data(), static_cast<int>(command.size())) ||

@@ -12,6 +12,10 @@
 
 namespace raftkv::kv {
 
+// The lowest Command.version with which it means what it says: members of an older program go on as
+// long as nobody uses what they do not know, and stop before they would understand it otherwise.
+uint32_t VersionOf(const v1::Command& command);
+
 // A command that cannot be carried out changes nothing and says why in the result's status. An
 // error is one of the state store. The command is not an InviteCommand.
 Result<CommandResult> ExecuteCommand(const v1::Command& command, SliceWriter& writer);

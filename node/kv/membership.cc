@@ -185,17 +185,6 @@ Status CheckText(std::string_view text, const std::string& what) {
   return Status::Ok();
 }
 
-Status CheckPeerAddress(const std::string& address, const std::string& what) {
-  RETURN_IF_ERROR(CheckText(address, what));
-  const Result<HostPort> parsed = ParseHostPort(address);
-  if (!parsed) return Invalid(what + ": " + parsed.error().message());
-  if (parsed->IsWildcard() || parsed->port == 0) {
-    return Invalid(what + ": other members cannot dial " + address +
-                   "; it has to name a host and a port");
-  }
-  return Status::Ok();
-}
-
 // Records complete, names and addresses unique. A member that is on its way out does not count: its
 // successor may have its name and its address (a pod that has lost its disk).
 Status CheckMembers(const ClusterState& state) {
@@ -223,6 +212,17 @@ Status CheckMembers(const ClusterState& state) {
 
 }  // namespace
 
+Status CheckPeerAddress(const std::string& address, const std::string& what) {
+  RETURN_IF_ERROR(CheckText(address, what));
+  const Result<HostPort> parsed = ParseHostPort(address);
+  if (!parsed) return Invalid(what + ": " + parsed.error().message());
+  if (parsed->IsWildcard() || parsed->port == 0) {
+    return Invalid(what + ": other members cannot dial " + address +
+                   "; it has to name a host and a port");
+  }
+  return Status::Ok();
+}
+
 Result<ClusterState> ChangeMembership(const ClusterState& state, const ConfChange& change,
                                       const v1::MembershipChange& request, raft::Index index) {
   RETURN_UNEXPECTED_IF_ERROR(CheckConditions(state, request));
@@ -240,7 +240,17 @@ Result<ClusterState> ChangeMembership(const ClusterState& state, const ConfChang
   return next;
 }
 
+Result<ClusterState> Withdraw(const ClusterState& state, const std::string& name) {
+  ClusterState next = state;
+  auto* invited = next.mutable_invited();
+  const auto guest = std::ranges::find(*invited, name, &Member::name);
+  if (guest == invited->end()) return Error(Code::kNotFound, "nobody is invited as " + name);
+  invited->erase(guest);
+  return next;
+}
+
 Result<ClusterState> Invite(const ClusterState& state, const v1::InviteCommand& invite) {
+  if (invite.withdraw()) return Withdraw(state, invite.name());
   RETURN_UNEXPECTED_IF_ERROR(CheckText(invite.name(), "the name of the invitation"));
   RETURN_UNEXPECTED_IF_ERROR(
       CheckPeerAddress(invite.peer_address(), "the invitation's peer address"));
@@ -255,8 +265,9 @@ Result<ClusterState> Invite(const ClusterState& state, const v1::InviteCommand& 
       *invited, [&](const Member& guest) { return guest.name() >= invite.name(); });
   if (place == invited->end() || place->name() != invite.name()) {
     if (invited->size() >= kMaxInvitations) {
-      return Error(Code::kResourceExhausted,
-                   std::to_string(kMaxInvitations) + " invitations are open: let one of them join");
+      return Error(Code::kConflict,
+                   std::to_string(kMaxInvitations) +
+                       " invitations are open: let one of them join, or withdraw one");
     }
     const auto position = place - invited->begin();
     invited->Add();

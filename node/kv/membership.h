@@ -23,7 +23,10 @@ Result<v1::ClusterState> ChangeMembership(const v1::ClusterState& state,
                                           const raft::ConfChange& change,
                                           const v1::MembershipChange& request, raft::Index index);
 
-// Adds an invitation, or replaces the one with the same name.
+// Whether other members could dial it; kInvalidArgument begins with `what`.
+Status CheckPeerAddress(const std::string& address, const std::string& what);
+
+// Adds an invitation, or replaces the one with the same name, or withdraws it.
 Result<v1::ClusterState> Invite(const v1::ClusterState& state, const v1::InviteCommand& invite);
 
 // The first state of a cluster: `initial` completed (all members are voters) and checked.

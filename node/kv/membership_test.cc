@@ -342,8 +342,23 @@ TEST_F(MembershipTest, InvitationsAreLimited) {
   for (int i = 0; i < kMaxInvitations; ++i) {
     EXPECT_TRUE(machine_.Do(InviteMember("g" + std::to_string(i), "a:1")).status.ok());
   }
-  EXPECT_EQ(machine_.Do(InviteMember("one more", "a:1")).status.code(), Code::kResourceExhausted);
+  EXPECT_EQ(machine_.Do(InviteMember("one more", "a:1")).status.code(), Code::kConflict);
   EXPECT_TRUE(machine_.Do(InviteMember("g0", "b:1")).status.ok());
+}
+
+TEST_F(MembershipTest, AnInvitationCanBeWithdrawn) {
+  EXPECT_TRUE(machine_.Do(InviteMember("4", "host4:1")).status.ok());
+  EXPECT_TRUE(machine_.Do(InviteMember("5", "host5:1")).status.ok());
+  v1::Command withdraw;
+  withdraw.mutable_invite()->set_name("4");
+  withdraw.mutable_invite()->set_withdraw(true);
+  withdraw.set_version(VersionOf(withdraw));
+  EXPECT_EQ(VersionOf(withdraw), 2u) << "who does not know it must not take it for an invitation";
+  EXPECT_EQ(VersionOf(InviteMember("4", "host4:1")), 1u);
+  EXPECT_TRUE(machine_.Do(withdraw).status.ok());
+  EXPECT_EQ(machine_.Do(withdraw).status.code(), Code::kNotFound);
+  ASSERT_EQ(cluster().invited_size(), 1);
+  EXPECT_EQ(cluster().invited(0).name(), "5");
 }
 
 TEST_F(MembershipTest, ChangesOfOneSliceSeeEachOther) {

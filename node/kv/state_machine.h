@@ -27,7 +27,7 @@
 
 namespace raftkv::kv {
 
-inline constexpr uint32_t kCommandVersion = 1;  // highest Command.version this code understands
+inline constexpr uint32_t kCommandVersion = 2;  // highest Command.version this code understands
 
 // Limits that every replica enforces alike (part of the replicated format).
 inline constexpr size_t kMaxKeyBytes = 4096;

@@ -50,6 +50,39 @@ TEST(Membership, GrowsFromThreeToFiveInOneChange) {
   EXPECT_EQ((*stale)->error().code(), Code::kConflict);
 }
 
+// It was dialed, and the answer was that nobody is there yet: for ever.
+TEST(Membership, AnAddressThatNobodyCanDialIsRefusedAtOnce) {
+  TestCluster cluster;
+  cluster.StartStatic(1);
+  for (const char* address : {"", "nonsense", ":7071", "0.0.0.0:7071", "host:0"}) {
+    v1::ChangeMembershipRequest add;
+    add.add_add_learners()->set_peer_address(address);
+    const auto added = cluster.Leader()->Change(add);
+    ASSERT_TRUE(added->has_value()) << address;
+    EXPECT_EQ((*added)->error().code(), Code::kInvalidArgument) << address;
+  }
+}
+
+// A new peer address took the client address away, and could not be given without the name.
+TEST(Membership, AnUpdateKeepsWhatItLeavesOut) {
+  TestCluster cluster;
+  cluster.StartStatic(1);
+  TestNode& node = *cluster.Leader();
+  const auto update = [&](const std::function<void(v1::Member&)>& edit) {
+    v1::ChangeMembershipRequest request;
+    request.add_update()->set_id(node.id().value);
+    edit(*request.mutable_update(0));
+    const auto updated = node.Change(request);
+    return cluster.Run(20, [&] { return updated->has_value(); }) && (*updated)->has_value();
+  };
+  ASSERT_TRUE(update([](v1::Member& member) { member.set_client_address("clients:1"); }));
+  ASSERT_TRUE(update([](v1::Member& member) { member.set_peer_address("elsewhere:1"); }));
+  const v1::Member& member = node.machine().cluster()->members(0);
+  EXPECT_EQ(member.name(), "n1");
+  EXPECT_EQ(member.client_address(), "clients:1");
+  EXPECT_EQ(member.peer_address(), "elsewhere:1");
+}
+
 // It waited for the call to end, however long that took.
 TEST(Membership, ANewMemberThatDoesNotSayWhoItIsHoldsNoChangeUp) {
   TestCluster cluster;

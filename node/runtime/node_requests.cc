@@ -24,7 +24,7 @@ void NodeImpl::Write(v1::Command command, MonotonicTime deadline, WriteCallback 
                       "it more space; reads and deletes go on"));
   }
   const uint64_t request_id = next_request_id_.fetch_add(1);
-  command.set_version(kv::kCommandVersion);
+  command.set_version(kv::VersionOf(command));
   command.set_origin(member_id_);
   command.set_request_id(request_id);
   Proposal proposal{request_id, Buffer(command.SerializeAsString()), deadline};

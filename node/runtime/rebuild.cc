@@ -100,6 +100,13 @@ void MarkSuspect(const std::string& dir, const Status& reason) {
   if (!marked.ok()) log::Error("cannot note the damage", {{"error", marked.message()}});
 }
 
+bool IsBlank(const std::string& dir) {
+  if (Exists(RebuildFile(dir))) return false;
+  if (!Exists(dir + "/identity")) return true;
+  const Result<v1::Identity> identity = storage::ReadIdentity(dir);
+  return identity && identity->cluster_id() == 0;
+}
+
 Result<OpenedStorage> OpenDirectory(Options* options, const storage::LogOptions& log_options,
                                     const storage::WriteBehindOptions& gathering) {
   const std::string& dir = options->data_dir;

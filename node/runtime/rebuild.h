@@ -31,6 +31,10 @@ Status SaveMemberNote(const std::string& dir, const v1::MemberNote& note);
 // Best effort, from any thread, right before the process ends.
 void MarkSuspect(const std::string& dir, const Status& reason);
 
+// Whether a node that starts there follows its bootstrap settings: nobody was there before, or no
+// member of a cluster and none that is to be replaced. What cannot be read is not blank.
+bool IsBlank(const std::string& dir);
+
 // OpenStorage for a directory that may have been, or be, damaged: finishes what a crash
 // interrupted, checks a suspect one, and sets options->replaces. kCorruption: the data are damaged,
 // or cannot be told from damaged ones.

@@ -114,8 +114,8 @@ void Replica::ProposeCompaction() {
   const uint64_t step = std::max<uint64_t>(options.compact_keep_revisions / 10, 1000);
   if (target < applied.compact_revision + step) return;
   v1::Command command;
-  command.set_version(kv::kCommandVersion);
   command.mutable_compact()->set_revision(target);
+  command.set_version(kv::VersionOf(command));
   (void)core_->Propose(Buffer(command.SerializeAsString()));
 }
 

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mutations.h"
 #include "node/kv/commands.h"
+#include "node/kv/membership.h"
 #include "node/raft/confchange.h"
 #include "node/runtime/replica.h"
 #include "node/storage/codec.h"
@@ -191,6 +192,9 @@ void Replica::ResolveAddresses(MembershipCall call) {
   }
   CHECK(open != nullptr, "called only if an id is missing");
   const std::string address = open->peer_address();
+  const raftkv::Status dialable =
+      kv::CheckPeerAddress(address, "the peer_address of a new member without id");
+  if (!dialable.ok()) return call.done(Error(dialable));
   v1::PeerCall who;
   who.mutable_who_are_you();
   auto shared = std::make_shared<MembershipCall>(std::move(call));
@@ -315,7 +319,9 @@ Result<raft::ConfChange> Replica::PlanChange(const v1::ChangeMembershipRequest& 
       return Error(Code::kNotFound, HexId(member.id()) + " is not a member");
     }
     add(raft::ConfChangeType::kUpdate, member.id());
-    *context.add_members() = member;
+    v1::Member& updated = *context.add_members();
+    updated = *FindMember(*cluster, member.id());
+    updated.MergeFrom(member);  // what is left out stays
   }
   if (change.steps.empty()) {
     return Error(Code::kInvalidArgument,

@@ -20,15 +20,15 @@ void Replica::Read(Consistency consistency, MonotonicTime deadline, BarrierCallb
   if (!serving()) return done(NotServing());
   if (consistency == Consistency::kStale) return done(raftkv::Status::Ok());
   counters_.reads.fetch_add(1, std::memory_order_relaxed);
-  if (consistency == Consistency::kLease && LeaseValid()) {
-    counters_.lease_reads.fetch_add(1, std::memory_order_relaxed);
-    applied_reads_.emplace(core_->committed(), PendingRead{deadline, std::move(done)});
-    return;
-  }
   const size_t waiting = next_reads_.size() + round_reads_.size() + applied_reads_.size();
   if (waiting >= env_.options->max_inflight_requests) {
     return done(raftkv::Status(Code::kResourceExhausted,
                                "too many reads wait for this node already; repeat later"));
+  }
+  if (consistency == Consistency::kLease && LeaseValid()) {
+    counters_.lease_reads.fetch_add(1, std::memory_order_relaxed);
+    applied_reads_.emplace(core_->committed(), PendingRead{deadline, std::move(done)});
+    return;
   }
   next_reads_.push_back({deadline, std::move(done)});
 }

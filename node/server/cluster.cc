@@ -34,17 +34,23 @@ Json Describe(const v1::StatusResponse& status, uint16_t admin_port) {
   const v1::ClusterState& cluster = status.cluster();
   Json members = Json::array();
   for (const v1::Member& member : cluster.members()) members.push_back(MemberJson(status, member));
-  return {{"cluster_id", IdOrNull(status.cluster_id())},
-          {"config_index", cluster.config_index()},
-          {"term", status.term()},
-          {"revision", status.revision()},
-          {"leader", IdOrNull(status.leader())},
-          {"joint", cluster.conf().voters_outgoing_size() > 0},
-          {"voters", IdList(cluster.conf().voters())},
-          {"learners", IdList(cluster.conf().learners())},
-          {"members", std::move(members)},
-          {"answered_by", IdOrNull(status.member_id())},
-          {"admin_port", admin_port}};
+  Json described = {{"cluster_id", IdOrNull(status.cluster_id())},
+                    {"config_index", cluster.config_index()},
+                    {"term", status.term()},
+                    {"revision", status.revision()},
+                    {"leader", IdOrNull(status.leader())},
+                    {"joint", cluster.conf().voters_outgoing_size() > 0},
+                    {"voters", IdList(cluster.conf().voters())},
+                    {"learners", IdList(cluster.conf().learners())},
+                    {"members", std::move(members)},
+                    {"answered_by", IdOrNull(status.member_id())},
+                    {"admin_port", admin_port}};
+  // Only the dialect of raftexample invites.
+  for (const v1::Member& guest : cluster.invited()) {
+    described["invited"].push_back(
+        {{"name", guest.name()}, {"peer_address", guest.peer_address()}});
+  }
+  return described;
 }
 
 }  // namespace

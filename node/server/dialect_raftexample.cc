@@ -1,7 +1,11 @@
 // etcd's contrib/raftexample: the path is the key, the body is the value; POST and DELETE of a
 // number change the membership. Unlike there, nothing is answered before it is committed, and reads
 // are linearizable.
+#include <algorithm>
+#include <memory>
+
 #include "base/host_port.h"
+#include "node/server/cluster.h"
 #include "node/server/dialect.h"
 #include "node/server/query.h"
 #include "node/server/text.h"
@@ -27,6 +31,17 @@ Result<std::string> PeerAddress(std::string_view url) {
   return std::string(url);
 }
 
+void Invitation(Service* service, const ExchangePtr& exchange, v1::InviteCommand invite) {
+  v1::Command command;
+  *command.mutable_invite() = std::move(invite);
+  auto done = [exchange](Result<kv::CommandResult> result) {
+    const Status status = result ? result->status : result.error();
+    exchange->Respond(status.ok() ? HttpResponse{.status = 204}
+                                  : Problem(status, Audience::kAdmin));
+  };
+  service->Write(exchange, std::move(command), std::move(done));
+}
+
 void AddMember(Service* service, const ExchangePtr& exchange, const std::string& id) {
   SetRoute(exchange, Route::kMemberAdd);
   if (auto query = Query::Parse(exchange->request(), {}); !query) {
@@ -39,15 +54,25 @@ void AddMember(Service* service, const ExchangePtr& exchange, const std::string&
   }
   auto address = PeerAddress(exchange->request().body);
   if (!address) return RespondError(exchange, address.error());
-  v1::Command command;
-  command.mutable_invite()->set_name(id);
-  command.mutable_invite()->set_peer_address(*address);
-  auto done = [exchange](Result<kv::CommandResult> result) {
-    const Status status = result ? result->status : result.error();
-    exchange->Respond(status.ok() ? HttpResponse{.status = 204}
-                                  : Problem(status, Audience::kAdmin));
-  };
-  service->Write(exchange, std::move(command), std::move(done));
+  v1::InviteCommand invite;
+  invite.set_name(id);
+  invite.set_peer_address(*address);
+  Invitation(service, exchange, std::move(invite));
+}
+
+// A member, or one that was announced and has not come.
+void Remove(Service* service, const ExchangePtr& exchange, const std::string& id) {
+  const std::shared_ptr<const v1::StatusResponse> status = service->node().status();
+  const auto& invited = status->cluster().invited();
+  const bool announced = std::ranges::find(invited, id, &v1::Member::name) != invited.end();
+  if (!announced || FindMember(status->cluster(), id) != 0) {
+    return RemoveMember(*service, exchange, id);
+  }
+  SetRoute(exchange, Route::kMemberRemove);
+  v1::InviteCommand withdraw;
+  withdraw.set_name(id);
+  withdraw.set_withdraw(true);
+  Invitation(service, exchange, std::move(withdraw));
 }
 
 }  // namespace
@@ -68,7 +93,7 @@ void HandleRaftexample(Service* service, const ExchangePtr& exchange) {
   } else if (request.method == "POST") {
     AddMember(service, exchange, *key);
   } else if (request.method == "DELETE") {
-    RemoveMember(*service, exchange, *key);
+    Remove(service, exchange, *key);
   } else {
     exchange->Respond(MethodNotAllowed(kMethods));
   }

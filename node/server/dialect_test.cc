@@ -34,6 +34,23 @@ TEST_F(RaftexampleTest, PostInvitesAMember) {
   EXPECT_EQ(node_.calls().back(), "invite 4 127.0.0.1:42379");
 }
 
+// Its note stayed for ever, nobody saw it, and 64 of them shut the door.
+TEST_F(RaftexampleTest, WhoWasAnnouncedIsListedAndCanBeWithdrawn) {
+  EXPECT_EQ(Client("GET", "/cluster").body.find("invited"), std::string::npos);
+  EXPECT_EQ(Client("POST", "/4", "http://127.0.0.1:42379").status, 204);
+  v1::StatusResponse status = *node_.status();
+  v1::Member& guest = *status.mutable_cluster()->add_invited();
+  guest.set_name("4");
+  guest.set_peer_address("127.0.0.1:42379");
+  node_.SetStatus(status);
+  const auto cluster = nlohmann::json::parse(Client("GET", "/cluster").body);
+  EXPECT_EQ(cluster.at("invited").dump(), R"([{"name":"4","peer_address":"127.0.0.1:42379"}])");
+  const TestResponse withdrawn = Client("DELETE", "/4");
+  EXPECT_EQ(withdrawn.status, 204) << withdrawn.body;
+  EXPECT_EQ(node_.calls().back(), "withdraw 4");
+  EXPECT_EQ(Client("DELETE", "/5").status, 404);
+}
+
 // As the admin API says it: 412 is for conditions of a request.
 TEST_F(RaftexampleTest, PostOfAMemberThatIsThereIsAConflict) {
   node_.FailWrites(Status(Code::kConflict, "member 1 has this name"));

@@ -44,6 +44,7 @@ std::string Describe(const v1::Command& command) {
   if (command.has_put()) return "put " + command.put().key();
   if (command.has_delete_()) return "delete " + command.delete_().key();
   if (command.has_invite()) {
+    if (command.invite().withdraw()) return "withdraw " + command.invite().name();
     return "invite " + command.invite().name() + " " + command.invite().peer_address();
   }
   return "other";

@@ -96,6 +96,15 @@ TEST(Timing, FormatsAndParsesTimes) {
                             "2026-01-31T12:04:05Zx", "2026-01-31 12:04:05Z"}) {
     EXPECT_FALSE(ParseTime(wrong)) << wrong;
   }
+  // The year 106 was read, and written as a time that nobody can read.
+  for (const char* wrong :
+       {"0106-01-02T03:04:05Z", "9999-12-31T23:59:59-01:00", "2026-02-30T00:00:00Z",
+        "2026-13-01T00:00:00Z", "2026-01-31T24:00:00Z"}) {
+    EXPECT_FALSE(ParseTime(wrong)) << wrong;
+  }
+  for (const char* edge : {"1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z"}) {
+    EXPECT_EQ(FormatTime(ParseTime(edge).value()), edge);
+  }
 }
 
 TEST(Base64, Decodes) {

@@ -11,6 +11,7 @@ namespace {
 // Far enough for "never"; condition variables add it to the wall clock's epoch on some systems.
 constexpr Duration kLongestWait = std::chrono::hours(24);
 constexpr int64_t kMicros = 1'000'000;
+constexpr int64_t kLatestSeconds = 253'402'300'799;  // 9999-12-31T23:59:59Z
 
 class SystemTiming final : public Timing {
  public:
@@ -134,7 +135,13 @@ std::optional<int64_t> ParseTime(std::string_view text) {
   if (!offset || !text.empty()) return std::nullopt;
   utc.tm_year -= 1900;
   utc.tm_mon -= 1;
-  return (static_cast<int64_t>(timegm(&utc)) - *offset) * kMicros + fraction;
+  const tm said = utc;
+  const int64_t seconds = static_cast<int64_t>(timegm(&utc)) - *offset;
+  const bool in_calendar = utc.tm_mon == said.tm_mon && utc.tm_mday == said.tm_mday &&
+                           utc.tm_hour == said.tm_hour && utc.tm_min == said.tm_min &&
+                           utc.tm_sec == said.tm_sec;
+  if (!in_calendar || seconds < 0 || seconds > kLatestSeconds) return std::nullopt;
+  return seconds * kMicros + fraction;
 }
 
 }  // namespace raftkv::kube

@@ -41,7 +41,8 @@ MonotonicTime SaturatingAdd(MonotonicTime time, Duration duration);
 // "2026-01-31T12:00:00.123456Z", Kubernetes' MicroTime; and without the fraction, its Time.
 std::string FormatMicroTime(int64_t wall_micros);
 std::string FormatTime(int64_t wall_micros);
-// Both forms, any number of fractional digits, "Z" or an offset; nullopt if it is neither.
+// Both forms, any number of fractional digits, "Z" or an offset, from 1970 to 9999; nullopt if it
+// is none of that.
 std::optional<int64_t> ParseTime(std::string_view text);
 
 }  // namespace raftkv::kube

@@ -71,6 +71,28 @@ TEST(StartTest, ANodeJoinsByAddressAndRestartsWithTheSameCommandLine) {
   EXPECT_EQ(VotersSeenBy(cluster[0]), 2u);
 }
 
+// A new address that the old list does not hold, or a way to join that leads to the node itself,
+// kept a member from starting.
+TEST(StartTest, AMemberStartsWhateverItsBootstrapSettingsSay) {
+  Cluster cluster(1);
+  cluster[0].Start({"--start-mode", "single"});
+  ASSERT_TRUE(Cluster::WaitReady(cluster[0])) << cluster.Logs();
+  const uint64_t id = cluster[0].Status()->member_id();
+  const std::string own = cluster[0].peer_address();
+  const std::vector<std::vector<std::string>> settings = {
+      {"--start-mode", "static", "--start-peers", "127.0.0.1:1,127.0.0.1:2"},
+      {"--start-mode", "join", "--start-peers", own},
+      {"--start-mode", "join"},
+      {"--start-mode", "restore"},
+  };
+  for (const std::vector<std::string>& start : settings) {
+    ASSERT_EQ(cluster[0].Stop(), 0) << cluster.Logs();
+    cluster[0].Start(start);
+    ASSERT_TRUE(Cluster::WaitReady(cluster[0])) << start[1] << cluster.Logs();
+    EXPECT_EQ(cluster[0].Status()->member_id(), id);
+  }
+}
+
 // It asks them in turn, three times a second, for as long as it takes.
 TEST(StartTest, ANodeThatCannotJoinSaysOnceOfEachAddressWhy) {
   Cluster cluster(1);
