@@ -8,6 +8,7 @@
 // Thread-safety: functions without shared state.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -18,6 +19,9 @@
 #include "node/server/http.h"
 
 namespace raftkv {
+
+// Of a budget of memory, whether it is set or follows from the machine.
+inline constexpr uint64_t kMinBudgetBytes = 1 << 20;
 
 struct NodeConfig {
   runtime::Options node;

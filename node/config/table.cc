@@ -100,7 +100,8 @@ SettingGroup MakeRaft(NodeConfig* c) {
         "Most bytes of entries in one message to a follower (one entry always fits)."},
        {"raft.max_inflight_appends", IntValue{&o.max_inflight_appends, 1, 65536},
         "Most messages on their way to one follower without an answer."},
-       {"raft.max_uncommitted_bytes", BytesValue{&o.max_uncommitted_bytes, kMiB, 16 * kGiB},
+       {"raft.max_uncommitted_bytes",
+        BytesValue{&o.max_uncommitted_bytes, kMinBudgetBytes, 16 * kGiB},
         "Most bytes of entries that a leader takes in before they are committed; beyond it writes "
         "are refused with 429.",
         kShareOfMemory},
@@ -114,7 +115,7 @@ SettingGroup MakeLimits(NodeConfig* c) {
       "Limits",
       {{"limits.inflight_requests", CountValue{&o.max_inflight_requests, 1, 10'000'000},
         "Most writes, and most reads, that wait for the cluster at once; beyond it 429."},
-       {"limits.inflight_bytes", BytesValue{&o.max_inflight_bytes, kMiB, 16 * kGiB},
+       {"limits.inflight_bytes", BytesValue{&o.max_inflight_bytes, kMinBudgetBytes, 16 * kGiB},
         "Most bytes of writes that wait at once; beyond it 429.", kShareOfMemory},
        {"limits.memory_bytes", BytesValue{&c->memory_bytes, 64 * kMiB, 16384 * kGiB},
         "Memory that this node may use. limits.inflight_bytes, raft.max_uncommitted_bytes and "
@@ -175,7 +176,7 @@ SettingGroup MakeHttp(NodeConfig* c) {
         "Most connections at once; further ones are answered with 503 and closed."},
        {"http.max_in_flight", CountValue{&h.max_in_flight, 1, 1'000'000},
         "Most requests being worked on at once; beyond it 429."},
-       {"http.max_buffered_bytes", BytesValue{&h.max_buffered_bytes, kMiB, 16 * kGiB},
+       {"http.max_buffered_bytes", BytesValue{&h.max_buffered_bytes, kMinBudgetBytes, 16 * kGiB},
         "Most bytes of request bodies and unsent answers, all together; beyond it 503.",
         kShareOfMemory},
        {"http.head_timeout", DurationValue{&h.head_timeout, milliseconds(10), hours(1)},

@@ -24,13 +24,12 @@ std::string HostName() {
 // below the limit at which the kernel would end it.
 void CompleteBudgets(NodeConfig* config) {
   constexpr uint64_t kMost = 256 << 20;
-  constexpr uint64_t kLeastBudget = 1 << 20;  // that may be set (table.cc)
-  constexpr uint64_t kBeside = 64 << 20;      // caches, tables in memory, buffers of connections
+  constexpr uint64_t kBeside = 64 << 20;  // caches, tables in memory, buffers of connections
   runtime::Options& node = config->node;
   if (config->memory_bytes == 0) config->memory_bytes = MemoryLimit();
   // Of what is allowed at all something fits, however little memory there is.
   const uint64_t least =
-      std::max({kLeastBudget, 2 * config->max_value_bytes, node.max_append_bytes});
+      std::max({kMinBudgetBytes, 2 * config->max_value_bytes, node.max_append_bytes});
   const uint64_t memory = std::max(config->memory_bytes, kBeside) - kBeside;
   const uint64_t share = std::max(std::min(memory / 8, kMost), least);
   for (uint64_t* budget :
