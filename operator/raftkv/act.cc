@@ -9,6 +9,7 @@
 #include "base/hex_id.h"
 #include "operator/kube/ownership.h"
 #include "operator/raftkv/resource.h"
+#include "operator/raftkv/view.h"
 
 namespace raftkv::op {
 namespace {

@@ -22,6 +22,7 @@
 #include "operator/raftkv/leader_watch.h"
 #include "operator/raftkv/reconciler.h"
 #include "operator/raftkv/resource.h"
+#include "operator/raftkv/view.h"
 
 namespace raftkv::op {
 namespace {

@@ -1,7 +1,6 @@
 #include "operator/raftkv/observe.h"
 
 #include <algorithm>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -9,6 +8,7 @@
 #include "operator/kube/ownership.h"
 #include "operator/raftkv/plan_facts.h"
 #include "operator/raftkv/resource.h"
+#include "operator/raftkv/view.h"
 
 namespace raftkv::op {
 namespace {
@@ -23,106 +23,6 @@ constexpr int64_t kMicros = 1'000'000;
 constexpr Duration kActivityPause = std::chrono::milliseconds(150);
 constexpr int kActivityLooks = 3;
 constexpr Duration kForeignPause = std::chrono::seconds(10);
-constexpr Duration kRefusedPause = std::chrono::seconds(5);
-// A refusal of what is not wanted any more is forgotten so long after its next try was due.
-constexpr Duration kRefusedForgotten = std::chrono::minutes(10);
-// Until it is asked again what a webhook makes of an object.
-constexpr Duration kAskAnewPause = std::chrono::hours(1);
-// Until another answer is believed: a webhook whose failures are ignored may be away for a moment.
-constexpr Duration kAskAgainPause = std::chrono::minutes(5);
-constexpr size_t kRefusedBytes = 600;  // of the server's words
-
-int64_t SecondsOf(std::string_view time) {
-  auto micros = kube::ParseTime(time);
-  return micros ? *micros / kMicros : 0;
-}
-
-// The entry of `list` whose `field` is `value`; null if there is none.
-const Json* Entry(const Json& list, const char* field, std::string_view value) {
-  if (!list.is_array()) return nullptr;
-  for (const Json& entry : list) {
-    if (entry.is_object() && entry.value(field, Json()) == value) return &entry;
-  }
-  return nullptr;
-}
-
-bool HasCondition(const Object& object, std::string_view type, std::string_view status) {
-  const Json* condition = Entry(object.At("/status/conditions"), "type", type);
-  return condition != nullptr && condition->value("status", Json()) == status;
-}
-
-PodView ViewPod(const Object& pod, std::string_view own_account) {
-  PodView out{.name = std::string(pod.name()),
-              .uid = std::string(pod.uid()),
-              .node = std::string(pod.String("/spec/nodeName")),
-              .ready = HasCondition(pod, "Ready", "True"),
-              .deleting = pod.deleting(),
-              .created_s = SecondsOf(pod.String("/metadata/creationTimestamp")),
-              .revision = std::string(pod.Label("controller-revision-hash").value_or("")),
-              .own_account = pod.String("/spec/serviceAccountName") == own_account};
-  std::string_view phase = pod.String("/status/phase");
-  out.finished = phase == "Succeeded" || phase == "Failed";
-  const Json* scheduled = Entry(pod.At("/status/conditions"), "type", "PodScheduled");
-  out.unschedulable = scheduled != nullptr && scheduled->value("reason", Json()) == "Unschedulable";
-  const Json* container = Entry(pod.At("/status/containerStatuses"), "name", kContainer);
-  if (container == nullptr) return out;
-  Object status(*container);
-  out.restarts = static_cast<int>(status.Int("/restartCount").value_or(0));
-  out.waiting = status.String("/state/waiting/reason");
-  bool ended = status.At("/state/terminated").is_object();
-  out.finished = out.finished || ended || out.waiting == "CrashLoopBackOff";
-  return out;
-}
-
-// Cut at a whole character.
-std::string Shortened(std::string_view text, size_t bytes) {
-  if (text.size() <= bytes) return std::string(text);
-  while (bytes > 0 && (static_cast<unsigned char>(text[bytes]) & 0xC0U) == 0x80U) --bytes;
-  return std::string(text.substr(0, bytes)) + "...";
-}
-
-ClaimView ViewClaim(const Object& claim) {
-  auto bytes = [&](std::string_view pointer) {
-    return ParseQuantity(claim.String(pointer)).value_or(0);
-  };
-  std::string_view phase = claim.String("/status/phase");
-  std::string cannot_grow(claim.String("/status/allocatedResourceStatuses/storage"));
-  if (!cannot_grow.ends_with("Infeasible")) cannot_grow.clear();
-  for (const char* type : {"ControllerResizeError", "NodeResizeError"}) {
-    const Json* error = Entry(claim.At("/status/conditions"), "type", type);
-    if (error == nullptr || error->value("status", Json()) != "True") continue;
-    cannot_grow = Shortened(Object(*error).String("/message"), kRefusedBytes);
-    if (cannot_grow.empty()) cannot_grow = type;
-  }
-  return {.name = std::string(claim.name()),
-          .uid = std::string(claim.uid()),
-          .bound = phase == "Bound",
-          .lost = phase == "Lost",
-          .deleting = claim.deleting(),
-          .requested_bytes = bytes("/spec/resources/requests/storage"),
-          .capacity_bytes = bytes("/status/capacity/storage"),
-          .cannot_grow = std::move(cannot_grow),
-          .member = ParseHexId(claim.Annotation(kMemberAnnotation).value_or("")).value_or(0)};
-}
-
-// NotReady, or without an object.
-bool IsLost(const ObjectPtr& node) {
-  if (node == nullptr) return true;
-  const Json* ready = Entry(node->At("/status/conditions"), "type", "Ready");
-  return ready != nullptr && ready->value("status", Json()) != "True";
-}
-
-// Since when its readiness is what it is; 0: nothing says so.
-int64_t TransitionOf(const ObjectPtr& node) {
-  if (node == nullptr) return 0;
-  const Json* ready = Entry(node->At("/status/conditions"), "type", "Ready");
-  if (ready == nullptr) return 0;
-  return kube::ParseTime(Object(*ready).String("/lastTransitionTime")).value_or(0);
-}
-
-std::string NameOf(const Object& object) {
-  return std::string(object.kind()) + " " + std::string(object.name());
-}
 
 // Which object, and the hash of what it is to be.
 std::string Described(const Object& desired) {
@@ -150,38 +50,6 @@ std::optional<Membership> JoinByPods(const std::vector<NodeStatus>& nodes, Clust
 
 }  // namespace
 
-Json EntriesOf(const Json& list, const char* field, std::string_view value) {
-  Json out = Json::array();
-  if (!list.is_array()) return out;
-  std::ranges::copy_if(list, std::back_inserter(out), [&](const Json& entry) {
-    return entry.is_object() && entry.value(field, Json()) == value;
-  });
-  return out;
-}
-
-bool IsLabelledFor(const Object& object, std::string_view name) {
-  return object.Label("app.kubernetes.io/name") == "raftkv" &&
-         object.Label("app.kubernetes.io/instance") == name;
-}
-
-void OnlyWhatIsViewed(Object& pod) {
-  Json status = {{"phase", pod.String("/status/phase")}, {"podIP", pod.String("/status/podIP")}};
-  status["conditions"] = EntriesOf(pod.At("/status/conditions"), "type", "Ready");
-  for (Json& scheduled : EntriesOf(pod.At("/status/conditions"), "type", "PodScheduled")) {
-    status["conditions"].push_back(std::move(scheduled));
-  }
-  for (const Json& container : EntriesOf(pod.At("/status/containerStatuses"), "name", kContainer)) {
-    status["containerStatuses"].push_back({{"name", kContainer},
-                                           {"restartCount", container.value("restartCount", 0)},
-                                           {"state", container.value("state", Json())}});
-  }
-  pod.Erase("/metadata/managedFields");
-  pod.Erase("/metadata/annotations");
-  pod.Set("/spec", Json{{"nodeName", pod.String("/spec/nodeName")},
-                        {"serviceAccountName", pod.String("/spec/serviceAccountName")}});
-  pod.Set("/status", std::move(status));
-}
-
 kube::Cache* Caches::Of(const kube::Resource& resource) const {
   for (kube::Cache* cache :
        {clusters, stateful_sets, pods, claims, services, accounts, policies, budgets}) {
@@ -203,156 +71,61 @@ void Observer::NoteForeign(const Key& key, std::string sentence) {
 
 void Observer::NoteRefusal(const Seen& seen, const Action& action, std::string_view message,
                            Duration longest) {
-  const std::string key = RefusalKey(action);
-  Memory& memory = MemoryOf(seen.resource->key());
-  RefusedAction& refused = memory.refused[key];
-  // Another object of the same action.
-  if (refused.noted_in == memory.tries && refused.pause > Duration::zero()) {
-    if (!refused.message.contains(message)) {
-      refused.message = Shortened(refused.message + " " + std::string(message), kRefusedBytes);
-    }
-    return;
-  }
-  std::set<std::string> content = ContentOf(seen, key);
-  const bool again = std::ranges::includes(refused.content, content);
-  refused.pause = again ? std::min(2 * refused.pause, longest) : kRefusedPause;
-  refused.again = timing_->Now() + refused.pause;
-  refused.noted_in = memory.tries;
-  refused.content = std::move(content);
-  refused.message = Shortened(message, kRefusedBytes);
+  MemoryOf(seen.resource->key())
+      .refusals.Note(action, ContentOf(seen, RefusalKey(action)), message, longest, timing_->Now());
 }
 
-void Observer::BeginTry(const Seen& seen) { ++MemoryOf(seen.resource->key()).tries; }
+void Observer::BeginTry(const Seen& seen) { MemoryOf(seen.resource->key()).refusals.BeginTry(); }
 
 void Observer::EndTry(const Seen& seen, const Action& action, bool done) {
-  const std::string key = RefusalKey(action);
-  Memory& memory = MemoryOf(seen.resource->key());
-  const auto known = memory.refused.find(key);
-  if (known == memory.refused.end()) return;
-  if (done) {
-    memory.refused.erase(known);
-    return;
-  }
-  RefusedAction& refused = known->second;
-  std::set<std::string> content = ContentOf(seen, key);
-  if (!std::ranges::includes(refused.content, content)) refused.pause = kRefusedPause;
-  refused.again = timing_->Now() + refused.pause;
-  refused.content = std::move(content);
+  MemoryOf(seen.resource->key())
+      .refusals.EndTry(action, ContentOf(seen, RefusalKey(action)), done, timing_->Now());
 }
 
 bool Observer::IsHeld(const Seen& seen, const Action& action) {
-  const std::string key = RefusalKey(action);
-  const auto& refused = MemoryOf(seen.resource->key()).refused;
-  const auto found = refused.find(key);
-  return found != refused.end() && timing_->Now() < found->second.again &&
-         std::ranges::includes(found->second.content, ContentOf(seen, key));
+  return MemoryOf(seen.resource->key())
+      .refusals.IsHeld(action, ContentOf(seen, RefusalKey(action)), timing_->Now());
 }
 
 void Observer::NoteApplied(const Key& key, const DesiredObject& desired, const Object& answer) {
   Memory& memory = MemoryOf(key);
-  Answer& known = memory.applied[NameOf(desired.object)];
-  const bool changed = !IsCurrent(answer, desired.object);
-  Answer made{.hash = FieldsHash(answer, desired.object),
-              .otherwise = known.otherwise || changed,
-              .asked = timing_->Now()};
-  if (known.hash != made.hash && changed) memory.changed.push_back(NameOf(desired.object));
-  known = std::move(made);
-  if (desired.resource == kube::resources::kDisruptionBudgets) {
-    memory.budget_asked = desired.object.Int("/spec/minAvailable");
-  }
+  memory.applied.Note(desired, answer, timing_->Now());
   // An apply that changes nothing makes no version.
   memory.compared.versions.clear();
 }
 
 std::vector<std::string> Observer::TakeChanged(const Key& key) {
-  return std::exchange(MemoryOf(key).changed, {});
+  return MemoryOf(key).applied.TakeChanged();
 }
 
 bool Observer::IsAsApplied(const Key& key, const Object& existing, const DesiredObject& desired) {
-  const auto& applied = MemoryOf(key).applied;
-  const auto answer = applied.find(NameOf(desired.object));
-  if (answer != applied.end() && answer->second.stale) return false;
-  if (IsCurrent(existing, desired.object)) return true;
-  return answer != applied.end() && answer->second.hash == FieldsHash(existing, desired.object);
+  return MemoryOf(key).applied.IsAsApplied(existing, desired);
 }
 
 // Whoever had a say in what was applied may not have it any more, or say something else, or say it
-// again: that is asked without a write. What would be stored otherwise now, and minutes later, is
-// applied again.
+// again: that is asked without a write.
 void Observer::AskAnew(const Seen& seen) {
   const Object& resource = *seen.resource;
   Memory& memory = MemoryOf(resource.key());
   const MonotonicTime now = timing_->Now();
-  const auto due = [&](const auto& entry) {
-    const Answer& answer = entry.second;
-    const Duration pause = answer.next.empty() ? kAskAnewPause : kAskAgainPause;
-    return answer.otherwise && !answer.stale && now - answer.asked >= pause;
-  };
-  if (std::ranges::none_of(memory.applied, due)) return;
+  if (!memory.applied.AnyDue(now)) return;
   std::vector<DesiredObject> all = DesiredObjects(resource, settings_);
   if (const ObjectPtr& set = seen.stateful_set; set != nullptr) {
     const auto replicas = static_cast<int>(set->Int("/spec/replicas").value_or(0));
     all.push_back(DesiredStatefulSet(resource, settings_, replicas, set.get()));
   }
-  if (memory.budget_asked) {
-    const auto minimum = static_cast<int>(*memory.budget_asked);
-    all.push_back(DesiredDisruptionBudget(resource, minimum));
+  if (const auto minimum = memory.applied.budget_asked()) {
+    all.push_back(DesiredDisruptionBudget(resource, static_cast<int>(*minimum)));
   }
-  std::erase_if(memory.applied, [&](const auto& entry) {
-    return std::ranges::none_of(
-        all, [&](const DesiredObject& desired) { return NameOf(desired.object) == entry.first; });
-  });
-  for (const DesiredObject& desired : all) {
-    const auto known = memory.applied.find(NameOf(desired.object));
-    if (known == memory.applied.end() || !due(*known)) continue;
-    Answer& answer = known->second;
-    answer.asked = now;
-    auto asked = AskFor(desired, resource);
-    if (!asked) return;  // some webhooks cannot be asked; others would be as slow
-    std::string hash = FieldsHash(*asked, desired.object);
-    if (hash == answer.hash) {
-      answer.next.clear();
-      continue;
-    }
-    answer.stale = hash == answer.next;
-    answer.next = std::move(hash);
-    if (answer.stale) memory.compared.versions.clear();
-  }
-}
-
-// As Actor::Apply does it: an apply leaves what others have set there, whoever that was.
-kube::ApiResult<Object> Observer::AskFor(const DesiredObject& desired, const Object& resource) {
-  Object wanted = desired.object;
-  kube::SetController(wanted, resource);
-  auto answer = api_->Apply(desired.resource, wanted, {.dry_run = true});
-  if (!answer) return answer;
-  const Json surplus = SurplusOf(*answer, desired.object);
-  if (surplus.empty()) return answer;
-  return api_->Patch(desired.resource, wanted.key(), kube::PatchType::kJson, surplus,
-                     {.dry_run = true});
+  if (memory.applied.AskAnew(*api_, resource, all, now)) memory.compared.versions.clear();
 }
 
 void Observer::LookAtRefusals(Seen& seen) {
-  const MonotonicTime now = timing_->Now();
-  auto& refused = MemoryOf(seen.resource->key()).refused;
-  const auto same_content = [&](const auto& entry) {
-    return std::ranges::includes(entry.second.content, ContentOf(seen, entry.first));
-  };
-  std::erase_if(refused, [&](const auto& entry) {
-    // A template that nobody wants any more: the one that is wanted is in force.
-    const bool over = entry.first == RefusalKey(ApplyStatefulSet{}) &&
-                      seen.observation.objects.template_current && !same_content(entry);
-    return over || now - entry.second.again > kRefusedForgotten;
-  });
-  for (const auto& entry : refused) {
-    const auto& [key, refusal] = entry;
-    Refusal& out = seen.observation.refusals[key];
-    out.message = refusal.message;
-    const bool same = same_content(entry);
-    if (now >= refusal.again || !same) continue;
-    const auto left = std::chrono::ceil<std::chrono::seconds>(refusal.again - now);
-    out.again_s = seen.observation.now_s + left.count();
-  }
+  Observation& out = seen.observation;
+  const auto content_of = [&](const std::string& key) { return ContentOf(seen, key); };
+  out.refusals =
+      MemoryOf(seen.resource->key())
+          .refusals.Tell(content_of, out.objects.template_current, timing_->Now(), out.now_s);
 }
 
 void Observer::NoteStatus(const Key& key, bool refused) { MemoryOf(key).status_refused = refused; }
@@ -517,7 +290,7 @@ Observer::Compared Observer::Compare(const Caches& caches, const Seen& seen) {
     // One that somebody changed to something else is applied anew; what a webhook made of the one
     // that was asked for is as good as that.
     const int seen_minimum = minimum ? static_cast<int>(*minimum) : INT32_MAX;
-    const int asked = static_cast<int>(MemoryOf(key).budget_asked.value_or(seen_minimum));
+    const int asked = static_cast<int>(MemoryOf(key).applied.budget_asked().value_or(seen_minimum));
     const auto is_as_applied = [&](int wanted) {
       return IsAsApplied(key, *existing, DesiredDisruptionBudget(resource, wanted));
     };
@@ -619,7 +392,7 @@ std::optional<Observer::NodeMemory> Observer::LookAtNode(const std::string& name
   const MonotonicTime now = timing_->Now();
   NodeMemory next{.lost = IsLost(node), .gone = node == nullptr, .since = now};
   if (!next.lost) return nodes[name] = next;
-  next.transition_micros = TransitionOf(node);
+  next.transition_micros = TransitionMicrosOf(node);
   const bool same = known != nodes.end() && known->second.lost && known->second.gone == next.gone &&
                     known->second.transition_micros == next.transition_micros;
   if (same) return known->second;

@@ -15,9 +15,11 @@
 
 #include "operator/kube/api.h"
 #include "operator/kube/cache.h"
+#include "operator/raftkv/applied.h"
 #include "operator/raftkv/node_client.h"
 #include "operator/raftkv/objects.h"
 #include "operator/raftkv/observation.h"
+#include "operator/raftkv/refusals.h"
 
 namespace raftkv::op {
 
@@ -48,19 +50,6 @@ struct Seen {
   std::optional<kube::ApiError> unread_node;
 };
 
-// The entries of a list of objects whose `field` is `value`.
-kube::Json EntriesOf(const kube::Json& list, const char* field, std::string_view value);
-
-// By which the caches and the operator find what is theirs.
-bool IsLabelledFor(const kube::Object& object, std::string_view name);
-
-// Of pods whose they are, where they run and what an Observer looks at: all of their template and
-// status would be most of what an operator with many of them keeps in memory. For caches of pods.
-void OnlyWhatIsViewed(kube::Object& pod);
-
-// Between two tries of what the API server refuses.
-inline constexpr Duration kRefusedPauseMax = std::chrono::minutes(5);
-
 class Observer {
  public:
   Observer(kube::Api* api, Caches caches, NodeApi* nodes, ObjectSettings settings,
@@ -87,24 +76,17 @@ class Observer {
   // Told to the planner for 10 s, then it is tried again.
   void NoteForeign(const kube::Key& key, std::string sentence);
 
-  // Around each action. One that was refused before and fails now, with whatever, is not tried
-  // again at once: everything else would wait behind it.
+  // Refusals, with what `seen` says an action would write.
   void BeginTry(const Seen& seen);
   void EndTry(const Seen& seen, const Action& action, bool done);
-  // The API server refused what an action wrote. Told to the planner until the action succeeds,
-  // with the time of the next try, counted from the end of this one: 5 s, doubled up to `longest`,
-  // at once if other content is wanted.
   void NoteRefusal(const Seen& seen, const Action& action, std::string_view message,
                    Duration longest);
   // It was refused just now.
   bool IsHeld(const Seen& seen, const Action& action);
 
-  // What the API server made of an object that was applied: others may have a say in it (a webhook
-  // that changes images), and what they make of it is no reason to apply it again.
+  // Applied.
   void NoteApplied(const kube::Key& key, const DesiredObject& desired, const kube::Object& answer);
-  // What of that was not what had been asked for, since the last call.
   std::vector<std::string> TakeChanged(const kube::Key& key);
-  // `existing` is what is wanted, or what the API server made of that.
   bool IsAsApplied(const kube::Key& key, const kube::Object& existing,
                    const DesiredObject& desired);
 
@@ -130,8 +112,6 @@ class Observer {
   Seen LookIn(const Caches& caches, const kube::ObjectPtr& resource, uint64_t epoch, bool live);
   void LookAtObjects(const Caches& caches, Seen& seen);
   void AskAnew(const Seen& seen);
-  // What a dry run of the whole apply answers.
-  kube::ApiResult<kube::Object> AskFor(const DesiredObject& desired, const kube::Object& resource);
   void LookAtSpec(Observation& out, const kube::Object& resource);
   void LookAtPods(const Caches& caches, Seen& seen, bool live);
   // Nothing: nobody may ask, or it cannot be read.
@@ -168,31 +148,13 @@ class Observer {
   static kube::ObjectPtr FindOwn(const Caches& caches, const ObjectName& name,
                                  const kube::Object& resource, std::string* foreign);
 
-  struct RefusedAction {
-    std::set<std::string> content;
-    std::string message;
-    Duration pause = Duration::zero();
-    MonotonicTime again;
-    uint64_t noted_in = 0;  // which try
-  };
-  // What the API server made of an object that was applied.
-  struct Answer {
-    std::string hash;
-    bool otherwise = false;  // than it was asked for, now or once
-    MonotonicTime asked;
-    std::string next;    // what a dry run answered since, if that was another
-    bool stale = false;  // so did a second one
-  };
   // What no object tells: since when there has been no answer. Forgotten with the process, which
   // makes a new operator wait longer, never less; but for nodes that were lost before it began, of
   // which it has their word alone.
   struct Memory {
-    std::map<std::string, RefusedAction> refused;  // by RefusalKey
-    uint64_t tries = 0;
-    std::map<std::string, Answer> applied;  // by kind and name
-    std::vector<std::string> changed;
+    Refusals refusals;
+    Applied applied;
     bool status_refused = false;
-    std::optional<int64_t> budget_asked;        // minAvailable, whatever was answered
     std::map<int, MonotonicTime> silent_since;  // by slot
     std::map<std::string, NodeMemory> nodes;
     std::optional<MonotonicTime> leaderless_since;  // nullopt: a leader, or no quorum

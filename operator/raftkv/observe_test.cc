@@ -1,4 +1,4 @@
-// What an Observer sees of the nodes of Kubernetes, whose loss decides that data are given up.
+// What an Observer sees of a RaftKV, its objects and its members.
 
 #include "operator/raftkv/observe.h"
 
@@ -6,194 +6,183 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
-#include <string>
 
+#include "operator/raftkv/plan.h"
 #include "operator/raftkv/test_cluster.h"
+#include "operator/raftkv/view.h"
 
 namespace raftkv::op {
 namespace {
 
-using std::chrono::hours;
-using std::chrono::seconds;
-using ::testing::HasSubstr;
-
-constexpr int64_t kWell = -1;
-
-// Each pod on a node of its own, n0 to n2.
-class LostNodes : public ThreeMembers {
+class Observe : public ThreeMembers {
  protected:
-  LostNodes() {
-    for (int slot = 0; slot < 3; ++slot) {
-      const std::string node = "n" + std::to_string(slot);
-      SetNode(node, "True", NowSeconds() - 86400);
-      Schedule(slot, node);
+  static std::string ReasonOf(const Observation& seen, const std::string& type) {
+    for (const PlannedCondition& condition : MakePlan(seen).status.conditions) {
+      if (condition.type == type) return condition.reason;
     }
-  }
-
-  int64_t NowSeconds() const { return timing_.WallMicros() / 1'000'000; }
-  void MakeNotReady(const std::string& node, int64_t ago_s) {
-    SetNode(node, "Unknown", NowSeconds() - ago_s);
-  }
-  void SetConditions(const std::string& node, const Json& conditions) {
-    EXPECT_TRUE(api_.Patch(resources::kNodes, {"", node}, kube::PatchType::kMerge,
-                           {{"status", {{"conditions", conditions}}}}));
-  }
-  void DeleteNode(const std::string& name) {
-    const auto node = api_.Get(resources::kNodes, {"", name});
-    ASSERT_TRUE(node &&
-                api_.Delete(resources::kNodes, {"", name}, {.uid = std::string(node->uid())}));
-  }
-  static int64_t LostFor(const Observation& seen, int slot) {
-    const int64_t since_s = seen.slots.at(slot).pod->node_lost_since_s;
-    return since_s == 0 ? kWell : seen.now_s - since_s;
-  }
-  int64_t LostFor(int slot) { return LostFor(Look().observation, slot); }
-  Observation LookLive() {
-    auto live = observer_.LookLive({"ns", "store"}, 4);
-    EXPECT_TRUE(live);
-    return live->observation;
+    return "";
   }
 };
 
-TEST_F(LostNodes, OneIsLostSinceItIsNotReady) {
-  MakeNotReady("n1", 100);
-  EXPECT_EQ(LostFor(0), kWell);
-  EXPECT_EQ(LostFor(1), 100);
-  EXPECT_FALSE(Look().observation.slots.at(1).pod->node_gone);
-  timing_.Advance(seconds(5));
-  EXPECT_EQ(LostFor(1), 105);
-  SetNode("n1", "False", NowSeconds() - 3);
-  EXPECT_EQ(LostFor(1), 3) << "it was well meanwhile";
-  SetNode("n1", "True", NowSeconds());
-  EXPECT_EQ(LostFor(1), kWell);
-  // Of a node that says nothing of itself nobody knows anything.
-  SetConditions("n1", Json::array());
-  EXPECT_EQ(LostFor(1), kWell);
+TEST_F(Observe, ObservesWhatIsThere) {
+  Observation out = Look().observation;
+  EXPECT_EQ(out.slots.size(), 3U);
+  EXPECT_EQ(out.epoch, 4U);
+  EXPECT_TRUE(out.objects.stateful_set);
+  EXPECT_TRUE(out.objects.template_current);
+  EXPECT_FALSE(out.objects.others_current);
+  EXPECT_EQ(out.objects.min_available, -1);
+  ASSERT_TRUE(out.membership);
+  EXPECT_EQ(out.membership->leader, 0xb2U);
+  EXPECT_EQ(out.slots.at(1).report->member, 0xb2U);
+  EXPECT_EQ(out.slots.at(1).silent_since_s, 0);
 }
 
-// It counted from 1970.
-TEST_F(LostNodes, OneThatDoesNotSaySinceWhenIsLostSinceItIsSeen) {
-  SetConditions("n1", Json::array({{{"type", "Ready"}, {"status", "False"}}}));
-  EXPECT_EQ(LostFor(1), 0);
-  timing_.Advance(seconds(7));
-  EXPECT_EQ(LostFor(1), 7);
-}
-
-TEST_F(LostNodes, OneWithoutAnObjectIsGoneSinceItIsSeen) {
-  DeleteNode("n1");
-  EXPECT_EQ(LostFor(1), 0);
-  EXPECT_TRUE(Look().observation.slots.at(1).pod->node_gone);
-  timing_.Advance(seconds(10));
-  timing_.JumpWall(hours(48));
-  EXPECT_EQ(LostFor(1), 10);
-  SetNode("n1", "True", NowSeconds());
-  EXPECT_EQ(LostFor(1), kWell);
-  EXPECT_FALSE(Look().observation.slots.at(1).pod->node_gone);
-  DeleteNode("n1");
-  timing_.Advance(seconds(10));
-  EXPECT_EQ(LostFor(1), 0);
-}
-
-TEST_F(LostNodes, APodThatWaitsForTheNodeOfItsVolumeIsLostWithIt) {
-  Schedule(2, "");
-  MakeNotReady("n2", 50);
-  EXPECT_EQ(LostFor(2), kWell) << "its volume is tied to none";
-  ASSERT_TRUE(api_.Patch(
-      resources::kClaims, {"ns", "data-store-2"}, kube::PatchType::kMerge,
-      {{"metadata", {{"annotations", {{"volume.kubernetes.io/selected-node", "n2"}}}}}}));
-  EXPECT_EQ(LostFor(2), 50);
-  // Where it runs is what counts.
-  Schedule(2, "n0");
-  EXPECT_EQ(LostFor(2), kWell);
-}
-
-// A clock that was set was enough to force the pods of a deleted cluster off, and to take their
-// claims.
-TEST_F(LostNodes, AWallClockThatIsSetMakesNobodyLostForLong) {
-  EXPECT_EQ(LostFor(1), kWell);
-  timing_.Advance(seconds(20));
-  MakeNotReady("n1", 5);
-  EXPECT_EQ(LostFor(1), 5);
-  timing_.JumpWall(hours(48));
-  EXPECT_EQ(LostFor(1), 5);
-  timing_.JumpWall(-hours(96));
-  timing_.Advance(seconds(2));
-  EXPECT_EQ(LostFor(1), 7);
-
-  // Set before it was lost: not for longer than since it was seen well.
-  EXPECT_EQ(LostFor(2), kWell);
-  timing_.Advance(seconds(8));
-  MakeNotReady("n2", 3);
-  timing_.JumpWall(hours(48));
-  EXPECT_EQ(LostFor(2), 8);
-  // What is to come is not long ago.
-  MakeNotReady("n0", -3600);
-  EXPECT_EQ(LostFor(0), 0);
-}
-
-// What was known of it went with the pod, and a clock that was set counted again.
-TEST_F(LostNodes, TheNodeOfAClaimIsRememberedWithoutAPod) {
-  ASSERT_TRUE(api_.Patch(
-      resources::kClaims, {"ns", "data-store-2"}, kube::PatchType::kMerge,
-      {{"metadata", {{"annotations", {{"volume.kubernetes.io/selected-node", "n2"}}}}}}));
-  EXPECT_EQ(LostFor(2), kWell);
-  const Object pod = *api_.Get(resources::kPods, {"ns", "store-2"});
-  ASSERT_TRUE(api_.Delete(resources::kPods, {"ns", "store-2"}, {.uid = std::string(pod.uid())}));
-  timing_.Advance(seconds(7));
-  MakeNotReady("n2", 3);
-  timing_.JumpWall(hours(48));
-  Look();
-  Object made = pod;
-  made.Erase("/metadata/resourceVersion");
-  ASSERT_TRUE(api_.Create(resources::kPods, made));
-  Schedule(2, "");
-  EXPECT_EQ(LostFor(2), 7);
-}
-
-TEST_F(LostNodes, ALiveLookReadsTheNodesThatAreSaidToBeLostAlone) {
-  MakeNotReady("n1", 600);
-  EXPECT_EQ(LostFor(1), 600);
-  EXPECT_EQ(api_.CountCalls("GET nodes/n1"), 0U) << "nothing is to be destroyed";
-  SetNode("n1", "True", NowSeconds());  // which the cache does not show yet
-  EXPECT_EQ(LostFor(LookLive(), 1), kWell);
-  EXPECT_EQ(api_.CountCalls("GET nodes/n1"), 1U);
-  EXPECT_EQ(api_.CountCalls("GET nodes/n0"), 0U);
-  timing_.Advance(seconds(4));
-  EXPECT_EQ(LostFor(observer_.Look(clusters_.Get({"ns", "store"}), 4).observation, 1), 4)
-      << "the cache is old, and it was well when it was read";
-
-  // One that only the cache lacks.
-  EXPECT_TRUE(kube_nodes_.Replace({}, "1000").ok());
-  EXPECT_EQ(LostFor(LookLive(), 0), kWell);
-  // And one that is lost.
-  MakeNotReady("n2", 600);
-  FillCaches();
-  EXPECT_EQ(LostFor(LookLive(), 2), 0) << "it was well a moment ago";
-  timing_.Advance(seconds(9));
-  EXPECT_EQ(LostFor(LookLive(), 2), 9);
-}
-
-TEST_F(LostNodes, OneThatCannotBeReadIsNotCalledLost) {
-  MakeNotReady("n1", 600);
-  Look();
-  api_.before = [](const std::string& call) -> kube::ApiResult<void> {
-    if (call == "GET nodes/n1") return kube::Fail(kube::Reason::kForbidden, "not yours");
-    return {};
-  };
+TEST_F(Observe, ALiveLookSeesWhatTheCachesHaveMissed) {
+  Seen cached = Look();
+  ASSERT_TRUE(api_.Delete(resources::kPods, {"ns", "store-2"},
+                          {.uid = UidOf(resources::kPods, "store-2")}));
   auto live = observer_.LookLive({"ns", "store"}, 4);
   ASSERT_TRUE(live);
-  EXPECT_EQ(LostFor(live->observation, 1), kWell);
-  ASSERT_TRUE(live->unread_node);
-  EXPECT_EQ(live->unread_node->message, "the read of node n1: not yours");
-  EXPECT_EQ(LostFor(1), 600);
+  EXPECT_TRUE(cached.observation.slots.at(2).pod);
+  EXPECT_FALSE(live->observation.slots.at(2).pod);
+  EXPECT_TRUE(live->observation.slots.at(2).claim);
+  EXPECT_TRUE(live->observation.objects.stateful_set);
+  EXPECT_EQ(observer_.LookLive({"ns", "none"}, 4).error().code(), Code::kNotFound);
 }
 
-TEST_F(LostNodes, WithoutTheRightToReadNodesNobodyIsLost) {
-  caches_.nodes = nullptr;
-  Observer blind(&api_, caches_, &nodes_, settings_, &timing_);
-  MakeNotReady("n1", 600);
-  FillCaches();
-  EXPECT_EQ(LostFor(blind.Look(clusters_.Get({"ns", "store"}), 4).observation, 1), kWell);
+TEST_F(Observe, SilenceIsRememberedAndForgotten) {
+  nodes_.nodes.erase("10.0.0.2");
+  Observation first = Look().observation;
+  EXPECT_FALSE(first.slots.at(2).report);
+  EXPECT_GT(first.slots.at(2).silent_since_s, 0);
+  EXPECT_EQ(Look().observation.slots.at(2).silent_since_s, first.slots.at(2).silent_since_s);
+}
+
+// Else members of a node that is NotReady for a moment would be replaced.
+TEST_F(Observe, AWallClockThatIsSetMakesNoSilenceLong) {
+  HaveCluster();
+  nodes_.nodes.erase("10.0.0.1");  // the leader
+  Look();
+  timing_.JumpWall(std::chrono::hours(48));
+  timing_.Advance(std::chrono::seconds(7));
+  Observation later = Look().observation;
+  EXPECT_EQ(later.now_s - later.slots.at(1).silent_since_s, 7);
+  EXPECT_EQ(later.now_s - later.leaderless_since_s, 7);
+  timing_.JumpWall(-std::chrono::hours(96));
+  later = Look().observation;
+  EXPECT_EQ(later.now_s - later.slots.at(1).silent_since_s, 7);
+  EXPECT_EQ(later.now_s - later.leaderless_since_s, 7);
+}
+
+// Seen on a real cluster: two pods came back after 40 s, and a second later the warning was
+// ElectionsFail, before they had had a chance to elect anybody.
+TEST_F(Observe, AQuorumThatComesBackHasItsTimeToElectALeader) {
+  HaveCluster();
+  const auto lost = std::exchange(nodes_.nodes, {});
+  nodes_.nodes["10.0.0.0"] = lost.at("10.0.0.0");
+  Observation out = Look().observation;
+  EXPECT_EQ(ReasonOf(out, "QuorumLost"), "MembersDown");
+  EXPECT_EQ(out.leaderless_since_s, 0) << "one of three cannot elect anybody";
+  timing_.Advance(std::chrono::seconds(40));
+  nodes_.nodes["10.0.0.2"] = lost.at("10.0.0.2");
+  out = Look().observation;
+  EXPECT_EQ(out.leaderless_since_s, out.now_s);
+  EXPECT_EQ(ReasonOf(out, "QuorumLost"), "Electing");
+  timing_.Advance(std::chrono::seconds(40));
+  EXPECT_EQ(ReasonOf(Look().observation, "QuorumLost"), "ElectionsFail");
+  nodes_.nodes.erase("10.0.0.0");
+  Look();
+  nodes_.nodes["10.0.0.0"] = lost.at("10.0.0.0");
+  EXPECT_EQ(ReasonOf(Look().observation, "QuorumLost"), "Electing") << "lost again meanwhile";
+}
+
+// Seen on a real cluster: the cache had no pod's account, so nobody seemed to use ours, each live
+// look said otherwise, and the roll never began.
+TEST_F(Observe, APodInACacheTellsWhatTheWholeOneTells) {
+  api_.Patch(resources::kPods, {"ns", "store-1"}, kube::PatchType::kMerge,
+             {{"metadata",
+               {{"labels", {{"controller-revision-hash", "r1"}}},
+                {"creationTimestamp", "2026-01-01T00:00:00Z"}}},
+              {"spec", {{"nodeName", "node1"}, {"serviceAccountName", "store"}}},
+              {"status",
+               {{"phase", "Running"},
+                {"conditions",
+                 {{{"type", "Ready"}, {"status", "True"}},
+                  {{"type", "PodScheduled"}, {"reason", "Unschedulable"}},
+                  {{"type", "Other"}, {"status", "True"}}}},
+                {"containerStatuses",
+                 {{{"name", std::string(kContainer)},
+                   {"restartCount", 3},
+                   {"state", {{"waiting", {{"reason", "CrashLoopBackOff"}}}}}}}}}}});
+  const PodView whole = *Look().observation.slots.at(1).pod;
+  EXPECT_TRUE(whole.own_account && whole.ready && whole.unschedulable && whole.finished);
+  Object pod = *api_.Get(resources::kPods, {"ns", "store-1"});
+  OnlyWhatIsViewed(pod);
+  EXPECT_TRUE(pod.At("/status/conditions/2").is_null()) << "smaller";
+  EXPECT_TRUE(pods_.Replace({pod}, "1001").ok());
+  const Seen seen = observer_.Look(clusters_.Get({"ns", "store"}), 4);
+  EXPECT_EQ(*seen.observation.slots.at(1).pod, whole);
+}
+
+TEST_F(Observe, ADeletionThatOrphansIsSeenAsOne) {
+  ASSERT_TRUE(api_.Patch(
+      kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+      {{"metadata",
+        {{"deletionTimestamp", "2026-01-01T00:00:00Z"}, {"finalizers", {kFinalizer, "orphan"}}}}}));
+  EXPECT_TRUE(Look().observation.orphans);
+  ASSERT_TRUE(api_.Patch(resources::kStatefulSets, {"ns", "store"}, kube::PatchType::kMerge,
+                         {{"metadata", {{"ownerReferences", nullptr}}}}));
+  EXPECT_TRUE(Look().observation.objects.foreign_set);
+}
+
+// The claim of a slot that is still to come was looked for when its pod had mounted it.
+TEST_F(Observe, SeesWhoseClaimsNewSlotsWouldMount) {
+  HaveCluster();
+  Object claim(resources::kClaims, {"ns", "data-store-4"});
+  ASSERT_TRUE(api_.Create(resources::kClaims, claim));
+  EXPECT_FALSE(Look().observation.slots.contains(4)) << "it is not in the way";
+  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge, {{"spec", {{"replicas", 5}}}});
+  Observation out = Look().observation;
+  EXPECT_EQ(out.slots.at(4).hidden_claim, HiddenClaim::kForeign);
+  EXPECT_FALSE(out.slots.contains(3));
+  EXPECT_EQ(ReasonOf(out, "Degraded"), "ForeignObject");
+}
+
+// Up to the highest claim that may hold a cluster pods are started, also above the wanted number.
+TEST_F(Observe, SeesWhoseClaimsAreBelowOneOfAnEarlierLife) {
+  for (const char* name : {"data-store-3", "data-store-4"}) {
+    ASSERT_TRUE(api_.Create(resources::kClaims, Object(resources::kClaims, {"ns", name})));
+  }
+  EXPECT_FALSE(Look().observation.slots.contains(3)) << "it is not in the way";
+  api_.Patch(
+      resources::kClaims, {"ns", "data-store-4"}, kube::PatchType::kMerge,
+      {{"metadata",
+        {{"labels",
+          {{"app.kubernetes.io/name", "raftkv"}, {"app.kubernetes.io/instance", "store"}}}}}});
+  EXPECT_EQ(Look().observation.slots.at(3).hidden_claim, HiddenClaim::kForeign);
+}
+
+TEST_F(Observe, SeesThatAVolumeCannotGrow) {
+  const auto say = [&](Json status) {
+    api_.Patch(resources::kClaims, {"ns", "data-store-1"}, kube::PatchType::kMerge,
+               {{"status", std::move(status)}});
+    return Look().observation.slots.at(1).claim->cannot_grow;
+  };
+  const auto condition = [](const char* type, const char* status) {
+    return Json{{"conditions",
+                 Json::array({{{"type", type}, {"status", status}, {"message", "no space"}}})}};
+  };
+  EXPECT_EQ(say({{"capacity", {{"storage", "1Gi"}}}}), "");
+  EXPECT_EQ(say(condition("Resizing", "True")), "");
+  EXPECT_EQ(say(condition("ControllerResizeError", "True")), "no space");
+  EXPECT_EQ(say(condition("ControllerResizeError", "False")), "");
+  EXPECT_EQ(say(condition("NodeResizeError", "True")), "no space");
+  EXPECT_EQ(say({{"conditions", nullptr},
+                 {"allocatedResourceStatuses", {{"storage", "ControllerResizeInProgress"}}}}),
+            "");
+  EXPECT_EQ(say({{"allocatedResourceStatuses", {{"storage", "NodeResizeInfeasible"}}}}),
+            "NodeResizeInfeasible");
 }
 
 }  // namespace

@@ -49,7 +49,20 @@ std::optional<Decision> ReplaceOne(const Facts& facts, MemberId lost) {
   return BringIn(facts, {slot}, {lost}, Replacing(facts, slot, lost, "WaitForNodes"));
 }
 
-bool Waits(const Decision& decision) { return std::holds_alternative<Nothing>(decision.action); }
+// Of a slot whose member was taken out.
+std::optional<Decision> FillAgain(const Facts& facts, int slot) {
+  return BringIn(facts, {slot}, {}, Replacing(facts, slot, 0, "WaitForNodes"));
+}
+
+bool DoesSomething(const Action& action) { return !std::holds_alternative<Nothing>(action); }
+
+bool Waits(const Decision& decision) { return !DoesSomething(decision.action); }
+
+// It is the members' own affair.
+bool TouchesNoPod(const Action& action) {
+  return std::holds_alternative<ChangeMembership>(action) ||
+         std::holds_alternative<MarkClaim>(action);
+}
 
 // Below a voter, and below the slot that is being replaced, every slot has had one: a change of
 // size adds them above. So the slot of the operation is the highest of several.
@@ -94,45 +107,30 @@ std::optional<Decision> PlanReplace(const Facts& facts) {
 
   AnyOf repairs(facts);
   std::optional<Decision> first;
-  // What is refused of one keeps no other from being repaired.
-  const auto pass_over = [&](std::optional<Decision>& repair) {
-    if (!repair || !Refused(facts, repair->action)) return;
-    repairs.Add(*std::exchange(repair, std::nullopt));
+  // What is refused of one keeps no other from being repaired, nor does one that waits, if the
+  // other's action may be done meanwhile.
+  const auto add = [&](std::optional<Decision> repair, bool (*may_go)(const Action&)) {
+    if (!repair) return;
+    if (Refused(facts, repair->action)) {
+      repairs.Add(*std::move(repair));
+    } else if (!first) {
+      first = std::move(repair);
+    } else if (Waits(*first) && may_go(repair->action)) {
+      first = Meanwhile(*first, *std::move(repair));
+    }
   };
   // A slot that the StatefulSet lacks, because somebody deleted it and it was made again for the
   // members there are, gets its pod by a change of size.
   const bool has_pod = running.slot < facts.seen.objects.stateful_set_replicas;
   if (replacing && has_pod && !facts.VoterIn(running.slot)) {
-    first = BringIn(facts, {running.slot}, {}, Replacing(facts, running.slot, 0, "WaitForNodes"));
-    pass_over(first);
+    add(FillAgain(facts, running.slot), DoesSomething);
   }
-  for (const MemberId voter : lost) {
-    std::optional<Decision> next = ReplaceOne(facts, voter);
-    pass_over(next);
-    if (!next || (first && !Waits(*first))) continue;
-    // One that waits does not hold up the repair of another, as long as that is the members' own
-    // affair.
-    const bool touches_no_pod = std::holds_alternative<ChangeMembership>(next->action) ||
-                                std::holds_alternative<MarkClaim>(next->action);
-    if (!first) {
-      first = next;
-    } else if (touches_no_pod) {
-      first = Meanwhile(*first, *std::move(next));
-    }
-  }
+  for (const MemberId voter : lost) add(ReplaceOne(facts, voter), TouchesNoPod);
   // Those that were taken out before this one was, and are not back.
   const int pods = std::min(facts.target(), facts.seen.objects.stateful_set_replicas);
   for (int slot = 0; replacing && slot < pods; ++slot) {
     if (slot == running.slot || !WasTakenOut(facts, slot) || facts.Retained(slot)) continue;
-    std::optional<Decision> next =
-        BringIn(facts, {slot}, {}, Replacing(facts, slot, 0, "WaitForNodes"));
-    pass_over(next);
-    if (!next) continue;
-    if (!first) {
-      first = next;
-    } else if (Waits(*first) && !Waits(*next)) {
-      first = Meanwhile(*first, *std::move(next));
-    }
+    add(FillAgain(facts, slot), DoesSomething);
   }
   if (first) repairs.Add(*std::move(first));
   return std::move(repairs).Chosen();

@@ -102,6 +102,13 @@ class ThreeMembers : public ::testing::Test, protected TestCaches {
                            kube::PatchType::kMerge, {{"spec", {{"nodeName", node}}}}));
   }
 
+  // The members' own: three that answer are not yet one.
+  void HaveCluster() {
+    ASSERT_TRUE(api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
+                           {{"status", {{"clusterID", "00000000000000c1"}}}},
+                           {.subresource = "status"}));
+  }
+
   void AddNode(MemberId id) {
     int slot = static_cast<int>(configuration_.members.size());
     configuration_.voters.insert(id);
