@@ -212,6 +212,7 @@ ApiError ErrorFromAnswer(int http_status, std::string_view body, Duration retry_
     error.message = "the answer is no Kubernetes Status (a proxy's?): '" +
                     std::string(body.substr(0, kMaxQuotedBytes)) + "'";
   }
+  error.may_have_happened = error.Is(Reason::kTimeout);
   error.retry_after = std::max(error.retry_after, retry_after);
   return error;
 }
