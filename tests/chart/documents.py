@@ -110,6 +110,13 @@ def limits_of(schema):
     out = []
     if "minimum" in schema or schema.get("maximum", 1 << 62) < 1 << 62:
         out.append(f"{schema.get('minimum', '')} to {schema.get('maximum', '')}".strip() if "maximum" in schema else f"at least {schema['minimum']}")
+    if "maxLength" in schema:
+        out.append(f"at most {schema['maxLength']} characters")
+    most = schema.get("maxItems", schema.get("maxProperties"))
+    if most is not None:
+        entry = schema.get("items", schema.get("additionalProperties", {}))
+        each = f", each of at most {entry['maxLength']} characters" if "maxLength" in entry else ""
+        out.append(f"at most {most}{each}")
     out += [rule["message"] for rule in schema.get("x-kubernetes-validations", [])]
     return out
 

@@ -18,8 +18,8 @@ struct Range {
   std::optional<int64_t> most;
 };
 
-// What docs/kubernetes.md, the node's settings (node/config/table.cc) and Kubernetes promise: not
-// taken from the schema, so that it cannot be wrong without a word. IDs: nobody is root.
+// What docs/crd.md, the node's settings (node/config/table.cc) and Kubernetes promise: not taken
+// from the schema, so that it cannot be wrong without a word. IDs: nobody is root.
 const std::map<std::string, Range> kNumbers = {
     {"spec.replicas", {0, 9}},
     {"spec.progressDeadlineSeconds", {10, 86'400}},
@@ -46,6 +46,107 @@ const std::map<std::string, Range> kNumbers = {
     {"spec.config.http.maxConnections", {8, 100'000}},
     {"spec.config.http.maxInFlight", {1, 1'000'000}},
     {"spec.config.http.eventLoops", {0, 16}},
+};
+
+// Most characters of a text, and most entries of a list or a map, by the end of the path; where
+// several fit, the longest counts. What Kubernetes itself bounds has its bounds: names of objects
+// 253, labels' values 63, their keys 317 with a prefix.
+using Ends = std::map<std::string, size_t, std::less<>>;
+const Ends kLengths = {
+    {"spec.image", 512},
+    {"spec.version", 128},
+    {"spec.storage.size", 32},
+    {"spec.storage.className", 253},
+    {"spec.replacement.after", 32},
+    {"spec.resources.requests{}", 32},
+    {"spec.resources.limits{}", 32},
+    {"spec.service.annotations{}", 16'384},
+    // Selectors of pods, namespaces and nodes.
+    {".matchLabels{}", 63},
+    {".matchExpressions[].key", 317},
+    {".matchExpressions[].values[]", 63},
+    {".nodeSelectorTerms[].matchExpressions[].values[]", 253},
+    {".preference.matchExpressions[].values[]", 253},
+    {".matchFields[].key", 317},
+    {".matchFields[].values[]", 253},
+    {".topologyKey", 317},
+    {".namespaces[]", 253},
+    {".matchLabelKeys[]", 253},
+    {".mismatchLabelKeys[]", 253},
+    {"spec.pod.labels{}", 63},
+    {"spec.pod.annotations{}", 16'384},
+    {"spec.pod.nodeSelector{}", 63},
+    {"spec.pod.tolerations[].key", 317},
+    {"spec.pod.tolerations[].value", 63},
+    {"spec.pod.priorityClassName", 253},
+    {"spec.pod.imagePullSecrets[].name", 253},
+    {"spec.pod.serviceAccountName", 253},
+    {"spec.pod.env[].name", 256},
+    {"spec.pod.env[].value", 32'768},
+    {"KeyRef.name", 253},
+    {"KeyRef.key", 253},
+    {".fieldRef.apiVersion", 32},
+    {".fieldRef.fieldPath", 253},
+    {".resourceFieldRef.containerName", 63},
+    {".resourceFieldRef.resource", 253},
+    {".resourceFieldRef.divisor", 32},
+    {".localhostProfile", 1024},
+    {".seLinuxOptions.level", 253},
+    {".capabilities.drop[]", 253},
+    // Durations, and numbers of bytes.
+    {"spec.config.raft.tick", 32},
+    {"spec.config.history.keepAge", 32},
+    {"spec.config.http.requestTimeout", 32},
+    {"spec.config.http.headTimeout", 32},
+    {"spec.config.http.bodyTimeout", 32},
+    {"spec.config.http.idleTimeout", 32},
+    {"spec.config.http.writeTimeout", 32},
+    {"spec.config.raft.maxAppendBytes", 20},
+    {"spec.config.raft.maxUncommittedBytes", 20},
+    {"spec.config.raft.maxApplyBytes", 20},
+    {"spec.config.limits.inflightBytes", 20},
+    {"spec.config.limits.minFreeBytes", 20},
+    {"spec.config.limits.quotaBytes", 20},
+    {"spec.config.limits.snapshotBytesPerSecond", 20},
+    {"spec.config.storage.reserveBytes", 20},
+    {"spec.config.storage.logKeepBytes", 20},
+    {"spec.config.storage.flushAfterBytes", 20},
+    {"spec.config.storage.logCacheBytes", 20},
+    {"spec.config.storage.stateMemtableBytes", 20},
+    {"spec.config.storage.stateCacheBytes", 20},
+    {"spec.config.http.maxValueBytes", 20},
+    {"spec.config.http.maxBufferedBytes", 20},
+};
+// Of these, which must not be empty.
+const Ends kNotEmpty = {
+    {"spec.image", 1},          {"spec.storage.className", 1},
+    {"spec.pod.env[].name", 1}, {"spec.pod.imagePullSecrets[].name", 1},
+    {".localhostProfile", 1},
+};
+const Ends kCounts = {
+    {"spec.resources.requests", 16},
+    {"spec.resources.limits", 16},
+    {"spec.service.annotations", 32},
+    {"spec.topologySpreadConstraints", 8},
+    {".nodeSelectorTerms", 16},
+    {".requiredDuringSchedulingIgnoredDuringExecution", 16},
+    {".preferredDuringSchedulingIgnoredDuringExecution", 16},
+    {".matchLabels", 32},
+    {".matchExpressions", 32},
+    {".matchExpressions[].values", 32},
+    {".matchFields", 32},
+    {".matchFields[].values", 32},
+    {".namespaces", 32},
+    {".matchLabelKeys", 32},
+    {".mismatchLabelKeys", 32},
+    {"spec.pod.labels", 32},
+    {"spec.pod.annotations", 32},
+    {"spec.pod.nodeSelector", 32},
+    {"spec.pod.tolerations", 64},
+    {"spec.pod.env", 64},
+    {"spec.pod.imagePullSecrets", 16},
+    {".supplementalGroups", 32},
+    {".capabilities.drop", 32},
 };
 
 // A value that rules in CEL allow only beside others, for instance Gt beside one number.
@@ -169,35 +270,46 @@ class RaftKvRanges : public RaftKvSchema {
     Refuses(place, *range->second.most + 1, "should be less than or equal to");
   }
 
+  // The bound of what `path` ends with.
+  std::optional<size_t> Promised(const Ends& ends, const std::string& path) {
+    const Ends::value_type* longest = nullptr;
+    for (const auto& end : ends) {
+      if (!path.ends_with(end.first)) continue;
+      if (longest == nullptr || end.first.size() > longest->first.size()) longest = &end;
+    }
+    if (longest == nullptr) return std::nullopt;
+    used_.insert(longest);
+    return longest->second;
+  }
+
   // Whether a text of this length is right in other respects is a matter of rules in CEL.
   void TryLengths(const Place& place, const std::string& path, const Json& schema) {
-    const bool text = schema.value("type", "") == "string" && !schema.contains("enum");
-    EXPECT_TRUE(!text || schema.contains("maxLength")) << path << " has no bound";
-    if (schema.contains("maxLength")) {
-      ++checks_["length"];
-      const size_t most = schema["maxLength"];
-      const auto made = CreateWith(place, std::string(most, '7'));
-      EXPECT_TRUE(made || made.error().message.find("Too long") == std::string::npos)
-          << path << ": " << made.error().message.substr(0, 500);
-      Refuses(place, std::string(most + 1, '7'), "Too long");
-    }
-    if (schema.contains("minLength")) Refuses(place, "");
+    const bool text = (schema.value("type", "") == "string" && !schema.contains("enum")) ||
+                      schema.contains("x-kubernetes-int-or-string");
+    if (!text) return;
+    ++checks_["length"];
+    const auto most = Promised(kLengths, path);
+    ASSERT_TRUE(most) << path << ": which length is promised?";
+    const auto made = CreateWith(place, std::string(*most, '7'));
+    EXPECT_TRUE(made || made.error().message.find("Too long") == std::string::npos)
+        << path << ": " << made.error().message.substr(0, 500);
+    Refuses(place, std::string(*most + 1, '7'), "Too long");
+    EXPECT_EQ(schema.contains("minLength"), Promised(kNotEmpty, path).has_value()) << path;
+    if (Promised(kNotEmpty, path)) Refuses(place, "");
   }
 
   void TryCounts(const Place& place, const std::string& path, const Json& schema) {
     const bool list = schema.value("type", "") == "array";
-    const bool map = schema.contains("additionalProperties");
-    const char* const bound = list ? "maxItems" : "maxProperties";
-    EXPECT_TRUE(!(list || map) || schema.contains(bound)) << path << " has no bound";
-    if (!schema.contains(bound)) return;
+    if (!list && !schema.contains("additionalProperties")) return;
     ++checks_["count"];
-    const size_t most = schema[bound];
-    const Json full = list ? ListOf(place, schema, most) : MapOf(place, most);
+    const auto most = Promised(kCounts, path);
+    ASSERT_TRUE(most) << path << ": how many are promised?";
+    const Json full = list ? ListOf(place, schema, *most) : MapOf(place, *most);
     const auto made = CreateWith(place, full);
     // A rule in CEL takes one name there.
     EXPECT_EQ(made.has_value(), !path.ends_with(".matchFields[].values"))
         << path << ": " << (made ? "" : made.error().message.substr(0, 500));
-    Refuses(place, list ? ListOf(place, schema, most + 1) : MapOf(place, most + 1), "Too many");
+    Refuses(place, list ? ListOf(place, schema, *most + 1) : MapOf(place, *most + 1), "Too many");
   }
 
   // Of the example's last element.
@@ -235,6 +347,7 @@ class RaftKvRanges : public RaftKvSchema {
 
  protected:
   std::map<std::string, int> checks_;
+  std::set<const Ends::value_type*> used_;
 };
 
 TEST_F(RaftKvRanges, EachFieldTakesItsBoundsAndRefusesWhatIsBeyond) {
@@ -256,6 +369,9 @@ TEST_F(RaftKvRanges, EachFieldTakesItsBoundsAndRefusesWhatIsBeyond) {
     EXPECT_TRUE(tried_.contains(path)) << path << ": no example has it";
   });
   for (const auto& [path, range] : kNumbers) EXPECT_TRUE(tried_.contains(path)) << path;
+  for (const Ends* ends : {&kLengths, &kNotEmpty, &kCounts}) {
+    for (const auto& end : *ends) EXPECT_TRUE(used_.contains(&end)) << end.first;
+  }
   for (const auto& [what, count] : checks_) std::printf("%s: %d\n", what.c_str(), count);
   EXPECT_GT(checks_["type"], 200);
   EXPECT_GT(checks_["required"], 25);
