@@ -216,6 +216,15 @@ TEST(Races, R5_RetainedClaimIsKeptAlsoInASlotThatHasAPod) {
   silent.Pod(3).finished = false;
   EXPECT_EQ(Do(silent), "Nothing");
   EXPECT_EQ(ReasonOf(MakePlan(silent), "Degraded"), "+ClaimOfRemovedMember");
+  EXPECT_THAT(Condition(MakePlan(silent), "Degraded").message,
+              HasSubstr("its pod is deleted by the operator"));
+  // When somebody has deleted the claim, as the message says: the pod goes when it is certain that
+  // its process does not vote.
+  silent.Claim(3).deleting = true;
+  EXPECT_EQ(Do(silent), "DeletePod slot=3 uid=pod-uid-3");
+  silent.Silent(3, 5);
+  EXPECT_EQ(Do(silent), "Nothing") << "it may vote";
+  EXPECT_EQ(ReasonOf(MakePlan(silent), "Degraded"), "-AsExpected");
   given.spec.on_scale_down = Retention::kDelete;
   EXPECT_EQ(Do(given), "DeleteClaim slot=3 uid=claim-uid-3 member=00000000000000a3");
 }

@@ -52,10 +52,15 @@ std::optional<Decision> OldClaims(const Facts& facts, const std::vector<int>& sl
     const bool retained =
         has_pod ? facts.Retained(slot) : facts.spec.on_scale_down == Retention::kRetain;
     if (retained) {
+      // Its process may still vote, and hang: to end it is not for people.
+      const char* pod = has_pod ? "; its pod is deleted by the operator, once its process has "
+                                  "ended or is silent"
+                                : "";
       return Blocked(
           operation, "ClaimOfRemovedMember",
           "claim " + name + " was retained and holds removed member " + HexId(claim.member) +
-              ", which cannot come back: delete the claim when its data is not needed any more");
+              ", which cannot come back: delete the claim when its data is not needed any more" +
+              pod);
     }
   }
   return std::nullopt;
