@@ -5,16 +5,6 @@
 
 namespace raftkv::transport {
 
-v1::Hello MakeHello(const Context& context, v1::Hello::Purpose purpose, raft::NodeId target) {
-  v1::Hello hello;
-  hello.set_protocol_version(kProtocolVersion);
-  hello.set_purpose(purpose);
-  hello.set_cluster_id(context.identity.cluster_id);
-  hello.set_member_id(context.identity.member_id.value);
-  hello.set_target_id(target.value);
-  return hello;
-}
-
 Dial::Dial(ContextPtr context)
     : context_(std::move(context)), socket_(context_->io), timer_(context_->io) {}
 

@@ -55,7 +55,4 @@ class Dial final : public Connection::User, public std::enable_shared_from_this<
   std::shared_ptr<Connection> connection_;
 };
 
-// Hello with the present identity.
-v1::Hello MakeHello(const Context& context, v1::Hello::Purpose purpose, raft::NodeId target);
-
 }  // namespace raftkv::transport

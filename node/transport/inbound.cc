@@ -4,15 +4,12 @@
 
 #include "base/log.h"
 #include "node/transport/call_table.h"
+#include "node/transport/handshake.h"
 
 namespace raftkv::transport {
 namespace {
 
 std::string HostOf(const std::string& remote) { return remote.substr(0, remote.rfind(':')); }
-
-bool OpenToStrangers(const v1::PeerCall& call) {
-  return call.has_join() || call.has_who_are_you() || call.has_adopt();
-}
 
 }  // namespace
 
@@ -163,14 +160,9 @@ bool StrangerCall::OnFrame(std::string_view body) {
   if (called_ || !call.ParseFromArray(body.data(), static_cast<int>(body.size()))) return false;
   called_ = true;
   call_id_ = call.id();
-  const LocalIdentity& us = context_->identity;
-  if (!OpenToStrangers(call)) {
-    Reply(RefusalReply(Code::kInvalidArgument, "this call needs the stream of a member"));
-    return true;
-  }
-  if (!call.has_who_are_you() && hello_.cluster_id() != 0 && us.cluster_id != 0 &&
-      hello_.cluster_id() != us.cluster_id) {
-    Reply(RefusalReply(Code::kFailedPrecondition, "this node belongs to another cluster"));
+  const Status allowed = JudgeStrangerCall(context_->identity, hello_, call);
+  if (!allowed.ok()) {
+    Reply(RefusalReply(allowed.code(), allowed.message()));
     return true;
   }
   context_->handler->OnStrangerCall(hello_, std::move(call),

@@ -2,9 +2,11 @@
 
 #include <asio/error.hpp>
 #include <asio/ip/v6_only.hpp>
+#include <optional>
 #include <utility>
 
 #include "base/log.h"
+#include "node/transport/handshake.h"
 #include "node/transport/inbound.h"
 #include "node/transport/snapshot_receiver.h"
 
@@ -148,50 +150,11 @@ void Listener::CountSnapshot(const SnapshotReceiver& receiver) {
   stats.snapshot_receive_time += Clock::System().Now() - receiver.since();
 }
 
-v1::HelloReply Listener::Judge(const v1::Hello& hello) const {
-  const LocalIdentity& us = context_->identity;
-  v1::HelloReply reply;
-  reply.set_protocol_version(kProtocolVersion);
-  reply.set_cluster_id(us.cluster_id);
-  reply.set_member_id(us.member_id.value);
-  const auto refuse = [&reply](v1::HelloReply::Verdict verdict, const char* why) {
-    reply.set_verdict(verdict);
-    reply.set_message(why);
-    return reply;
-  };
-  if (hello.protocol_version() != kProtocolVersion ||
-      !v1::Hello::Purpose_IsValid(hello.purpose())) {
-    return refuse(v1::HelloReply::WRONG_VERSION, "this node speaks another protocol version");
-  }
-  const bool call = hello.purpose() == v1::Hello::CALL;
-  const bool right_target =
-      hello.target_id() == us.member_id.value || (call && hello.target_id() == 0);
-  if (!call) {
-    if (us.cluster_id == 0) return refuse(v1::HelloReply::BLANK, "this node is blank");
-    if (hello.cluster_id() != us.cluster_id) {
-      return refuse(v1::HelloReply::WRONG_CLUSTER, "this node belongs to another cluster");
-    }
-  }
-  if (!right_target) return refuse(v1::HelloReply::WRONG_TARGET, "another member listens here");
-  if (call) return reply;
-  const raft::NodeId from(hello.member_id());
-  if (from == us.member_id) {
-    return refuse(v1::HelloReply::NOT_A_MEMBER, "the dialer carries this member's own id");
-  }
-  const v1::HelloReply::Verdict verdict = context_->handler->Admit(from);
-  context_->handler->TellVoters(&reply);
-  if (verdict == v1::HelloReply::REMOVED) {
-    return refuse(verdict, "the dialer was removed from the cluster");
-  }
-  if (verdict != v1::HelloReply::OK) return refuse(verdict, "the dialer is no member here");
-  if (hello.purpose() == v1::Hello::SNAPSHOT && receiver_ != nullptr && receiver_->from() != from) {
-    return refuse(v1::HelloReply::BUSY, "a snapshot is being received from another member");
-  }
-  return reply;
-}
-
 void Listener::OnHello(const std::shared_ptr<Handshake>& handshake, const v1::Hello& hello) {
-  const v1::HelloReply reply = Judge(hello);
+  std::optional<raft::NodeId> receiving_from;
+  if (receiver_ != nullptr) receiving_from = receiver_->from();
+  const v1::HelloReply reply =
+      JudgeHello(context_->identity, hello, receiving_from, *context_->handler);
   const std::shared_ptr<Connection> connection = handshake->Take();
   Remove(handshake.get());
   if (connection->closed()) return;  // Admit may have stopped us

@@ -48,7 +48,6 @@ class Listener : public std::enable_shared_from_this<Listener> {
   Status Open(const Endpoint& endpoint, bool any);
   void Accept();
   void OnAccepted(const asio::error_code& error, asio::ip::tcp::socket socket);
-  v1::HelloReply Judge(const v1::Hello& hello) const;
   void LogRefusal(const v1::Hello& hello, const v1::HelloReply& reply, const std::string& remote);
   void Welcome(const v1::Hello& hello, std::shared_ptr<Connection> connection);
   void CountSnapshot(const SnapshotReceiver& receiver);

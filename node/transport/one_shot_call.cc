@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "node/transport/handshake.h"
+
 namespace raftkv::transport {
 
 OneShotCall::OneShotCall(ContextPtr context, v1::PeerCall call, CallDone done)
@@ -11,10 +13,11 @@ OneShotCall::OneShotCall(ContextPtr context, v1::PeerCall call, CallDone done)
       timer_(context_->io) {}
 
 void OneShotCall::Start(const std::string& address) {
-  dial_ = Dial::Start(context_, address, MakeHello(*context_, v1::Hello::CALL, raft::kNone), 0,
-                      [weak = weak_from_this()](const Result<Dialed>& result) {
-                        if (const auto self = weak.lock()) self->OnDialed(result);
-                      });
+  dial_ =
+      Dial::Start(context_, address, MakeHello(context_->identity, v1::Hello::CALL, raft::kNone), 0,
+                  [weak = weak_from_this()](const Result<Dialed>& result) {
+                    if (const auto self = weak.lock()) self->OnDialed(result);
+                  });
 }
 
 void OneShotCall::Close() {

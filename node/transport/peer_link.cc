@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "node/transport/handshake.h"
 
 namespace raftkv::transport {
 namespace {
@@ -139,7 +140,7 @@ void PeerLink::ArmCallTimer() {
 }
 
 void PeerLink::StartDial() {
-  const v1::Hello hello = MakeHello(*context_, v1::Hello::MESSAGES, id_);
+  const v1::Hello hello = MakeHello(context_->identity, v1::Hello::MESSAGES, id_);
   dial_ = Dial::Start(context_, address_, hello, attempts_++,
                       [weak = weak_from_this()](Result<Dialed> result) {
                         if (const auto self = weak.lock()) self->OnDialed(std::move(result));

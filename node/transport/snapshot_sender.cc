@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "node/storage/codec.h"
+#include "node/transport/handshake.h"
 
 namespace raftkv::transport {
 namespace {
@@ -31,7 +32,8 @@ void SnapshotSender::Start(const std::string& address) {
     });
     return;
   }
-  dial_ = Dial::Start(context_, address, MakeHello(*context_, v1::Hello::SNAPSHOT, message_.to), 0,
+  dial_ = Dial::Start(context_, address,
+                      MakeHello(context_->identity, v1::Hello::SNAPSHOT, message_.to), 0,
                       [weak = weak_from_this()](const Result<Dialed>& result) {
                         if (const auto self = weak.lock()) self->OnDialed(result);
                       });

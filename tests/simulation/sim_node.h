@@ -239,7 +239,8 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   transport::ReplyFn CheckAgreement(uint64_t damaged, transport::ReplyFn reply);
   void MaintainStreams();
   void Dial(raft::NodeId peer, Stream& stream);
-  v1::HelloReply Judge(const SimNode& dialer, raft::NodeId target) const;
+  v1::HelloReply Judge(const SimNode& dialer, v1::Hello::Purpose purpose,
+                       raft::NodeId target) const;
   void Trace(const raft::Message& message);
   void SendOn(const Stream& stream, std::vector<raft::Message> messages, SimTime arrival);
   void CallOver(raft::NodeId to, v1::PeerCall call, CallDone done, bool only_refusals);

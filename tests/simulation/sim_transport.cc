@@ -7,6 +7,8 @@
 
 #include "base/check.h"
 #include "base/hex_id.h"
+#include "node/transport/call_table.h"
+#include "node/transport/handshake.h"
 #include "node/transport/message_codec.h"
 #include "tests/simulation/hash.h"
 #include "tests/simulation/sim_node.h"
@@ -90,7 +92,7 @@ void SimNode::Dial(raft::NodeId peer, Stream& stream) {
     replica_->OnPeerDown(peer);
     return;
   }
-  const v1::HelloReply reply = target.Judge(*this, peer);
+  const v1::HelloReply reply = target.Judge(*this, v1::Hello::MESSAGES, peer);
   if (reply.verdict() != v1::HelloReply::OK) {
     replica_->OnPeerVerdict(peer, reply);
     return;
@@ -101,21 +103,13 @@ void SimNode::Dial(raft::NodeId peer, Stream& stream) {
   replica_->OnPeerUp(peer);
 }
 
-// As transport/listener.cc.
-v1::HelloReply SimNode::Judge(const SimNode& dialer, raft::NodeId target) const {
-  v1::HelloReply reply;
-  reply.set_cluster_id(identity_.cluster_id);
-  reply.set_member_id(id().value);
-  if (identity_.cluster_id == 0) {
-    reply.set_verdict(v1::HelloReply::BLANK);
-  } else if (identity_.cluster_id != dialer.identity_.cluster_id) {
-    reply.set_verdict(v1::HelloReply::WRONG_CLUSTER);
-  } else if (target != id()) {
-    reply.set_verdict(v1::HelloReply::WRONG_TARGET);
-  } else {
-    reply.set_verdict(handler().Admit(dialer.id()));
-    handler().TellVoters(&reply);
-  }
+v1::HelloReply SimNode::Judge(const SimNode& dialer, v1::Hello::Purpose purpose,
+                              raft::NodeId target) const {
+  std::optional<raft::NodeId> receiving_from;
+  if (receiving_from_ != SIZE_MAX) receiving_from = world_->nodes[receiving_from_]->id();
+  v1::HelloReply reply =
+      transport::JudgeHello(identity_, transport::MakeHello(dialer.identity_, purpose, target),
+                            receiving_from, handler());
   if (reply.verdict() == v1::HelloReply::REMOVED) {
     const Result<raft::Index> flushed = machine_->FlushedIndex();
     if (flushed) world_->checker.OnCalledRemoved(id(), dialer.id(), *flushed);
@@ -296,9 +290,7 @@ void SimNode::CallAddress(const std::string& address, v1::PeerCall call, CallDon
     });
     return;
   }
-  v1::Hello hello;
-  hello.set_cluster_id(identity_.cluster_id);
-  hello.set_member_id(id().value);
+  const v1::Hello hello = transport::MakeHello(identity_, v1::Hello::CALL, raft::kNone);
   const uint64_t id_of_call = Expect(std::move(done));
   const SimTime arrival = world_->network.ArrivalInOrder(host_, target->host_);
   world_->scheduler.At(arrival, [this, caller = incarnation_, target,
@@ -309,6 +301,8 @@ void SimNode::CallAddress(const std::string& address, v1::PeerCall call, CallDon
       world_->scheduler.Trace(HashBytes(shared->SerializeAsString()));
       if (shared->has_adopt()) world_->coverage.Hit(Path::node_adopted);
       transport::ReplyFn reply = target->ReplyTo(this, id_of_call);
+      const Status allowed = transport::JudgeStrangerCall(target->identity_, hello, *shared);
+      if (!allowed.ok()) return reply(transport::RefusalReply(allowed.code(), allowed.message()));
       if (shared->check_only()) {
         reply = target->CheckAgreement(shared->replaces(), std::move(reply));
       }
@@ -352,8 +346,7 @@ void SimNode::SendSnapshot(raft::Message message, std::string dir) {
   SimNode* target = found == streams_.end() ? nullptr : found->second.target;
   if (target == nullptr || !target->running() || target->paused_ ||
       !world_->network.Connects(host_, target->host_) ||
-      target->Judge(*this, to).verdict() != v1::HelloReply::OK ||
-      (target->receiving_from_ != SIZE_MAX && target->receiving_from_ != host_)) {
+      target->Judge(*this, v1::Hello::SNAPSHOT, to).verdict() != v1::HelloReply::OK) {
     return SnapshotOver(to, transfer, false, Jitter(200'000));
   }
   if (!message.As<raft::InstallSnapshot>().snapshot.conf.voters_outgoing.empty()) {
