@@ -84,12 +84,9 @@ void NodeImpl::CheckDisk() {
 void NodeImpl::NoteMembers() {
   const std::shared_ptr<const v1::ClusterState> cluster = storage_.machine->cluster();
   if (cluster->members().empty() || cluster->config_index() == noted_config_index_) return;
-  v1::MemberNote note;
-  note.set_cluster_id(cluster->cluster_id());
-  note.set_member_id(member_id_);
-  note.set_config_index(cluster->config_index());
-  *note.mutable_members() = cluster->members();
-  if (SaveMemberNote(options_.data_dir, note).ok()) noted_config_index_ = cluster->config_index();
+  if (SaveMemberNote(options_.data_dir, NoteOf(*cluster, member_id_)).ok()) {
+    noted_config_index_ = cluster->config_index();
+  }
 }
 
 }  // namespace raftkv::runtime

@@ -20,13 +20,17 @@
 #include "node/runtime/options.h"
 #include "node/runtime/recovery.h"
 #include "node/storage/data_dir.h"
+#include "node/storage/files.h"
 #include "raftkv/v1/cluster.pb.h"
 #include "raftkv/v1/peer.pb.h"
 
 namespace raftkv::runtime {
 
+// What DIR/members says of this member of this cluster.
+v1::MemberNote NoteOf(const v1::ClusterState& cluster, uint64_t member_id);
 // Writes DIR/members. Any thread.
-Status SaveMemberNote(const std::string& dir, const v1::MemberNote& note);
+Status SaveMemberNote(const std::string& dir, const v1::MemberNote& note,
+                      storage::Files& files = storage::SystemFiles());
 
 // Best effort, from any thread, right before the process ends.
 void MarkSuspect(const std::string& dir, const Status& reason);
@@ -41,18 +45,20 @@ bool IsBlank(const std::string& dir);
 Result<OpenedStorage> OpenDirectory(Options* options, const storage::LogOptions& log_options,
                                     const storage::WriteBehindOptions& gathering = {});
 
-// The place that a blank node with this DIR/rebuild is to take.
-Replaced PlaceOf(const Options& options, const v1::MemberNote& given_up);
+// Its two halves. Before anything is opened: DIR/rebuild, if it is there; then nothing in DIR is
+// the given up member's any more.
+Result<std::optional<v1::MemberNote>> FinishSetAside(
+    const std::string& dir, storage::Files& files = storage::SystemFiles());
+// Then, when the identity is known: sets options->replaces, unless the place is taken already.
+Status TakePlaceOf(const std::optional<v1::MemberNote>& given_up, const v1::Identity& identity,
+                   Options* options, storage::Files& files = storage::SystemFiles());
 
 // The new member has its place: removes DIR/rebuild.
-Status FinishRebuild(const std::string& dir);
+Status FinishRebuild(const std::string& dir, storage::Files& files = storage::SystemFiles());
 
 // What is left to know of a damaged member; ids are 0 if nothing tells them.
-v1::MemberNote ReadDamagedMember(const Options& options);
-// The same from what could be read: the identity, DIR/members.
-v1::MemberNote DamagedMemberFrom(const std::optional<v1::Identity>& identity,
-                                 const std::optional<v1::MemberNote>& saved);
-
+v1::MemberNote ReadDamagedMember(const Options& options,
+                                 storage::Files& files = storage::SystemFiles());
 // Whom to ask to be replaced; empty if this member must not or cannot be.
 std::vector<std::string> WhomToAsk(const Options& options, const v1::MemberNote& note);
 // A member that refuses names the members it knows: who asks may have nothing but the address of
@@ -62,6 +68,7 @@ void LearnWhomToAsk(const Options& options, const v1::JoinReply& told,
 
 // Gives the member up for good and moves its files aside. A crash at any point leaves either the
 // member as it was, or a directory with DIR/rebuild that OpenDirectory goes on with.
-Status SetAside(const Options& options, v1::MemberNote note);
+Status SetAside(const Options& options, v1::MemberNote note,
+                storage::Files& files = storage::SystemFiles());
 
 }  // namespace raftkv::runtime

@@ -1,8 +1,6 @@
 #include "node/runtime/recovery.h"
 
-#include <filesystem>
 #include <optional>
-#include <system_error>
 #include <utility>
 
 #include "base/hex_id.h"
@@ -12,13 +10,6 @@
 
 namespace raftkv::runtime {
 namespace {
-
-Status EmptyDirectory(const std::string& path) {
-  std::error_code error;
-  std::filesystem::remove_all(path, error);
-  if (!error) return Status::Ok();
-  return {Code::kIoError, "cannot remove " + path + ": " + error.message()};
-}
 
 const char kRebuild[] =
     ". Remove the data directory and let this member be replaced: remove it from the cluster and "
@@ -71,22 +62,46 @@ Status Reconcile(storage::LogStorage* log, storage::StateStore* store,
   return installing ? store->FinishInstallation(*installing) : Status::Ok();
 }
 
-Result<OpenedStorage> OpenStorage(const Options& options, const storage::LogOptions& log_options,
-                                  const storage::WriteBehindOptions& gathering, bool verify) {
-  OpenedStorage opened;
-  ASSIGN_OR_RETURN(opened.dir, storage::DataDir::Open(options.data_dir, options.name));
-  const v1::Identity& identity = opened.dir->identity();
+Result<std::unique_ptr<storage::DataDir>> OpenMemberDir(const Options& options,
+                                                        storage::Files& files,
+                                                        const std::function<uint64_t()>& entropy) {
+  ASSIGN_OR_RETURN(auto dir,
+                   storage::DataDir::Open(options.data_dir, options.name, files, entropy));
+  const v1::Identity& identity = dir->identity();
   if (identity.removed()) {
     return Error(Code::kFailedPrecondition,
                  options.data_dir + ": member " + HexId(identity.member_id()) +
                      " was removed from its cluster and never comes back. To use this machine "
                      "again, start with an empty data directory.");
   }
-  RETURN_UNEXPECTED_IF_ERROR(EmptyDirectory(opened.dir->snapshots_path() + "/checkpoints"));
+  RETURN_UNEXPECTED_IF_ERROR(files.RemoveTree(dir->snapshots_path() + "/checkpoints"));
   if (identity.cluster_id() == 0) {
-    RETURN_UNEXPECTED_IF_ERROR(EmptyDirectory(opened.dir->log_path()));
-    RETURN_UNEXPECTED_IF_ERROR(EmptyDirectory(opened.dir->state_path()));
+    RETURN_UNEXPECTED_IF_ERROR(files.RemoveTree(dir->log_path()));
+    RETURN_UNEXPECTED_IF_ERROR(files.RemoveTree(dir->state_path()));
   }
+  return dir;
+}
+
+Result<std::unique_ptr<kv::StateMachine>> OpenMachine(const storage::DataDir& dir,
+                                                      storage::LogStorage* log,
+                                                      storage::StateStore* store) {
+  ASSIGN_OR_RETURN(std::unique_ptr<kv::StateMachine> machine, kv::StateMachine::Open(store));
+  const uint64_t state_cluster = machine->cluster()->cluster_id();
+  if (state_cluster != 0 && state_cluster != dir.identity().cluster_id()) {
+    return Error(Code::kFailedPrecondition,
+                 dir.path() + ": the state belongs to cluster " + HexId(state_cluster) +
+                     ", the identity to " + HexId(dir.identity().cluster_id()) +
+                     ": files of two members were mixed. Restore the directory as it was.");
+  }
+  RETURN_UNEXPECTED_IF_ERROR(Reconcile(log, store, *machine, dir.path()));
+  return machine;
+}
+
+Result<OpenedStorage> OpenStorage(const Options& options, const storage::LogOptions& log_options,
+                                  const storage::WriteBehindOptions& gathering, bool verify) {
+  OpenedStorage opened;
+  ASSIGN_OR_RETURN(opened.dir, OpenMemberDir(options));
+  const v1::Identity& identity = opened.dir->identity();
   // A member's log was made while it was blank: the identity is written last.
   storage::LogOptions member_log = log_options;
   member_log.create = identity.cluster_id() == 0;
@@ -98,16 +113,7 @@ Result<OpenedStorage> OpenStorage(const Options& options, const storage::LogOpti
   state_options.verify = verify;
   ASSIGN_OR_RETURN(auto state, storage::OpenRocksState(opened.dir->state_path(), state_options));
   opened.store = storage::WriteBehind(std::move(state), gathering);
-  ASSIGN_OR_RETURN(opened.machine, kv::StateMachine::Open(opened.store.get()));
-  const uint64_t state_cluster = opened.machine->cluster()->cluster_id();
-  if (state_cluster != 0 && state_cluster != identity.cluster_id()) {
-    return Error(Code::kFailedPrecondition,
-                 options.data_dir + ": the state belongs to cluster " + HexId(state_cluster) +
-                     ", the identity to " + HexId(identity.cluster_id()) +
-                     ": files of two members were mixed. Restore the directory as it was.");
-  }
-  RETURN_UNEXPECTED_IF_ERROR(
-      Reconcile(opened.log.get(), opened.store.get(), *opened.machine, options.data_dir));
+  ASSIGN_OR_RETURN(opened.machine, OpenMachine(*opened.dir, opened.log.get(), opened.store.get()));
   return opened;
 }
 

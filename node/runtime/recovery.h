@@ -1,13 +1,17 @@
 // Start-up: opening what a data directory holds, and making log and state agree after a crash.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
+#include "base/random.h"
 #include "base/status.h"
 #include "node/kv/state_machine.h"
 #include "node/runtime/options.h"
 #include "node/storage/data_dir.h"
+#include "node/storage/files.h"
 #include "node/storage/log_storage.h"
 #include "node/storage/state_store.h"
 #include "node/storage/write_behind.h"
@@ -28,6 +32,16 @@ struct OpenedStorage {
 Result<OpenedStorage> OpenStorage(const Options& options, const storage::LogOptions& log_options,
                                   const storage::WriteBehindOptions& gathering = {},
                                   bool verify = false);
+
+// What opening DIR is made of, beside the databases. The directory itself, in which a blank node's
+// databases are emptied; a removed member's is refused.
+Result<std::unique_ptr<storage::DataDir>> OpenMemberDir(
+    const Options& options, storage::Files& files = storage::SystemFiles(),
+    const std::function<uint64_t()>& entropy = SystemEntropy);
+// The state machine of these databases, which agree afterwards.
+Result<std::unique_ptr<kv::StateMachine>> OpenMachine(const storage::DataDir& dir,
+                                                      storage::LogStorage* log,
+                                                      storage::StateStore* store);
 
 // Makes the log fit the state, and finishes an installation that a crash interrupted: if the state
 // is the snapshot that `store` says was being installed, and the log does not continue it, the log

@@ -8,7 +8,6 @@
 #include <cstring>
 
 #include "base/mutations.h"
-#include "base/random.h"
 #include "node/raft/types.h"
 #include "node/storage/bytes.h"
 #include "node/storage/codec.h"
@@ -54,10 +53,10 @@ Result<v1::Identity> DecodeIdentity(const std::string& path, std::string_view by
   return identity;
 }
 
-uint64_t NewMemberId() {
+uint64_t NewMemberId(const std::function<uint64_t()>& entropy) {
   raft::NodeId id;
   do {
-    id = raft::NodeId(SystemEntropy());
+    id = raft::NodeId(entropy());
   } while (id == raft::kNone || raft::IsLocalTarget(id));
   return id.value;
 }
@@ -86,8 +85,11 @@ namespace {
 
 class DataDirImpl final : public DataDir {
  public:
-  DataDirImpl(std::string path, File lock, v1::Identity identity)
-      : path_(std::move(path)), lock_(std::move(lock)), identity_(std::move(identity)) {}
+  DataDirImpl(std::string path, Files& files, File lock, v1::Identity identity)
+      : path_(std::move(path)),
+        files_(files),
+        lock_(std::move(lock)),
+        identity_(std::move(identity)) {}
 
   const std::string& path() const override { return path_; }
   std::string log_path() const override { return path_ + "/log"; }
@@ -107,27 +109,29 @@ class DataDirImpl final : public DataDir {
     }
     v1::Identity next = identity;
     next.set_format(kDataFormat);
-    RETURN_IF_ERROR(ReplaceFile(path_ + "/identity", EncodeIdentity(next)));
+    RETURN_IF_ERROR(files_.ReplaceFile(path_ + "/identity", EncodeIdentity(next)));
     identity_ = std::move(next);
     return Status::Ok();
   }
 
  private:
   const std::string path_;
+  Files& files_;
   const File lock_;
   v1::Identity identity_;
 };
 
-Result<bool> HasDatabases(const std::string& dir) {
+Result<bool> HasDatabases(Files& files, const std::string& dir) {
   for (const char* name : {"/log", "/state"}) {
-    ASSIGN_OR_RETURN(const std::vector<std::string> files, ListDir(dir + name));
-    if (!files.empty()) return true;
+    ASSIGN_OR_RETURN(const std::vector<std::string> names, files.ListDir(dir + name));
+    if (!names.empty()) return true;
   }
   return false;
 }
 
-Result<v1::Identity> MakeIdentity(const std::string& dir, const std::string& name) {
-  ASSIGN_OR_RETURN(const bool used, HasDatabases(dir));
+Result<v1::Identity> MakeIdentity(Files& files, const std::string& dir, const std::string& name,
+                                  const std::function<uint64_t()>& entropy) {
+  ASSIGN_OR_RETURN(const bool used, HasDatabases(files, dir));
   if (used) {
     return Error(Code::kCorruption,
                  dir +
@@ -137,27 +141,30 @@ Result<v1::Identity> MakeIdentity(const std::string& dir, const std::string& nam
   }
   v1::Identity identity;
   identity.set_format(kDataFormat);
-  identity.set_member_id(NewMemberId());
+  identity.set_member_id(NewMemberId(entropy));
   identity.set_name(name);
-  RETURN_UNEXPECTED_IF_ERROR(ReplaceFile(dir + "/identity", EncodeIdentity(identity)));
+  RETURN_UNEXPECTED_IF_ERROR(files.ReplaceFile(dir + "/identity", EncodeIdentity(identity)));
   return identity;
 }
 
 }  // namespace
 
-Result<v1::Identity> ReadIdentity(const std::string& path) {
+Result<v1::Identity> ReadIdentity(const std::string& path, Files& files) {
   const std::string file = path + "/identity";
-  ASSIGN_OR_RETURN(const std::string bytes, ReadFile(file));
+  ASSIGN_OR_RETURN(const std::string bytes, files.ReadFile(file));
   return DecodeIdentity(file, bytes);
 }
 
-Result<std::unique_ptr<DataDir>> DataDir::Open(const std::string& path, const std::string& name) {
-  RETURN_UNEXPECTED_IF_ERROR(MakeDirs(path));
-  ASSIGN_OR_RETURN(File lock, LockDirectory(path));
-  ASSIGN_OR_RETURN(v1::Identity identity,
-                   Exists(path + "/identity") ? ReadIdentity(path) : MakeIdentity(path, name));
-  RETURN_UNEXPECTED_IF_ERROR(MakeDirs(path + "/snapshots"));
-  return std::make_unique<DataDirImpl>(path, std::move(lock), std::move(identity));
+Result<std::unique_ptr<DataDir>> DataDir::Open(const std::string& path, const std::string& name,
+                                               Files& files,
+                                               const std::function<uint64_t()>& entropy) {
+  RETURN_UNEXPECTED_IF_ERROR(files.MakeDirs(path));
+  ASSIGN_OR_RETURN(File lock, files.Lock(path));
+  ASSIGN_OR_RETURN(v1::Identity identity, files.Exists(path + "/identity")
+                                              ? ReadIdentity(path, files)
+                                              : MakeIdentity(files, path, name, entropy));
+  RETURN_UNEXPECTED_IF_ERROR(files.MakeDirs(path + "/snapshots"));
+  return std::make_unique<DataDirImpl>(path, files, std::move(lock), std::move(identity));
 }
 
 }  // namespace raftkv::storage

@@ -12,10 +12,14 @@
 // Thread-safety: none; used by the thread that starts the node, later by the raft thread.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
+#include "base/random.h"
 #include "base/status.h"
+#include "node/storage/files.h"
 #include "node/storage/fs_util.h"
 #include "raftkv/v1/cluster.pb.h"
 
@@ -27,14 +31,17 @@ inline constexpr uint32_t kDataFormat = 1;
 // process that holds it.
 Result<File> LockDirectory(const std::string& path);
 // Reads DIR/identity. kCorruption or kFailedPrecondition name it and the remedy.
-Result<v1::Identity> ReadIdentity(const std::string& path);
+Result<v1::Identity> ReadIdentity(const std::string& path, Files& files = SystemFiles());
 
 class DataDir {
  public:
   // Makes the directory if it is missing (with a new random member ID: a blank node), takes the
   // lock, reads and verifies the identity. Errors name the file and the remedy: in use by process
   // N; damaged identity; unknown format; databases without an identity (someone deleted it).
-  static Result<std::unique_ptr<DataDir>> Open(const std::string& path, const std::string& name);
+  // `entropy`: member IDs are made of it.
+  static Result<std::unique_ptr<DataDir>> Open(
+      const std::string& path, const std::string& name, Files& files = SystemFiles(),
+      const std::function<uint64_t()>& entropy = SystemEntropy);
   virtual ~DataDir() = default;
 
   virtual const std::string& path() const = 0;

@@ -108,17 +108,6 @@ Status SyncDir(const std::string& dir) {
   return file.Sync();
 }
 
-Status ReplaceFile(const std::string& path, std::string_view bytes) {
-  const std::string temporary = path + ".tmp";
-  {
-    ASSIGN_OR_RETURN_STATUS(File file, File::Open(temporary, O_WRONLY | O_CREAT | O_TRUNC));
-    RETURN_IF_ERROR(file.WriteAll(bytes));
-    RETURN_IF_ERROR(file.Sync());
-  }
-  RETURN_IF_ERROR(Rename(temporary, path));
-  return SyncDir(ParentOf(path));
-}
-
 Status Rename(const std::string& from, const std::string& to) {
   if (::rename(from.c_str(), to.c_str()) != 0) return ErrnoStatus("rename to " + to, from, errno);
   return Status::Ok();

@@ -49,9 +49,6 @@ class File {
 Status MakeDirs(const std::string& path);
 // Makes creations, renames and removals in `dir` durable.
 Status SyncDir(const std::string& dir);
-// Durably replaces `path` by a file with these bytes: temporary file, fsync, rename, fsync of the
-// directory. A crash leaves the old or the new file.
-Status ReplaceFile(const std::string& path, std::string_view bytes);
 Status Rename(const std::string& from, const std::string& to);
 Result<std::string> ReadFile(const std::string& path);
 // Names in `dir` without "." and "..", sorted; empty if it does not exist.

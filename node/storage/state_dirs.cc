@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "node/storage/files.h"
 #include "node/storage/fs_util.h"
 #include "node/storage/rocks_util.h"
 
@@ -78,7 +79,7 @@ Result<StateDirs::Active> StateDirs::Make(const std::string& path,
                                         " is there; " + kRebuildRemedy);
   }
   Active active;
-  RETURN_UNEXPECTED_IF_ERROR(ReplaceFile(path + "/ACTIVE", active.Text()));
+  RETURN_UNEXPECTED_IF_ERROR(SystemFiles().ReplaceFile(path + "/ACTIVE", active.Text()));
   return active;
 }
 
@@ -111,7 +112,7 @@ Status StateDirs::Commit(const std::string& dir, raft::EntryId snapshot) {
   const std::optional<uint64_t> number = NumberOf(dir.substr(path_.size() + 1));
   CHECK(number.has_value(), "only what Adopt returned is committed");
   const Active active{*number, snapshot};
-  RETURN_IF_ERROR(ReplaceFile(path_ + "/ACTIVE", active.Text()));
+  RETURN_IF_ERROR(SystemFiles().ReplaceFile(path_ + "/ACTIVE", active.Text()));
   current_ = active.name();
   installing_ = snapshot;
   return Status::Ok();
@@ -119,7 +120,7 @@ Status StateDirs::Commit(const std::string& dir, raft::EntryId snapshot) {
 
 Status StateDirs::FinishInstallation(raft::EntryId snapshot) {
   if (installing_ != snapshot) return Status::Ok();
-  RETURN_IF_ERROR(ReplaceFile(path_ + "/ACTIVE", current_ + "\n"));
+  RETURN_IF_ERROR(SystemFiles().ReplaceFile(path_ + "/ACTIVE", current_ + "\n"));
   installing_.reset();
   return Status::Ok();
 }

@@ -22,6 +22,9 @@ namespace raftkv::sim {
   X(crash_in_append, "a crash hit a write whose fsync had not ended")                \
   X(crash_kept_part, "... and a part of it survived")                                \
   X(crash_lost_commit, "a crash lost a commit index that was not synced")            \
+  X(crash_in_files, "a crash came while files of a data directory were replaced")    \
+  X(crash_lost_name, "... and lost a new name, or the end of an old one")            \
+  X(crash_kept_name, "... and kept one that was not synced")                         \
   X(crash_lost_state, "a crash lost applied state")                                  \
   X(crash_in_replace, "a crash hit the installation of a snapshot")                  \
   X(reconciled, "a node started with its state ahead of its log")                    \

@@ -42,7 +42,7 @@ void Operator::Start() {
 // members once would found another. Where one was moved aside, the command line stays.
 void Operator::Boot(SimNode& node) {
   Bootstrap bootstrap;
-  const bool rebuilds = node.disk().rotten() || node.disk().rebuild();
+  const bool rebuilds = node.disk().rotten() || node.disk().rebuilds();
   const bool first = node.host() < first_members_;
   if (first && node.formats() == 1 && world_->begun_from != nullptr) {
     bootstrap.mode = Bootstrap::Mode::kRestore;
@@ -107,7 +107,7 @@ bool Operator::RebuildsItself(uint64_t lost) const {
   for (const auto& node : world_->nodes) {
     if (node->disk().copied()) continue;
     const bool damaged = node->id().value == lost && node->disk().rotten();
-    const bool blank = node->disk().blank() && node->disk().rebuild() &&
+    const bool blank = node->disk().blank() && node->disk().rebuilds() &&
                        node->disk().place_of() == lost && !members.contains(node->id().value);
     if (!damaged && !blank) continue;
     if (!node->options().rebuild_damaged) return false;

@@ -124,7 +124,7 @@ bool Operator::Lose(Random& random, bool rot) {
     // Found when it is started (StartDamaged).
     victim->disk().Rot(world_->scheduler.now());
     if (random.Uniform(4) == 0) victim->disk().RotIdentity();
-    if (random.Uniform(4) == 0) victim->disk().members().reset();
+    if (random.Uniform(4) == 0) victim->disk().LoseMembers();
     RestartAfter(*victim, std::chrono::milliseconds(random.Uniform(5000)));
     return true;
   }

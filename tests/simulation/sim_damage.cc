@@ -19,37 +19,26 @@ void SimNode::StartDamaged() {
     world_->coverage.Hit(Path::replacement_refused);
   };
   damaged_ = std::make_unique<runtime::DamagedMember>(
-      runtime::DamagedMemberFrom(disk_->readable_identity(), disk_->members()), std::move(env));
+      runtime::ReadDamagedMember(options_, disk_->files()), std::move(env));
   if (!damaged_->asks()) world_->coverage.Hit(Path::damage_only_told);
   damaged_->Start(this);
   ScheduleTick();
 }
 
-// As runtime::SetAside: a crash may come before the files are moved.
 Status SimNode::SetAside() {
-  disk_->rebuild() = damaged_->note();
-  if (random_.Uniform(4) == 0) {
-    world_->coverage.Hit(Path::set_aside_interrupted);
-    throw ProcessEnds();
-  }
-  MoveAside();
+  const v1::MemberNote given_up = damaged_->note();
+  RETURN_IF_ERROR(runtime::SetAside(options_, given_up, disk_->files()));
+  MovedAside(given_up.member_id());
   return Status::Ok();
 }
 
-void SimNode::MoveAside() {
+// What the disk held is another's now.
+void SimNode::MovedAside(uint64_t member) {
   world_->coverage.Hit(Path::member_set_aside);
-  const v1::MemberNote given_up = *disk_->rebuild();
   const bool rebuilds = options_.rebuild_damaged;
-  Format();
-  disk_->BeginInPlaceOf(given_up);
+  Format(disk_->shared_files());
+  disk_->BeginInPlaceOf(member);
   options_.rebuild_damaged = rebuilds;
-}
-
-// The identity has been written; a crash may come before DIR/rebuild is gone.
-Status SimNode::FinishRebuild() {
-  if (random_.Uniform(8) == 0) throw ProcessEnds();
-  disk_->rebuild().reset();
-  return Status::Ok();
 }
 
 std::vector<std::string> SimNode::asks_for_place() const {
@@ -64,13 +53,9 @@ void SimNode::NoteMembers() {
       random_.Uniform(10) > 0) {
     return;
   }
-  v1::MemberNote note;
-  note.set_cluster_id(cluster->cluster_id());
-  note.set_member_id(id().value);
-  note.set_config_index(cluster->config_index());
-  *note.mutable_members() = cluster->members();
-  noted_config_ = cluster->config_index();
-  disk_->members() = std::move(note);
+  const Status saved = runtime::SaveMemberNote(
+      options_.data_dir, runtime::NoteOf(*cluster, id().value), disk_->files());
+  if (saved.ok()) noted_config_ = cluster->config_index();
 }
 
 // The change that removes a damaged member has the new one of its host.

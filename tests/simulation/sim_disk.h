@@ -1,38 +1,45 @@
-// SimDisk: what a host keeps when its process ends: identity, log, state and checkpoints.
+// SimDisk: what a host keeps when its process ends: the files of its data directory, log, state and
+// checkpoints.
+//
+// The files are the real ones (storage::DataDir, runtime/rebuild.h) in a SimFiles. Of log and state
+// they hold a mark that the directory is there.
 //
 // Thread-safety: none.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "base/random.h"
+#include "node/runtime/options.h"
 #include "node/storage/data_dir.h"
 #include "tests/simulation/scheduler.h"
+#include "tests/simulation/sim_files.h"
 #include "tests/simulation/sim_log.h"
 #include "tests/simulation/sim_space.h"
 #include "tests/simulation/sim_state.h"
 
 namespace raftkv::sim {
 
-class SimDisk final : public storage::DataDir {
+class SimDisk {
  public:
-  // A formatted disk: a new random member id, blank.
-  SimDisk(std::string path, const std::string& name, Coverage* coverage, LogObserver* observer,
-          Random& random)
-      : path_(std::move(path)),
-        log_(coverage, observer),
-        state_(coverage, &checkpoints_, random.Next()),
-        space_([this] { return log_.stored_bytes() + state_.stored_bytes(); }) {
-    log_.SetSpace(&space_);
-    state_.SetSpace(&space_);
-    identity_.set_format(storage::kDataFormat);
-    // Never 0, nor one of the core's own numbers.
-    identity_.set_member_id((random.Next() >> 1) | 1);
-    identity_.set_name(name);
-    log_.SetNode(raft::NodeId(identity_.member_id()));
-  }
+  // A directory that was opened once: a new random member id, blank. `files`: what is there
+  // already, which is no identity.
+  SimDisk(const runtime::Options& options, Coverage* coverage, LogObserver* observer,
+          Random& random, std::shared_ptr<SimFiles> files);
+
+  // --- The process's side
+
+  // As runtime::OpenMemberDir, and with the databases, but for the machine.
+  Status Open(const runtime::Options& options, Random& random);
+  // The one that is open.
+  storage::DataDir& dir() { return *dir_; }
+  SimFiles& files() { return *files_; }
+  const std::shared_ptr<SimFiles>& shared_files() const { return files_; }
+  // The process has ended. What identity the next one finds, this knows from now on.
+  void Close();
 
   SimLog& log() { return log_; }
   const SimLog& log() const { return log_; }
@@ -41,8 +48,10 @@ class SimDisk final : public storage::DataDir {
   SimSpace& space() { return space_; }
   const SimSpace& space() const { return space_; }
 
-  raft::NodeId id() const { return raft::NodeId(identity_.member_id()); }
-  bool blank() const { return identity_.cluster_id() == 0; }
+  // As the process knows it, or as the next one will find it.
+  const v1::Identity& identity() const { return dir_ ? dir_->identity() : identity_; }
+  raft::NodeId id() const { return raft::NodeId(identity().member_id()); }
+  bool blank() const { return identity().cluster_id() == 0; }
 
   // --- Damage
 
@@ -56,40 +65,30 @@ class SimDisk final : public storage::DataDir {
     if (!rotten()) Damaged(Damage::kForNow, now);
   }
   void Mend() { damage_ = Damage::kNone; }
-  // The identity cannot be read either.
-  void RotIdentity() { identity_rotten_ = true; }
-  std::optional<v1::Identity> readable_identity() const {
-    return identity_rotten_ ? std::nullopt : std::optional(identity_);
-  }
+  // The identity cannot be read either, or DIR/members is not there.
+  void RotIdentity() { files_->Rot(path_ + "/identity"); }
+  void LoseMembers() { files_->Erase(path_ + "/members"); }
 
-  // DIR/members and DIR/rebuild (node/runtime/rebuild.h).
-  std::optional<v1::MemberNote>& members() { return members_; }
-  std::optional<v1::MemberNote>& rebuild() { return rebuild_; }
-  const std::optional<v1::MemberNote>& rebuild() const { return rebuild_; }
+  // A member has been given up here whose place is not taken yet (node/runtime/rebuild.h).
+  bool rebuilds() const { return files_->Exists(path_ + "/rebuild"); }
   // Which member's data were moved aside when this disk began; 0: none.
   uint64_t place_of() const { return place_of_; }
-  void BeginInPlaceOf(const v1::MemberNote& given_up) {
-    rebuild_ = given_up;
-    place_of_ = given_up.member_id();
-  }
+  void BeginInPlaceOf(uint64_t member) { place_of_ = member; }
 
   // --- Copies
 
   struct Image {
     v1::Identity identity;
+    std::string identity_file;
     SimLog::Image log;
     SimState::Image state;
     raft::Index config_index;  // of the configuration that the state has applied
     raft::EntryId applied;
   };
+  // What a copy of all of it would hold, but for what is known of the machine.
+  Image Copy() const;
   // Becomes what `image` is a copy of, on another host: two disks have this identity now.
-  void LoadCopy(const Image& image) {
-    identity_ = image.identity;
-    log_.SetNode(id());
-    log_.Load(image.log);
-    state_.Load(image.state);
-    copied_ = true;
-  }
+  void LoadCopy(const Image& image);
   bool copied() const { return copied_; }
 
   // A part of this disk that somebody has put back as it once was.
@@ -105,21 +104,14 @@ class SimDisk final : public storage::DataDir {
   OldPart old_part() const { return old_part_; }
   void ForgetOldPart() { old_part_ = OldPart::kNone; }
 
-  // --- DataDir
-
-  const std::string& path() const override { return path_; }
-  std::string log_path() const override { return path_ + "/log"; }
-  std::string state_path() const override { return path_ + "/state"; }
-  std::string snapshots_path() const override { return path_ + "/snapshots"; }
-  const v1::Identity& identity() const override { return identity_; }
-  Status SetIdentity(const v1::Identity& identity) override {
-    identity_ = identity;
-    return Status::Ok();
-  }
-
  private:
+  // As opening a database: a new one, if that may be.
+  Status OpenDatabase(const std::string& path, bool may_be_made, const std::function<void()>& make);
+
   const std::string path_;
-  v1::Identity identity_;
+  const std::shared_ptr<SimFiles> files_;
+  std::unique_ptr<storage::DataDir> dir_;  // of the process
+  v1::Identity identity_;                  // what was found last, when none runs
   Checkpoints checkpoints_;
   SimLog log_;
   SimState state_;
@@ -131,9 +123,6 @@ class SimDisk final : public storage::DataDir {
   }
   Damage damage_ = Damage::kNone;
   SimTime rotten_since_{0};
-  bool identity_rotten_ = false;
-  std::optional<v1::MemberNote> members_;
-  std::optional<v1::MemberNote> rebuild_;
   uint64_t place_of_ = 0;
   bool copied_ = false;
   OldPart old_part_ = OldPart::kNone;

@@ -35,14 +35,20 @@ SimNode::SimNode(World* world, size_t host)
 
 SimNode::~SimNode() = default;
 
-void SimNode::Format() {
+void SimNode::Format(std::shared_ptr<SimFiles> files) {
   CHECK(!running(), "a disk is not wiped under its process");
   // The member whose disk was copied lives on elsewhere.
   if (disk_ && !disk_->copied()) world_->checker.OnLost(id());
   ++formats_;
-  disk_ = std::make_unique<SimDisk>(options_.data_dir, options_.name, &world_->coverage,
-                                    &world_->checker, random_);
+  disk_ = std::make_unique<SimDisk>(options_, &world_->coverage, &world_->checker, random_,
+                                    std::move(files));
   disk_->state().SetFlushEvery(world_->flush_every);
+  disk_->files().SetBeforeChange([this] {
+    if (!world_->crashes_in_files || random_.Uniform(damaged() ? 40 : 100) > 0) return;
+    world_->coverage.Hit(Path::crash_in_files);
+    if (damaged()) world_->coverage.Hit(Path::set_aside_interrupted);
+    throw ProcessEnds();
+  });
   // Whoever starts this host may want to care for its damage alone.
   options_.rebuild_damaged = random_.Uniform(4) > 0;
 }
@@ -54,11 +60,7 @@ void SimNode::FormatAs(const SimDisk::Image& image) {
 
 void SimNode::KeepCopy() {
   (void)store_->View();  // writes what is gathered
-  SimDisk::Image image{.identity = disk_->identity(),
-                       .log = disk_->log().Copy(),
-                       .state = disk_->state().Copy(),
-                       .config_index = {},
-                       .applied = {}};
+  SimDisk::Image image = disk_->Copy();
   // The machine may be ahead of what its store has.
   storage::MemoryState store;
   store.Install(image.state.contents);
@@ -74,30 +76,48 @@ void SimNode::KeepCopy() {
 bool SimNode::Boot(runtime::Bootstrap bootstrap) {
   if (running() || damaged() || disk_->identity().removed()) return false;
   options_.bootstrap = std::move(bootstrap);
-  // As runtime::OpenDirectory, and Node::Start if that fails.
-  options_.replaces.reset();
-  if (disk_->rebuild() && disk_->rebuild()->member_id() == id().value) MoveAside();
+  try {
+    if (Started()) return true;
+  } catch (const ProcessEnds&) {
+  }
+  AbandonStart();
+  return false;
+}
+
+// As Node::Start, with runtime::OpenDirectory in it.
+bool SimNode::Started() {
+  const Result<std::optional<v1::MemberNote>> given_up =
+      runtime::FinishSetAside(options_.data_dir, disk_->files());
+  CHECK(given_up.has_value(), "DIR/rebuild is whole or not there");
+  if (*given_up && (*given_up)->member_id() == id().value) MovedAside(id().value);
   if (disk_->rotten()) {
     StartDamaged();
     return false;
   }
   if (!MakeRoom()) return false;
   if (!Opened(Open())) return false;
-  if (disk_->rebuild() && !disk_->blank()) disk_->rebuild().reset();
-  if (disk_->rebuild()) options_.replaces = runtime::PlaceOf(options_, *disk_->rebuild());
+  const Status place =
+      runtime::TakePlaceOf(*given_up, disk_->identity(), &options_, disk_->files());
+  CHECK(place.ok(), "the files of a directory can be written");
   if (options_.bootstrap.mode == runtime::Bootstrap::Mode::kRestore && disk_->blank() &&
       !options_.replaces) {
-    const Status begun = BeginFrom(*world_->begun_from);
-    if (!begun.ok()) {
+    if (!BeginFrom(*world_->begun_from).ok()) {
       world_->coverage.Hit(Path::restore_interrupted);
-      disk_->log().Crash(random_);
-      machine_.reset();
-      LoseState();
       return false;
     }
   }
   StartReplica();
   return true;
+}
+
+// The process ended before it ran.
+void SimNode::AbandonStart() {
+  if (damaged()) return;
+  machine_.reset();
+  disk_->log().Crash(random_);
+  LoseState();
+  disk_->files().Crash(random_);
+  disk_->Close();
 }
 
 // As Node::Start: the reserve goes if it must; with next to nothing left the databases do not open.
@@ -148,14 +168,14 @@ bool SimNode::Opened(const Status& opened) {
 
 // As runtime::RestoreSnapshot, after the file is unpacked; a crash may come in between.
 Status SimNode::BeginFrom(const Backup& backup) {
-  const std::string incoming = disk_->snapshots_path() + "/incoming";
+  const std::string incoming = disk_->dir().snapshots_path() + "/incoming";
   disk_->checkpoints()[incoming] = backup.contents;
   const Status crash{Code::kIoError, "the process ends here"};
   if (random_.Uniform(4) == 0) disk_->log().FailNext(crash);
   if (random_.Uniform(4) == 0) disk_->state().FailNext(crash);
   RETURN_IF_ERROR(
       runtime::FoundCluster(options_, incoming, random_.Next() | 1,
-                            {disk_.get(), &disk_->log(), store_.get(), machine_.get()}));
+                            {&disk_->dir(), &disk_->log(), store_.get(), machine_.get()}));
   disk_->state().Confirm();
   world_->checker.OnClusterState(id(), *machine_->cluster());
   world_->coverage.Hit(Path::cluster_restored);
@@ -165,23 +185,14 @@ Status SimNode::BeginFrom(const Backup& backup) {
 // As runtime::OpenStorage.
 Status SimNode::Open() {
   disk_->checkpoints().clear();
-  if (disk_->blank()) {
-    disk_->log().Clear();
-    disk_->state().Clear();
-  }
+  RETURN_IF_ERROR(disk_->Open(options_, random_));
   store_ = storage::WriteBehind(&disk_->state(), kGathered);
-  Result<std::unique_ptr<kv::StateMachine>> machine = kv::StateMachine::Open(store_.get());
-  if (!machine) return machine.error();
-  const uint64_t cluster = (*machine)->cluster()->cluster_id();
-  if (cluster != 0 && cluster != disk_->identity().cluster_id()) {
-    return {Code::kFailedPrecondition, "the state belongs to another cluster"};
-  }
-  if ((*machine)->applied().index > disk_->log().last_index()) {
-    world_->coverage.Hit(Path::reconciled);
-  }
-  RETURN_IF_ERROR(runtime::Reconcile(&disk_->log(), store_.get(), **machine, options_.data_dir));
+  const raft::EntryId log_begins = disk_->log().compacted();
+  ASSIGN_OR_RETURN_STATUS(std::unique_ptr<kv::StateMachine> machine,
+                          runtime::OpenMachine(disk_->dir(), &disk_->log(), store_.get()));
+  if (disk_->log().compacted() != log_begins) world_->coverage.Hit(Path::reconciled);
   machine_ = std::make_unique<ProbedMachine>(
-      &disk_->log(), id(), std::move(*machine), &world_->checker, &world_->coverage,
+      &disk_->log(), id(), std::move(machine), &world_->checker, &world_->coverage,
       [this](const v1::ClusterState& before, const v1::ClusterState& state) {
         CountRebuilt(before, state);
         const bool joint = !state.conf().voters_outgoing().empty();
@@ -239,7 +250,7 @@ void SimNode::StartReplica() {
   env.options = &options_;
   env.clock = &clock_;
   env.random = core_random_.get();
-  env.data_dir = disk_.get();
+  env.data_dir = &disk_->dir();
   env.log = &disk_->log();
   env.store = store_.get();
   env.machine = machine_.get();
@@ -247,7 +258,7 @@ void SimNode::StartReplica() {
   env.waiters = waiters_.get();
   env.logger = &logger_;
   env.on_removed = [this] { removed_ = true; };
-  env.finish_rebuild = [this] { return FinishRebuild(); };
+  env.finish_rebuild = [this] { return runtime::FinishRebuild(options_.data_dir, disk_->files()); };
   env.fatal = fatal;
   env.next_request_id = [this] { return next_request_id_++; };
   env.post = [this](Work work) {
@@ -276,8 +287,9 @@ void SimNode::StartReplica() {
 }
 
 void SimNode::Crash() {
+  if (!running() && !damaged()) return;
+  if (disk_->files().has_unsynced()) disk_->files().Crash(random_);
   if (damaged()) return End();
-  if (!running()) return;
   if (append_thread_.asleep() || apply_thread_.asleep()) {
     world_->coverage.Hit(Path::ended_without_room);
   }
@@ -348,6 +360,7 @@ void SimNode::End() {
   room_.reset();
   space_guard_.reset();
   store_.reset();
+  disk_->Close();
   identity_ = {};
   streams_.clear();
   calls_.clear();

@@ -62,7 +62,7 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   const SimDisk& disk() const { return *disk_; }
   raft::NodeId id() const { return disk_->id(); }
   // A new, empty disk with a new identity; the process must not run.
-  void Format();
+  void Format() { Format(std::make_shared<SimFiles>(&world_->coverage)); }
   // Likewise, but as a copy of another host's disk.
   void FormatAs(const SimDisk::Image& image);
   // Keeps a copy of the disk as it is; what has been kept, if anything.
@@ -182,14 +182,16 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   };
 
   // sim_node.cc
+  void Format(std::shared_ptr<SimFiles> files);
+  bool Started();
+  void AbandonStart();
   bool MakeRoom();
   Status Open();
   bool Opened(const Status& opened);
   Status BeginFrom(const Backup& backup);
   void StartDamaged();
   Status SetAside();
-  void MoveAside();
-  Status FinishRebuild();
+  void MovedAside(uint64_t member);
   void NoteMembers();
   void CountRebuilt(const v1::ClusterState& before, const v1::ClusterState& after);
   void StartReplica();

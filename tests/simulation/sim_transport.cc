@@ -391,7 +391,7 @@ void SimNode::FinishSnapshot(SimNode* target, uint64_t transfer, const raft::Mes
                 if (self == incarnation_) SnapshotOver(message.to, transfer, false, Jitter(5000));
                 return;
               }
-              const std::string received = target->disk_->snapshots_path() + "/received-" +
+              const std::string received = target->disk_->dir().snapshots_path() + "/received-" +
                                            std::to_string(transfer) + "-" + std::to_string(host_);
               target->disk_->checkpoints()[received] = checkpoint;
               target->replica_->OnSnapshotReceived(message, received);

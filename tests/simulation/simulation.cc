@@ -284,6 +284,7 @@ bool Simulation::GetWell() {
 
 void Simulation::Heal() {
   healing_ = true;
+  world_.crashes_in_files = false;
   injector_->HealAll();
   // Clients go on for a while: getting well must not need silence. A link is well when it has
   // brought what it had held back.

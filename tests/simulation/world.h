@@ -66,11 +66,12 @@ struct World {
   Coverage coverage;
   Checker checker;
   Network network;
-  runtime::Options options;   // of every node; name and addresses are its own
-  uint64_t flush_every = 0;   // see SimState
-  int64_t max_drift_ppm = 0;  // how far the clocks' speeds are from the simulation's
-  LinkProfile usual_network;  // as long as nothing disturbs it
-  bool print_events = false;  // to stderr, one a line
+  runtime::Options options;      // of every node; name and addresses are its own
+  uint64_t flush_every = 0;      // see SimState
+  int64_t max_drift_ppm = 0;     // how far the clocks' speeds are from the simulation's
+  bool crashes_in_files = true;  // processes may end between two changes of their files
+  LinkProfile usual_network;     // as long as nothing disturbs it
+  bool print_events = false;     // to stderr, one a line
   std::vector<std::unique_ptr<SimNode>> nodes;
   std::optional<Backup> backup;        // the newest
   const Backup* begun_from = nullptr;  // if this cluster was made from one
