@@ -21,6 +21,8 @@ namespace raftkv::sim {
   X(log_reset, "a log was reset after a snapshot")                                   \
   X(crash_in_append, "a crash hit a write whose fsync had not ended")                \
   X(crash_kept_part, "... and a part of it survived")                                \
+  X(crash_tore_write, "... of which some sectors had been written, and others not")  \
+  X(crash_left_hole, "... and a whole record behind a torn one, which is cut, too")  \
   X(crash_lost_commit, "a crash lost a commit index that was not synced")            \
   X(crash_in_files, "a crash came while files of a data directory were replaced")    \
   X(crash_lost_name, "... and lost a new name, or the end of an old one")            \

@@ -1,10 +1,12 @@
 #include "tests/simulation/sim_log.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "base/check.h"
 #include "base/mutations.h"
+#include "tests/simulation/sim_wal.h"
 
 namespace raftkv::sim {
 namespace {
@@ -53,7 +55,7 @@ void SimLog::Synced() {
 void SimLog::Crash(Random& random) {
   if (!in_flight_.empty()) {
     coverage_->Hit(Path::crash_in_append);
-    const size_t keep = random.Uniform(in_flight_.size() + 1);
+    const size_t keep = Recover(random);
     if (keep > 0) coverage_->Hit(Path::crash_kept_part);
     while (in_flight_.size() > keep) {
       TakeBack(std::move(in_flight_.back()));
@@ -68,6 +70,23 @@ void SimLog::Crash(Random& random) {
   fail_next_ = Status::Ok();
   deferred_ = false;
   stopped_ = false;
+}
+
+size_t SimLog::Recover(Random& random) const {
+  const uint64_t hit = in_flight_[random.Uniform(in_flight_.size())].call;
+  const auto is_hit = [hit](const Undo& undo) { return undo.call == hit; };
+  const auto first = std::ranges::find_if(in_flight_, is_hit);
+  const auto end = std::find_if_not(first, in_flight_.end(), is_hit);
+  std::vector<size_t> records;
+  for (auto it = first; it != end; ++it) records.push_back(it->bytes);
+  const bool one_record = random.Uniform(2) == 0;
+  if (one_record) records = {std::accumulate(records.begin(), records.end(), size_t{0})};
+  const storage::WalVerdict verdict = JudgeTornWal(records, random, coverage_);
+  CHECK(verdict.records >= 1, "what is durable is found");
+  CHECK(!one_record || !verdict.valid_after_end, "one torn record is no damage");
+  const auto before = static_cast<size_t>(first - in_flight_.begin());
+  if (!one_record) return before + verdict.records - 1;
+  return verdict.records == 1 ? before : static_cast<size_t>(end - in_flight_.begin());
 }
 
 void SimLog::TakeBack(Undo undo) {
@@ -126,6 +145,7 @@ Status SimLog::Append(std::span<const storage::LogWrite> writes) {
   if (memtable_bytes_ + bytes > kMemtable) RETURN_IF_ERROR(Flush());
   RETURN_IF_ERROR(CheckRoom(bytes));
   memtable_bytes_ += bytes;
+  ++calls_;
   for (const storage::LogWrite& write : writes) Write(write);
   if (!fail_next_.ok()) return std::exchange(fail_next_, Status::Ok());
   if (!deferred_) Synced();
@@ -137,8 +157,13 @@ void SimLog::Write(const storage::LogWrite& write) {
       !write.entries.empty() || (write.hard_state && (write.hard_state->term != hard_.term ||
                                                       write.hard_state->vote != hard_.vote));
   if (must_sync || write.sync) {
-    in_flight_.push_back(
-        {.hard = hard_, .last = last_index(), .cut = {}, .compacted = {}, .whole = {}});
+    in_flight_.push_back({.hard = hard_,
+                          .last = last_index(),
+                          .call = calls_,
+                          .bytes = BytesOf(std::span(&write, 1)),
+                          .cut = {},
+                          .compacted = {},
+                          .whole = {}});
   }
   if (write.hard_state) {
     hard_ = *write.hard_state;
@@ -169,6 +194,8 @@ Status SimLog::Reset(raft::EntryId snapshot, const raft::HardState& hard_state) 
   if (last_index() > snapshot.index) coverage_->Hit(Path::snapshot_over_log);
   in_flight_.push_back({.hard = hard_,
                         .last = last_index(),
+                        .call = ++calls_,
+                        .bytes = kSmallRecord,
                         .cut = {},
                         .reset = true,
                         .compacted = compacted_,

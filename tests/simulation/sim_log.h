@@ -1,10 +1,12 @@
 // SimLog: a LogStorage in memory that can crash.
 //
-// What a write did stays "in flight" until the owner says that the fsync has ended; a crash before
-// that keeps any prefix of the writes in flight, each whole: what recovery leaves of a log whose
-// records carry checksums. A commit index that was written without a sync may be lost by any crash.
-// What was cut off or written over takes room until the next flush, as in the real log's files. A
-// flush that finds no room stops it, as it stops the real one.
+// What a write did stays "in flight" until the owner says that the fsync has ended. Of the calls in
+// flight one is hit by a crash: those before it were synced, those after it had not begun, and of
+// itself any subset of sectors was written, of which recovery takes what stands before the first
+// damaged record (sim_wal.h). A call is one record, as in the log database, or each of its writes
+// is one, which the interface would allow. A commit index that was written without a sync may be
+// lost by any crash. What was cut off or written over takes room until the next flush, as in the
+// real log's files. A flush that finds no room stops it, as it stops the real one.
 //
 // Thread-safety: none.
 #pragma once
@@ -98,7 +100,9 @@ class SimLog final : public storage::LogStorage {
   // How to take one write back.
   struct Undo {
     raft::HardState hard;
-    raft::Index last;               // before the write
+    raft::Index last;   // before the write
+    uint64_t call = 0;  // that it was part of
+    size_t bytes = 0;
     std::vector<raft::Entry> cut;   // the conflicting suffix that it dropped
     bool reset = false;             // the whole log was replaced:
     raft::EntryId compacted;        // its beginning
@@ -111,6 +115,8 @@ class SimLog final : public storage::LogStorage {
   Status CheckRoom(uint64_t bytes) const;
   Status Flush();
   void TakeBack(Undo undo);
+  // How many of the writes in flight recovery finds.
+  size_t Recover(Random& random) const;
 
   Coverage* const coverage_;
   LogObserver* const observer_;
@@ -124,6 +130,7 @@ class SimLog final : public storage::LogStorage {
   raft::HardState hard_;
   raft::HardState durable_hard_;
   std::vector<Undo> in_flight_;
+  uint64_t calls_ = 0;
   uint64_t garbage_bytes_ = 0;   // on the disk, and of no use any more
   uint64_t memtable_bytes_ = 0;  // to be flushed one day
   bool stopped_ = false;

@@ -30,7 +30,7 @@ class SimLogTest : public testing::Test {
 
 TEST_F(SimLogTest, CrashKeepsSomePrefixOfWhatIsInFlight) {
   std::set<uint64_t> seen;
-  for (uint64_t seed = 1; seed <= 50; ++seed) {
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
     SeededRandom random(seed);
     SimLog log(&coverage_, &silent_);
     const storage::LogWrite first = Entries(1, {1});
@@ -38,11 +38,14 @@ TEST_F(SimLogTest, CrashKeepsSomePrefixOfWhatIsInFlight) {
     log.SetDeferred(true);
     const storage::LogWrite more[] = {Entries(2, {1}), Entries(3, {1})};
     ASSERT_TRUE(log.Append(more).ok());
+    const storage::LogWrite last = Entries(4, {1});
+    ASSERT_TRUE(log.Append(std::span(&last, 1)).ok());
     EXPECT_EQ(log.durable_last_index(), raft::Index(1));
     log.Crash(random);
     seen.insert(log.last_index().value);
   }
-  EXPECT_EQ(seen, (std::set<uint64_t>{1, 2, 3}));
+  EXPECT_EQ(seen, (std::set<uint64_t>{1, 2, 3, 4}));
+  EXPECT_GT(coverage_.count(Path::crash_tore_write), 0u);
 }
 
 TEST_F(SimLogTest, CrashBringsBackACutSuffix) {
