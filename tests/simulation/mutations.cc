@@ -34,6 +34,7 @@ constexpr Mutation kMutations[] = {
     {"vote_for_shorter_log", "grants votes to candidates that lack entries"},
     {"forget_vote", "does not remember its vote"},
     {"answer_before_durable", "sends votes and acknowledgements before the fsync"},
+    {"answer_before_commit", "answers a write when it is proposed"},
     {"answer_past_the_disk", "answers at once although a write is under way"},
     {"count_leader_before_its_disk", "the leader counts itself before its own fsync"},
     {"count_leader_twice", "the leader counts twice, the slowest member not at all"},
@@ -122,6 +123,7 @@ constexpr Another kOthers[] = {
     {"count_leader_twice", kFaults, "cut-leader"},
     // By the history alone: everything goes on, and every member is content.
     {"read_without_round", kFaults, "clock-frozen-cut"},
+    {"answer_before_commit", kFaults, "clock-frozen-cut"},
     {"truncate_to_unflushed", kFaults, "power-all-snapshots"},
 };
 
