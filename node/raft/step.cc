@@ -136,7 +136,8 @@ StepResult Core::Impl::Dispatch(Message& m) {
 }
 
 void Core::Impl::OnAny(Campaign&, Message&) {
-  Hup(config_.pre_vote ? CampaignKind::kPreElection : CampaignKind::kElection);
+  Hup(config_.pre_vote && !MUTATION(skip_pre_vote) ? CampaignKind::kPreElection
+                                                   : CampaignKind::kElection);
 }
 
 void Core::Impl::OnAny(RequestVote&, Message& m) { HandleVoteRequest(*AsVoteRequest(m)); }

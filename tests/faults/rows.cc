@@ -30,6 +30,13 @@ Status ReadyAsBefore(Bed& bed, size_t i) {
   return Expect(bed.MemberId(i) == before, bed.node(i).name() + " is the member that it was");
 }
 
+Status AwaitLost(Bed& bed, size_t i, size_t leader) {
+  return bed.WaitFor(bed.node(i).name() + " misses its leader", [&] {
+    const std::optional<v1::StatusResponse> status = bed.node(i).Status();
+    return status && HexId(status->leader()) != bed.MemberId(leader);
+  });
+}
+
 void CutAway(Bed& bed, const std::vector<size_t>& side, Cut cut) {
   const auto in_side = [&](size_t i) { return std::ranges::find(side, i) != side.end(); };
   for (const size_t other : bed.Places()) {

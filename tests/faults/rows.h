@@ -59,6 +59,8 @@ void CutAway(Bed& bed, const std::vector<size_t>& side, Cut cut);
 // These nodes refuse what only a member of a majority may answer, writes and linearizable reads,
 // and answer stale reads.
 Status ExpectMinority(Bed& bed, const std::vector<size_t>& nodes);
+// Node `i` has not heard `leader` for so long that it wants to lead, or follows another one.
+Status AwaitLost(Bed& bed, size_t i, size_t leader);
 // Node `i`, which was started again, serves as the member that it was: whoever finds its own data
 // damaged is rebuilt as another one, and serves too.
 Status ReadyAsBefore(Bed& bed, size_t i);

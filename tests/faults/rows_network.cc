@@ -53,13 +53,28 @@ Status FollowerAlone(Bed& bed) {
   });
 }
 
-// A and C see each other only through B, which leads or not.
+void CutApart(Bed& bed, size_t a, size_t c) {
+  bed.proxies().Set(a, c, kCut);
+  bed.proxies().Set(c, a, kCut);
+}
+
+// One that does not hear the leader, in the middle of others who do, would unseat it when the
+// network heals, if it had asked for votes of a term of its own.
 Status Bridge(Bed& bed) {
   return CutAgainAndAgain(bed, true, [&bed]() -> Result<std::vector<size_t>> {
-    const size_t a = bed.Pick(bed.size());
-    const size_t c = bed.Other(a);
-    bed.proxies().Set(a, c, kCut);
-    bed.proxies().Set(c, a, kCut);
+    ASSIGN_OR_RETURN(const size_t leader, bed.Leader());
+    const size_t follower = bed.Other(leader);
+    CutApart(bed, leader, follower);
+    RETURN_UNEXPECTED_IF_ERROR(AwaitLost(bed, follower, leader));
+    return std::vector<size_t>{};
+  });
+}
+
+// Both followers hear the leader: nothing may come of it.
+Status LeaderIsBridge(Bed& bed) {
+  return CutAgainAndAgain(bed, true, [&bed]() -> Result<std::vector<size_t>> {
+    ASSIGN_OR_RETURN(const size_t leader, bed.Leader());
+    CutApart(bed, (leader + 1) % bed.size(), (leader + 2) % bed.size());
     return std::vector<size_t>{};
   });
 }
@@ -203,9 +218,17 @@ std::vector<Row> NetworkRows() {
        .promised = "it steps down (check quorum) and refuses reads and writes, another is elected",
        .run = [](Bed& bed) { return LeaderAlone(bed, Cut::kToIt); }},
       {.name = "cut-bridge",
-       .injected = "two of three nodes do not reach each other, both reach the third",
-       .promised = "goes on, no livelock: leader and term stay",
+       .injected = "the leader and one of two followers do not reach each other, both reach the "
+                   "other one, until that follower knows no leader",
+       .promised = "goes on, no livelock: leader and term stay, also when the follower hears the "
+                   "leader again (PreVote)",
+       .gaps = kNoElection,
        .run = Bridge},
+      {.name = "cut-bridge-leader",
+       .injected = "the two followers do not reach each other, both reach the leader",
+       .promised = "goes on: leader and term stay",
+       .gaps = kNoElection,
+       .run = LeaderIsBridge},
       {.name = "cut-halves-of-5",
        .injected = "two of five nodes apart from three",
        .promised = "the two refuse reads and writes, the three go on",

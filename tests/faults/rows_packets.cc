@@ -57,10 +57,11 @@ Status AroundLeader(Bed& bed, bool to_it, bool from_it) {
 
 Status Bridge(Bed& bed) {
   return AgainAndAgain(bed, true, [&bed]() -> Status {
-    const size_t a = bed.Pick(bed.size());
-    const size_t c = bed.Other(a);
-    RETURN_IF_ERROR(Network(bed).Drop(a, c));
-    return Network(bed).Drop(c, a);
+    ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
+    const size_t follower = bed.Other(leader);
+    RETURN_IF_ERROR(Network(bed).Drop(leader, follower));
+    RETURN_IF_ERROR(Network(bed).Drop(follower, leader));
+    return AwaitLost(bed, follower, leader);
   });
 }
 
@@ -105,8 +106,11 @@ std::vector<Row> PacketRows() {
        .promised = "it steps down and refuses reads and writes, another is elected",
        .run = [](Bed& bed) { return AroundLeader(bed, true, false); }},
       {.name = "packets-bridge",
-       .injected = "packets between two of three nodes are dropped",
-       .promised = "goes on, no livelock: leader and term stay",
+       .injected = "packets between the leader and one of two followers are dropped, until that "
+                   "follower knows no leader",
+       .promised = "goes on, no livelock: leader and term stay, also when the follower hears the "
+                   "leader again (PreVote)",
+       .gaps = kNoElection,
        .run = Bridge},
       {.name = "packets-loss",
        .injected = "20 % of the packets between nodes are lost",

@@ -48,6 +48,7 @@ constexpr Mutation kMutations[] = {
     {"append_without_check", "takes entries without comparing the one before them", "figure-eight"},
     {"late_append_cuts_the_log", "a late append cuts what came after it"},
     {"take_stale_append_done", "a finished write of a former term counts as stable", kNotSimulated},
+    {"skip_pre_vote", "campaigns without asking first whether it could win", kNotSimulated},
     {"vote_within_lease", "votes although it hears the leader", "usurper"},
     {"change_while_one_is_pending", "proposes a change while another is not applied", "changes"},
     {"forget_pending_change", "a new leader forgets that a change may be under way", "changes"},
@@ -121,6 +122,8 @@ constexpr Another kOthers[] = {
     {"ignore_frame_checksum", kFaults, "flip-wire"},
     {"ignore_identity_checksum", kFaults, "flip-identity"},
     {"count_leader_twice", kFaults, "cut-leader"},
+    {"skip_pre_vote", kFaults, "cut-follower"},
+    {"skip_pre_vote", kFaults, "cut-bridge"},
     // By the history alone: everything goes on, and every member is content.
     {"read_without_round", kFaults, "clock-frozen-cut"},
     {"answer_before_commit", kFaults, "clock-frozen-cut"},
