@@ -126,7 +126,7 @@ TEST(Election, WhoLearnsOfACommittedConfChangeStandsBack) {
     ASSERT_TRUE(node->StartCampaign());
     ASSERT_EQ(node->role(), pre_vote ? Role::kPreCandidate : Role::kCandidate);
     node->LearnCommitted({Term(1), Index(1)});
-    EXPECT_EQ(node->role(), Role::kFollower);
+    ASSERT_EQ(node->role(), Role::kFollower);
     node.Drain();
     for (const uint64_t voter : {2, 3}) {
       const MessageBody granted =

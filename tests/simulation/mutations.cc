@@ -178,7 +178,7 @@ bool FindBySimulation(const Mutation& mutation, uint64_t most_runs) {
 }
 
 // Runs a program that stands beside this one; whether it failed as it does when it finds something,
-// and what it said.
+// or died of it, and what it said.
 bool Fails(const std::string& self, const std::string& program, const std::string& arguments,
            std::string* said) {
   const std::string path = std::filesystem::path(self).replace_filename(program);
@@ -187,8 +187,10 @@ bool Fails(const std::string& self, const std::string& program, const std::strin
   char buffer[4096];
   while (const size_t n = std::fread(buffer, 1, sizeof(buffer), output)) said->append(buffer, n);
   const int status = pclose(output);
-  CHECK(WIFEXITED(status) && WEXITSTATUS(status) <= 1, program + " runs");
-  return WEXITSTATUS(status) == 1;
+  constexpr int kSignalled = 128;  // and more: what a shell says of a process that a signal ended
+  const bool died = WIFSIGNALED(status) || WEXITSTATUS(status) > kSignalled;
+  CHECK(died || WEXITSTATUS(status) <= 1, program + " runs");
+  return died || WEXITSTATUS(status) == 1;
 }
 
 bool FindByRow(const std::string& self, const Mutation& mutation, const std::string& row) {
