@@ -4,12 +4,15 @@
 #pragma once
 
 #include <asio/io_context.hpp>
+#include <chrono>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/random.h"
 #include "node/transport/address.h"
 #include "node/transport/connection.h"
@@ -27,21 +30,33 @@ inline constexpr size_t kMaxSnapshotFrameBytes = 8 << 20;
 
 // Remembers what has been said about whom, so that the same trouble is logged once.
 //
-// Forgets everything when it knows too many: strangers choose how many they are.
+// Of at most `most` at a time: strangers choose who they are, and how many. When it is full nothing
+// is news for the time `rest`, and then it forgets everything.
 class LoggedOnce {
  public:
+  LoggedOnce(size_t most, Duration rest) : most_(most), rest_(rest) {}
+
   // True the first time since Forget(whom).
   bool First(const std::string& whom, const std::string& what) {
-    if (said_.size() >= kMax) said_.clear();
+    if (said_.size() >= most_) {
+      const MonotonicTime now = Clock::System().Now();
+      if (!full_since_) full_since_ = now;
+      if (now - *full_since_ < rest_) return false;
+      full_since_.reset();
+      said_.clear();
+    }
     return said_.emplace(whom, what).second;
   }
   void Forget(const std::string& whom) {
     said_.erase(said_.lower_bound({whom, ""}), said_.upper_bound({whom, "\xff"}));
+    if (said_.size() < most_) full_since_.reset();
   }
 
  private:
-  static constexpr size_t kMax = 1024;
+  const size_t most_;
+  const Duration rest_;
   std::set<std::pair<std::string, std::string>> said_;
+  std::optional<MonotonicTime> full_since_;
 };
 
 struct Context {
@@ -78,7 +93,8 @@ struct Context {
   Handler* const handler;
   SeededRandom random;
   LocalIdentity identity;
-  LoggedOnce logged;
+  LoggedOnce logged{1024, Duration::zero()};              // of whom we dial
+  LoggedOnce logged_dialers{100, std::chrono::hours(1)};  // of who dials us
   std::deque<std::shared_ptr<Connection>> leaving;
   bool stopped = false;  // no handler call from now on
   // The received snapshot that the handler got last, and may not have taken away yet.

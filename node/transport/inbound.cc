@@ -54,7 +54,8 @@ bool Handshake::OnFrame(std::string_view body) {
 void Handshake::OnClosed(const std::string& reason) {
   timer_.cancel();
   // Port scanners and probes that just connect are no news; one line for each host that talks.
-  if (reason.starts_with("protocol error") && context_->logged.First(HostOf(remote()), reason)) {
+  if (reason.starts_with("protocol error") &&
+      context_->logged_dialers.First(HostOf(remote()), reason)) {
     log::Warning("a connection to the peer port was closed",
                  {{"remote", remote()}, {"reason", reason}});
   }

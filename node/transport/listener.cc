@@ -169,7 +169,7 @@ void Listener::OnHello(const std::shared_ptr<Handshake>& handshake, const v1::He
 void Listener::LogRefusal(const v1::Hello& hello, const v1::HelloReply& reply,
                           const std::string& remote) {
   const std::string verdict = v1::HelloReply::Verdict_Name(reply.verdict());
-  if (!context_->logged.First(MemberKey(hello.member_id()), verdict)) return;
+  if (!context_->logged_dialers.First(MemberKey(hello.member_id()), verdict)) return;
   log::Warning("refused the connection of a peer", {{"peer", log::Hex{hello.member_id()}},
                                                     {"remote", remote},
                                                     {"its_cluster", log::Hex{hello.cluster_id()}},
@@ -197,7 +197,7 @@ void Listener::Welcome(const v1::Hello& hello, std::shared_ptr<Connection> conne
       return receiver_->Start();
     }
     default: {
-      context_->logged.Forget(MemberKey(from.value));
+      context_->logged_dialers.Forget(MemberKey(from.value));
       auto& member = members_[from];
       if (member != nullptr) member->Close();  // likewise
       member =

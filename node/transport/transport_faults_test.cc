@@ -315,6 +315,27 @@ TEST_F(TransportFaultsTest, AThousandStrangersAreBoundedAndMembersStillGetIn) {
   EXPECT_TRUE(a.IsUp(2));
 }
 
+// Who they say they are is their choice: there was a line for each.
+TEST_F(TransportFaultsTest, StrangersWithEverNewIdsDoNotFillTheLog) {
+  TestNode b(io_, 2);
+  for (uint64_t id = 1000; id < 1300; ++id) {
+    b.handler.verdicts_to_give[id] = v1::HelloReply::NOT_A_MEMBER;
+    RawClient stranger(io_, b.port);
+    ASSERT_EQ(stranger.Greet(io_, v1::Hello::MESSAGES, id, 2).verdict(),
+              v1::HelloReply::NOT_A_MEMBER);
+  }
+  EXPECT_GE(log_.Count("refused the connection of a peer"), 10);
+  EXPECT_LE(log_.Count("refused the connection of a peer"), 100);
+  // Nor do they keep what concerns members out of it.
+  b.handler.verdicts_to_give[1] = v1::HelloReply::NOT_A_MEMBER;
+  TestNode a(io_, 1);
+  b.Dial(a);
+  a.Dial(b);
+  ASSERT_TRUE(Until([&] { return a.handler.downs[2] >= 1 && b.IsUp(1); }));
+  EXPECT_EQ(log_.Count("peer refuses our connection"), 1);
+  EXPECT_EQ(log_.Count("peer connected"), 1);
+}
+
 TEST_F(TransportFaultsTest, ConnectionsAreBoundedInAll) {
   Options options = TestOptions();
   options.max_connections = 3;
