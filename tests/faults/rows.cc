@@ -12,7 +12,7 @@ std::vector<Row> AllRows() {
   std::vector<Row> all;
   for (std::vector<Row> (*rows)() :
        {ProcessRows, NetworkRows, PacketRows, DiskRows, ShimRows, SnapshotRows, ResourceRows,
-        StarvedRows, PointRows, MemberRows, OperatorRows}) {
+        HostileRows, StarvedRows, PointRows, MemberRows, OperatorRows}) {
     for (Row& row : rows()) all.push_back(std::move(row));
   }
   return all;

@@ -44,6 +44,7 @@ std::vector<Row> NetworkRows();
 std::vector<Row> PacketRows();
 std::vector<Row> DiskRows();
 std::vector<Row> ResourceRows();
+std::vector<Row> HostileRows();
 std::vector<Row> StarvedRows();
 std::vector<Row> MemberRows();
 std::vector<Row> OperatorRows();

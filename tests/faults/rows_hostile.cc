@@ -1,0 +1,320 @@
+// Rows with clients and dialers that send what nobody should.
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+
+#include "tests/faults/crowd.h"
+#include "tests/faults/malformed_frames.h"
+#include "tests/faults/malformed_http.h"
+#include "tests/faults/rows.h"
+
+namespace raftkv::faults {
+namespace {
+
+using std::chrono::milliseconds;
+
+// Status lines in what came back.
+size_t Answers(const std::string& bytes) {
+  constexpr std::string_view kBegin = "HTTP/1.1 ";
+  size_t count = 0;
+  for (size_t at = 0; (at = bytes.find(kBegin, at)) != std::string::npos; at += kBegin.size()) {
+    // A text may speak of the protocol.
+    const size_t code = at + kBegin.size();
+    if (code < bytes.size() && std::isdigit(static_cast<unsigned char>(bytes[code])) != 0) ++count;
+  }
+  return count;
+}
+
+size_t Entries(const std::string& directory) {
+  std::error_code error;
+  return static_cast<size_t>(std::distance(std::filesystem::directory_iterator(directory, error),
+                                           std::filesystem::directory_iterator()));
+}
+
+#ifdef RAFTKV_SANITIZED
+constexpr uint64_t kMoreMemory = uint64_t{512} << 20;  // what is freed is kept for a while
+#else
+constexpr uint64_t kMoreMemory = uint64_t{64} << 20;
+#endif
+// Readers of large answers start when they are first needed.
+constexpr size_t kMoreThreads = 8;
+constexpr size_t kMoreFiles = 50;
+// A second of the load and of the changes of the membership is worth some hundred bytes.
+constexpr uint64_t kMoreLog = uint64_t{128} << 10;
+
+// What a node takes of the machine, against what it took before.
+class Watch {
+ public:
+  // `connections`: so many of those that are made to it may be there at once.
+  Watch(Bed& bed, size_t node, size_t connections)
+      : bed_(bed), node_(node), connections_(connections), before_(Now()), most_(before_) {}
+
+  void Look() {
+    const Use now = Now();
+    most_.memory = std::max(most_.memory, now.memory);
+    most_.threads = std::max(most_.threads, now.threads);
+    most_.files = std::max(most_.files, now.files);
+    most_.log = std::max(most_.log, now.log);
+  }
+
+  // After a while without anything.
+  Status Judge() {
+    Look();
+    const auto mib = [](uint64_t bytes) { return std::to_string(bytes >> 20); };
+    bed_.Note("memory " + mib(before_.memory) + " MiB, at most " + mib(most_.memory) +
+              "; threads " + std::to_string(before_.threads) + ", at most " +
+              std::to_string(most_.threads) + "; files " + std::to_string(before_.files) +
+              ", at most " + std::to_string(most_.files) + "; log " +
+              std::to_string((most_.log - before_.log) >> 10) + " KiB more");
+    RETURN_IF_ERROR(Expect(before_.memory > 0 && before_.files > 0, "it can be looked at"));
+    RETURN_IF_ERROR(Expect(most_.memory < before_.memory + kMoreMemory, "memory stays bounded"));
+    RETURN_IF_ERROR(
+        Expect(most_.threads <= before_.threads + kMoreThreads, "threads stay bounded"));
+    RETURN_IF_ERROR(
+        Expect(most_.files <= before_.files + connections_ + kMoreFiles, "files stay bounded"));
+    RETURN_IF_ERROR(
+        Expect(most_.log < before_.log + kMoreLog, "the log does not tell of each of them"));
+    return bed_.WaitFor("the connections are gone",
+                        [&] { return Now().files < before_.files + kMoreFiles; });
+  }
+
+ private:
+  struct Use {
+    uint64_t memory = 0;  // resident, bytes
+    size_t threads = 0;
+    size_t files = 0;
+    uint64_t log = 0;  // bytes
+  };
+
+  Use Now() const {
+    const std::string process = "/proc/" + std::to_string(bed_.node(node_).process()->pid());
+    Use use;
+    std::ifstream pages(process + "/statm");
+    uint64_t all = 0;
+    pages >> all >> use.memory;
+    use.memory *= static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+    use.threads = Entries(process + "/task");
+    use.files = Entries(process + "/fd");
+    std::error_code error;
+    use.log = std::filesystem::file_size(bed_.directory(node_) / "log", error);
+    return use;
+  }
+
+  Bed& bed_;
+  const size_t node_;
+  const size_t connections_;
+  const Use before_;
+  Use most_;
+};
+
+// The load has the processors with the client that sends these; what it keeps at least of the rate
+// that it has right before.
+constexpr double kShareOfRate = 0.5;
+constexpr int kMostBatches = 6;  // until it has: other work on the machine comes and goes
+
+// The load's answers, and the seconds that they took.
+struct Sum {
+  uint64_t done = 0;
+  double seconds = 0;
+  double Rate() const { return seconds > 0 ? static_cast<double>(done) / seconds : 0; }
+};
+
+// Adds what the load does from its making to its end.
+class Measure {
+ public:
+  Measure(const Load& load, Sum& sum) : load_(load), sum_(sum), done_(load.done()) {}
+  ~Measure() {
+    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begun_;
+    sum_.done += load_.done() - done_;
+    sum_.seconds += passed.count();
+  }
+  Measure(const Measure&) = delete;
+  Measure& operator=(const Measure&) = delete;
+
+ private:
+  const Load& load_;
+  Sum& sum_;
+  const uint64_t done_;
+  const std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
+};
+
+// What came back for a malformed request; empty: what is right. What is behind one is not looked
+// at. The admin port knows other paths and methods: there it may be refused for these, too.
+std::string Misjudged(const MalformedRequest& request, int port, bool admin) {
+  const std::string answer = Exchange(port, request.bytes);
+  const int status = answer.starts_with("HTTP/1.") ? std::atoi(answer.c_str() + 9) : 0;
+  const bool refused_otherwise = admin && request.status != 0 && status >= 400 && status < 600;
+  const bool right = (status == request.status || refused_otherwise) &&
+                     Answers(answer) == (status != 0 ? 1 : 0) && !answer.starts_with('(');
+  if (right) return "";
+  return request.category + (admin ? " (admin)" : "") + ": " + request.bytes.substr(0, 100) +
+         "\n -> not " + std::to_string(request.status) + " but " + answer.substr(0, 300) + "\n";
+}
+
+// How the load goes beside something, and how it goes right before.
+class Beside {
+ public:
+  explicit Beside(Bed& bed) : bed_(bed) {}
+
+  void Run(const std::function<void()>& work) {
+    {
+      const Measure measure(bed_.load(), undisturbed_);
+      std::this_thread::sleep_for(seconds(2));
+    }
+    const Measure measure(bed_.load(), disturbed_);
+    work();
+    ++batches_;
+  }
+  bool WantsMore() const { return !Holds() && batches_ < kMostBatches; }
+  int batches() const { return batches_; }
+  Status Judge() const {
+    bed_.Note("load " + std::to_string(static_cast<int>(undisturbed_.Rate())) + "/s before and " +
+              std::to_string(static_cast<int>(disturbed_.Rate())) + "/s");
+    return Expect(Holds(), "the load keeps half of its rate");
+  }
+
+ private:
+  bool Holds() const { return disturbed_.Rate() >= undisturbed_.Rate() * kShareOfRate; }
+
+  Bed& bed_;
+  Sum undisturbed_;
+  Sum disturbed_;
+  int batches_ = 0;
+};
+
+Status MalformedHttp(Bed& bed) {
+  const size_t victim = bed.Pick(bed.size());
+  Watch watch(bed, victim, 1);
+  Beside beside(bed);
+  std::map<std::string, int> categories;
+  std::string wrong;
+  int count = 0;
+  bed.BeginFault();
+  do {
+    // To either port in turn, each time after as long without.
+    const bool admin = beside.batches() % 2 == 1;
+    const int port = admin ? bed.node(victim).admin_port() : bed.node(victim).client_port();
+    beside.Run([&] {
+      for (const MalformedRequest& request : MalformedRequests()) {
+        wrong += Misjudged(request, port, admin);
+        ++categories[request.category];
+        if (++count % 50 == 0) watch.Look();
+      }
+    });
+  } while (!bed.Over() || beside.batches() < 2 || beside.WantsMore());
+  RETURN_IF_ERROR(bed.EndFault());
+  bed.Note(std::to_string(count) + " requests of " + std::to_string(categories.size()) +
+           " categories in " + std::to_string(beside.batches()) + " batches");
+  RETURN_IF_ERROR(Expect(wrong.empty(), "each is refused or closed:\n" + wrong));
+  RETURN_IF_ERROR(beside.Judge());
+  return watch.Judge();
+}
+
+// Of connections to the peer port: in the handshake, with a stranger's call, and with an answer on
+// its way (docs/design/transport.md).
+constexpr size_t kMostHandshakes = 64;
+constexpr size_t kMostPeerConnections = 3 * kMostHandshakes;
+constexpr size_t kSilent = 300;
+constexpr int kKnocks = 2000;
+// Lines about them in the log: a hundred are named, and the other member's streams are its own.
+constexpr size_t kMostNamed = 200;
+
+size_t Named(Bed& bed, size_t i, size_t log_before) {
+  const std::string log = bed.node(i).Log();
+  size_t count = 0;
+  for (size_t at = log_before; (at = log.find(" remote=", at)) != std::string::npos; ++at) ++count;
+  return count;
+}
+
+Status MalformedFrames(Bed& bed) {
+  const size_t victim = bed.Pick(bed.size());
+  const int port = bed.node(victim).peer_port();
+  const size_t log_before = bed.node(victim).Log().size();
+  Watch watch(bed, victim, kMostPeerConnections);
+  Beside beside(bed);
+  std::map<std::string, int> categories;
+  std::string wrong;
+  size_t most_open = 0;
+  int count = 0;
+  Calm reign(bed);
+  bed.BeginFault();
+  do {
+    ASSIGN_OR_RETURN_STATUS(const size_t leader, bed.Leader());
+    // A member whose stream nobody else's progress needs.
+    size_t other = 0;
+    while (other == victim || other == leader) ++other;
+    const std::optional<v1::StatusResponse> status = bed.node(victim).Status();
+    const std::optional<v1::StatusResponse> others = bed.node(other).Status();
+    if (!status || !others) continue;
+    const DialedNode dialed{status->cluster_id(), status->member_id(), others->member_id()};
+    RETURN_IF_ERROR(reign.BeginRound());
+    beside.Run([&] {
+      // Who says nothing, begins, and does not go on.
+      Crowd silent(port, kSilent);
+      Crowd begun(port, kSilent);
+      Crowd callers(port, kSilent);
+      const std::string hello = CallersHello(bed.random());
+      begun.Say(hello.substr(0, hello.size() / 2));
+      callers.Say(hello);
+      for (const MalformedDial& dial : MalformedDials(dialed, bed.random())) {
+        const std::string why = MisjudgedDial(dial, Exchange(port, dial.bytes, dial.hang_up));
+        if (!why.empty()) wrong += dial.category + ": " + why + "\n";
+        ++categories[dial.category];
+        if (++count % 50 == 0) watch.Look();
+      }
+      for (int i = 0; i < kKnocks; ++i) (void)Knock(port);
+      watch.Look();
+      for (Crowd* crowd : {&silent, &begun, &callers}) {
+        crowd->Listen();
+        most_open = std::max(most_open, crowd->open());
+      }
+    });
+    RETURN_IF_ERROR(bed.Progress());
+    RETURN_IF_ERROR(reign.EndRound());
+  } while (!bed.Over() || beside.WantsMore() || reign.WantsMore());
+  RETURN_IF_ERROR(bed.EndFault());
+  bed.Note(std::to_string(count) + " dials of " + std::to_string(categories.size()) +
+           " categories in " + std::to_string(beside.batches()) + " batches, beside each " +
+           std::to_string(3 * kSilent) + " that do not go on and " + std::to_string(kKnocks) +
+           " that break off at once");
+  RETURN_IF_ERROR(Expect(wrong.empty(), "each is refused or closed:\n" + wrong));
+  RETURN_IF_ERROR(Expect(most_open <= kMostHandshakes,
+                         "the oldest of those who do not go on give "
+                         "way: " +
+                             std::to_string(most_open)));
+  const size_t named = Named(bed, victim, log_before);
+  bed.Note("the log names " + std::to_string(named));
+  RETURN_IF_ERROR(Expect(named <= kMostNamed, "the log does not name each of them"));
+  RETURN_IF_ERROR(beside.Judge());
+  RETURN_IF_ERROR(watch.Judge());
+  return reign.Judge();
+}
+
+}  // namespace
+
+std::vector<Row> HostileRows() {
+  return {
+      {.name = "malformed-http",
+       .injected = "more than 1,000 malformed requests (tests/faults/malformed_http.cc) to the "
+                   "client port of one node, and as many to its admin port",
+       .promised = "each is refused with the right status or closed; the load keeps half of its "
+                   "rate; memory, threads, files and the log stay bounded",
+       .run = MalformedHttp},
+      {.name = "malformed-frames",
+       .injected = "more than 1,000 dials of the peer port of one node that no member would make "
+                   "(tests/faults/malformed_frames.cc), beside crowds that do not go on or break "
+                   "off",
+       .promised = "each is refused with the right verdict or closed, crowds are bounded; the load "
+                   "keeps half of its rate, leader and term stay; memory, threads, files and the "
+                   "log stay bounded",
+       .run = MalformedFrames},
+  };
+}
+
+}  // namespace raftkv::faults
