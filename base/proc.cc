@@ -69,8 +69,10 @@ Result<ProcessStats> ReadProcessStats() {
   stats.resident_bytes = field(24) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   ASSIGN_OR_RETURN(stats.open_fds, CountOpenFds());
   stats.max_virtual_bytes = Limit(RLIMIT_AS);
-  stats.max_fds = Limit(RLIMIT_NOFILE);
+  stats.max_fds = MaxFds();
   return stats;
 }
+
+uint64_t MaxFds() { return Limit(RLIMIT_NOFILE); }
 
 }  // namespace raftkv

@@ -23,4 +23,7 @@ struct ProcessStats {
 // kIoError names the file that cannot be read or understood.
 Result<ProcessStats> ReadProcessStats();
 
+// How many files this process may open.
+uint64_t MaxFds();
+
 }  // namespace raftkv

@@ -37,9 +37,15 @@ bool TimeoutIsValid(const ExchangePtr& exchange) {
 // Of the files that the process may open clients get a quarter, and all beyond this many: without
 // one for its databases a node ends.
 constexpr uint64_t kFilesForOthers = 1024;
+// The ports of admin and metrics get at most such a share each.
+constexpr uint64_t kAdminShare = 16;
 
-size_t ConnectionsWithin(size_t wanted, uint64_t max_files) {
+size_t ClientsWithin(size_t wanted, uint64_t max_files) {
   return std::min<uint64_t>(wanted, max_files - std::min(max_files / 4 * 3, kFilesForOthers));
+}
+
+size_t AdminsWithin(size_t wanted, uint64_t max_files) {
+  return std::min<uint64_t>(wanted, max_files / kAdminShare);
 }
 
 class ServerImpl final : public Server {
@@ -64,7 +70,7 @@ class ServerImpl final : public Server {
 
   Status Open(const ServerOptions& options) {
     Limits limits = options.limits;
-    limits.max_connections = options.max_admin_connections;
+    limits.max_connections = AdminsWithin(options.max_admin_connections, MaxFds());
     limits.max_body_bytes = kMaxAdminBody;
     limits.event_loops = 1;
     auto admin = HttpServer::Start(
@@ -84,9 +90,7 @@ class ServerImpl final : public Server {
     }
     limits = options.limits;
     limits.max_body_bytes = MaxBody(options);
-    if (const Result<ProcessStats> process = ReadProcessStats()) {
-      limits.max_connections = ConnectionsWithin(limits.max_connections, process->max_fds);
-    }
+    limits.max_connections = ClientsWithin(limits.max_connections, MaxFds());
     auto client = HttpServer::Start(
         options.client_listen, limits, [this](const ExchangePtr& e) { HandleClient(e); },
         &client_metrics_);

@@ -3,6 +3,7 @@
 // Thread-safety: io thread only.
 #pragma once
 
+#include <algorithm>
 #include <asio/io_context.hpp>
 #include <chrono>
 #include <deque>
@@ -13,6 +14,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/proc.h"
 #include "base/random.h"
 #include "node/transport/address.h"
 #include "node/transport/connection.h"
@@ -59,10 +61,21 @@ class LoggedOnce {
   std::optional<MonotonicTime> full_since_;
 };
 
+// Of the files that the process may open strangers get at most such a share in the handshake, with
+// a call and with an answer on its way: without one for its databases a node ends.
+inline constexpr uint64_t kStrangersShare = 16;
+
+inline Options Within(Options options, uint64_t max_files) {
+  const size_t most = std::max<uint64_t>(max_files / kStrangersShare, 1);
+  options.max_handshakes = std::min(options.max_handshakes, most);
+  options.max_stranger_calls = std::min(options.max_stranger_calls, most);
+  return options;
+}
+
 struct Context {
   Context(asio::io_context& io_context, const Options& opts, Handler* h)
       : io(io_context),
-        options(opts),
+        options(Within(opts, MaxFds())),
         handler(h),
         random(SystemEntropy()),
         resolver(std::make_shared<Resolver>(io_context)),
@@ -78,15 +91,13 @@ struct Context {
   // closed at once.
   void CloseWhenSent(std::shared_ptr<Connection> connection) {
     std::erase_if(leaving, [](const auto& other) { return other->closed(); });
-    if (leaving.size() >= kMaxLeaving) {
+    if (leaving.size() >= options.max_handshakes) {
       leaving.front()->Close();
       leaving.pop_front();
     }
     connection->CloseWhenSent();
     leaving.push_back(std::move(connection));
   }
-
-  static constexpr size_t kMaxLeaving = 64;
 
   asio::io_context& io;
   const Options options;

@@ -4,6 +4,7 @@
 #include <list>
 
 #include "base/random.h"
+#include "node/transport/context.h"
 #include "node/transport/test_util.h"
 
 namespace raftkv::transport {
@@ -334,6 +335,16 @@ TEST_F(TransportFaultsTest, StrangersWithEverNewIdsDoNotFillTheLog) {
   ASSERT_TRUE(Until([&] { return a.handler.downs[2] >= 1 && b.IsUp(1); }));
   EXPECT_EQ(log_.Count("peer refuses our connection"), 1);
   EXPECT_EQ(log_.Count("peer connected"), 1);
+}
+
+// A crowd had all of them, and a flush that got none ended the node (row few-files).
+TEST_F(TransportFaultsTest, OfFewFilesStrangersGetAFew) {
+  const Options few = Within(Options(), 128);
+  EXPECT_EQ(few.max_handshakes, 8u);
+  EXPECT_EQ(few.max_stranger_calls, 8u);
+  const Options many = Within(Options(), 1024);
+  EXPECT_EQ(many.max_handshakes, Options().max_handshakes);
+  EXPECT_EQ(many.max_stranger_calls, Options().max_stranger_calls);
 }
 
 TEST_F(TransportFaultsTest, ConnectionsAreBoundedInAll) {

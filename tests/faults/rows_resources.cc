@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "tests/faults/crowd.h"
+#include "tests/faults/malformed_frames.h"
 #include "tests/faults/rows.h"
 
 namespace raftkv::faults {
@@ -121,14 +122,20 @@ Status SlowLoris(Bed& bed) {
   return reign.Judge();
 }
 
-// More connections than the process may open files.
+// More connections than the process may open files, at each of its ports.
 Status FewFiles(Bed& bed) {
   int rounds = 0;
   bed.BeginFault();
-  while (!bed.Over()) {
+  while (!bed.Over() || rounds < 3) {
     const size_t victim = bed.Pick(bed.size());
     {
-      const Crowd crowd(bed.node(victim).client_port(), 300);
+      // At the peer port those in the handshake and those who do not call are bounded apart.
+      const testing::NodeProcess& node = bed.node(victim);
+      const int ports[] = {node.client_port(), node.admin_port(), node.peer_port()};
+      const int port = ports[rounds % 3];
+      Crowd crowd(port, 300);
+      Crowd callers(port, port == node.peer_port() ? 300 : 0);
+      callers.Say(CallersHello(bed.random()));
       bed.Pace(milliseconds(2000));
       // The clients of the others go on; whether the victim's do is not promised.
       RETURN_IF_ERROR(bed.Progress());
@@ -163,7 +170,8 @@ std::vector<Row> ResourceRows() {
        .run = SlowLoris,
        .prepare = ShortLimits},
       {.name = "few-files",
-       .injected = "300 connections to a node that may open 128 files",
+       .injected = "300 connections to each port in turn of a node that may open 128 files; to "
+                   "that of peers as many again that say hello and do not call",
        .promised = "it lives on and serves when they are gone; the others go on",
        .gaps = kNoElection,
        .run = FewFiles,
