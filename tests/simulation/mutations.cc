@@ -91,7 +91,7 @@ constexpr Mutation kMutations[] = {
     {"speak_after_tombstone", "a vote that waited for the disk goes out after the tombstone",
      kNotSimulated},
     {"campaign_past_a_change", "campaigns on when it learns that a change is committed",
-     kNotSimulated},
+     "departure"},
     {"skip_directory_sync", "does not sync directories after new names", kNotSimulated},
     {"ignore_entry_checksum", "takes log records with a wrong checksum", kNotSimulated},
     {"ignore_identity_checksum", "takes an identity with a wrong checksum", kNotSimulated},
