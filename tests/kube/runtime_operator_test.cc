@@ -1,72 +1,23 @@
 // A whole operator process (raftkv-mirror) on a real API server: it works, it hands over, and at
 // rest it costs nothing.
 #include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <cmath>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <thread>
 
-#include "operator/kube/http_connection.h"
 #include "operator/kube/ownership.h"
 #include "tests/kube/cluster.h"
-
-extern char** environ;
+#include "tests/kube/operator_process.h"
 
 namespace raftkv::kube {
 namespace {
 
 using std::chrono::seconds;
 
-class MirrorProcess {
+class MirrorProcess : public OperatorProcess {
  public:
-  MirrorProcess(std::string ns, std::string identity, int port) : port_(port) {
-    std::string health = "127.0.0.1:" + std::to_string(port);
-    std::string program = RAFTKV_MIRROR;
-    char* arguments[] = {program.data(), ns.data(), identity.data(), health.data(), nullptr};
-    EXPECT_EQ(posix_spawn(&pid_, RAFTKV_MIRROR, nullptr, nullptr, arguments, environ), 0);
-  }
-  ~MirrorProcess() {
-    if (pid_ > 0) End(SIGKILL);
-  }
-
-  // The exit status, or -1.
-  int End(int signal_number) {
-    kill(pid_, signal_number);
-    int status = 0;
-    waitpid(pid_, &status, 0);
-    pid_ = -1;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  }
-
-  std::string Get(const std::string& path) const {
-    Wait wait = Wait::For(seconds(5));
-    auto stream = TlsStream::Connect("127.0.0.1", static_cast<uint16_t>(port_), "", nullptr, wait);
-    if (!stream) return "";
-    HttpConnection connection(std::move(*stream), {});
-    HttpCall call{.method = "GET", .target = path, .headers = {{"Host", "h"}}, .body = ""};
-    if (!connection.Send(call, wait)) return "";
-    return connection.ReadAll(wait).value_or("");
-  }
-  // The sum of a metric's series whose lines contain `part`.
-  double Metric(const std::string& name, const std::string& part = "") const {
-    std::istringstream lines(Get("/metrics"));
-    double sum = 0;
-    for (std::string line; std::getline(lines, line);) {
-      bool ours = line.starts_with(name) && (line[name.size()] == ' ' || line[name.size()] == '{');
-      if (ours && line.find(part) != std::string::npos) {
-        sum += std::stod(line.substr(line.rfind(' ')));
-      }
-    }
-    return sum;
-  }
-
- private:
-  int port_;
-  pid_t pid_ = -1;
+  MirrorProcess(const std::string& ns, const std::string& identity, int port)
+      : OperatorProcess({RAFTKV_MIRROR, ns, identity, "127.0.0.1:" + std::to_string(port)}, port) {}
 };
 
 class RuntimeOperator : public ClusterTest {
