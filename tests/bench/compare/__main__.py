@@ -149,6 +149,7 @@ def run_all(options, running):
             "target": options.target,
         },
         "loads": {},
+        "ratios": {},
         "failover_seconds": {},
         "idle_cpu_share": {},
     }
@@ -162,6 +163,7 @@ def run_all(options, running):
             taking = [s for s in running if takes(s, load)]
             if taking:
                 result["loads"][load.name] = measure_load(taking, load, options)
+    result["ratios"] = report.all_ratios(result["loads"])
     # raftexample acknowledges before commit: its figure would mean nothing.
     killable = [s for s in running if s.name != "raftexample"]
     for n in range(options.failovers):
@@ -182,6 +184,7 @@ def main(argv):
         signal.signal(number, signal.default_int_handler)
     running = []
     try:
+        tools.refuse_memory(options.data_dir)
         running = make_systems(options)
         result = run_all(options, running)
     except (systems.BenchError, subprocess.TimeoutExpired) as error:

@@ -59,6 +59,15 @@ def ratios(ours, theirs):
     return out
 
 
+def all_ratios(results):
+    """{load name: {system name: ratios}} of raftkv to each other system; results as in print_loads."""
+    return {
+        load: {name: ratios(rows["raftkv"], row) for name, row in rows.items() if name != "raftkv"}
+        for load, rows in results.items()
+        if "raftkv" in rows and len(rows) > 1
+    }
+
+
 def _print_row(name, load, row):
     print(
         f"{load:<12}{name:<13}{row['rate']:>9,.0f}{row['p50_ms']:>9.2f}{row['p99_ms']:>9.2f}"
@@ -79,17 +88,15 @@ def print_loads(results):
     print("CPU s: of all processes for 10,000 requests; client: the load generator's part of it.")
 
 
-def print_ratios(results):
-    compared = [(load, rows) for load, rows in results.items() if "raftkv" in rows and len(rows) > 1]
+def print_ratios(compared):
+    """compared: of all_ratios"""
     if not compared:
         return
     print(f"\n{'raftkv : other':<26}" + "".join(f"{name:>12}" for name, _ in _RATIOS))
-    for load, rows in compared:
+    for load, rows in compared.items():
         for name, row in rows.items():
-            if name == "raftkv":
-                continue
             line = f"{load:<12}{': ' + name:<14}"
-            for value in ratios(rows["raftkv"], row).values():
+            for value in row.values():
                 line += f"{value:>11.2f}x" if value is not None else f"{'-':>12}"
             print(line)
     print("throughput: more is better; the others: less is better.")
@@ -124,7 +131,7 @@ def print_all(report):
         f"requests to {target}"
     )
     print_loads(report["loads"])
-    print_ratios(report["loads"])
+    print_ratios(report["ratios"])
     print_failover(report["failover_seconds"])
     print_idle(report["idle_cpu_share"])
 

@@ -17,6 +17,22 @@ def say(text):
     print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
+def file_system(folder):
+    """The type of the file system that holds `folder`, or will: "ext4", "tmpfs", ..."""
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return subprocess.run(
+        ["stat", "-f", "-c", "%T", folder], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def refuse_memory(folder):
+    """An fsync to memory costs nothing, and figures without it would mean nothing."""
+    kind = file_system(folder)
+    if kind in ("tmpfs", "ramfs"):
+        raise BenchError(f"{folder} is in memory ({kind}); name a folder on a disk with --data-dir")
+
+
 def ours(build_folder, wanted):
     """Paths of our programs; BenchError names the one that is not built."""
     tools = {}
