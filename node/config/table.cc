@@ -177,7 +177,7 @@ SettingGroup MakeHttp(NodeConfig* c) {
        {"http.max_in_flight", CountValue{&h.max_in_flight, 1, 1'000'000},
         "Most requests being worked on at once; beyond it 429."},
        {"http.max_buffered_bytes", BytesValue{&h.max_buffered_bytes, kMinBudgetBytes, 16 * kGiB},
-        "Most bytes of request bodies and unsent answers, all together; beyond it 503.",
+        "Most bytes of long heads, bodies and unsent answers, all together; beyond it 503.",
         kShareOfMemory},
        {"http.head_timeout", DurationValue{&h.head_timeout, milliseconds(10), hours(1)},
         "Longest time from the first byte of a request to the end of its headers; then 408."},

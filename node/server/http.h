@@ -23,14 +23,17 @@ namespace raftkv::server {
 
 // What a client may cost. Every limit has an answer (docs/api.md) or closes the connection.
 struct Limits {
-  size_t max_line_bytes = 16 << 10;   // request line: 414; a 4 KiB key is 12 KiB percent-encoded
+  // Request line: 414. A page of keys may name four keys (prefix, start, end, after), each of 4 KiB
+  // or 12 KiB percent-encoded.
+  size_t max_line_bytes = 50 << 10;
   size_t max_header_bytes = 8 << 10;  // one header line: 431
-  size_t max_head_bytes = 32 << 10;   // request line and all headers: 431
+  size_t max_head_bytes = 66 << 10;   // request line and all headers: 431
   size_t max_headers = 64;            // 431
   size_t max_body_bytes = 1 << 20;    // 413
   size_t max_connections = 4096;      // 503 and closed
   size_t max_in_flight = 8192;        // requests being worked on: 429
-  size_t max_buffered_bytes = 256 << 20;  // request bodies and unsent answers, all together: 503
+  // Of heads what is beyond 16 KiB, bodies and unsent answers, all together: 503.
+  size_t max_buffered_bytes = 256 << 20;
 
   Duration head_timeout = std::chrono::seconds(10);   // first byte to end of head: 408
   Duration body_timeout = std::chrono::seconds(60);   // end of head to end of body: 408
@@ -126,7 +129,7 @@ struct HttpStats {
   uint64_t connections = 0;  // open now
   uint64_t accepted = 0;
   uint64_t refused = 0;         // over max_connections
-  uint64_t buffered_bytes = 0;  // of bodies and unsent answers
+  uint64_t buffered_bytes = 0;  // of long heads, bodies and unsent answers
 };
 
 // A listener with its event loops.

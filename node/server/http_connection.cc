@@ -93,7 +93,7 @@ void Connection::Close() {
   if (state_ == State::kClosed) return;
   if (state_ == State::kInFlight || state_ == State::kStream) ReleaseRequest();
   state_ = State::kClosed;
-  ReleaseBody();
+  ReleaseInput();
   counters().buffered_bytes.fetch_sub(out_accounted_, std::memory_order_relaxed);
   counters().connections.fetch_sub(1, std::memory_order_relaxed);
   loop_->Closed(id_);
@@ -157,7 +157,7 @@ bool Connection::Receive() {
     in_.append(loop_->scratch(), static_cast<size_t>(count));
     // A short read has emptied the socket, unless the end of the stream follows.
     readable_ = half_closed_ || static_cast<size_t>(count) == size;
-    if (state_ == State::kBody) AccountBody(static_cast<size_t>(count));
+    AccountInput(static_cast<size_t>(count));
     return true;
   }
   if (count < 0 && errno == EINTR) return true;
@@ -218,8 +218,13 @@ bool Connection::PrepareBody() {
 }
 
 // What has come counts, not what was declared: who declares much and sends nothing takes nothing.
-void Connection::AccountBody(size_t received) {
-  body_accounted_ += received;
+// Of a head counts what is beyond the first read: most requests leave the shared counter alone.
+void Connection::AccountInput(size_t received) {
+  if (state_ == State::kHead) {
+    received = std::min(received, in_.size() - std::min(in_.size(), kHeadRead));
+    if (received == 0) return;
+  }
+  in_accounted_ += received;
   const size_t all =
       counters().buffered_bytes.fetch_add(received, std::memory_order_relaxed) + received;
   if (all > limits().max_buffered_bytes) {
@@ -227,8 +232,8 @@ void Connection::AccountBody(size_t received) {
   }
 }
 
-void Connection::ReleaseBody() {
-  counters().buffered_bytes.fetch_sub(std::exchange(body_accounted_, 0), std::memory_order_relaxed);
+void Connection::ReleaseInput() {
+  counters().buffered_bytes.fetch_sub(std::exchange(in_accounted_, 0), std::memory_order_relaxed);
 }
 
 void Connection::Dispatch() {
@@ -274,7 +279,7 @@ void Connection::ReleaseRequest() { counters().in_flight.fetch_sub(1, std::memor
 
 void Connection::FinishRequest(int status) {
   ReleaseRequest();
-  ReleaseBody();
+  ReleaseInput();
   if (HttpObserver* observer = loop_->context().observer) {
     observer->OnResponse(loop_->index(), current_.route, status,
                          Clock::System().Now() - current_.start, true);
@@ -364,7 +369,7 @@ void Connection::Fail(const HeadError& error) {
   state_ = State::kFinish;
   SetDeadline(limits().write_timeout);
   in_ = {};
-  ReleaseBody();
+  ReleaseInput();
   AppendResponse(response, false);
 }
 

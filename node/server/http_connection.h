@@ -64,8 +64,8 @@ class Connection {
   bool ProcessBuffered();
   bool ReadHead();
   bool PrepareBody();
-  void AccountBody(size_t received);
-  void ReleaseBody();
+  void AccountInput(size_t received);
+  void ReleaseInput();
   void Dispatch();
   void CallHandler(const ExchangePtr& exchange);
   void Fail(const HeadError& error);
@@ -102,7 +102,7 @@ class Connection {
   HeadScanner scanner_;
   std::optional<RequestHead> head_;
   size_t head_bytes_ = 0;
-  size_t body_accounted_ = 0;  // of the shared budget
+  size_t in_accounted_ = 0;  // of the shared budget
   Current current_;
 
   std::string out_;

@@ -182,7 +182,8 @@ TEST(HttpServer, TakesBodiesUpToTheLimit) {
 
 TEST(HttpServer, RefusesLongLinesAndManyHeaders) {
   EchoServer server;
-  EXPECT_EQ(Ask(server.port(), "GET", "/" + std::string(20'000, 'a')).status, 414);
+  EXPECT_EQ(Ask(server.port(), "GET", "/" + std::string(60'000, 'a')).status, 414);
+  EXPECT_EQ(Ask(server.port(), "GET", "/" + std::string(50'000, 'a')).status, 200);
   EXPECT_EQ(Ask(server.port(), "GET", "/" + std::string(4 << 20, 'a')).status, 414);
   EXPECT_EQ(Ask(server.port(), "GET", "/", "", "A: " + std::string(9000, 'a') + "\r\n").status,
             431);
@@ -397,6 +398,25 @@ TEST(HttpServer, BodiesAreLimitedAllTogether) {
   EXPECT_EQ(first.Receive().status, 200);
   TestClient third(server.port());
   EXPECT_EQ(third.Ask(Request("PUT", "/a", std::string(800, 'b'))).status, 200);
+  EXPECT_EQ(server.server().stats().buffered_bytes, 0u);
+}
+
+// Short heads cost no shared counter; of long ones, many together must not take the memory.
+TEST(HttpServer, LongHeadsCountAsBuffered) {
+  Limits limits;
+  limits.max_buffered_bytes = 50'000;
+  EchoServer server(limits);
+  TestClient first(server.port());
+  first.Send("GET /" + std::string(40'000, 'a'));
+  while (server.server().stats().buffered_bytes < 20'000) std::this_thread::yield();
+  TestClient second(server.port());
+  second.Send("GET /" + std::string(45'000, 'a'));
+  EXPECT_EQ(second.Receive().status, 503);
+  TestClient third(server.port());
+  EXPECT_EQ(third.Ask(Request("GET", "/a")).status, 200);
+  first.Send(" HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_EQ(first.Receive().status, 200);
+  EXPECT_EQ(third.Ask(Request("GET", "/a")).status, 200);
   EXPECT_EQ(server.server().stats().buffered_bytes, 0u);
 }
 

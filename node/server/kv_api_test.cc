@@ -98,6 +98,33 @@ TEST_F(KvApiTest, KeysHaveUpTo4KiB) {
   EXPECT_NE(Detail(longer).find("4096"), std::string::npos);
 }
 
+// Regression: the server's own `next` was answered with 414.
+TEST_F(KvApiTest, PagesOfTheLongestBinaryKeys) {
+  const auto bytes = [](size_t count) {
+    std::string text;
+    for (size_t i = 0; i < count; ++i) text += "%ff";
+    return text;
+  };
+  const std::string prefix = bytes(4095);
+  for (const char* last : {"%00", "%fe", "%ff"}) {
+    ASSERT_EQ(Client("PUT", "/kv/" + prefix + last, "v").status, 201);
+  }
+  std::string query = "limit=1&keys_only=true&prefix=" + prefix + "&start=" + prefix +
+                      "%00&end=" + bytes(4096) + "%00";
+  for (const char* order : {"asc", "desc"}) {
+    std::string next = "/kv/?order=" + std::string(order) + "&" + query;
+    size_t items = 0;
+    while (!next.empty() && items < 4) {
+      const TestResponse response = Client("GET", next);
+      ASSERT_EQ(response.status, 200) << response.body.substr(0, 300);
+      const auto page = nlohmann::json::parse(response.body);
+      items += page["items"].size();
+      next = page["more"].get<bool>() ? page["next"].get<std::string>() : "";
+    }
+    EXPECT_EQ(items, 3u) << order;
+  }
+}
+
 TEST_F(KvApiTest, ValuesAreAnyBytesUpToTheLimit) {
   std::string value("\0\xff\r\n\r\n", 6);
   Client("PUT", "/kv/a", value);

@@ -14,6 +14,10 @@ namespace {
 constexpr uint64_t kDefaultLimit = 1000;
 constexpr uint64_t kMaxLimit = 10'000;
 
+// The address of any page fits: prefix, start, end and after, percent-encoded; the byte more is for
+// bounds that are made from a key.
+static_assert(Limits{}.max_line_bytes >= 4 * 3 * (kv::kMaxKeyBytes + 1) + 1024);
+
 struct RangeQuery {
   kv::RangeRequest range;
   runtime::Consistency consistency;

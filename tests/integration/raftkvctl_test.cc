@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "base/encoding.h"
 #include "base/hex_id.h"
 #include "ctl/app.h"
 #include "tests/integration/cluster.h"
@@ -126,6 +127,17 @@ TEST_F(RaftkvctlTest, ListPagesAreAllOfOneRevision) {
   EXPECT_EQ(json["items"].size(), 7u);
   EXPECT_EQ(json["items"][6]["value"], "6");
   EXPECT_THAT(Good({"list", "q"}), HasSubstr("outside"));
+}
+
+TEST_F(RaftkvctlTest, ListPagesOfTheLongestBinaryKeys) {
+  const std::string prefix(4095, '\xff');
+  std::string keys;
+  for (const char last : {'\x01', '\xfe', '\xff'}) {
+    Good({"put", "--key-base64", Base64Encode(prefix + last), "v"});
+    keys += prefix + last + "\n";
+  }
+  EXPECT_TRUE(Good({"list", "--key-base64", Base64Encode(prefix), "-o", "raw", "--page-size",
+                    "1"}) == keys);
 }
 
 TEST_F(RaftkvctlTest, StatusTransferAndALostLeader) {
