@@ -71,9 +71,13 @@ std::string Place(const std::string& file, const YAML::Node& node) {
   return file + ":" + std::to_string(node.Mark().line + 1);
 }
 
-Result<std::string> ScalarOrList(const YAML::Node& node, const std::string& where) {
+Result<std::string> TextOf(const YAML::Node& node, const Setting& setting,
+                           const std::string& where) {
   if (node.IsScalar()) return node.Scalar();
   if (!node.IsSequence()) return Invalid(where + ": expected a value");
+  if (!std::holds_alternative<AddressListValue>(setting.value)) {
+    return Invalid(where + ": expected one value, not a list");
+  }
   std::string text;
   for (const YAML::Node& item : node) {
     if (!item.IsScalar()) return Invalid(where + ": expected a list of values");
@@ -97,7 +101,7 @@ Status ApplyMap(const Settings& settings, const std::string& file, const YAML::N
     }
     const Setting* setting = settings.Find(path, PathOf);
     if (setting != nullptr) {
-      ASSIGN_OR_RETURN_STATUS(const std::string value, ScalarOrList(entry.second, where));
+      ASSIGN_OR_RETURN_STATUS(const std::string value, TextOf(entry.second, *setting, where));
       RETURN_IF_ERROR(Assign(*setting, value, where));
       continue;
     }
@@ -116,10 +120,21 @@ Status ApplyMap(const Settings& settings, const std::string& file, const YAML::N
   return Status::Ok();
 }
 
+Status RefuseSecond(const std::string& file, const YAML::Node& document) {
+  const bool names = document.IsMap() && document.begin()->first.IsScalar();
+  return Status(Code::kInvalidArgument,
+                Place(file, document) + ": a second document" +
+                    (names ? ", of " + document.begin()->first.Scalar() : "") +
+                    "; all settings must stand in one (without --- between them)");
+}
+
 Status ApplyFile(const Settings& settings, const std::string& file) {
   // yaml-cpp reports by exceptions; they end here.
   try {
-    const YAML::Node root = YAML::LoadFile(file);
+    const std::vector<YAML::Node> documents = YAML::LoadAllFromFile(file);
+    if (documents.size() > 1) return RefuseSecond(file, documents[1]);
+    if (documents.empty()) return Status::Ok();
+    const YAML::Node& root = documents[0];
     if (root.IsNull()) return Status::Ok();
     if (!root.IsMap()) {
       return Status(Code::kInvalidArgument, file + ": expected a map of settings");

@@ -174,7 +174,13 @@ TEST_F(ConfigTest, FilesAreChecked) {
   EXPECT_NE(Refusal(ParseFile("raft: {tick: {a: b}}\n")).find("expected a value"),
             std::string::npos);
   EXPECT_NE(Refusal(ParseFile("raft: [\n")).find(file_), std::string::npos);
-  EXPECT_NE(Refusal(ParseFile("name: [[a]]\n")).find("expected a list of values"),
+  EXPECT_NE(Refusal(ParseFile("start: {peers: [[a]]}\n")).find("expected a list of values"),
+            std::string::npos);
+  // A list is for the settings that are one.
+  EXPECT_NE(Refusal(ParseFile("raft:\n  tick: [150ms]\n"))
+                .find(file_ + ":2: raft.tick: expected one value, not a list"),
+            std::string::npos);
+  EXPECT_NE(Refusal(ParseFile("name: [a, b]\n")).find(file_ + ":1: name: expected one value"),
             std::string::npos);
   EXPECT_NE(Refusal(ParseFile("[a]: b\n")).find("expected"), std::string::npos);
   EXPECT_NE(Refusal({"--config", "/nonexistent/raftkv.yaml"}).find("cannot be read"),
@@ -185,6 +191,17 @@ TEST_F(ConfigTest, FilesAreChecked) {
 
 TEST_F(ConfigTest, ADuplicateKeyInAFileIsRefused) {
   EXPECT_NE(Refusal(ParseFile("name: a\nname: b\n")).find("set twice"), std::string::npos);
+}
+
+// What followed a second "---" was ignored without a word.
+TEST_F(ConfigTest, AFileIsOneDocument) {
+  EXPECT_EQ(Refusal(ParseFile("---\nname: a\n")), "accepted");
+  EXPECT_EQ(Refusal(ParseFile("name: a\n...\n")), "accepted");
+  EXPECT_NE(Refusal(ParseFile("name: a\n---\nnonsense: b\n"))
+                .find(file_ + ":3: a second document, of nonsense"),
+            std::string::npos);
+  EXPECT_NE(Refusal(ParseFile("name: a\n---\n")).find("a second document"), std::string::npos);
+  EXPECT_NE(Refusal(ParseFile("---\n---\nname: a\n")).find("a second document"), std::string::npos);
 }
 
 TEST_F(ConfigTest, SettingsThatContradictEachOther) {
