@@ -124,6 +124,7 @@ server::ServerOptions MakeServerOptions(const NodeConfig& config) {
   options.max_value_bytes = config.max_value_bytes;
   options.request_timeout = config.request_timeout;
   options.limits = config.http;
+  options.max_admin_connections = config.max_admin_connections;
   return options;
 }
 

@@ -36,6 +36,7 @@ struct NodeConfig {
   uint64_t memory_bytes = 0;
   Duration request_timeout = std::chrono::seconds(5);
   server::Limits http;
+  uint64_t max_admin_connections = 256;
   std::string log_level = "info";   // see log::ParseLevel
   std::string log_format = "text";  // see log::ParseFormat
   Duration stop_grace = std::chrono::seconds(10);

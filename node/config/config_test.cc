@@ -221,6 +221,9 @@ TEST_F(ConfigTest, SettingsThatContradictEachOther) {
   EXPECT_NE(Refusal({"--raft-max-append-bytes", "32MiB", "--raft-max-uncommitted-bytes", "1MiB"})
                 .find("max_uncommitted_bytes"),
             std::string::npos);
+  EXPECT_NE(Refusal({"--raft-max-append-bytes", "2MiB", "--raft-max-inflight-append-bytes", "1MiB"})
+                .find("raft.max_inflight_append_bytes"),
+            std::string::npos);
 }
 
 TEST_F(ConfigTest, BootstrapSettingsThatABlankNodeCannotFollow) {

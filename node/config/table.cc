@@ -100,6 +100,8 @@ SettingGroup MakeRaft(NodeConfig* c) {
         "Most bytes of entries in one message to a follower (one entry always fits)."},
        {"raft.max_inflight_appends", IntValue{&o.max_inflight_appends, 1, 65536},
         "Most messages on their way to one follower without an answer."},
+        {"raft.max_inflight_append_bytes", BytesValue{&o.max_inflight_append_bytes, kKiB, 16 * kGiB},
+         "Most bytes of entries in these messages. At least raft.max_append_bytes."},
        {"raft.max_uncommitted_bytes",
         BytesValue{&o.max_uncommitted_bytes, kMinBudgetBytes, 16 * kGiB},
         "Most bytes of entries that a leader takes in before they are committed; beyond it writes "
@@ -174,6 +176,8 @@ SettingGroup MakeHttp(NodeConfig* c) {
         "Longest wait for the cluster before a request is answered with 503 or 504."},
        {"http.max_connections", CountValue{&h.max_connections, 8, 100'000},
         "Most connections at once; further ones are answered with 503 and closed."},
+       {"http.max_admin_connections", CountValue{&c->max_admin_connections, 8, 100'000},
+        "The same for the admin listener, and for that of metrics.listen."},
        {"http.max_in_flight", CountValue{&h.max_in_flight, 1, 1'000'000},
         "Most requests being worked on at once; beyond it 429."},
        {"http.max_buffered_bytes", BytesValue{&h.max_buffered_bytes, kMinBudgetBytes, 16 * kGiB},

@@ -128,6 +128,9 @@ Status CompleteAndValidate(NodeConfig* config) {
   if (node.max_append_bytes > node.max_uncommitted_bytes) {
     return Invalid("raft.max_append_bytes must not be larger than raft.max_uncommitted_bytes");
   }
+  if (node.max_append_bytes > node.max_inflight_append_bytes) {
+    return Invalid("raft.max_append_bytes must not be larger than raft.max_inflight_append_bytes");
+  }
   return Status::Ok();
 }
 

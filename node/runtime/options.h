@@ -61,8 +61,8 @@ struct Options {
   uint64_t max_inflight_bytes = 256 << 20;  // of proposals that wait
   uint64_t max_append_bytes = 1 << 20;      // per append message
   int max_inflight_appends = 256;           // per follower
-  // Of entries in these; no setting: 10 Gbit/s with a round trip of 50 ms, and two of the largest
-  // messages.
+  // Of entries in these: 10 Gbit/s with a round trip of 50 ms, and two of the largest messages. Not
+  // less than max_append_bytes.
   uint64_t max_inflight_append_bytes = 64 << 20;
   uint64_t max_uncommitted_bytes = 256 << 20;
   uint64_t max_apply_bytes = 4 << 20;  // committed entries handed to the apply thread at once

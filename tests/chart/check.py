@@ -386,7 +386,8 @@ def check_dashboards():
 
 def check_settings():
     """spec.config has the node's settings, and no others."""
-    left_out = {"raft.pre_vote", "raft.check_quorum", "limits.memory_bytes"}  # a pod's memory is in its resources
+    left_out = {"raft.pre_vote", "raft.check_quorum", "raft.max_inflight_append_bytes", "http.max_admin_connections",
+                "limits.memory_bytes"}  # a pod's memory is in its resources
     groups = ("raft", "limits", "storage", "history", "http", "log")
     wanted = {key for key in re.findall(r"^\| `(\w+\.\w+)` \|", (ROOT / "docs/configuration.md").read_text(), re.M) if key.split(".")[0] in groups} - left_out
     schema = yaml.safe_load((CHART / "files/crds/raftkv.dev_raftkvs.yaml").read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]

@@ -2,8 +2,11 @@
 // processes.
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
@@ -14,6 +17,7 @@
 #include <future>
 #include <random>
 #include <thread>
+#include <vector>
 
 #include "tests/integration/cluster.h"
 
@@ -78,6 +82,25 @@ TEST(ErrorsTest, EveryListenerMayBeEveryInterface) {
   EXPECT_EQ(members.find("0.0.0.0"), std::string::npos) << members;
   node.Signal(SIGTERM);
   EXPECT_EQ(node.Wait(), 0);
+}
+
+TEST(ErrorsTest, TheAdminListenerHasItsOwnLimitOfConnections) {
+  Cluster cluster(1);
+  StartAll(cluster, {"--http-max-admin-connections", "8"});
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<uint16_t>(cluster[0].admin_port()));
+  std::vector<int> idle;
+  for (int i = 0; i < 8; ++i) {
+    idle.push_back(socket(AF_INET, SOCK_STREAM, 0));
+    ASSERT_EQ(connect(idle.back(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  }
+  EXPECT_EQ(Http("GET", cluster[0].admin_port(), "/readyz").status, 503);
+  EXPECT_EQ(cluster[0].Client("PUT", "/kv/a", "1").status, 201);
+  for (const int fd : idle) close(fd);
+  EXPECT_TRUE(
+      WaitUntil([&] { return Http("GET", cluster[0].admin_port(), "/readyz").status == 200; }));
 }
 
 TEST(ErrorsTest, AWriteWithoutAnswerIs504AndOneTooManyIs429) {
