@@ -49,6 +49,14 @@ Json MemberJson(const MemberView& row, uint64_t leader_commit) {
   return out;
 }
 
+// A node that belongs to no cluster (blank, or removed), like a member.
+MemberView OutsideRow(const v1::StatusResponse& status) {
+  MemberView row{.member = {}, .kind = "", .status = status, .progress = {}};
+  row.member.set_id(status.member_id());
+  row.member.set_name(status.name());
+  return row;
+}
+
 Json StatusJson(const ClusterView& view) {
   Json out = {{"cluster_id", IdOrNull(view.cluster.cluster_id())},
               {"leader", IdOrNull(view.leader)},
@@ -60,9 +68,9 @@ Json StatusJson(const ClusterView& view) {
   for (const MemberView& row : view.members)
     out["members"].push_back(MemberJson(row, view.leader_commit));
   for (const auto& status : view.outside) {
-    MemberView row{.member = {}, .kind = "", .status = status, .progress = {}};
-    out["outside"].push_back(
-        {{"id", HexId(status.member_id())}, {"name", status.name()}, {"role", row.RoleName()}});
+    out["outside"].push_back({{"id", HexId(status.member_id())},
+                              {"name", status.name()},
+                              {"role", OutsideRow(status).RoleName()}});
   }
   return out;
 }
@@ -81,10 +89,7 @@ void PrintStatus(std::ostream& out, const ClusterView& view) {
   Table table({"ID", "NAME", "ROLE", "KIND", "TERM", "INDEX", "LAG", "SIZE", "CLIENT ADDRESS"});
   for (const MemberView& row : view.members) AddStatusRow(row, view.leader_commit, &table);
   for (const auto& status : view.outside) {
-    MemberView row{.member = {}, .kind = "", .status = status, .progress = {}};
-    row.member.set_id(status.member_id());
-    row.member.set_name(status.name());
-    AddStatusRow(row, 0, &table);
+    AddStatusRow(OutsideRow(status), 0, &table);
   }
   table.Print(out);
   if (view.cluster.conf().voters_outgoing_size() > 0)
@@ -110,6 +115,8 @@ Status ShowStatus(const Session& session) {
     case Format::kRaw:
       for (const MemberView& row : view.members)
         session.out << HexId(row.member.id()) << ' ' << row.RoleName() << '\n';
+      for (const auto& status : view.outside)
+        session.out << HexId(status.member_id()) << ' ' << OutsideRow(status).RoleName() << '\n';
   }
   if (view.leader != 0) return Status::Ok();
   if (!view.members.empty()) return Status(Code::kUnavailable, "no node knows a leader");

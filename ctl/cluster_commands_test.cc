@@ -93,6 +93,8 @@ TEST(StatusTest, OfBlankNodesSaysWhatToDo) {
   EXPECT_THAT(outcome.out, HasSubstr("00000000000000d4"));
   EXPECT_THAT(outcome.err, HasSubstr("raftkvctl initialize"));
   // This one needs nobody's help, but time.
+  EXPECT_EQ(RunArgs({"--admin-endpoints", node.address(), "-o", "raw", "status"}).out,
+            "00000000000000d4 blank\n");
   blank.add_warnings("waiting to become a member: node3 does not answer yet");
   outcome = RunArgs({"--admin-endpoints", node.address(), "status"});
   EXPECT_EQ(outcome.status, 5);
