@@ -13,7 +13,7 @@
 namespace raftkv::server {
 namespace {
 
-constexpr std::string_view kMethods = "PUT, GET, POST, DELETE";
+constexpr std::string_view kMethods = "PUT, GET, HEAD, POST, DELETE";
 
 // "http://127.0.0.1:42379" as a peer address, 127.0.0.1:42379.
 Result<std::string> PeerAddress(std::string_view url) {

@@ -81,7 +81,7 @@ TEST_F(RaftexampleTest, DeleteRemovesAMember) {
 TEST_F(RaftexampleTest, OtherMethodsAre405WithAllow) {
   TestResponse response = Client("PATCH", "/foo", "x");
   EXPECT_EQ(response.status, 405);
-  EXPECT_EQ(response.Header("allow"), "PUT, GET, POST, DELETE");
+  EXPECT_EQ(response.Header("allow"), "PUT, GET, HEAD, POST, DELETE");
 }
 
 // The original answers before anything is committed.
