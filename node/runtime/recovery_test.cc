@@ -276,5 +276,19 @@ TEST(BecomingAMember, ACrashWhileJoiningIsMended) {
   }
 }
 
+// It stayed blank, and called what it had begun itself another cluster, until somebody started it
+// again.
+TEST(BecomingAMemberDeathTest, AFailedDiskWhileInitializingEndsTheNode) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        TestCluster cluster;
+        TestNode& node = cluster.Add("n1");
+        fs::create_directory(node.options().data_dir + "/identity.tmp");
+        node.replica().Initialize({}, [](const auto&) {});
+      },
+      "fatal: .*identity");
+}
+
 }  // namespace
 }  // namespace raftkv::runtime

@@ -184,7 +184,11 @@ Result<v1::InitializeResponse> Replica::InitializeNow(const v1::InitializeReques
   initial.set_cluster_id(cluster_id);
   initial.set_config_index(1);
   const raftkv::Status status = BecomeMember(cluster_id, &initial, initial);
-  if (!status.ok()) return Error(status);
+  if (!status.ok()) {
+    // Of the disk, in the middle: only a start empties what a blank node has, and begins anew.
+    if (status.code() != Code::kInvalidArgument) env_.fatal(status);
+    return Error(status);
+  }
   log::Info("cluster initialized",
             {{"cluster", log::Hex{cluster_id}}, {"members", initial.members_size()}});
   response.set_cluster_id(cluster_id);
