@@ -1,12 +1,13 @@
 // What others ask of a node, from any thread.
 
 #include <asio/post.hpp>
+#include <optional>
 #include <utility>
 #include <vector>
 
-#include "node/kv/commands.h"
 #include "node/runtime/node_impl.h"
 #include "node/runtime/restore.h"
+#include "node/runtime/write_request.h"
 
 namespace raftkv::runtime {
 
@@ -18,29 +19,14 @@ void NodeImpl::Write(v1::Command command, MonotonicTime deadline, WriteCallback 
   if (stopping_) {
     return done(Error(Code::kUnavailable, "this node is stopping; use another member"));
   }
-  if (Grows(command) && !space_.Admit(command.ByteSizeLong())) {
-    return done(Error(Code::kOutOfSpace,
-                      "the disk or the quota of this member is full: delete keys, compact, or give "
-                      "it more space; reads and deletes go on"));
-  }
-  const uint64_t request_id = next_request_id_.fetch_add(1);
-  command.set_version(kv::VersionOf(command));
-  command.set_origin(member_id_);
-  command.set_request_id(request_id);
-  Proposal proposal{request_id, Buffer(command.SerializeAsString()), deadline};
-  // Of all commands only invitations carry text.
-  if (command.has_invite()) {
-    if (Status readable = kv::CheckReadable(proposal.command.view()); !readable.ok()) {
-      return done(Error(std::move(readable)));
-    }
-  }
-  Waiter waiter{deadline, proposal.command.size(), std::move(done), proposal.command};
-  const Status added = waiters_.Add(request_id, waiter);
-  if (!added.ok()) return waiter.Fail(added);
+  std::optional<Proposal> proposal =
+      PrepareWrite(std::move(command), member_id_, next_request_id_.fetch_add(1), deadline,
+                   std::move(done), space_, waiters_);
+  if (!proposal) return;
   bool post = false;
   {
     std::lock_guard lock(queue_mutex_);
-    proposals_.push_back(std::move(proposal));
+    proposals_.push_back(std::move(*proposal));
     post = !std::exchange(queue_posted_, true);
   }
   if (post) WakeQueue();

@@ -9,6 +9,7 @@
 #include "node/runtime/rebuild.h"
 #include "node/runtime/recovery.h"
 #include "node/runtime/restore.h"
+#include "node/runtime/write_request.h"
 #include "node/storage/write_behind.h"
 
 namespace raftkv::sim {
@@ -524,25 +525,13 @@ void SimNode::ScheduleTick() {
 
 // --- Requests ------------------------------------------------------------------------------------
 
-// As NodeImpl::Write.
 uint64_t SimNode::Write(v1::Command command, Duration timeout, runtime::WriteCallback done) {
-  if (runtime::Grows(command) && !space_guard_->Admit(command.ByteSizeLong())) {
-    done(Error(Code::kOutOfSpace, "the disk of this member is full"));
-    return 0;
-  }
   const uint64_t request_id = next_request_id_++;
-  command.set_version(kv::kCommandVersion);
-  command.set_origin(id().value);
-  command.set_request_id(request_id);
-  const MonotonicTime deadline = clock_.Now() + timeout;
-  runtime::Proposal proposal{request_id, Buffer(command.SerializeAsString()), deadline};
-  runtime::Waiter waiter{deadline, proposal.command.size(), std::move(done), proposal.command};
-  const Status added = waiters_->Add(request_id, waiter);
-  if (!added.ok()) {
-    waiter.Fail(added);
-    return request_id;
-  }
-  proposals_.push_back(std::move(proposal));
+  std::optional<runtime::Proposal> proposal =
+      runtime::PrepareWrite(std::move(command), id().value, request_id, clock_.Now() + timeout,
+                            std::move(done), *space_guard_, *waiters_);
+  if (!proposal) return request_id;
+  proposals_.push_back(std::move(*proposal));
   if (!std::exchange(requests_posted_, true)) {
     Post(EventKind::kRequest, [this] { DrainRequests(); });
   }
