@@ -4,12 +4,16 @@
 #include "node/runtime/recovery.h"
 
 #include <gtest/gtest.h>
+#include <rocksdb/db.h>
 
 #include <algorithm>
 #include <fstream>
 #include <iterator>
 
+#include "node/kv/format.h"
 #include "node/runtime/test_cluster.h"
+#include "node/storage/bytes.h"
+#include "node/storage/codec.h"
 
 namespace raftkv::runtime {
 namespace {
@@ -288,6 +292,78 @@ TEST(BecomingAMemberDeathTest, AFailedDiskWhileInitializingEndsTheNode) {
         node.replica().Initialize({}, [](const auto&) {});
       },
       "fatal: .*identity");
+}
+
+// --- Data of other programs ----------------------------------------------------------------------
+
+void WriteStateFormat(const TestNode& node, uint32_t format) {
+  auto store = storage::OpenRocksState(node.options().data_dir + "/state", {});
+  ASSERT_TRUE(store.has_value()) << store.error().ToString();
+  const auto batch = (*store)->NewBatch();
+  batch->Put(kv::kFormatKey, kv::EncodeFormat(format));
+  ASSERT_TRUE((*store)->Write(*batch).ok());
+  ASSERT_TRUE((*store)->Flush().ok());
+}
+
+// What the first program wrote: states without an owner.
+void MakeLogOfFormat1(const TestNode& node) {
+  rocksdb::DB* opened = nullptr;
+  ASSERT_TRUE(
+      rocksdb::DB::Open(rocksdb::Options(), node.options().data_dir + "/log", &opened).ok());
+  const std::unique_ptr<rocksdb::DB> db(opened);
+  const std::unique_ptr<rocksdb::Iterator> it(db->NewIterator(rocksdb::ReadOptions()));
+  int states = 0;
+  for (it->SeekToFirst(); it->Valid(); it->Next()) {
+    const std::string key = it->key().ToString();
+    if (key[8] != 1) continue;
+    ++states;
+    std::string value = it->value().ToString();
+    value.resize(48);
+    storage::SetFixed32(value.data() + 4, 1);
+    storage::SetFixed32(value.data(),
+                        storage::Crc32c(std::string_view(value).substr(4), storage::Crc32c(key)));
+    ASSERT_TRUE(db->Put(rocksdb::WriteOptions(), key, value).ok());
+  }
+  ASSERT_GT(states, 0);
+  ASSERT_TRUE(db->Flush(rocksdb::FlushOptions()).ok());
+}
+
+TEST(OtherPrograms, AStateOfAnotherFormatIsRefusedAndLeftAsItIs) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  PutMany(cluster, *cluster.Leader(), 20);
+  TestNode& node = Follower(cluster);
+  node.Crash();
+  for (const uint32_t format : {1u, 2u, kv::kStateFormat + 1}) {
+    WriteStateFormat(node, format);
+    const Status status = node.TryBoot();
+    // Not kCorruption, for which it would give its data up.
+    EXPECT_EQ(status.code(), Code::kFailedPrecondition) << status.ToString();
+    EXPECT_NE(status.message().find("format " + std::to_string(format)), std::string::npos)
+        << status.message();
+  }
+  WriteStateFormat(node, kv::kStateFormat);
+  node.Boot();
+  PutMany(cluster, *cluster.Leader(), 1);
+  EXPECT_TRUE(cluster.Run(50, [&] {
+    return node.machine().applied().index == cluster.Leader()->machine().applied().index;
+  }));
+}
+
+TEST(OtherPrograms, AMemberGoesOnWithALogOfTheFirstFormat) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  PutMany(cluster, *cluster.Leader(), 20);
+  TestNode& node = Follower(cluster);
+  node.Crash();
+  MakeLogOfFormat1(node);
+  node.Boot();
+  PutMany(cluster, *cluster.Leader(), 5);
+  EXPECT_TRUE(cluster.Run(50, [&] {
+    return node.machine().applied().index == cluster.Leader()->machine().applied().index;
+  }));
+  node.Crash();
+  node.Boot();
 }
 
 }  // namespace
