@@ -28,6 +28,7 @@ namespace raftkv::sim {
   X(crash_lost_name, "... and lost a new name, or the end of an old one")            \
   X(crash_kept_name, "... and kept one that was not synced")                         \
   X(crash_lost_state, "a crash lost applied state")                                  \
+  X(crash_after_apply, "a crash came when a batch was applied, and nobody knew")     \
   X(crash_in_replace, "a crash hit the installation of a snapshot")                  \
   X(reconciled, "a node started with its state ahead of its log")                    \
   X(fsync_failed, "an fsync failed and ended the process")                           \

@@ -187,7 +187,8 @@ void Injector::CrashAtEvent(Random& random) {
                                   EventKind::kAppendDone,   EventKind::kApplyStart,
                                   EventKind::kPost,         EventKind::kSnapshotReceived,
                                   EventKind::kSnapshotSent, EventKind::kJanitor,
-                                  EventKind::kCall,         EventKind::kReply};
+                                  EventKind::kCall,         EventKind::kReply,
+                                  EventKind::kApplied,      EventKind::kApplyEnd};
   SimNode& node = random.Uniform(2) == 0 ? LeaderOrAny(random) : AnyNode(random);
   const EventKind kind = kKinds[random.Uniform(std::size(kKinds))];
   const bool rare = kind == EventKind::kSnapshotReceived || kind == EventKind::kSnapshotSent;

@@ -79,7 +79,7 @@ bool SimNode::Boot(runtime::Bootstrap bootstrap) {
   options_.bootstrap = std::move(bootstrap);
   try {
     if (Started()) return true;
-  } catch (const ProcessEnds&) {
+  } catch (const ProcessEnds&) {  // NOLINT(bugprone-empty-catch): what follows is the end
   }
   AbandonStart();
   return false;
@@ -238,7 +238,12 @@ void SimNode::StartReplica() {
       runtime::ApplyWorker::Sink{
           .done = [this](runtime::ApplyDone done) { applied_.push_back(std::move(done)); },
           .fatal = fatal,
-          .on_batch = {},
+          .on_batch =
+              [this](Duration, size_t) {
+                if (!ComesToCrashPoint(EventKind::kApplied)) return;
+                world_->coverage.Hit(Path::crash_after_apply);
+                throw ProcessEnds();
+              },
           .on_checkpoint = {},
           .await_room =
               [this](uint64_t bytes, bool failed, const std::function<void()>& tidy) {
@@ -435,10 +440,15 @@ void SimNode::Fire(uint64_t incarnation, EventKind kind, Work work) {
   Run(kind, work);
 }
 
+bool SimNode::ComesToCrashPoint(EventKind kind) {
+  if (!crash_point_ || crash_point_->kind != kind || --crash_point_->left > 0) return false;
+  world_->coverage.Hit(Path::crash_at_point);
+  return true;
+}
+
 void SimNode::Run(EventKind kind, const Work& work) {
   bool crash = false;
-  if (crash_point_ && crash_point_->kind == kind && --crash_point_->left == 0) {
-    world_->coverage.Hit(Path::crash_at_point);
+  if (ComesToCrashPoint(kind)) {
     if (crash_point_->before) return Crash();
     crash = true;
   }

@@ -40,7 +40,9 @@ enum class EventKind : uint8_t {
   kAppendEnd,
   kAppendDone,
   kApplyStart,
+  kApplied,  // a batch, and nobody has been told: no event, only for CrashAt
   kApplyReplace,
+  kApplyEnd,
   kJanitor,
   kSnapshotReceived,
   kSnapshotSent,
@@ -206,6 +208,7 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   // Likewise, in the order of the calls: what the raft thread is posted.
   void Post(EventKind kind, Work work);
   void Fire(uint64_t incarnation, EventKind kind, Work work);
+  bool ComesToCrashPoint(EventKind kind);
   void Run(EventKind kind, const Work& work);
   void AfterEvent(EventKind kind);
   // After the event under way, if the process lives on.

@@ -143,7 +143,10 @@ void SimNode::AfterApply(bool ended) {
   }
   const bool replaces = std::ranges::any_of(
       applied_, [](const runtime::ApplyDone& done) { return done.replaced.has_value(); });
-  if (!replaces) return FinishApply();
+  // Clients have their answers, and the replica does not know yet.
+  if (!replaces) {
+    return Schedule(EventKind::kApplyEnd, Jitter(50), [this] { FinishApply(); });
+  }
   // Directories are moved and databases opened; a crash meanwhile leaves the one or the other.
   Announce(Moment::replacing);
   Schedule(EventKind::kApplyReplace, DiskTime(20'000) + apply_delay_, [this] { FinishApply(); });
