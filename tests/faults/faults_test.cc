@@ -20,6 +20,7 @@
 #include "tests/faults/cpu_quota.h"
 #include "tests/faults/frame_repeater.h"
 #include "tests/faults/load.h"
+#include "tests/faults/malformed_frames.h"
 #include "tests/faults/malformed_http.h"
 #include "tests/faults/power_loss.h"
 #include "tests/faults/sandbox.h"
@@ -462,6 +463,18 @@ TEST_F(CpuGroupTest, OfTheSecondVersionHasToHaveTheController) {
 }
 
 TEST(MalformedRequestsTest, AreAThousand) { EXPECT_GE(MalformedRequests().size(), 1000u); }
+
+TEST(MalformedDialsTest, AreAThousandAndAnAnswerIsJudged) {
+  std::mt19937_64 random(1);
+  const std::vector<MalformedDial> dials =
+      MalformedDials({.cluster_id = 1, .member_id = 2, .other_member = 3}, random);
+  EXPECT_GE(dials.size(), 1000u);
+  for (const MalformedDial& dial : dials) {
+    EXPECT_EQ(MisjudgedDial(dial, "").empty(), !dial.greeted) << dial.category;
+    EXPECT_FALSE(MisjudgedDial(dial, "(left open)").empty()) << dial.category;
+    EXPECT_FALSE(MisjudgedDial(dial, "HTTP/1.1 400 Bad Request\r\n\r\n").empty());
+  }
+}
 
 // The nodes with this name, of the run that has `mark` in its paths.
 std::vector<pid_t> FindNodes(const std::string& mark, const std::string& name) {

@@ -120,6 +120,7 @@ constexpr Another kOthers[] = {
     {"skip_log_sync", kFaults, "power-all"},
     {"skip_directory_sync", kFaults, "power-new"},
     {"ignore_frame_checksum", kFaults, "flip-wire"},
+    {"ignore_frame_checksum", kFaults, "malformed-frames"},
     {"ignore_identity_checksum", kFaults, "flip-identity"},
     {"count_leader_twice", kFaults, "cut-leader"},
     {"skip_pre_vote", kFaults, "cut-follower"},
