@@ -23,9 +23,9 @@ struct MalformedDial {
     kNothing,       // and is closed
     kRefusedCall,   // a reply that says why not
     kAnsweredCall,  // what is right in spite of what comes with it
-    kEitherWay,     // answered, or closed before that because of what comes behind
     kRefusedOffer,  // of a snapshot
   } then = Then::kNothing;
+  bool may_close = false;  // instead: of what comes behind it, or because there is no leader to ask
 };
 
 // The node that is dialed, and another member of its cluster, whose stream some of these claim to
