@@ -293,6 +293,9 @@ void Simulation::Heal() {
   clients_->Stop();
   if (!GetWell()) return;
   RunUntil(world_.scheduler.now() + std::chrono::seconds(10), [this] { return clients_->idle(); });
+  // A spare may have become a member meanwhile. What it passes on before it has its first snapshot
+  // may be in that one, and it never hears what became of it.
+  if (!GetWell()) return;
   liveness_->AskEveryMember();
   RunUntil(world_.scheduler.now() + std::chrono::seconds(10),
            [this] { return liveness_->Unanswered().empty(); });
