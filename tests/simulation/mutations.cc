@@ -92,7 +92,7 @@ constexpr Mutation kMutations[] = {
      kNotSimulated},
     {"campaign_past_a_change", "campaigns on when it learns that a change is committed",
      "departure"},
-    {"skip_directory_sync", "does not sync directories after new names", kNotSimulated},
+    {"skip_directory_sync", "does not sync directories after new names"},
     {"ignore_entry_checksum", "takes log records with a wrong checksum", kNotSimulated},
     {"ignore_identity_checksum", "takes an identity with a wrong checksum", kNotSimulated},
     {"ignore_snapshot_checksum", "takes snapshot files with a wrong checksum", kNotSimulated},
