@@ -1,8 +1,10 @@
 #include "node/config/config.h"
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <fstream>
 #include <optional>
 #include <set>
 #include <utility>
@@ -120,21 +122,54 @@ Status ApplyMap(const Settings& settings, const std::string& file, const YAML::N
   return Status::Ok();
 }
 
-Status RefuseSecond(const std::string& file, const YAML::Node& document) {
-  const bool names = document.IsMap() && document.begin()->first.IsScalar();
+// Where a document begins, and its first word.
+class Document : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark& mark) override { line_ = mark.line + 1; }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+                const std::string& value) override {
+    if (word_.empty()) {
+      word_ = value;
+      line_ = mark.line + 1;
+    }
+  }
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+
+  int line() const { return line_; }
+  const std::string& word() const { return word_; }
+
+ private:
+  int line_ = 0;
+  std::string word_;
+};
+
+// LoadFile reads the first and ignores the rest. (LoadAllFromFile finds documents without end in
+// some of what is no YAML, such as a lone bracket.)
+Status RefuseSecondDocument(const std::string& file) {
+  std::ifstream stream(file);
+  YAML::Parser parser(stream);
+  Document first;
+  Document second;
+  if (!parser.HandleNextDocument(first) || !parser.HandleNextDocument(second)) return Status::Ok();
   return Status(Code::kInvalidArgument,
-                Place(file, document) + ": a second document" +
-                    (names ? ", of " + document.begin()->first.Scalar() : "") +
+                file + ":" + std::to_string(second.line()) + ": a second document" +
+                    (second.word().empty() ? "" : ", of " + second.word()) +
                     "; all settings must stand in one (without --- between them)");
 }
 
 Status ApplyFile(const Settings& settings, const std::string& file) {
   // yaml-cpp reports by exceptions; they end here.
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAllFromFile(file);
-    if (documents.size() > 1) return RefuseSecond(file, documents[1]);
-    if (documents.empty()) return Status::Ok();
-    const YAML::Node& root = documents[0];
+    const YAML::Node root = YAML::LoadFile(file);
+    RETURN_IF_ERROR(RefuseSecondDocument(file));
     if (root.IsNull()) return Status::Ok();
     if (!root.IsMap()) {
       return Status(Code::kInvalidArgument, file + ": expected a map of settings");

@@ -202,6 +202,10 @@ TEST_F(ConfigTest, AFileIsOneDocument) {
             std::string::npos);
   EXPECT_NE(Refusal(ParseFile("name: a\n---\n")).find("a second document"), std::string::npos);
   EXPECT_NE(Refusal(ParseFile("---\n---\nname: a\n")).find("a second document"), std::string::npos);
+  // yaml-cpp finds documents without end in these.
+  for (const char* endless : {"name: a\n}", "name: a\n]\n", "}", "name: a\n: }\n"}) {
+    EXPECT_NE(Refusal(ParseFile(endless)), "accepted") << endless;
+  }
 }
 
 TEST_F(ConfigTest, SettingsThatContradictEachOther) {
