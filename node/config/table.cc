@@ -100,8 +100,8 @@ SettingGroup MakeRaft(NodeConfig* c) {
         "Most bytes of entries in one message to a follower (one entry always fits)."},
        {"raft.max_inflight_appends", IntValue{&o.max_inflight_appends, 1, 65536},
         "Most messages on their way to one follower without an answer."},
-        {"raft.max_inflight_append_bytes", BytesValue{&o.max_inflight_append_bytes, kKiB, 16 * kGiB},
-         "Most bytes of entries in these messages. At least raft.max_append_bytes."},
+       {"raft.max_inflight_append_bytes", BytesValue{&o.max_inflight_append_bytes, kKiB, 16 * kGiB},
+        "Most bytes of entries in these messages. At least raft.max_append_bytes."},
        {"raft.max_uncommitted_bytes",
         BytesValue{&o.max_uncommitted_bytes, kMinBudgetBytes, 16 * kGiB},
         "Most bytes of entries that a leader takes in before they are committed; beyond it writes "

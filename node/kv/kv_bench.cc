@@ -1,5 +1,5 @@
 // How fast one core applies and reads: kv_bench [--benchmark_filter=...]. Keys of 8 bytes, values
-// of 256 (docs/performance.md).
+// of 256 (docs/performance-parts.md).
 #include <benchmark/benchmark.h>
 
 #include <cstdio>

@@ -1,4 +1,5 @@
-// A server over a FakeNode on a fixed port, to measure the HTTP side alone (docs/performance.md):
+// A server over a FakeNode on a fixed port, to measure the HTTP side alone
+// (docs/performance-parts.md):
 //   server_bench [host:port] and then e.g. wrk -c 64 -t 1 -d 5 'http://127.0.0.1:7070/kv/k'
 #include <prometheus/registry.h>
 #include <unistd.h>

@@ -3,7 +3,7 @@
 // A synced write into a file that grows makes the file system commit its journal, and with it
 // whatever else waits there: the state's table files, the other members' logs on the same disk.
 // RocksDB recycles its logs for that reason, but has none to recycle until it has filled a few.
-// (docs/performance.md has the measurements.)
+// (docs/performance-parts.md has the measurements.)
 //
 // Thread-safety: as rocksdb::FileSystem.
 #pragma once

@@ -1,5 +1,5 @@
 // How long the log takes to make entries durable and the state to take and give values, on the file
-// system of TMPDIR (docs/performance.md, section Storage).
+// system of TMPDIR (docs/performance-parts.md, section Storage).
 #include <benchmark/benchmark.h>
 #include <stdlib.h>
 
