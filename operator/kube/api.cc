@@ -10,16 +10,6 @@ namespace {
 constexpr int kConflictTries = 5;
 constexpr Duration kConflictDelay = std::chrono::milliseconds(10);
 
-// The connection may have broken for any reason; what is waited for in vain is held up by something
-// in the server, mostly a webhook.
-ApiError OfThatCallAlone(ApiError error) {
-  const bool waited = error.Is(Reason::kDeadline) || error.Is(Reason::kTimeout);
-  if (!waited || error.ConcernsThisCallAlone()) return error;
-  error.others_are_answered = true;
-  error.message += " (the API server answers other calls: an admission webhook may be slow)";
-  return error;
-}
-
 }  // namespace
 
 DeleteOptions DeleteOptions::For(const Object& object, bool exact) {
@@ -56,25 +46,6 @@ ApiResult<Object> UpdateWithRetry(Api& api, Timing& timing, const Resource& reso
     }
     timing.Sleep(kConflictDelay, {});
   }
-}
-
-ApiResult<Object> SettleWrite(Api& api, const Resource& resource, const Key& key,
-                              ApiResult<Object> answer,
-                              const std::function<bool(const Object&)>& is_written) {
-  if (answer || !answer.error().may_have_happened) return answer;
-  auto live = api.Get(resource, key);
-  if (live && is_written(*live)) return live;
-  if (!live && !live.error().SaysGone()) return answer;
-  return std::unexpected(OfThatCallAlone(std::move(answer.error())));
-}
-
-ApiResult<void> SettleDelete(Api& api, const Resource& resource, const Key& key,
-                             std::string_view uid, ApiResult<void> answer) {
-  if (answer || !answer.error().may_have_happened) return answer;
-  auto live = api.Get(resource, key);
-  if (!live && !live.error().SaysGone()) return answer;
-  if (!live || live->uid() != uid || live->deleting()) return {};
-  return std::unexpected(OfThatCallAlone(std::move(answer.error())));
 }
 
 }  // namespace raftkv::kube

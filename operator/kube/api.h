@@ -129,14 +129,4 @@ ApiResult<Object> UpdateWithRetry(Api& api, Timing& timing, const Resource& reso
                                   const Key& key, std::string_view subresource,
                                   const std::function<bool(Object&)>& change);
 
-// `answer` to a write of an object. One that did not come may have been carried out, which the
-// object tells: if it `is_written`, it is the answer. If it is not, but the server answered that
-// question, the error of a call that was waited for in vain concerns that call alone.
-ApiResult<Object> SettleWrite(Api& api, const Resource& resource, const Key& key,
-                              ApiResult<Object> answer,
-                              const std::function<bool(const Object&)>& is_written);
-// The same for a deletion of the object with this UID: it is gone, or on its way.
-ApiResult<void> SettleDelete(Api& api, const Resource& resource, const Key& key,
-                             std::string_view uid, ApiResult<void> answer);
-
 }  // namespace raftkv::kube

@@ -52,8 +52,6 @@ struct ApiError {
   Duration retry_after = Duration::zero();  // zero: the server named none
   // The server may have carried the request out although this error was returned.
   bool may_have_happened = false;
-  // Other calls got their answers meanwhile (SettleWrite).
-  bool others_are_answered = false;
 
   bool Is(Reason r) const { return reason == r; }
   // Worth the same call again, later.
@@ -64,10 +62,8 @@ struct ApiError {
   // An admission webhook denied it, with whatever code, or did not answer as it should, and the
   // server does nothing without it: others of its calls do not have to wait for that one.
   bool IsOfAWebhook() const;
-  // Either of these, or it did not answer this call alone: it does all else that is asked of it.
-  bool ConcernsThisCallAlone() const {
-    return IsRefusal() || IsOfAWebhook() || others_are_answered;
-  }
+  // Either of these: the server does all else that is asked of it.
+  bool ConcernsThisCallAlone() const { return IsRefusal() || IsOfAWebhook(); }
   // There is no such object. A webhook may deny with that code what is there.
   bool SaysGone() const { return Is(Reason::kNotFound) && !IsOfAWebhook(); }
   std::string ToString() const;

@@ -30,14 +30,6 @@ TEST(ApiErrorTest, ARefusalIsNotWorthAnotherTryWhateverItsReason) {
   EXPECT_TRUE(Answer(504, cause).Is(Reason::kVersionTooLarge));
 }
 
-TEST(ApiErrorTest, WhatTheServerGaveUpWaitingForMayHaveHappened) {
-  EXPECT_TRUE(ErrorFromAnswer(504, "", {}).may_have_happened);
-  EXPECT_EQ(Answer(504, R"(,"reason":"Timeout")").ToStatus().code(), Code::kUnknownOutcome);
-  EXPECT_FALSE(Answer(504, R"(,"details":{"causes":[{"reason":"ResourceVersionTooLarge"}]})")
-                   .may_have_happened);
-  EXPECT_FALSE(Answer(500, "").may_have_happened);
-}
-
 TEST(ApiErrorTest, SaysSomethingAlsoIfTheServerDoesNot) {
   EXPECT_EQ(Answer(404, "").ToStatus().message(), "the server does not say why");
   EXPECT_EQ(Answer(409, R"(,"reason":"Conflict")").ToStatus().message(), "Conflict");

@@ -15,13 +15,11 @@
 
 namespace raftkv::kube {
 
-// Thread-safety: every method from any thread; `before` and `after` are called without the lock.
+// Thread-safety: every method from any thread; `before` is called without the lock.
 class MemoryApi final : public Api {
  public:
   // Before each call, with "VERB plural/name": an error is returned instead.
   std::function<ApiResult<void>(const std::string&)> before;
-  // After each write was carried out, as `before`: its answer is lost.
-  std::function<ApiResult<void>(const std::string&)> after;
   // What an admission webhook makes of what is created, applied or patched.
   std::function<void(Object&)> admit;
 
@@ -52,29 +50,87 @@ class MemoryApi final : public Api {
   }
 
   ApiResult<Object> Create(const Resource& resource, const Object& object) override {
-    return Write("CREATE", resource, object.name(), [&] { return CreateNow(resource, object); });
+    if (auto ok = Before("CREATE", resource, object.name()); !ok) {
+      return std::unexpected(ok.error());
+    }
+    std::lock_guard lock(mutex_);
+    std::string path = Path(resource, object.key());
+    if (objects_.contains(path)) return Fail(Reason::kAlreadyExists, "already exists");
+    Object made = object;
+    made.Set("/metadata/uid", "uid-" + std::to_string(++uids_));
+    if (admit) admit(made);
+    return Store(path, std::move(made));
   }
 
   ApiResult<Object> Update(const Resource& resource, const Object& object,
                            std::string_view = {}) override {
-    return Write("UPDATE", resource, object.name(), [&] { return UpdateNow(resource, object); });
+    if (auto ok = Before("UPDATE", resource, object.name()); !ok) {
+      return std::unexpected(ok.error());
+    }
+    std::lock_guard lock(mutex_);
+    std::string path = Path(resource, object.key());
+    auto found = objects_.find(path);
+    if (found == objects_.end()) return Fail(Reason::kNotFound, "not found");
+    if (found->second.resource_version() != object.resource_version()) {
+      return Fail(Reason::kConflict, "the object has been modified");
+    }
+    return Store(path, object);
   }
 
   ApiResult<Object> Patch(const Resource& resource, const Key& key, PatchType type,
                           const Json& patch, const PatchOptions& options = {}) override {
-    return Write(options.dry_run ? "DRYRUN" : "PATCH", resource, key.name,
-                 [&] { return PatchNow(resource, key, type, patch, options); });
+    const char* verb = options.dry_run ? "DRYRUN" : "PATCH";
+    if (auto ok = Before(verb, resource, key.name); !ok) return std::unexpected(ok.error());
+    std::lock_guard lock(mutex_);
+    auto found = objects_.find(Path(resource, key));
+    if (found == objects_.end()) return Fail(Reason::kNotFound, "not found");
+    Object patched = found->second;
+    if (type == PatchType::kJson) {
+      patched.json() = patched.json().patch(patch);
+    } else {
+      patched.json().merge_patch(patch);
+    }
+    if (admit) admit(patched);
+    if (options.dry_run) return patched;
+    return Store(found->first, std::move(patched));
   }
 
   ApiResult<Object> Apply(const Resource& resource, const Object& object,
                           const ApplyOptions& options = {}) override {
-    return Write(options.dry_run ? "DRYRUN" : "APPLY", resource, object.name(),
-                 [&] { return ApplyNow(resource, object, options); });
+    const char* verb = options.dry_run ? "DRYRUN" : "APPLY";
+    if (auto ok = Before(verb, resource, object.name()); !ok) {
+      return std::unexpected(ok.error());
+    }
+    std::lock_guard lock(mutex_);
+    std::string path = Path(resource, object.key());
+    auto found = objects_.find(path);
+    Object applied = found == objects_.end() ? object : found->second;
+    const Json resources = applied.At(kResources);
+    applied.json().merge_patch(object.json());
+    // Which others may have set, too: an apply leaves those.
+    if (resources.is_object() && applied.At(kResources).is_object()) {
+      Json both = resources;
+      both.merge_patch(applied.At(kResources));
+      applied.Set(kResources, std::move(both));
+    }
+    if (admit) admit(applied);
+    if (options.dry_run || (found != objects_.end() && applied == found->second)) return applied;
+    if (applied.uid().empty()) applied.Set("/metadata/uid", "uid-" + std::to_string(++uids_));
+    return Store(path, std::move(applied));
   }
 
   ApiResult<void> Delete(const Resource& resource, const Key& key,
                          const DeleteOptions& options) override {
-    return Write("DELETE", resource, key.name, [&] { return DeleteNow(resource, key, options); });
+    if (auto ok = Before("DELETE", resource, key.name); !ok) return ok;
+    std::lock_guard lock(mutex_);
+    auto found = objects_.find(Path(resource, key));
+    if (found == objects_.end()) return Fail(Reason::kNotFound, "not found");
+    bool holds = found->second.uid() == options.uid &&
+                 (options.resource_version.empty() ||
+                  found->second.resource_version() == options.resource_version);
+    if (!holds) return Fail(Reason::kConflict, "the precondition does not hold");
+    objects_.erase(found);
+    return {};
   }
 
   // As if somebody had written it without a change.
@@ -108,99 +164,14 @@ class MemoryApi final : public Api {
     return ResourcePath(resource, key.ns, key.name);
   }
 
-  static std::string CallName(const char* verb, const Resource& resource, std::string_view name) {
+  ApiResult<void> Before(const char* verb, const Resource& resource, std::string_view name) {
     std::string call(verb);
     call.append(" ").append(resource.plural).append("/").append(name);
-    return call;
-  }
-
-  ApiResult<void> Before(const char* verb, const Resource& resource, std::string_view name) {
-    std::string call = CallName(verb, resource, name);
     {
       std::lock_guard lock(mutex_);
       calls_.push_back(call);
     }
     if (before) return before(call);
-    return {};
-  }
-
-  template <typename F>
-  auto Write(const char* verb, const Resource& resource, std::string_view name, const F& write)
-      -> decltype(write()) {
-    if (auto ok = Before(verb, resource, name); !ok) return std::unexpected(ok.error());
-    auto written = write();
-    if (!written || !after) return written;
-    if (auto ok = after(CallName(verb, resource, name)); !ok) return std::unexpected(ok.error());
-    return written;
-  }
-
-  ApiResult<Object> CreateNow(const Resource& resource, const Object& object) {
-    std::lock_guard lock(mutex_);
-    std::string path = Path(resource, object.key());
-    if (objects_.contains(path)) return Fail(Reason::kAlreadyExists, "already exists");
-    Object made = object;
-    made.Set("/metadata/uid", "uid-" + std::to_string(++uids_));
-    if (admit) admit(made);
-    return Store(path, std::move(made));
-  }
-
-  ApiResult<Object> UpdateNow(const Resource& resource, const Object& object) {
-    std::lock_guard lock(mutex_);
-    std::string path = Path(resource, object.key());
-    auto found = objects_.find(path);
-    if (found == objects_.end()) return Fail(Reason::kNotFound, "not found");
-    if (found->second.resource_version() != object.resource_version()) {
-      return Fail(Reason::kConflict, "the object has been modified");
-    }
-    return Store(path, object);
-  }
-
-  ApiResult<Object> PatchNow(const Resource& resource, const Key& key, PatchType type,
-                             const Json& patch, const PatchOptions& options) {
-    std::lock_guard lock(mutex_);
-    auto found = objects_.find(Path(resource, key));
-    if (found == objects_.end()) return Fail(Reason::kNotFound, "not found");
-    Object patched = found->second;
-    if (type == PatchType::kJson) {
-      patched.json() = patched.json().patch(patch);
-    } else {
-      patched.json().merge_patch(patch);
-    }
-    if (admit) admit(patched);
-    if (options.dry_run) return patched;
-    return Store(found->first, std::move(patched));
-  }
-
-  ApiResult<Object> ApplyNow(const Resource& resource, const Object& object,
-                             const ApplyOptions& options) {
-    std::lock_guard lock(mutex_);
-    std::string path = Path(resource, object.key());
-    auto found = objects_.find(path);
-    Object applied = found == objects_.end() ? object : found->second;
-    const Json resources = applied.At(kResources);
-    applied.json().merge_patch(object.json());
-    // Which others may have set, too: an apply leaves those.
-    if (resources.is_object() && applied.At(kResources).is_object()) {
-      Json both = resources;
-      both.merge_patch(applied.At(kResources));
-      applied.Set(kResources, std::move(both));
-    }
-    if (admit) admit(applied);
-    if (options.dry_run || (found != objects_.end() && applied == found->second)) return applied;
-    if (applied.uid().empty()) applied.Set("/metadata/uid", "uid-" + std::to_string(++uids_));
-    return Store(path, std::move(applied));
-  }
-
-  ApiResult<void> DeleteNow(const Resource& resource, const Key& key,
-                            const DeleteOptions& options) {
-    std::lock_guard lock(mutex_);
-    auto found = objects_.find(Path(resource, key));
-    if (found == objects_.end()) return Fail(Reason::kNotFound, "not found");
-    bool holds = found->second.uid() == options.uid &&
-                 (options.resource_version.empty() ||
-                  found->second.resource_version() == options.resource_version);
-    if (!holds) return Fail(Reason::kConflict, "the precondition does not hold");
-    objects_.erase(found);
     return {};
   }
 

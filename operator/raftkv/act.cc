@@ -23,16 +23,6 @@ constexpr int kApplyTries = 3;
 // A webhook that does not answer is there again in a moment, mostly.
 constexpr Duration kWebhookPauseMax = std::chrono::seconds(30);
 
-// What `patch` asks for is there. The version in it is that of before.
-bool IsPatched(const Object& live, Json patch) {
-  if (auto metadata = patch.find("metadata"); metadata != patch.end()) {
-    metadata->erase("resourceVersion");
-  }
-  Json patched = live.json();
-  patched.merge_patch(patch);
-  return patched == live.json();
-}
-
 // The IP of the pod in which a member runs; empty if it does not answer.
 std::string HostOf(const Seen& seen, MemberId member) {
   for (const auto& [slot, view] : seen.observation.slots) {
@@ -66,7 +56,7 @@ Status Actor::Carry(const Seen& seen, const Action& action) {
   observer_->BeginTry(seen);
   Status done = NeedsLiveLook(action) ? CheckUnchanged(seen) : Status::Ok();
   if (done.ok()) done = std::visit([&](const auto& one) { return Do(seen, one); }, action);
-  observer_->EndTry(seen, action, done.ok() ? Try::kDone : Try::kFailed);
+  observer_->EndTry(seen, action, done.ok());
   return done;
 }
 
@@ -136,9 +126,7 @@ Status Actor::CheckUnused(const Seen& seen, std::string_view claim) {
 Status Actor::Patch(const Seen& seen, const Action& action, const kube::Resource& resource,
                     const Key& key, const Json& patch) {
   FAULT_POINT(patch_before);
-  auto patched = kube::SettleWrite(*api_, resource, key,
-                                   api_->Patch(resource, key, kube::PatchType::kMerge, patch),
-                                   [&](const Object& live) { return IsPatched(live, patch); });
+  auto patched = api_->Patch(resource, key, kube::PatchType::kMerge, patch);
   FAULT_POINT(patch_after);
   if (!patched) return Failed(seen, action, resource, key, patched.error());
   caches_.Of(resource)->Wrote(*patched);
@@ -214,17 +202,15 @@ Status Actor::Apply(const Seen& seen, const Action& action, const DesiredObject&
     applied = kube::ApplyOwned(*api_, desired.resource, desired.object, *seen.resource);
   }
   FAULT_POINT(apply_after);
-  if (applied) applied = WithoutSurplus(seen, desired, *std::move(applied));
-  applied = kube::SettleWrite(*api_, desired.resource, desired.object.key(), std::move(applied),
-                              [&](const Object& live) {
-                                return kube::IsControlledBy(live, *seen.resource) &&
-                                       !live.deleting() && IsCurrent(live, desired.object);
-                              });
   if (!applied) {
     // Without an HTTP status it is ApplyOwned that refuses: another's object.
     if (applied.error().Is(Reason::kConflict) && applied.error().http_status == 0) {
       observer_->NoteForeign(seen.resource->key(), applied.error().message);
     }
+    return Failed(seen, action, desired.resource, desired.object.key(), applied.error());
+  }
+  applied = WithoutSurplus(seen, desired, *std::move(applied));
+  if (!applied) {
     return Failed(seen, action, desired.resource, desired.object.key(), applied.error());
   }
   caches_.Of(desired.resource)->Wrote(*applied);
@@ -276,7 +262,7 @@ Status Actor::Do(const Seen& seen, const ApplyObjects& action) {
     bool current = ours && observer_->IsAsApplied(seen.resource->key(), *existing, desired);
     if (current || stays || slow.contains(desired.resource.name())) continue;
     // One that is refused keeps none of the others away. A webhook that does not answer is one of a
-    // kind, and each call of it can take half a minute.
+    // kind, and each call of it can take ten seconds.
     Status applied = Apply(seen, action, desired);
     const bool no_answer =
         applied.code() == Code::kUnavailable || applied.code() == Code::kUnknownOutcome;
@@ -324,8 +310,7 @@ Status Actor::DeleteOwn(const Seen& seen, const Action& action, const kube::Reso
   kube::ObjectPtr existing = caches_.Of(resource)->Get(seen.resource->key());
   if (existing == nullptr) return Status::Ok();
   FAULT_POINT(delete_before);
-  auto deleted = kube::SettleDelete(*api_, resource, existing->key(), existing->uid(),
-                                    kube::DeleteOwned(*api_, resource, *existing, *seen.resource));
+  auto deleted = kube::DeleteOwned(*api_, resource, *existing, *seen.resource);
   FAULT_POINT(delete_after);
   if (deleted) return Status::Ok();
   return Failed(seen, action, resource, existing->key(), deleted.error());
@@ -334,8 +319,7 @@ Status Actor::DeleteOwn(const Seen& seen, const Action& action, const kube::Reso
 Status Actor::Delete(const Seen& seen, const Action& action, const kube::Resource& resource,
                      const Key& key, const kube::DeleteOptions& options) {
   FAULT_POINT(delete_before);
-  auto deleted =
-      kube::SettleDelete(*api_, resource, key, options.uid, api_->Delete(resource, key, options));
+  auto deleted = api_->Delete(resource, key, options);
   FAULT_POINT(delete_after);
   if (deleted || deleted.error().SaysGone()) return Status::Ok();
   return Failed(seen, action, resource, key, deleted.error());

@@ -297,32 +297,5 @@ TEST_F(Act, ClaimsGrowAndNeverShrink) {
   EXPECT_EQ(Look().observation.slots.at(0).claim->requested_bytes, 2000U);
 }
 
-// It was told as a failure, and the queue waited longer each time.
-TEST_F(Act, WhatWasCarriedOutIsDoneAlsoIfTheAnswerIsLost) {
-  HaveCluster();
-  ASSERT_TRUE(actor_.Carry(Look(), ApplyDisruptionBudget{1}).ok());
-  api_.after = [](const std::string& call) -> kube::ApiResult<void> {
-    if (call.starts_with("CREATE ")) return {};
-    return std::unexpected(kube::ApiError{.reason = kube::Reason::kConnection,
-                                          .message = "the connection broke",
-                                          .may_have_happened = true});
-  };
-  const auto claim = [&] { return UidOf(resources::kClaims, "data-store-0"); };
-  EXPECT_TRUE(actor_.Carry(Look(), AddFinalizer{}).ok());
-  EXPECT_TRUE(actor_.Carry(Look(), ApplyObjects{}).ok());
-  EXPECT_TRUE(Look().observation.objects.others_current);
-  EXPECT_TRUE(actor_.Carry(Look(), ApplyDisruptionBudget{2}).ok());
-  EXPECT_TRUE(actor_.Carry(Look(), MarkLeader{"store-1"}).ok());
-  EXPECT_TRUE(actor_.Carry(Look(), ScaleStatefulSet{5}).ok());
-  EXPECT_TRUE(actor_.Carry(Look(), MarkClaim{0, claim(), 0xa1}).ok());
-  EXPECT_TRUE(actor_.Carry(Look(), ResizeClaim{.slot = 0, .uid = claim(), .bytes = 2000}).ok());
-  const DeletePod pod{.slot = 0, .uid = UidOf(resources::kPods, "store-0")};
-  EXPECT_TRUE(actor_.Carry(Look(), pod).ok());
-  EXPECT_FALSE(Exists(resources::kPods, "store-0"));
-  EXPECT_TRUE(actor_.Carry(Look(), ApplyDisruptionBudget{-1}).ok());
-  EXPECT_TRUE(actor_.Carry(Look(), RemoveFinalizer{}).ok());
-  EXPECT_TRUE(Look().observation.refusals.empty());
-}
-
 }  // namespace
 }  // namespace raftkv::op

@@ -77,9 +77,9 @@ void Observer::NoteRefusal(const Seen& seen, const Action& action, std::string_v
 
 void Observer::BeginTry(const Seen& seen) { MemoryOf(seen.resource->key()).refusals.BeginTry(); }
 
-void Observer::EndTry(const Seen& seen, const Action& action, Try end) {
+void Observer::EndTry(const Seen& seen, const Action& action, bool done) {
   MemoryOf(seen.resource->key())
-      .refusals.EndTry(action, ContentOf(seen, RefusalKey(action)), end, timing_->Now());
+      .refusals.EndTry(action, ContentOf(seen, RefusalKey(action)), done, timing_->Now());
 }
 
 bool Observer::IsHeld(const Seen& seen, const Action& action) {

@@ -78,7 +78,7 @@ class Observer {
 
   // Refusals, with what `seen` says an action would write.
   void BeginTry(const Seen& seen);
-  void EndTry(const Seen& seen, const Action& action, Try end);
+  void EndTry(const Seen& seen, const Action& action, bool done);
   void NoteRefusal(const Seen& seen, const Action& action, std::string_view message,
                    Duration longest);
   // It was refused just now.

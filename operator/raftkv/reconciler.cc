@@ -135,11 +135,7 @@ ApiResult<void> Reconciler::WriteStatus(const Seen& seen, const PlannedStatus& s
   Object updated = *seen.resource;
   updated.Set("/status", std::move(wanted));
   FAULT_POINT(status_before);
-  auto written = kube::SettleWrite(
-      *parts_.api, kRaftKvs, updated.key(), parts_.api->Update(kRaftKvs, updated, "status"),
-      [&](const Object& live) {
-        return live.uid() == updated.uid() && live.At("/status") == updated.At("/status");
-      });
+  auto written = parts_.api->Update(kRaftKvs, updated, "status");
   FAULT_POINT(status_after);
   if (!written) return std::unexpected(written.error());
   observer_.NoteStatus(seen.resource->key(), false);
@@ -186,9 +182,8 @@ ApiResult<ReconcileResult> Reconciler::Carry(const Seen& seen, const Plan& plan,
     observer_.BeginTry(seen);
     auto confirmed = Confirm(seen, plan, planner);
     if (!confirmed) {
-      const bool unconfirmed = confirmed.error().code() == Code::kConflict;
-      observer_.EndTry(seen, plan.action, unconfirmed ? Try::kNotMade : Try::kFailed);
-      if (unconfirmed) return After(kAfterAction);
+      observer_.EndTry(seen, plan.action, false);
+      if (confirmed.error().code() == Code::kConflict) return After(kAfterAction);
       done = confirmed.error();
       break;
     }

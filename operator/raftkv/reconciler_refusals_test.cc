@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
-#include <utility>
 
 #include "operator/raftkv/test_reconciler.h"
 
@@ -337,76 +336,6 @@ TEST_F(Reconciling, AForegroundDeletionIsNoRefusal) {
   EXPECT_FALSE(Exists(resources::kClaims, "data-store-0"));
   EXPECT_FALSE(api_.Get(kRaftKvs, {"ns", "store"})->HasFinalizer(kFinalizer));
   EXPECT_THAT(Told(), Not(Contains("ActionRefused")));
-}
-
-// Whatever else there was to do waited for it, longer each time.
-TEST_F(Reconciling, AStatusThatIsWaitedForInVainHoldsUpItselfAlone) {
-  Settle();
-  const size_t applied = api_.CountCalls("APPLY statefulsets/store");
-  const auto time_out = [](const std::string& call) -> kube::ApiResult<void> {
-    if (call == "UPDATE raftkvs/store") return Refuse(504, "the request did not complete in time");
-    return {};
-  };
-  api_.before = time_out;
-  // A roll, whose intent cannot be written.
-  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge, {{"spec", {{"image", "node:2"}}}});
-  ASSERT_TRUE(api_.Delete(resources::kServices, {"ns", "store-leader"},
-                          {.uid = UidOf(resources::kServices, "store-leader")}));
-  for (int i = 0; i < 5; ++i) EXPECT_TRUE(Reconcile());
-  EXPECT_TRUE(Exists(resources::kServices, "store-leader"));
-  EXPECT_THAT(Told(), Contains("StatusRefused"));
-  EXPECT_EQ(api_.CountCalls("APPLY statefulsets/store"), applied);
-  api_.before = nullptr;
-  api_.after = time_out;
-  Settle();
-  EXPECT_GT(api_.CountCalls("APPLY statefulsets/store"), applied) << "it is written";
-  EXPECT_THAT(ConditionsInMetrics("Degraded"), Not(HasSubstr("StatusRefused")));
-}
-
-// It waited as long as if the server had refused it again, up to five minutes.
-TEST_F(Reconciling, ATryThatALiveLookDoesNotConfirmIsPutOffForAMoment) {
-  Reconciler reconciler(Parts(&timing_));
-  const auto reconcile = [&] {
-    FillCaches();
-    EXPECT_TRUE(reconciler.Reconcile({"ns", "store"}, {}));
-  };
-  BeginRoll();
-  int refused = 0;
-  bool changed = false;
-  api_.before = [&](const std::string& call) -> kube::ApiResult<void> {
-    if (changed && call == "GET raftkvs/store") {
-      // Between the look and the live one.
-      changed = false;
-      api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge,
-                 {{"spec", {{"paused", true}}}});
-    }
-    if (!call.starts_with("DELETE pods/")) return {};
-    ++refused;
-    return Refuse(403, "no");
-  };
-  for (const int64_t pause : {5, 10, 20, 40}) {
-    const int before = refused;
-    for (int i = 0; i < 5; ++i) reconcile();
-    EXPECT_EQ(refused, before + 1);
-    timing_.Advance(std::chrono::seconds(pause));
-  }
-  changed = true;
-  const int before = refused;
-  reconcile();
-  EXPECT_FALSE(changed);
-  EXPECT_EQ(refused, before) << "not confirmed";
-  api_.Patch(kRaftKvs, {"ns", "store"}, kube::PatchType::kMerge, {{"spec", {{"paused", nullptr}}}});
-  for (int i = 0; i < 5; ++i) reconcile();
-  EXPECT_EQ(refused, before) << "all other work goes first";
-  timing_.Advance(std::chrono::seconds(5));
-  reconcile();
-  EXPECT_EQ(refused, before + 1);
-  timing_.Advance(std::chrono::seconds(40));
-  reconcile();
-  EXPECT_EQ(refused, before + 1) << "what was not tried makes no pause shorter";
-  timing_.Advance(std::chrono::seconds(40));
-  reconcile();
-  EXPECT_EQ(refused, before + 2);
 }
 
 }  // namespace

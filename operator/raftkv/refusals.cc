@@ -36,16 +36,16 @@ void Refusals::Note(const Action& action, Content content, std::string_view mess
   refused.message = Shortened(message, kRefusedBytes);
 }
 
-void Refusals::EndTry(const Action& action, Content content, Try end, MonotonicTime now) {
+void Refusals::EndTry(const Action& action, Content content, bool done, MonotonicTime now) {
   const auto known = refused_.find(RefusalKey(action));
   if (known == refused_.end()) return;
-  if (end == Try::kDone) {
+  if (done) {
     refused_.erase(known);
     return;
   }
   Refused& refused = known->second;
   if (!std::ranges::includes(refused.content, content)) refused.pause = kRefusedPause;
-  refused.again = now + (end == Try::kNotMade ? kRefusedPause : refused.pause);
+  refused.again = now + refused.pause;
   refused.content = std::move(content);
 }
 

@@ -26,13 +26,6 @@ inline constexpr size_t kRefusedBytes = 600;
 // Cut at a whole character.
 std::string Shortened(std::string_view text, size_t bytes);
 
-// How a try of an action ended.
-enum class Try {
-  kDone,
-  kFailed,
-  kNotMade,  // a live look did not confirm that it is to be done
-};
-
 class Refusals {
  public:
   // What an action would write: a refusal is one of that, and what would write anything else is
@@ -40,10 +33,9 @@ class Refusals {
   using Content = std::set<std::string>;
 
   // Around each action. One that was refused before and fails now, with whatever, is not tried
-  // again at once, because everything else would wait behind it: after as long as before, or after
-  // 5 s if it was not made.
+  // again at once: everything else would wait behind it.
   void BeginTry() { ++tries_; }
-  void EndTry(const Action& action, Content content, Try end, MonotonicTime now);
+  void EndTry(const Action& action, Content content, bool done, MonotonicTime now);
   // Within a try. The next one is due after 5 s, doubled up to `longest`; of several refusals of
   // one try (other objects of the same action) all words are kept, and the first says when.
   void Note(const Action& action, Content content, std::string_view message, Duration longest,

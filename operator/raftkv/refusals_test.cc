@@ -191,33 +191,6 @@ TEST_F(RefusedActions, AWebhookThatIsSlowIsWaitedForOncePerKindAndThenLeftAlone)
   EXPECT_EQ(after.refusals.at(RefusalKey(ApplyObjects{})).again_s - after.now_s, 5);
 }
 
-// Two webhooks in a row take longer than the server, or we, wait for a call. All other work of the
-// resource waited behind that, with nothing in the status.
-TEST_F(RefusedActions, AWriteThatIsWaitedForInVainHoldsUpItselfAlone) {
-  const std::string name = RefusalKey(ApplyDisruptionBudget{2});
-  for (const int status : {0, 504}) {
-    api_.before = [&](const std::string& call) -> kube::ApiResult<void> {
-      if (call != "CREATE poddisruptionbudgets/store") return {};
-      if (status != 0) return std::unexpected(kube::ErrorFromAnswer(status, "", {}));
-      return std::unexpected(kube::ApiError{.reason = kube::Reason::kDeadline,
-                                            .message = "no answer in time",
-                                            .may_have_happened = true});
-    };
-    for (const int64_t pause : {5, 10, 20, 30, 30}) {
-      EXPECT_FALSE(actor_.Carry(Look(), ApplyDisruptionBudget{2}).ok());
-      const Observation seen = Look().observation;
-      ASSERT_TRUE(seen.refusals.contains(name)) << status;
-      EXPECT_THAT(seen.refusals.at(name).message, HasSubstr("an admission webhook may be slow"));
-      EXPECT_EQ(seen.refusals.at(name).again_s - seen.now_s, pause);
-      timing_.Advance(std::chrono::seconds(pause));
-    }
-    observer_.Forget({"ns", "store"});
-  }
-  api_.before = nullptr;
-  EXPECT_TRUE(actor_.Carry(Look(), ApplyDisruptionBudget{2}).ok());
-  EXPECT_TRUE(Look().observation.refusals.empty());
-}
-
 // No answer, or somebody who was faster, is no refusal: that is tried again by the queue.
 TEST_F(RefusedActions, AServerThatIsNotThereRefusesNothing) {
   Seen seen = Look();
