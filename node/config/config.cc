@@ -4,9 +4,12 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <optional>
 #include <set>
+#include <sstream>
 #include <utility>
 
 #include "base/version.h"
@@ -151,10 +154,10 @@ class Document : public YAML::EventHandler {
   std::string word_;
 };
 
-// LoadFile reads the first and ignores the rest. (LoadAllFromFile finds documents without end in
+// Load reads the first and ignores the rest. (LoadAll finds documents without end in
 // some of what is no YAML, such as a lone bracket.)
-Status RefuseSecondDocument(const std::string& file) {
-  std::ifstream stream(file);
+Status RefuseSecondDocument(const std::string& file, const std::string& text) {
+  std::istringstream stream(text);
   YAML::Parser parser(stream);
   Document first;
   Document second;
@@ -166,17 +169,22 @@ Status RefuseSecondDocument(const std::string& file) {
 }
 
 Status ApplyFile(const Settings& settings, const std::string& file) {
+  // Read once: it may be a pipe.
+  std::ifstream stream(file);
+  const std::string text{std::istreambuf_iterator<char>(stream), {}};
+  std::error_code ignored;
+  if (!stream.is_open() || stream.bad() || std::filesystem::is_directory(file, ignored)) {
+    return Status(Code::kIoError, "--config: " + file + " cannot be read");
+  }
   // yaml-cpp reports by exceptions; they end here.
   try {
-    const YAML::Node root = YAML::LoadFile(file);
-    RETURN_IF_ERROR(RefuseSecondDocument(file));
+    const YAML::Node root = YAML::Load(text);
+    RETURN_IF_ERROR(RefuseSecondDocument(file, text));
     if (root.IsNull()) return Status::Ok();
     if (!root.IsMap()) {
       return Status(Code::kInvalidArgument, file + ": expected a map of settings");
     }
     return ApplyMap(settings, file, root, "");
-  } catch (const YAML::BadFile&) {
-    return Status(Code::kIoError, "--config: " + file + " cannot be read");
   } catch (const YAML::Exception& error) {
     return Status(Code::kInvalidArgument,
                   file + ":" + std::to_string(error.mark.line + 1) + ": " + error.msg);

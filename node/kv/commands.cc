@@ -343,8 +343,13 @@ uint32_t VersionOf(const v1::Command& command) {
 Status CheckReadable(std::string_view command) {
   v1::Command parsed;
   if (!parsed.ParseFromArray(command.data(), static_cast<int>(command.size())) ||
-      parsed.version() == 0 || parsed.version() > kCommandVersion) {
+      parsed.version() == 0) {
     return Invalid("the command cannot be read: names and addresses must be UTF-8 text");
+  }
+  if (parsed.version() > kCommandVersion) {
+    return Status(Code::kFailedPrecondition,
+                  "the leader runs an older version, which does not know this request: upgrade all "
+                  "members first");
   }
   return Status::Ok();
 }

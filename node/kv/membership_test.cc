@@ -288,7 +288,7 @@ TEST_F(MembershipTest, CommandsThatNobodyCouldReadAreTold) {
   EXPECT_FALSE(Invite(cluster(), command.invite()).has_value());
   command.mutable_invite()->set_peer_address("host4:1");
   command.set_version(kCommandVersion + 1);
-  EXPECT_EQ(CheckReadable(command.SerializeAsString()).code(), Code::kInvalidArgument);
+  EXPECT_EQ(CheckReadable(command.SerializeAsString()).code(), Code::kFailedPrecondition);
   EXPECT_EQ(CheckReadable("no command").code(), Code::kInvalidArgument);
 }
 

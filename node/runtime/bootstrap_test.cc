@@ -120,6 +120,41 @@ TEST(Bootstrap, InitializeAsksFirstMembersWhoTheyAre) {
   EXPECT_EQ(initialize(request), Code::kOk);  // again
 }
 
+// It ended the node, as a failed disk does.
+TEST(Bootstrap, FirstMembersOfOneNameAreRefusedAndTheNodeStaysBlank) {
+  TestCluster cluster;
+  TestNode& first = cluster.Add("n1");
+  TestNode& second = cluster.Add("n2");
+  v1::InitializeRequest request;
+  for (const TestNode* node : {&first, &second}) {
+    v1::Member& member = *request.add_members();
+    member.set_id(node->id().value);
+    member.set_name("x");
+    member.set_peer_address(node->options().name + ":1");
+  }
+  std::optional<Result<v1::InitializeResponse>> answer;
+  first.replica().Initialize(request, [&](const auto& done) { answer = done; });
+  ASSERT_TRUE(answer.has_value());
+  EXPECT_EQ(answer->error().code(), Code::kConflict);
+  EXPECT_TRUE(first.replica().blank());
+}
+
+// Its configuration had not come yet, and nobody was left to ask: the process died of a division by
+// zero.
+TEST(Bootstrap, AJoinerStartsAgainWithoutAList) {
+  TestCluster cluster;
+  cluster.Add("n1", {Bootstrap::Mode::kSingle, {}});
+  ASSERT_TRUE(cluster.Run(50, [&] { return cluster.Leader() != nullptr; }));
+  TestNode& joiner = cluster.Add("n2", {Bootstrap::Mode::kJoin, {"n1:1"}});
+  ASSERT_TRUE(cluster.Run(50, [&] { return !joiner.replica().blank(); }));
+  ASSERT_TRUE(joiner.machine().cluster()->members().empty()) << "it knows more than it should";
+  joiner.Crash();
+  joiner.options().bootstrap.addresses.clear();
+  joiner.Boot();
+  EXPECT_TRUE(cluster.Run(
+      300, [&] { return cluster.node("n1").machine().cluster()->conf().voters_size() == 2; }));
+}
+
 // It answered 200 with its own cluster, whomever the request named.
 TEST(Bootstrap, AMemberJoinsNoOtherCluster) {
   TestCluster cluster;

@@ -54,7 +54,11 @@ constexpr const char* kFiles[] = {"log", "state", "snapshots", "members", "suspe
 bool HoldsFilesOf(Files& files, const std::string& dir, const v1::MemberNote& note) {
   if (files.Exists(dir + "/" + note.moved_to() + "/identity")) return false;
   // Perhaps it was missing from the start. The new member's is made before its other files.
-  if (!files.Exists(dir + "/identity")) return true;
+  if (!files.Exists(dir + "/identity")) {
+    // Without it these are damage.
+    return !files.Exists(dir + "/log") && !files.Exists(dir + "/state") &&
+           !files.Exists(dir + "/members");
+  }
   const Result<v1::Identity> identity = storage::ReadIdentity(dir, files);
   return !identity || identity->member_id() == note.member_id();
 }

@@ -11,6 +11,7 @@
 #include "base/hex_id.h"
 #include "base/host_port.h"
 #include "base/log.h"
+#include "node/kv/membership.h"
 #include "node/runtime/rebuild.h"
 #include "node/runtime/replica.h"
 #include "node/runtime/restore.h"
@@ -183,6 +184,9 @@ Result<v1::InitializeResponse> Replica::InitializeNow(const v1::InitializeReques
   while (cluster_id == 0) cluster_id = env_.random->Next();
   initial.set_cluster_id(cluster_id);
   initial.set_config_index(1);
+  if (const auto first = kv::FirstClusterState(initial, raft::Index(1)); !first) {
+    return Error(first.error());
+  }
   const raftkv::Status status = BecomeMember(cluster_id, &initial, initial);
   if (!status.ok()) {
     // Of the disk, in the middle: only a start empties what a blank node has, and begins anew.
@@ -255,7 +259,14 @@ void Replica::BootstrapTick() {
       return;
     case Bootstrap::Mode::kJoin:
       join_addresses_ = bootstrap.addresses;
-      return TryJoin();
+      // A member whose configuration has not come yet knows others who were there, whatever has
+      // become of the list meanwhile.
+      for (const v1::Member& seed : env_.data_dir->identity().seeds()) {
+        join_addresses_.push_back(seed.peer_address());
+      }
+      std::erase(join_addresses_, env_.options->peer_advertise);
+      if (!join_addresses_.empty()) TryJoin();
+      return;
   }
 }
 

@@ -20,6 +20,9 @@ namespace {
 // travels in a few messages.
 constexpr uint64_t kCaughtUpEntries = 1000;
 
+// For another change. Shorter than a member waits for the leader's answer (transport::Options).
+constexpr Duration kMostPatience = std::chrono::seconds(2);
+
 bool Contains(const std::vector<raft::NodeId>& ids, uint64_t id) {
   return std::find(ids.begin(), ids.end(), raft::NodeId(id)) != ids.end();
 }
@@ -237,8 +240,8 @@ bool Replica::WaitsForAnother(MembershipCall& call) const {
   if (call.request.expected_config_index() != 0 || !ChangeUnderWay()) return false;
   const MonotonicTime now = env_.clock->Now();
   if (!call.patience) {
-    call.patience =
-        std::min(call.deadline, now + env_.options->tick * env_.options->election_ticks);
+    const Duration election = env_.options->tick * env_.options->election_ticks;
+    call.patience = std::min(call.deadline, now + std::min(election, kMostPatience));
   }
   return now < *call.patience;
 }

@@ -69,6 +69,9 @@ void Remove(Service* service, const ExchangePtr& exchange, const std::string& id
     return RemoveMember(*service, exchange, id);
   }
   SetRoute(exchange, Route::kMemberRemove);
+  if (auto query = Query::Parse(exchange->request(), {}); !query) {
+    return RespondError(exchange, query.error());
+  }
   v1::InviteCommand withdraw;
   withdraw.set_name(id);
   withdraw.set_withdraw(true);

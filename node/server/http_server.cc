@@ -94,7 +94,7 @@ class EpollServer final : public HttpServer {
     counters.accepted.fetch_add(1, std::memory_order_relaxed);
     uint64_t open = counters.connections.fetch_add(1, std::memory_order_relaxed);
     const uint64_t most = context_.limits.max_connections;
-    if (open >= most + std::min(most, kRefusalsAtOnce)) {
+    if (open >= most + std::clamp<uint64_t>(most / 8, 4, kRefusalsAtOnce)) {
       counters.connections.fetch_sub(1, std::memory_order_relaxed);
       counters.refused.fetch_add(1, std::memory_order_relaxed);
       close(fd);

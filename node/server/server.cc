@@ -36,7 +36,7 @@ bool TimeoutIsValid(const ExchangePtr& exchange) {
 
 // Of the files that the process may open clients get a quarter, and all beyond this many: without
 // one for its databases a node ends.
-constexpr uint64_t kFilesForOthers = 1024;
+constexpr uint64_t kFilesForOthers = 2048;
 // The ports of admin and metrics get at most such a share each.
 constexpr uint64_t kAdminShare = 16;
 

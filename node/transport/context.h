@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/proc.h"
 #include "base/random.h"
 #include "node/transport/address.h"
@@ -32,33 +33,39 @@ inline constexpr size_t kMaxSnapshotFrameBytes = 8 << 20;
 
 // Remembers what has been said about whom, so that the same trouble is logged once.
 //
-// Of at most `most` at a time: strangers choose who they are, and how many. When it is full nothing
-// is news for the time `rest`, and then it forgets everything.
+// Of at most `most` in the time `rest`, which begins with the first: strangers choose who they are,
+// and how many. Beyond that nothing is news until the time is over; then it forgets everything.
 class LoggedOnce {
  public:
   LoggedOnce(size_t most, Duration rest) : most_(most), rest_(rest) {}
 
   // True the first time since Forget(whom).
   bool First(const std::string& whom, const std::string& what) {
+    const MonotonicTime now = Clock::System().Now();
     if (said_.size() >= most_) {
-      const MonotonicTime now = Clock::System().Now();
-      if (!full_since_) full_since_ = now;
-      if (now - *full_since_ < rest_) return false;
-      full_since_.reset();
+      if (now - since_ < rest_) {
+        if (!std::exchange(silent_, true))
+          log::Warning("too much news of peers: the rest is not logged for a while");
+        return false;
+      }
       said_.clear();
+    }
+    if (said_.empty()) {
+      since_ = now;
+      silent_ = false;
     }
     return said_.emplace(whom, what).second;
   }
   void Forget(const std::string& whom) {
     said_.erase(said_.lower_bound({whom, ""}), said_.upper_bound({whom, "\xff"}));
-    if (said_.size() < most_) full_since_.reset();
   }
 
  private:
   const size_t most_;
   const Duration rest_;
   std::set<std::pair<std::string, std::string>> said_;
-  std::optional<MonotonicTime> full_since_;
+  MonotonicTime since_;  // the first of them
+  bool silent_ = false;  // and has said so
 };
 
 // Of the files that the process may open strangers get at most such a share in the handshake, with

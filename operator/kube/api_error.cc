@@ -191,7 +191,6 @@ ApiError FromStatus(const Object& status, int http_status) {
     if (reason == "Timeout" || reason == "ServerTimeout") error.reason = Reason::kTimeout;
     if (IsVersionTooLarge(error)) error.reason = Reason::kVersionTooLarge;
   }
-  error.may_have_happened = error.Is(Reason::kTimeout);
   return error;
 }
 
@@ -210,7 +209,6 @@ ApiError ErrorFromAnswer(int http_status, std::string_view body, Duration retry_
   } else {
     error.http_status = http_status;
     error.reason = FromHttpStatus(http_status);
-    error.may_have_happened = error.Is(Reason::kTimeout);
     error.message = "the answer is no Kubernetes Status (a proxy's?): '" +
                     std::string(body.substr(0, kMaxQuotedBytes)) + "'";
   }

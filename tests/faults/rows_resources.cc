@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <list>
 
 #include "tests/faults/crowd.h"
 #include "tests/faults/malformed_frames.h"
@@ -126,15 +127,18 @@ Status SlowLoris(Bed& bed) {
 Status FewFiles(Bed& bed) {
   int rounds = 0;
   bed.BeginFault();
-  while (!bed.Over() || rounds < 3) {
+  while (!bed.Over() || rounds < 4) {
     const size_t victim = bed.Pick(bed.size());
     {
       // At the peer port those in the handshake and those who do not call are bounded apart.
       const testing::NodeProcess& node = bed.node(victim);
       const int ports[] = {node.client_port(), node.admin_port(), node.peer_port()};
-      const int port = ports[rounds % 3];
-      Crowd crowd(port, 300);
-      Crowd callers(port, port == node.peer_port() ? 300 : 0);
+      // All of them at once, then each alone.
+      std::list<Crowd> crowds;
+      for (int i = 0; i < 3; ++i) {
+        if (rounds % 4 == 0 || rounds % 4 == i + 1) crowds.emplace_back(ports[i], 300);
+      }
+      Crowd callers(node.peer_port(), rounds % 4 == 0 || rounds % 4 == 3 ? 300 : 0);
       callers.Say(CallersHello(bed.random()));
       bed.Pace(milliseconds(2000));
       // The clients of the others go on; whether the victim's do is not promised.
@@ -170,7 +174,8 @@ std::vector<Row> ResourceRows() {
        .run = SlowLoris,
        .prepare = ShortLimits},
       {.name = "few-files",
-       .injected = "300 connections to each port in turn of a node that may open 128 files; to "
+       .injected = "300 connections to all ports at once, and to each in turn, of a node that may "
+                   "open 128 files; to "
                    "that of peers as many again that say hello and do not call",
        .promised = "it lives on and serves when they are gone; the others go on",
        .gaps = kNoElection,
