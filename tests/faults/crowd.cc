@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 
 namespace raftkv::faults {
 namespace {
@@ -21,6 +23,17 @@ bool Connect(int fd, int port) {
   return connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
 }
 
+// Until each is connected or refused.
+void AwaitConnected(const std::vector<int>& fds, std::chrono::milliseconds limit) {
+  const auto end = std::chrono::steady_clock::now() + limit;
+  for (const int fd : fds) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        end - std::chrono::steady_clock::now());
+    pollfd writable{.fd = fd, .events = POLLOUT, .revents = 0};
+    if (left.count() <= 0 || poll(&writable, 1, static_cast<int>(left.count())) == 0) return;
+  }
+}
+
 }  // namespace
 
 Crowd::Crowd(int port, size_t count) {
@@ -30,6 +43,7 @@ Crowd::Crowd(int port, size_t count) {
     (void)Connect(fd, port);
     fds_.push_back(fd);
   }
+  AwaitConnected(fds_, std::chrono::seconds(5));
   answers_.resize(fds_.size());
   closed_.resize(fds_.size());
 }

@@ -12,6 +12,9 @@ namespace raftkv::faults {
 // Connections that say what they are told and look at answers only when they are asked to.
 class Crowd {
  public:
+  // Each is connected then, or refused; or five seconds are over: one that meets a full backlog
+  // tries again after one and three seconds, and would come as a newcomer when nobody expects it
+  // any more.
   Crowd(int port, size_t count);
   ~Crowd();
   Crowd(const Crowd&) = delete;
