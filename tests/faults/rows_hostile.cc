@@ -145,16 +145,18 @@ class Measure {
 };
 
 // What came back for a malformed request; empty: what is right. What is behind one is not looked
-// at. The admin port knows other paths and methods: there it may be refused for these, too.
-std::string Misjudged(const MalformedRequest& request, int port, bool admin) {
+// at. Ports other than the clients' know other paths and methods: there it may be refused for
+// these, too.
+std::string Misjudged(const MalformedRequest& request, int port, bool clients) {
   const std::string answer = Exchange(port, request.bytes);
   const int status = answer.starts_with("HTTP/1.") ? std::atoi(answer.c_str() + 9) : 0;
-  const bool refused_otherwise = admin && request.status != 0 && status >= 400 && status < 600;
+  const bool refused_otherwise = !clients && request.status != 0 && status >= 400 && status < 600;
   const bool right = (status == request.status || refused_otherwise) &&
                      Answers(answer) == (status != 0 ? 1 : 0) && !answer.starts_with('(');
   if (right) return "";
-  return request.category + (admin ? " (admin)" : "") + ": " + request.bytes.substr(0, 100) +
-         "\n -> not " + std::to_string(request.status) + " but " + answer.substr(0, 300) + "\n";
+  return request.category + " at port " + std::to_string(port) + ": " +
+         request.bytes.substr(0, 100) + "\n -> not " + std::to_string(request.status) + " but " +
+         answer.substr(0, 300) + "\n";
 }
 
 // How the load goes beside something, and how it goes right before.
@@ -197,17 +199,18 @@ Status MalformedHttp(Bed& bed) {
   int count = 0;
   bed.BeginFault();
   do {
-    // To either port in turn, each time after as long without.
-    const bool admin = beside.batches() % 2 == 1;
-    const int port = admin ? bed.node(victim).admin_port() : bed.node(victim).client_port();
+    // To each port in turn, each time after as long without.
+    const testing::NodeProcess& node = bed.node(victim);
+    const int ports[] = {node.client_port(), node.admin_port(), node.metrics_port()};
+    const int turn = beside.batches() % 3;
     beside.Run([&] {
       for (const MalformedRequest& request : MalformedRequests()) {
-        wrong += Misjudged(request, port, admin);
+        wrong += Misjudged(request, ports[turn], turn == 0);
         ++categories[request.category];
         if (++count % 50 == 0) watch.Look();
       }
     });
-  } while (!bed.Over() || beside.batches() < 2 || beside.WantsMore());
+  } while (!bed.Over() || beside.batches() < 3 || beside.WantsMore());
   RETURN_IF_ERROR(bed.EndFault());
   bed.Note(std::to_string(count) + " requests of " + std::to_string(categories.size()) +
            " categories in " + std::to_string(beside.batches()) + " batches");
@@ -302,7 +305,7 @@ std::vector<Row> HostileRows() {
   return {
       {.name = "malformed-http",
        .injected = "more than 1,000 malformed requests (tests/faults/malformed_http.cc) to the "
-                   "client port of one node, and as many to its admin port",
+                   "client port of one node, and as many to its ports of admin and of metrics",
        .promised = "each is refused with the right status or closed; the load keeps half of its "
                    "rate; memory, threads, files and the log stay bounded",
        .run = MalformedHttp},

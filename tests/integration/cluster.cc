@@ -71,25 +71,18 @@ NodeProcess::NodeProcess(std::string name, std::string directory, std::string ho
       host_(std::move(host)),
       client_port_(ReservePort()),
       peer_port_(ReservePort()),
-      admin_port_(ReservePort()) {
+      admin_port_(ReservePort()),
+      metrics_port_(ReservePort()) {
   std::filesystem::create_directories(directory_);
 }
 
 void NodeProcess::Start() {
   std::vector<std::string> args = prefix_;
-  const std::vector<std::string> own = {NodeBinary(),
-                                        "--name",
-                                        name_,
-                                        "--data-dir",
-                                        data_dir(),
-                                        "--client-listen",
-                                        At(client_port_),
-                                        "--peer-listen",
-                                        peer_address(),
-                                        "--admin-listen",
-                                        At(admin_port_),
-                                        "--raft-tick",
-                                        kTick};
+  const std::vector<std::string> own = {NodeBinary(),      "--name",        name_,
+                                        "--data-dir",      data_dir(),      "--client-listen",
+                                        At(client_port_),  "--peer-listen", peer_address(),
+                                        "--admin-listen",  At(admin_port_), "--metrics-listen",
+                                        At(metrics_port_), "--raft-tick",   kTick};
   args.insert(args.end(), own.begin(), own.end());
   if (!peer_advertise_.empty()) {
     args.insert(args.end(), {"--peer-advertise", peer_advertise_});

@@ -89,6 +89,7 @@ class NodeProcess {
   int client_port() const { return client_port_; }
   int peer_port() const { return peer_port_; }
   int admin_port() const { return admin_port_; }
+  int metrics_port() const { return metrics_port_; }
   Process* process() { return process_.get(); }
   std::string Log() const;
 
@@ -101,6 +102,7 @@ class NodeProcess {
   const int client_port_;
   const int peer_port_;
   const int admin_port_;
+  const int metrics_port_;
   std::vector<std::string> flags_;
   std::vector<std::string> prefix_;
   std::string peer_advertise_;
