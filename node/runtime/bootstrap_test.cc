@@ -139,6 +139,42 @@ TEST(Bootstrap, FirstMembersOfOneNameAreRefusedAndTheNodeStaysBlank) {
   EXPECT_TRUE(first.replica().blank());
 }
 
+// It ended the node, as a failed disk does.
+TEST(Bootstrap, AnAdoptionByNoClusterIsRefusedAndTheNodeStaysBlank) {
+  TestCluster cluster;
+  TestNode& blank = cluster.Add("n1");
+  v1::Adopt good;
+  good.set_cluster_id(7);
+  good.set_member_id(blank.id().value);
+  good.mutable_initial()->set_cluster_id(7);
+  for (const uint64_t id : {blank.id().value, uint64_t{2}}) {
+    v1::Member& member = *good.mutable_initial()->add_members();
+    member.set_id(id);
+    member.set_name("m" + std::to_string(id));
+    member.set_peer_address("m" + std::to_string(id) + ":1");
+  }
+  const auto adopt = [&](const std::function<void(v1::Adopt&)>& change) {
+    v1::PeerCall call;
+    *call.mutable_adopt() = good;
+    change(*call.mutable_adopt());
+    std::optional<uint32_t> code;
+    blank.replica().OnStrangerCall({}, call,
+                                   [&](const v1::PeerReply& reply) { code = reply.code(); });
+    cluster.Settle();
+    return code;
+  };
+  const std::optional<uint32_t> refused = static_cast<uint32_t>(Code::kInvalidArgument);
+  EXPECT_EQ(adopt([](v1::Adopt& a) { a.mutable_initial()->mutable_members(1)->set_id(0); }),
+            refused);
+  EXPECT_EQ(adopt([](v1::Adopt& a) { a.mutable_initial()->clear_members(); }), refused);
+  EXPECT_EQ(adopt([](v1::Adopt& a) { a.mutable_initial()->set_cluster_id(8); }), refused);
+  EXPECT_EQ(adopt([](v1::Adopt& a) { a.mutable_initial()->mutable_members(0)->set_id(3); }),
+            refused);
+  EXPECT_TRUE(blank.replica().blank());
+  EXPECT_EQ(adopt([](v1::Adopt&) {}), 0u);
+  EXPECT_FALSE(blank.replica().blank());
+}
+
 // Its configuration had not come yet, and nobody was left to ask: the process died of a division by
 // zero.
 TEST(Bootstrap, AJoinerStartsAgainWithoutAList) {

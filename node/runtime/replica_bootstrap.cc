@@ -56,8 +56,9 @@ raftkv::Status Replica::NotServing() const {
           "/admin/join)"};
 }
 
-// The identity is written last: a crash before it leaves a blank node, whose databases are emptied
-// at the next start.
+// `initial` has been judged (kv::FirstClusterState): what fails here is the disk, in the middle, and
+// only a start empties what a blank node has, and begins anew. The identity is written last: a crash
+// before it leaves such a node.
 raftkv::Status Replica::BecomeMember(uint64_t cluster_id, const v1::ClusterState* initial,
                                      const v1::ClusterState& seeds) {
   CHECK(core_ == nullptr, "only a blank node becomes a member");
@@ -189,8 +190,7 @@ Result<v1::InitializeResponse> Replica::InitializeNow(const v1::InitializeReques
   }
   const raftkv::Status status = BecomeMember(cluster_id, &initial, initial);
   if (!status.ok()) {
-    // Of the disk, in the middle: only a start empties what a blank node has, and begins anew.
-    if (status.code() != Code::kInvalidArgument) env_.fatal(status);
+    env_.fatal(status);
     return Error(status);
   }
   log::Info("cluster initialized",

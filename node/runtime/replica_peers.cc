@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mutations.h"
 #include "node/kv/commands.h"
+#include "node/kv/membership.h"
 #include "node/runtime/peer_reply.h"
 #include "node/runtime/replica.h"
 
@@ -14,6 +15,21 @@ namespace raftkv::runtime {
 namespace {
 
 constexpr Duration kHelpEvery = std::chrono::seconds(1);  // each candidate
+
+// The first configuration that a blank node is to begin with, if it is told one.
+raftkv::Status JudgeInitial(const v1::Adopt& adopt) {
+  if (!adopt.has_initial()) return raftkv::Status::Ok();
+  ASSIGN_OR_RETURN_STATUS(const v1::ClusterState first,
+                          kv::FirstClusterState(adopt.initial(), raft::Index(1)));
+  if (first.cluster_id() != adopt.cluster_id()) {
+    return {Code::kInvalidArgument, "the first configuration is another cluster's"};
+  }
+  const bool named = std::ranges::any_of(
+      first.members(), [&](const v1::Member& m) { return m.id() == adopt.member_id(); });
+  return named ? raftkv::Status::Ok()
+               : raftkv::Status(Code::kInvalidArgument,
+                                "the first configuration does not name this node");
+}
 
 }  // namespace
 
@@ -123,6 +139,9 @@ void Replica::HandleAdopt(const v1::Adopt& adopt, transport::ReplyFn reply) {
   if (replacing() && adopt.cluster_id() != env_.options->replaces->cluster_id) {
     return reply(Refusal(
         {Code::kFailedPrecondition, "this node takes the place of a member of another cluster"}));
+  }
+  if (const raftkv::Status judged = JudgeInitial(adopt); !judged.ok()) {
+    return reply(Refusal(judged));
   }
   v1::ClusterState seeds;
   *seeds.mutable_members() = adopt.members();
