@@ -404,6 +404,14 @@ TestNode& TestCluster::Follower() {
   return *nodes_.begin()->second;
 }
 
+TestNode& TestCluster::ThirdOf(const TestNode& one, const TestNode& another) {
+  for (const char* name : {"n1", "n2"}) {
+    TestNode& third = node(name);
+    if (&third != &one && &third != &another) return third;
+  }
+  return node("n3");
+}
+
 void TestCluster::Cut(const std::string& a, const std::string& b) {
   cuts_.insert({a, b});
   cuts_.insert({b, a});

@@ -177,6 +177,8 @@ class TestCluster {
   TestNode* ById(raft::NodeId id);
   TestNode* Leader();
   TestNode& Follower();  // some other one that runs
+  // Of n1, n2 and n3.
+  TestNode& ThirdOf(const TestNode& one, const TestNode& another);
 
   // Messages between the two are lost until healed.
   void Cut(const std::string& a, const std::string& b);

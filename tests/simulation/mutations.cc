@@ -110,7 +110,7 @@ constexpr const char* kFaults = "raftkv-faults";
 constexpr Another kOthers[] = {
     {"take_stale_append_done", "raft_test", "AsyncReady.ReportsOfReplacedWritesAreIgnored"},
     {"speak_after_tombstone", "runtime_test",
-     "Membership.VoteThatReachesTheDiskAfterTheTombstoneIsNotSent"},
+     "Departure.VoteThatReachesTheDiskAfterTheTombstoneIsNotSent"},
     {"campaign_past_a_change", "raft_test", "Election.WhoLearnsOfACommittedConfChangeStandsBack"},
     {"ignore_entry_checksum", "storage_test", "LogDamageTest.AFlippedBitInAnEntryIsRefused"},
     {"ignore_snapshot_checksum", "storage_test",
