@@ -56,9 +56,9 @@ raftkv::Status Replica::NotServing() const {
           "/admin/join)"};
 }
 
-// `initial` has been judged (kv::FirstClusterState): what fails here is the disk, in the middle, and
-// only a start empties what a blank node has, and begins anew. The identity is written last: a crash
-// before it leaves such a node.
+// `initial` has been judged (kv::FirstClusterState): what fails here is the disk, in the middle,
+// and only a start empties what a blank node has, and begins anew. The identity is written last: a
+// crash before it leaves such a node.
 raftkv::Status Replica::BecomeMember(uint64_t cluster_id, const v1::ClusterState* initial,
                                      const v1::ClusterState& seeds) {
   CHECK(core_ == nullptr, "only a blank node becomes a member");
