@@ -1,7 +1,5 @@
 // The start and the end of a node.
 
-#include <pthread.h>
-
 #include <asio/post.hpp>
 #include <filesystem>
 #include <thread>
@@ -13,8 +11,20 @@
 #include "node/runtime/node_impl.h"
 #include "node/runtime/rebuild.h"
 #include "node/runtime/restore.h"
+#include "node/storage/snapshot_files.h"
 
 namespace raftkv::runtime {
+namespace {
+
+void RemoveDirectory(const std::string& dir) {
+  std::error_code error;
+  std::filesystem::remove_all(dir, error);
+  if (error) {
+    log::Warning("a directory could not be removed", {{"dir", dir}, {"error", error.message()}});
+  }
+}
+
+}  // namespace
 
 void EndByDisk(const std::string& data_dir, const Status& status) {
   if (status.code() == Code::kCorruption && !data_dir.empty()) MarkSuspect(data_dir, status);
@@ -50,45 +60,6 @@ Status NodeImpl::Init() {
   }
   member_id_ = storage_.dir->identity().member_id();
 
-  room_.emplace(&space_, storage_.log.get(), storage_.store.get());
-  append_worker_ = std::make_unique<AppendWorker>(
-      storage_.log.get(),
-      AppendWorker::Sink{
-          .done =
-              [this](size_t jobs, std::vector<raft::Message> responses) {
-                asio::post(io_, [this, jobs, responses = std::move(responses)]() mutable {
-                  replica_->OnAppendDone(jobs, std::move(responses));
-                  WakeReady();
-                });
-              },
-          .fatal = fatal_,
-          .on_batch = [this](size_t, size_t entries) { metrics_.ObserveAppendBatch(entries); },
-          .await_room =
-              [this](uint64_t bytes, bool failed, const std::function<void()>& tidy) {
-                return room_->Await(Room::For::kLog, bytes, failed, tidy);
-              }});
-  apply_worker_ = std::make_unique<ApplyWorker>(
-      member_id_, storage_.store.get(), storage_.machine.get(), &waiters_, &Clock::System(),
-      ApplyWorker::Sink{
-          .done = [this](ApplyDone done) { replica_->TellApplied(std::move(done)); },
-          .fatal = fatal_,
-          .on_batch = [this](Duration took,
-                             size_t entries) { metrics_.ObserveApply(took, entries); },
-          .on_checkpoint = [this](Duration took) { metrics_.ObserveCheckpoint(took); },
-          .await_room =
-              [this](uint64_t bytes, bool failed, const std::function<void()>& tidy) {
-                return room_->Await(Room::For::kState, bytes, failed, tidy);
-              },
-          .has_room_for_flush = [this] { return room_->HasRoomForFlush(); }});
-  read_worker_ = std::make_unique<ReadWorker>(
-      storage_.log.get(),
-      [this](raft::Index low, raft::LogResult<std::vector<raft::Entry>> entries) {
-        asio::post(io_, [this, low, entries = std::move(entries)]() mutable {
-          replica_->OnLogRead(low, std::move(entries));
-          WakeReady();
-        });
-      });
-
   transport::Options transport_options;
   transport_options.listen_address = options_.peer_listen;
   transport_options.snapshot_bytes_per_second = options_.snapshot_bytes_per_second;
@@ -100,82 +71,55 @@ Status NodeImpl::Init() {
   if (error) {
     return {Code::kIoError, storage_.dir->snapshots_path() + ": " + error.message()};
   }
-  replica_ = std::make_unique<Replica>(MakeEnv());
-  transport_ = transport::MakeTransport(io_, transport_options, replica_.get());
+  loop_ = std::make_unique<NodeLoop>(MakeEnv());
+  transport_ = transport::MakeTransport(io_, transport_options, &loop_->replica());
   RETURN_IF_ERROR(transport_->Start());
-  CheckDisk();
+  loop_->LookAtDisk();
   StartThreads();
   return Status::Ok();
 }
 
-Replica::Env NodeImpl::MakeEnv() {
-  Replica::Env env;
+NodeLoop::Env NodeImpl::MakeEnv() {
+  NodeLoop::Env env;
   env.options = &options_;
   env.clock = &Clock::System();
   env.random = &random_;
+  env.files = &storage::SystemFiles();
   env.data_dir = storage_.dir.get();
   env.log = storage_.log.get();
   env.store = storage_.store.get();
   env.machine = storage_.machine.get();
-  env.ports = this;
-  env.waiters = &waiters_;
+  env.space = &space_;
   env.logger = &core_logger_;
+  env.threads = this;
+  env.append.done = [this](size_t jobs, std::vector<raft::Message> responses) {
+    asio::post(io_, [this, jobs, responses = std::move(responses)]() mutable {
+      loop_->OnAppended(jobs, std::move(responses));
+    });
+  };
+  env.append.fatal = fatal_;
+  env.append.on_batch = [this](size_t, size_t entries) { metrics_.ObserveAppendBatch(entries); };
+  env.apply.done = [this](ApplyDone done) { loop_->replica().TellApplied(std::move(done)); };
+  env.apply.fatal = fatal_;
+  env.apply.on_batch = [this](Duration took, size_t entries) {
+    metrics_.ObserveApply(took, entries);
+  };
+  env.apply.on_checkpoint = [this](Duration took) { metrics_.ObserveCheckpoint(took); };
   env.on_removed = [this] {
     std::lock_guard lock(status_mutex_);
     removed_ = true;
     // Later, so that what is being answered still goes out.
     if (on_end_) asio::post(io_, [end = on_end_] { end(End::kRemoved); });
   };
-  env.finish_rebuild = [this] { return FinishRebuild(options_.data_dir); };
   env.fatal = fatal_;
-  env.next_request_id = [this] { return next_request_id_.fetch_add(1); };
-  env.post = [this](std::function<void()> work) {
-    asio::post(io_, [this, work = std::move(work)] {
-      work();
-      WakeReady();
-    });
-  };
-  env.post_after = [this](Duration delay, std::function<void()> work) {
-    auto timer = std::make_shared<asio::steady_timer>(io_, delay);
-    timer->async_wait([this, timer, work = std::move(work)](const asio::error_code& error) {
-      if (error) return;
-      work();
-      WakeReady();
-    });
-  };
-  env.wake = [this] { WakeReady(); };
-  env.accepts_growth = [this](uint64_t bytes) { return space_.Admit(bytes); };
-  env.flushed_index = [this] { return raft::Index(LastDiskSample().flushed_index); };
-  env.space_is_short = [this] { return room_->is_short(); };
-  env.waits_for_space = [this] { return room_->is_full(); };
+  env.first_request_id = SystemEntropy();
+  env.describe = storage::DescribeCheckpoint;
+  env.remove_dir = RemoveDirectory;
   return env;
 }
 
-void NodeImpl::StartThreads() {
-  append_thread_.Start("raftkv-append", [this] { append_worker_->RunOnce(); });
-  apply_thread_.Start("raftkv-apply", [this] { apply_worker_->RunOnce(); });
-  read_thread_.Start("raftkv-read", [this] { read_worker_->RunOnce(); });
-  janitor_ = std::thread([this] {
-    pthread_setname_np(pthread_self(), "raftkv-janitor");
-    RunJanitor();
-  });
-  asio::post(io_, [this] {
-    replica_->Start(transport_.get());
-    PublishStatus();
-    WakeReady();
-    ScheduleTick();
-  });
-  raft_thread_ = std::thread([this] {
-    pthread_setname_np(pthread_self(), "raftkv-raft");
-    io_.run();
-  });
-}
-
 void NodeImpl::HandOver(Duration limit) {
-  asio::post(io_, [this] {
-    replica_->HandOver("this node stops");
-    WakeReady();
-  });
+  Post([this] { loop_->replica().HandOver("this node stops"); });
   const MonotonicTime until = Clock::System().Now() + limit;
   while (status()->leader() == member_id_ && status()->cluster().conf().voters_size() > 1 &&
          Clock::System().Now() < until) {
@@ -188,7 +132,7 @@ void NodeImpl::Stop(Duration grace) {
   const MonotonicTime deadline = Clock::System().Now() + grace;
   if (raft_thread_.joinable()) {
     if (grace > Duration::zero()) HandOver(grace / 2);
-    stopping_ = true;
+    loop_->RefuseRequests();
     // What was handed to the workers is finished; nothing new comes in.
     asio::post(io_, [this] {
       tick_timer_.cancel();
@@ -198,34 +142,14 @@ void NodeImpl::Stop(Duration grace) {
     });
     raft_thread_.join();
   }
-  stopping_ = true;
-  if (room_) room_->Close();
-  append_thread_.Stop();
-  if (grace > Duration::zero() && apply_worker_ && Clock::System().Now() < deadline) {
-    apply_worker_->Submit(FlushState{});
-    apply_thread_.Wake();
-  }
-  apply_thread_.Stop();
-  read_thread_.Stop();
+  if (loop_) loop_->FinishWork(deadline);
   {
     std::lock_guard lock(janitor_mutex_);
     janitor_stop_ = true;
   }
   janitor_wake_.notify_all();
   if (janitor_.joinable()) janitor_.join();
-
-  const Status stopping(Code::kUnknownOutcome,
-                        "this node stopped before it saw the result: the write may or may not have "
-                        "happened; read the key from another member");
-  for (Waiter& waiter : waiters_.TakeAll()) waiter.Fail(stopping);
-  const Status refused(Code::kUnavailable, "this node is stopping; use another member");
-  std::vector<Read> reads;
-  {
-    std::lock_guard lock(queue_mutex_);
-    reads.swap(reads_);
-  }
-  for (Read& read : reads) read.done(refused);
-  if (replica_) replica_->AbandonCalls(refused);
+  if (loop_) loop_->AnswerAll();
 }
 
 Result<std::unique_ptr<Node>> Node::Start(const Options& options, prometheus::Registry* registry) {

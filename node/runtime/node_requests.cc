@@ -7,45 +7,15 @@
 
 #include "node/runtime/node_impl.h"
 #include "node/runtime/restore.h"
-#include "node/runtime/write_request.h"
 
 namespace raftkv::runtime {
 
-void NodeImpl::WakeQueue() {
-  asio::post(io_, [this] { DrainQueue(); });
-}
-
 void NodeImpl::Write(v1::Command command, MonotonicTime deadline, WriteCallback done) {
-  if (stopping_) {
-    return done(Error(Code::kUnavailable, "this node is stopping; use another member"));
-  }
-  std::optional<Proposal> proposal =
-      PrepareWrite(std::move(command), member_id_, next_request_id_.fetch_add(1), deadline,
-                   std::move(done), space_, waiters_);
-  if (!proposal) return;
-  bool post = false;
-  {
-    std::lock_guard lock(queue_mutex_);
-    proposals_.push_back(std::move(*proposal));
-    post = !std::exchange(queue_posted_, true);
-  }
-  if (post) WakeQueue();
+  (void)loop_->Write(std::move(command), deadline, std::move(done));
 }
 
 void NodeImpl::ReadBarrier(Consistency consistency, MonotonicTime deadline, BarrierCallback done) {
-  if (stopping_) return done({Code::kUnavailable, "this node is stopping; use another member"});
-  // What this node has is good enough: no need to wake the raft thread.
-  if (consistency == Consistency::kStale && serving_) return done(Status::Ok());
-  std::unique_lock lock(queue_mutex_);
-  if (reads_.size() >= options_.max_inflight_requests) {
-    lock.unlock();
-    return done(
-        {Code::kResourceExhausted, "too many reads wait for this node already; repeat later"});
-  }
-  reads_.push_back({consistency, deadline, std::move(done)});
-  const bool post = !std::exchange(queue_posted_, true);
-  lock.unlock();
-  if (post) WakeQueue();
+  loop_->Read(consistency, deadline, std::move(done));
 }
 
 std::shared_ptr<const v1::StatusResponse> NodeImpl::status() const {
@@ -55,13 +25,8 @@ std::shared_ptr<const v1::StatusResponse> NodeImpl::status() const {
 
 template <typename T, typename Work>
 void NodeImpl::OnRaftThread(Callback<T> done, Work work) {
-  if (stopping_) {
-    return done(Error(Code::kUnavailable, "this node is stopping; use another member"));
-  }
-  asio::post(io_, [this, done = std::move(done), work = std::move(work)]() mutable {
-    work(std::move(done));
-    WakeReady();
-  });
+  if (loop_->refuses_requests()) return done(Error(NodeLoop::Refusal()));
+  Post([done = std::move(done), work = std::move(work)]() mutable { work(std::move(done)); });
 }
 
 void NodeImpl::FreshStatus(MonotonicTime, Callback<v1::StatusResponse> done) {
@@ -89,39 +54,39 @@ std::vector<HealthCheck> NodeImpl::Health() const {
   // Reads and deletes go on; and when all members are full, somebody has to take the deletes.
   checks.back().only_warns = true;
   check("loop", Alive().ok(), Alive().message());
-  check("running", !stopping_, "this node is stopping");
+  check("running", !loop_->refuses_requests(), "this node is stopping");
   return checks;
 }
 
 void NodeImpl::Initialize(v1::InitializeRequest request, MonotonicTime,
                           Callback<v1::InitializeResponse> done) {
   OnRaftThread(std::move(done), [this, request = std::move(request)](auto answer) {
-    replica_->Initialize(request, std::move(answer));
+    loop_->replica().Initialize(request, std::move(answer));
   });
 }
 void NodeImpl::Join(v1::JoinRequest request, MonotonicTime deadline,
                     Callback<v1::JoinResponse> done) {
   OnRaftThread(std::move(done), [this, request = std::move(request), deadline](auto answer) {
-    replica_->Join(request, deadline, std::move(answer));
+    loop_->replica().Join(request, deadline, std::move(answer));
   });
 }
 void NodeImpl::ChangeMembership(v1::ChangeMembershipRequest request, MonotonicTime deadline,
                                 Callback<v1::ChangeMembershipResponse> done) {
   OnRaftThread(std::move(done),
                [this, request = std::move(request), deadline](auto answer) mutable {
-                 replica_->ChangeMembership(std::move(request), deadline, std::move(answer));
+                 loop_->replica().ChangeMembership(std::move(request), deadline, std::move(answer));
                });
 }
 void NodeImpl::TransferLeadership(v1::TransferLeadershipRequest request, MonotonicTime deadline,
                                   Callback<v1::TransferLeadershipResponse> done) {
   OnRaftThread(std::move(done), [this, request = std::move(request), deadline](auto answer) {
-    replica_->TransferLeadership(request, deadline, std::move(answer));
+    loop_->replica().TransferLeadership(request, deadline, std::move(answer));
   });
 }
 void NodeImpl::TakeSnapshot(v1::SnapshotRequest, MonotonicTime deadline,
                             Callback<v1::SnapshotResponse> done) {
   OnRaftThread(std::move(done), [this, deadline](auto answer) {
-    replica_->TakeSnapshot(deadline, std::move(answer));
+    loop_->replica().TakeSnapshot(deadline, std::move(answer));
   });
 }
 
@@ -137,18 +102,16 @@ void NodeImpl::ExportSnapshot(MonotonicTime deadline, Callback<SnapshotPieces> d
       return done(Error(checkpoint.error()));
     }
     const uint64_t cluster_id = storage_.dir->identity().cluster_id();  // on the raft thread
-    std::lock_guard lock(janitor_mutex_);
-    janitor_jobs_.push_back([this, done, cluster_id, checkpoint = std::move(*checkpoint)] {
+    PostToJanitor([this, done, cluster_id, checkpoint = std::move(*checkpoint)] {
       const std::string& dir = checkpoint.first;
       done(OpenExport(dir, checkpoint.second, cluster_id, [this, dir] {
-        RemoveDir(dir);
+        loop_->RemoveDir(dir);
         exporting_ = false;
       }));
     });
-    janitor_wake_.notify_all();
   };
   OnRaftThread(std::move(made), [this, deadline](auto answer) {
-    replica_->MakeExport(deadline, std::move(answer));
+    loop_->replica().MakeExport(deadline, std::move(answer));
   });
 }
 
@@ -173,7 +136,7 @@ void NodeImpl::Restore(uint64_t offset, std::string_view piece,
   upload_.reset();
   if (!checkpoint) return done(Error(checkpoint.error()));
   OnRaftThread(std::move(done), [this, response, checkpoint = *checkpoint](auto answer) {
-    replica_->Restore(checkpoint, response, std::move(answer));
+    loop_->replica().Restore(checkpoint, response, std::move(answer));
   });
 }
 

@@ -181,6 +181,8 @@ class Replica final : public transport::Handler {
   bool HandOver(const char* why);
 
   bool blank() const { return core_ == nullptr; }
+  // Whether clients can be served: a member, and not on its way out.
+  bool serving() const { return core_ != nullptr && !leaving_; }
   bool is_leader() const { return core_ && core_->role() == raft::Role::kLeader; }
   raft::NodeId leader() const { return core_ ? core_->leader() : raft::kNone; }
   const raft::Core* core() const { return core_.get(); }
@@ -221,9 +223,7 @@ class Replica final : public transport::Handler {
   void OnApplyDone(ApplyDone done);
   void ApplyConfChanges(const ApplyDone& done);
   void NoteDurableMembership();
-  // Whether clients can be served: a member, and not on its way out.
-  bool serving() const { return core_ != nullptr && !leaving_; }
-  // Why not: kNotServing if only somebody's hand can change it, else kUnavailable.
+  // Why it is not serving: kNotServing if only somebody's hand can change it, else kUnavailable.
   raftkv::Status NotServing() const;
 
   // replica_housekeeping.cc

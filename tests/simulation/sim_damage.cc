@@ -46,18 +46,6 @@ std::vector<std::string> SimNode::asks_for_place() const {
   return options_.replaces ? options_.replaces->ask : std::vector<std::string>();
 }
 
-// As node_janitor.cc, where it is the janitor's.
-void SimNode::NoteMembers() {
-  const auto cluster = machine_->cluster();
-  if (disk_->blank() || cluster->members().empty() || cluster->config_index() == noted_config_ ||
-      random_.Uniform(10) > 0) {
-    return;
-  }
-  const Status saved = runtime::SaveMemberNote(
-      options_.data_dir, runtime::NoteOf(*cluster, id().value), disk_->files());
-  if (saved.ok()) noted_config_ = cluster->config_index();
-}
-
 // The change that removes a damaged member has the new one of its host.
 void SimNode::CountRebuilt(const v1::ClusterState& before, const v1::ClusterState& after) {
   for (const auto& node : world_->nodes) {

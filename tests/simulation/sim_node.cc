@@ -9,7 +9,6 @@
 #include "node/runtime/rebuild.h"
 #include "node/runtime/recovery.h"
 #include "node/runtime/restore.h"
-#include "node/runtime/write_request.h"
 #include "node/storage/write_behind.h"
 
 namespace raftkv::sim {
@@ -19,6 +18,8 @@ namespace {
 const storage::WriteBehindOptions kGathered{.changes = 16, .bytes = 4096, .on_write = {}};
 // What opening the databases writes, of a SimSpace.
 constexpr uint64_t kOpening = 16;
+// That a process has for its end.
+constexpr Duration kShutdown = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -107,13 +108,14 @@ bool SimNode::Started() {
       return false;
     }
   }
-  StartReplica();
+  StartLoop();
   return true;
 }
 
 // The process ended before it ran.
 void SimNode::AbandonStart() {
   if (damaged()) return;
+  loop_.reset();
   machine_.reset();
   disk_->log().Crash(random_);
   LoseState();
@@ -202,92 +204,47 @@ Status SimNode::Open() {
   return Status::Ok();
 }
 
-void SimNode::StartReplica() {
+void SimNode::StartLoop() {
   const runtime::FatalFn fatal = [](const Status&) { throw ProcessEnds(); };
-  waiters_ = std::make_unique<runtime::WaiterTable>(options_.max_inflight_requests,
-                                                    options_.max_inflight_bytes);
-  room_.emplace(&*space_guard_, &disk_->log(), store_.get(),
-                [this](Duration duration) { SleepForSpace(*running_thread_, duration); });
-  append_ = std::make_unique<runtime::AppendWorker>(
-      &disk_->log(),
-      runtime::AppendWorker::Sink{
-          .done =
-              [this](size_t jobs, std::vector<raft::Message> responses) {
-                appended_.push_back({jobs, std::move(responses)});
-              },
-          .fatal =
-              [this](const Status&) {
-                world_->coverage.Hit(Path::fsync_failed);
-                throw ProcessEnds();
-              },
-          .on_batch = {},
-          .await_room =
-              [this](uint64_t bytes, bool failed, const std::function<void()>& tidy) {
-                return room_->Await(runtime::Room::For::kLog, bytes, failed, tidy);
-              }});
-  read_ = std::make_unique<runtime::ReadWorker>(
-      &disk_->log(), [this](raft::Index low, raft::LogResult<std::vector<raft::Entry>> entries) {
-        world_->coverage.Hit(Path::log_read);
-        Post(EventKind::kPost, [this, low, entries = std::move(entries)] {
-          replica_->OnLogRead(low, entries);
-          WakeReady();
-        });
-      });
-  apply_ = std::make_unique<runtime::ApplyWorker>(
-      id().value, store_.get(), machine_.get(), waiters_.get(), &clock_,
-      runtime::ApplyWorker::Sink{
-          .done = [this](runtime::ApplyDone done) { applied_.push_back(std::move(done)); },
-          .fatal = fatal,
-          .on_batch =
-              [this](Duration, size_t) {
-                if (!ComesToCrashPoint(EventKind::kApplied)) return;
-                world_->coverage.Hit(Path::crash_after_apply);
-                throw ProcessEnds();
-              },
-          .on_checkpoint = {},
-          .await_room =
-              [this](uint64_t bytes, bool failed, const std::function<void()>& tidy) {
-                return room_->Await(runtime::Room::For::kState, bytes, failed, tidy);
-              },
-          .has_room_for_flush = [this] { return room_->HasRoomForFlush(); }});
   core_random_ = std::make_unique<SeededRandom>(random_.Next());
-  next_request_id_ = random_.Next() | 1;
-  runtime::Replica::Env env;
+  runtime::NodeLoop::Env env;
   env.options = &options_;
   env.clock = &clock_;
   env.random = core_random_.get();
+  env.files = &disk_->files();
   env.data_dir = &disk_->dir();
   env.log = &disk_->log();
   env.store = store_.get();
   env.machine = machine_.get();
-  env.ports = this;
-  env.waiters = waiters_.get();
+  env.space = &*space_guard_;
   env.logger = &logger_;
+  env.threads = this;
+  env.append.done = [this](size_t jobs, std::vector<raft::Message> responses) {
+    appended_.push_back({jobs, std::move(responses)});
+  };
+  env.append.fatal = [this](const Status&) {
+    world_->coverage.Hit(Path::fsync_failed);
+    throw ProcessEnds();
+  };
+  env.apply.done = [this](runtime::ApplyDone done) { applied_.push_back(std::move(done)); };
+  env.apply.fatal = fatal;
+  env.apply.on_batch = [this](Duration, size_t) {
+    if (!ComesToCrashPoint(EventKind::kApplied)) return;
+    world_->coverage.Hit(Path::crash_after_apply);
+    throw ProcessEnds();
+  };
+  env.sleep = [this](Duration duration) { SleepForSpace(*running_thread_, duration); };
   env.on_removed = [this] { removed_ = true; };
-  env.finish_rebuild = [this] { return runtime::FinishRebuild(options_.data_dir, disk_->files()); };
   env.fatal = fatal;
-  env.next_request_id = [this] { return next_request_id_++; };
-  env.post = [this](Work work) {
-    Post(EventKind::kPost, [this, work = std::move(work)] {
-      work();
-      WakeReady();
-    });
+  env.first_request_id = random_.Next() | 1;
+  env.describe = [this](const std::string& dir, uint64_t cluster, uint64_t snapshot) {
+    return Describe(dir, cluster, snapshot);
   };
-  env.post_after = [this](Duration delay, Work work) {
-    ScheduleLocal(EventKind::kTimer, delay, [this, work = std::move(work)] {
-      work();
-      WakeReady();
-    });
-  };
-  env.wake = [this] { WakeReady(); };
-  env.accepts_growth = [this](uint64_t bytes) { return space_guard_->Admit(bytes); };
-  env.flushed_index = [this] { return machine_->FlushedIndex().value_or(raft::Index()); };
-  env.space_is_short = [this] { return room_->is_short(); };
-  env.waits_for_space = [this] { return room_->is_full(); };
-  replica_ = std::make_unique<runtime::Replica>(std::move(env));
-  replica_->Start(this);
-  LookAtSpace();
-  WakeReady();
+  env.remove_dir = [this](const std::string& dir) { disk_->checkpoints().erase(dir); };
+  loop_ = std::make_unique<runtime::NodeLoop>(std::move(env));
+  loop_->LookAtDisk();
+  loop_->Start(this);
+  ScheduleLook();
   ScheduleTick();
   AfterEvent(EventKind::kTick);
 }
@@ -317,35 +274,32 @@ void SimNode::Shutdown() {
   if (!running()) return;
   OnRaftThread([](runtime::Replica& replica) { replica.HandOver("this node stops"); });
   Schedule(EventKind::kTimer, Jitter(1'000'000), [this] {
-    FinishWork();
+    loop_->RefuseRequests();
+    loop_->FinishWork(Now() + kShutdown);
+    loop_->AnswerAll();
     throw ProcessEnds();
   });
 }
 
-// As NodeImpl::Stop: what was handed to the workers is finished, but nobody waits for space. It may
-// come just then.
-void SimNode::FinishWork() {
-  room_->Close();
-  if ((append_thread_.asleep() || apply_thread_.asleep()) && random_.Uniform(2) == 0) {
-    disk_->space().Clear();
+// Space may come just then.
+void SimNode::Finish(Worker worker) {
+  if (worker == Worker::kRead) return;
+  SimThread& thread = worker == Worker::kAppend ? append_thread_ : apply_thread_;
+  bool ended = true;
+  if (thread.asleep()) {
+    world_->coverage.Hit(Path::stopped_without_room);
+    if (random_.Uniform(2) == 0) disk_->space().Clear();
+    ended = Resume(thread);
   }
-  const auto finish = [this](SimThread& thread, auto& worker) {
-    bool ended = true;
-    if (thread.asleep()) {
-      world_->coverage.Hit(Path::stopped_without_room);
-      ended = Resume(thread);
-    }
-    if (ended && worker.HasWork()) ended = RunWorker(thread, [&worker] { worker.RunOnce(); });
-    while (!ended) ended = Resume(thread);
-  };
-  finish(append_thread_, *append_);
-  disk_->log().Synced();
-  apply_->Submit(runtime::FlushState{});
-  finish(apply_thread_, *apply_);
+  if (ended && loop_->HasWork(worker)) {
+    ended = RunWorker(thread, [this, worker] { loop_->Work(worker); });
+  }
+  while (!ended) ended = Resume(thread);
+  if (worker == Worker::kAppend) disk_->log().Synced();
 }
 
 void SimNode::CountLateReadAnswers() {
-  const uint64_t late = replica_->counters().read_answers_late.load();
+  const uint64_t late = replica().counters().read_answers_late.load();
   for (; late_answers_seen_ < late; ++late_answers_seen_) {
     world_->coverage.Hit(Path::read_index_stale);
   }
@@ -356,14 +310,9 @@ void SimNode::End() {
   late_answers_seen_ = 0;
   paused_ = false;
   crash_point_.reset();
-  replica_.reset();
   damaged_.reset();
-  append_.reset();
-  apply_.reset();
-  read_.reset();
-  waiters_.reset();
+  loop_.reset();
   machine_.reset();
-  room_.reset();
   space_guard_.reset();
   store_.reset();
   disk_->Close();
@@ -375,12 +324,8 @@ void SimNode::End() {
   for (const auto& node : world_->nodes) {
     if (node->receiving_from_ == host_) node->receiving_from_ = SIZE_MAX;
   }
-  proposals_.clear();
-  reads_.clear();
-  requests_posted_ = ready_scheduled_ = removed_ = append_busy_ = apply_busy_ = false;
-  looks_at_space_ = false;
+  removed_ = append_busy_ = apply_busy_ = false;
   ending_ = starts_again_ = false;
-  noted_config_ = 0;
   appended_.clear();
   applied_.clear();
   backlog_.clear();
@@ -468,7 +413,7 @@ void SimNode::Run(EventKind kind, const Work& work) {
 void SimNode::AfterEvent(EventKind kind) {
   Scheduler& scheduler = world_->scheduler;
   scheduler.Trace((host_ << 8) | static_cast<uint64_t>(kind));
-  if (const raft::Core* core = replica_->core()) {
+  if (const raft::Core* core = replica().core()) {
     scheduler.Trace(core->term().value);
     scheduler.Trace(core->committed().value);
     scheduler.Trace(core->last_index().value);
@@ -490,7 +435,7 @@ void SimNode::AfterEvent(EventKind kind) {
                    static_cast<unsigned long long>(core->last_index().value));
     }
   }
-  if (waits_for_space() && leads() && replica_->core()->transferee() != raft::kNone) {
+  if (waits_for_space() && leads() && replica().core()->transferee() != raft::kNone) {
     world_->coverage.Hit(Path::leader_hands_over);
   }
   // What is being answered still goes out.
@@ -509,25 +454,32 @@ void SimNode::Announce(Moment moment) {
   });
 }
 
-void SimNode::WakeReady() {
-  if (!running() || std::exchange(ready_scheduled_, true)) return;
+void SimNode::PostReady() {
   Post(EventKind::kReady, [this] {
-    ready_scheduled_ = false;
-    replica_->ProcessReady();
+    loop_->ProcessReady();
     CountLateReadAnswers();
   });
 }
 
-// As node_loop.cc: a thread that was held up ticks once.
+void SimNode::PostRequests() {
+  Post(EventKind::kRequest, [this] { loop_->DrainRequests(); });
+}
+
+void SimNode::Post(Work work) {
+  Post(EventKind::kPost, [this, work = std::move(work)] { loop_->Run(work); });
+}
+
+void SimNode::PostAfter(Duration delay, Work work) {
+  ScheduleLocal(EventKind::kTimer, delay, [this, work = std::move(work)] { loop_->Run(work); });
+}
+
 void SimNode::ScheduleTick() {
   ScheduleLocal(EventKind::kTick, options_.tick, [this] {
     if (damaged()) {
       damaged_->OnTick();
     } else {
       MaintainStreams();
-      replica_->OnTick();
-      NoteMembers();
-      WakeReady();
+      loop_->OnTick();
     }
     ScheduleTick();
   });
@@ -536,24 +488,12 @@ void SimNode::ScheduleTick() {
 // --- Requests ------------------------------------------------------------------------------------
 
 uint64_t SimNode::Write(v1::Command command, Duration timeout, runtime::WriteCallback done) {
-  const uint64_t request_id = next_request_id_++;
-  std::optional<runtime::Proposal> proposal =
-      runtime::PrepareWrite(std::move(command), id().value, request_id, clock_.Now() + timeout,
-                            std::move(done), *space_guard_, *waiters_);
-  if (!proposal) return request_id;
-  proposals_.push_back(std::move(*proposal));
-  if (!std::exchange(requests_posted_, true)) {
-    Post(EventKind::kRequest, [this] { DrainRequests(); });
-  }
-  return request_id;
+  return loop_->Write(std::move(command), Now() + timeout, std::move(done));
 }
 
 void SimNode::Read(runtime::Consistency consistency, Duration timeout,
                    runtime::BarrierCallback done) {
-  reads_.push_back({consistency, clock_.Now() + timeout, std::move(done)});
-  if (!std::exchange(requests_posted_, true)) {
-    Post(EventKind::kRequest, [this] { DrainRequests(); });
-  }
+  loop_->Read(consistency, Now() + timeout, std::move(done));
 }
 
 void SimNode::Request(Work work) { Fire(incarnation_, EventKind::kRequest, std::move(work)); }
@@ -562,22 +502,9 @@ void SimNode::Later(Duration delay, Work work) {
   Schedule(EventKind::kRequest, delay, std::move(work));
 }
 
-void SimNode::DrainRequests() {
-  requests_posted_ = false;
-  std::vector<runtime::Proposal> proposals = std::exchange(proposals_, {});
-  std::vector<PendingRead> reads = std::exchange(reads_, {});
-  if (!proposals.empty()) replica_->Propose(std::move(proposals));
-  for (PendingRead& read : reads) {
-    replica_->Read(read.consistency, read.deadline, std::move(read.done));
-  }
-  WakeReady();
-}
-
 void SimNode::OnRaftThread(std::function<void(runtime::Replica&)> work) {
-  Post(EventKind::kRequest, [this, work = std::move(work)] {
-    work(*replica_);
-    WakeReady();
-  });
+  Post(EventKind::kRequest,
+       [this, work = std::move(work)] { loop_->Run([&] { work(loop_->replica()); }); });
 }
 
 }  // namespace raftkv::sim

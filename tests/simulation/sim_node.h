@@ -1,5 +1,5 @@
-// SimNode: a host with a disk, and the process that runs on it: what NodeImpl does with threads and
-// sockets, as events of the simulation.
+// SimNode: a host with a disk, and the process that runs on it: the node's own NodeLoop, with events
+// of the simulation around it where NodeImpl has threads and sockets.
 //
 // A thread of the real node is a chain of events here: the raft thread's posts keep their order,
 // the append and the apply worker run one job after the other, and each waits for a random moment.
@@ -17,8 +17,7 @@
 
 #include "node/raft/logger.h"
 #include "node/runtime/damaged_member.h"
-#include "node/runtime/replica.h"
-#include "node/runtime/room.h"
+#include "node/runtime/node_loop.h"
 #include "node/transport/frame.h"
 #include "tests/simulation/host_clock.h"
 #include "tests/simulation/probed_machine.h"
@@ -44,13 +43,14 @@ enum class EventKind : uint8_t {
   kApplyReplace,
   kApplyEnd,
   kJanitor,
+  kLook,  // at the disk
   kSnapshotReceived,
   kSnapshotSent,
   kTimer,
   kCount,
 };
 
-class SimNode final : public transport::Transport, public runtime::StoragePorts {
+class SimNode final : public transport::Transport, private runtime::NodeLoop::Threads {
  public:
   SimNode(World* world, size_t host);
   ~SimNode() override;
@@ -78,7 +78,7 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   // Starts it with these bootstrap rules; false if the disk does not let it.
   bool Boot(runtime::Bootstrap bootstrap = {});
   // As a member, or blank; damaged(): in the place of a member whose disk is rotten.
-  bool running() const { return replica_ != nullptr; }
+  bool running() const { return loop_ != nullptr; }
   bool damaged() const { return damaged_ != nullptr; }
   // Whom it asks for its place, if its data are damaged or were moved aside; none: nobody.
   std::vector<std::string> asks_for_place() const;
@@ -107,7 +107,7 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   // Others fill the disk until so much is left; nullopt: they have gone.
   void SetFree(std::optional<uint64_t> bytes);
   // Some worker waits for space.
-  bool waits_for_space() const { return room_ && room_->is_full(); }
+  bool waits_for_space() const { return loop_ && loop_->waits_for_space(); }
 
   // --- Requests, as from a client; each is answered once, or never if the process ends
 
@@ -120,10 +120,10 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   // Runs `work` on the raft thread.
   void OnRaftThread(std::function<void(runtime::Replica&)> work);
 
-  runtime::Replica& replica() { return *replica_; }
-  const runtime::Replica& replica() const { return *replica_; }
+  runtime::Replica& replica() { return loop_->replica(); }
+  const runtime::Replica& replica() const { return loop_->replica(); }
   const ProbedMachine& machine() const { return *machine_; }
-  bool leads() const { return running() && replica_->is_leader(); }
+  bool leads() const { return running() && replica().is_leader(); }
   MonotonicTime Now() const { return clock_.Now(); }
 
   // --- What the network hands over (sim_transport.cc)
@@ -148,17 +148,9 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   void SendSnapshot(raft::Message message, std::string dir) override;
   std::map<raft::NodeId, transport::PeerStats> stats() const override { return {}; }
 
-  // --- runtime::StoragePorts
-
-  void SubmitAppend(runtime::AppendJob job) override;
-  void SubmitTruncate(raft::Index index) override;
-  void SubmitApply(runtime::ApplyJob job) override;
-  void SubmitRead(raft::Index low, uint64_t max_bytes) override;
-  void SubmitDescribe(std::string dir, raft::Snapshot snapshot) override;
-  void RemoveDir(std::string dir) override;
-
  private:
   using Work = std::function<void()>;
+  using Worker = runtime::NodeLoop::Worker;
   // Thrown where the real process would end; nothing catches it but the loop of events.
   struct ProcessEnds {};
   using CallDone = std::function<void(Result<v1::PeerReply>)>;
@@ -183,6 +175,15 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
     bool before = false;
   };
 
+  // NodeLoop::Threads
+  void PostReady() override;
+  void PostRequests() override;
+  void Post(Work work) override;
+  void PostAfter(Duration delay, Work work) override;
+  void Wake(Worker worker) override;
+  void Finish(Worker worker) override;
+  void PostToJanitor(Work job) override;
+
   // sim_node.cc
   void Format(std::shared_ptr<SimFiles> files);
   bool Started();
@@ -194,9 +195,8 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   void StartDamaged();
   Status SetAside();
   void MovedAside(uint64_t member);
-  void NoteMembers();
   void CountRebuilt(const v1::ClusterState& before, const v1::ClusterState& after);
-  void StartReplica();
+  void StartLoop();
   void CountLateReadAnswers();
   void End();
   void LoseState();
@@ -213,9 +213,9 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   void AfterEvent(EventKind kind);
   // After the event under way, if the process lives on.
   void Announce(Moment moment);
-  void WakeReady();
   void ScheduleTick();
-  void DrainRequests();
+  Result<v1::SnapshotManifest> Describe(const std::string& dir, uint64_t cluster,
+                                        uint64_t snapshot) const;
   void StartAppend();
   void RunAppend();
   void AfterAppend(bool ended);
@@ -231,15 +231,14 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   void SleepForSpace(SimThread& thread, Duration duration);
   // The worker of `thread` sleeps; `after` is called when it has gone on.
   void AwaitSpace(SimThread& thread, void (SimNode::*after)(bool ended));
-  void FinishWork();
-  void LookAtSpace();
+  void ScheduleLook();
   Duration Jitter(uint64_t max_us) { return std::chrono::microseconds(random_.Uniform(max_us)); }
   Duration DiskTime(uint64_t usual_us);
 
   // sim_transport.cc
   bool listens() const { return running() || (damaged_ && damaged_->asks()); }
   transport::Handler& handler() const {
-    return damaged_ ? static_cast<transport::Handler&>(*damaged_) : *replica_;
+    return damaged_ ? static_cast<transport::Handler&>(*damaged_) : loop_->replica();
   }
   transport::ReplyFn CheckAgreement(uint64_t damaged, transport::ReplyFn reply);
   void MaintainStreams();
@@ -275,14 +274,9 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   // The process; reset when it ends.
   std::unique_ptr<storage::StateStore> store_;
   std::unique_ptr<ProbedMachine> machine_;
-  std::unique_ptr<runtime::WaiterTable> waiters_;
   std::optional<runtime::SpaceGuard> space_guard_;
-  std::optional<runtime::Room> room_;
-  std::unique_ptr<runtime::AppendWorker> append_;
-  std::unique_ptr<runtime::ApplyWorker> apply_;
-  std::unique_ptr<runtime::ReadWorker> read_;
   std::unique_ptr<SeededRandom> core_random_;
-  std::unique_ptr<runtime::Replica> replica_;
+  std::unique_ptr<runtime::NodeLoop> loop_;
   std::unique_ptr<runtime::DamagedMember> damaged_;  // in its place
   SilentLogger logger_;
   transport::LocalIdentity identity_;
@@ -293,26 +287,14 @@ class SimNode final : public transport::Transport, public runtime::StoragePorts 
   std::map<raft::NodeId, uint64_t> transfers_;  // the newest of each peer
   uint64_t next_transfer_ = 1;
   size_t receiving_from_ = SIZE_MAX;  // host
-  uint64_t next_request_id_ = 1;
-  std::vector<runtime::Proposal> proposals_;
-  struct PendingRead {
-    runtime::Consistency consistency;
-    MonotonicTime deadline;
-    runtime::BarrierCallback done;
-  };
-  std::vector<PendingRead> reads_;
-  bool requests_posted_ = false;
-  bool ready_scheduled_ = false;
   bool removed_ = false;
   bool ending_ = false;        // ... and about to stop
   bool starts_again_ = false;  // the data of the damaged member are moved aside
-  uint64_t noted_config_ = 0;  // that DIR/members has
   uint64_t late_answers_seen_ = 0;
   SimTime last_post_{0};
   SimThread append_thread_;
   SimThread apply_thread_;
   SimThread* running_thread_ = nullptr;  // which of them it is, while one runs
-  bool looks_at_space_ = false;
   uint64_t conflicts_seen_ = 0;  // of all nodes, when the append worker began
   bool append_busy_ = false;
   bool apply_busy_ = false;

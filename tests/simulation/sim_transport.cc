@@ -46,7 +46,7 @@ void SimNode::SetPeers(const std::map<raft::NodeId, std::string>& peers) {
   for (const auto& node : world_->nodes) {
     for (auto& [id_there, stream] : node->streams_) {
       if (stream.target != this || !stream.up) continue;
-      if (replica_->Admit(node->id()) == v1::HelloReply::OK) continue;
+      if (replica().Admit(node->id()) == v1::HelloReply::OK) continue;
       stream.up = false;
       stream.next_dial = world_->scheduler.now() + Jitter(500'000);
     }
@@ -77,7 +77,7 @@ void SimNode::MaintainStreams() {
           (!passes && now - stream.cut_since > kSilenceLimit)) {
         stream.up = false;
         stream.next_dial = now + Jitter(500'000);
-        replica_->OnPeerDown(peer);
+        replica().OnPeerDown(peer);
       }
     } else if (now >= stream.next_dial) {
       Dial(peer, stream);
@@ -89,18 +89,18 @@ void SimNode::Dial(raft::NodeId peer, Stream& stream) {
   const SimNode& target = *stream.target;
   stream.next_dial = world_->scheduler.now() + Jitter(1'000'000);
   if (!target.listens() || target.paused_ || !world_->network.Connects(host_, target.host_)) {
-    replica_->OnPeerDown(peer);
+    replica().OnPeerDown(peer);
     return;
   }
   const v1::HelloReply reply = target.Judge(*this, v1::Hello::MESSAGES, peer);
   if (reply.verdict() != v1::HelloReply::OK) {
-    replica_->OnPeerVerdict(peer, reply);
+    replica().OnPeerVerdict(peer, reply);
     return;
   }
   stream.up = true;
   stream.target_incarnation = target.incarnation_;
   stream.cut_since = SimTime(-1);
-  replica_->OnPeerUp(peer);
+  replica().OnPeerUp(peer);
 }
 
 v1::HelloReply SimNode::Judge(const SimNode& dialer, v1::Hello::Purpose purpose,
@@ -186,7 +186,7 @@ void SimNode::Arrive(raft::NodeId from, uint64_t cluster, std::vector<raft::Mess
     return;
   }
   Fire(incarnation_, EventKind::kMessages, [this, from, messages = Share(std::move(messages))] {
-    if (replica_->Admit(from) != v1::HelloReply::OK) return;
+    if (replica().Admit(from) != v1::HelloReply::OK) return;
     for (const raft::Message& message : *messages) Trace(message);
     if (world_->print_events) {
       for (const raft::Message& message : *messages) {
@@ -195,7 +195,7 @@ void SimNode::Arrive(raft::NodeId from, uint64_t cluster, std::vector<raft::Mess
                      message.body.index(), static_cast<unsigned long long>(message.term.value));
       }
     }
-    replica_->OnMessages(std::move(*messages));
+    replica().OnMessages(std::move(*messages));
   });
 }
 
@@ -215,7 +215,6 @@ void SimNode::Answer(uint64_t call, Result<v1::PeerReply> reply) {
   const CallDone done = std::move(found->second);
   calls_.erase(found);
   done(std::move(reply));
-  WakeReady();
 }
 
 // A reply travels like a call: on a stream, in order, lost if that is cut.
@@ -235,9 +234,8 @@ transport::ReplyFn SimNode::ReplyTo(SimNode* caller, uint64_t call) {
 void SimNode::CallOver(raft::NodeId to, v1::PeerCall call, CallDone done, bool only_refusals) {
   const auto found = streams_.find(to);
   if (found == streams_.end() || !found->second.up) {
-    Post(EventKind::kPost, [this, done = std::move(done)] {
+    Post(EventKind::kPost, [done = std::move(done)] {
       done(Error(Code::kUnavailable, "not connected"));
-      WakeReady();
     });
     return;
   }
@@ -254,9 +252,9 @@ void SimNode::CallOver(raft::NodeId to, v1::PeerCall call, CallDone done, bool o
   world_->scheduler.At(arrival, [this, caller = incarnation_, from = id(), target, incarnation,
                                  id_of_call, shared = Share(std::move(call))] {
     target->Fire(incarnation, EventKind::kCall, [this, caller, from, target, id_of_call, shared] {
-      if (caller != incarnation_ || target->replica_->Admit(from) != v1::HelloReply::OK) return;
+      if (caller != incarnation_ || target->replica().Admit(from) != v1::HelloReply::OK) return;
       world_->scheduler.Trace(HashBytes(shared->SerializeAsString()));
-      target->replica_->OnCall(from, std::move(*shared), target->ReplyTo(this, id_of_call));
+      target->replica().OnCall(from, std::move(*shared), target->ReplyTo(this, id_of_call));
     });
   });
 }
@@ -284,9 +282,8 @@ void SimNode::Forward(raft::NodeId to, v1::PeerCall call,
 void SimNode::CallAddress(const std::string& address, v1::PeerCall call, CallDone done) {
   SimNode* target = world_->ByAddress(address);
   if (target == nullptr || !target->listens() || !world_->network.Connects(host_, target->host_)) {
-    Schedule(EventKind::kPost, Jitter(100'000), [this, done = std::move(done)] {
+    Schedule(EventKind::kPost, Jitter(100'000), [done = std::move(done)] {
       done(Error(Code::kUnavailable, "nobody listens there"));
-      WakeReady();
     });
     return;
   }
@@ -383,7 +380,7 @@ void SimNode::FinishSnapshot(SimNode* target, uint64_t transfer, const raft::Mes
         target->Fire(
             incarnation, EventKind::kSnapshotReceived,
             [this, self, target, transfer, message, checkpoint] {
-              if (target->replica_->Admit(message.from) != v1::HelloReply::OK) return;
+              if (target->replica().Admit(message.from) != v1::HelloReply::OK) return;
               uint64_t bytes = 0;
               for (const auto& [key, value] : *checkpoint) bytes += key.size() + value.size();
               if (!target->disk_->space().Fits(bytes)) {
@@ -394,7 +391,7 @@ void SimNode::FinishSnapshot(SimNode* target, uint64_t transfer, const raft::Mes
               const std::string received = target->disk_->dir().snapshots_path() + "/received-" +
                                            std::to_string(transfer) + "-" + std::to_string(host_);
               target->disk_->checkpoints()[received] = checkpoint;
-              target->replica_->OnSnapshotReceived(message, received);
+              target->replica().OnSnapshotReceived(message, received);
               target->Announce(Moment::snapshot_received);
               if (self == incarnation_) {
                 const bool heard = world_->network.Reaches(target->host_, host_);
@@ -409,7 +406,7 @@ void SimNode::SnapshotOver(raft::NodeId to, uint64_t transfer, bool ok, Duration
     if (transfers_[to] != transfer) return;
     transfers_[to] = 0;  // over: nothing more is heard of it
     world_->coverage.Hit(ok ? Path::snapshot_sent : Path::snapshot_lost);
-    replica_->OnSnapshotSent(to, ok);
+    replica().OnSnapshotSent(to, ok);
   });
 }
 

@@ -6,45 +6,35 @@
 #include "tests/simulation/sim_node.h"
 
 namespace raftkv::sim {
-namespace {
-
-// As the janitor's.
-constexpr Duration kBetweenLooks = std::chrono::seconds(1);
-constexpr Duration kBetweenLooksNearLimit = std::chrono::milliseconds(100);
-
-}  // namespace
 
 void SimNode::SetFree(std::optional<uint64_t> bytes) {
   if (!bytes) return disk_->space().Clear();
   if (running()) world_->coverage.Hit(Path::disk_full);
   disk_->space().Leave(*bytes);
-  if (running() && !std::exchange(looks_at_space_, true)) {
-    Schedule(EventKind::kJanitor, Jitter(1'000'000), [this] { LookAtSpace(); });
-  }
 }
 
-// As NodeImpl::CheckDisk, but only as long as there is something to see.
-void SimNode::LookAtSpace() {
-  const storage::StateStats stats = store_->stats();
-  space_guard_->Look({stats.disk_bytes, stats.memtable_bytes});
-  room_->Resume();
-  looks_at_space_ = disk_->space().limited() || space_guard_->is_near_limit();
-  if (!looks_at_space_) return;
-  const bool often = space_guard_->is_near_limit();
-  ScheduleLocal(EventKind::kJanitor, often ? kBetweenLooksNearLimit : kBetweenLooks,
-                [this] { LookAtSpace(); });
+void SimNode::ScheduleLook() {
+  ScheduleLocal(EventKind::kLook, loop_->until_next_look(), [this] {
+    loop_->LookAtDisk();
+    ScheduleLook();
+  });
 }
 
 Duration SimNode::DiskTime(uint64_t usual_us) { return Jitter(usual_us) + disk_delay_; }
 
-void SimNode::SubmitAppend(runtime::AppendJob job) {
-  append_->Submit(std::move(job));
-  StartAppend();
-}
-
-void SimNode::SubmitTruncate(raft::Index index) {
-  append_->SubmitTruncate(index);
-  StartAppend();
+void SimNode::Wake(Worker worker) {
+  switch (worker) {
+    case Worker::kAppend:
+      return StartAppend();
+    case Worker::kApply:
+      return StartApply();
+    case Worker::kRead:
+      // At once, or as late as a slow disk is.
+      return Schedule(EventKind::kJanitor, DiskTime(500), [this] {
+        world_->coverage.Hit(Path::log_read);
+        loop_->Work(Worker::kRead);
+      });
+  }
 }
 
 void SimNode::StartAppend() {
@@ -73,14 +63,14 @@ bool SimNode::Resume(SimThread& thread) {
 void SimNode::SleepForSpace(SimThread& thread, Duration duration) {
   const bool log = &thread == &append_thread_;
   world_->coverage.Hit(log ? Path::log_waits : Path::state_waits);
-  if (replica_->is_leader()) world_->coverage.Hit(Path::leader_waits);
+  if (replica().is_leader()) world_->coverage.Hit(Path::leader_waits);
   thread.Sleep(duration);
 }
 
 void SimNode::RunAppend() {
   disk_->log().SetDeferred(true);
   conflicts_seen_ = world_->coverage.count(Path::conflicting_suffix);
-  AfterAppend(RunWorker(append_thread_, [this] { append_->RunOnce(); }));
+  AfterAppend(RunWorker(append_thread_, [this] { loop_->Work(Worker::kAppend); }));
 }
 
 // What was written is there at once; that it is durable is known when the fsync ends.
@@ -108,7 +98,7 @@ void SimNode::FinishAppend() {
   disk_->log().SetDeferred(false);
   TellAppended();
   append_busy_ = false;
-  if (append_->HasWork()) StartAppend();
+  if (loop_->HasWork(Worker::kAppend)) StartAppend();
 }
 
 void SimNode::TellAppended() {
@@ -116,15 +106,9 @@ void SimNode::TellAppended() {
     Post(EventKind::kAppendDone,
          [this, jobs = done.jobs,
           responses = std::make_shared<std::vector<raft::Message>>(std::move(done.responses))] {
-           replica_->OnAppendDone(jobs, std::move(*responses));
-           WakeReady();
+           loop_->OnAppended(jobs, std::move(*responses));
          });
   }
-}
-
-void SimNode::SubmitApply(runtime::ApplyJob job) {
-  apply_->Submit(std::move(job));
-  StartApply();
 }
 
 void SimNode::StartApply() {
@@ -132,7 +116,7 @@ void SimNode::StartApply() {
   Schedule(EventKind::kApplyStart, Jitter(100) + disk_delay_ / 4 + apply_delay_,
            [this, slow = apply_delay_ > Duration(0)] {
              if (slow) world_->coverage.Hit(Path::apply_slow);
-             AfterApply(RunWorker(apply_thread_, [this] { apply_->RunOnce(); }));
+             AfterApply(RunWorker(apply_thread_, [this] { loop_->Work(Worker::kApply); }));
            });
 }
 
@@ -155,7 +139,7 @@ void SimNode::AfterApply(bool ended) {
 void SimNode::FinishApply() {
   TellApplied();
   apply_busy_ = false;
-  if (apply_->HasWork()) StartApply();
+  if (loop_->HasWork(Worker::kApply)) StartApply();
 }
 
 void SimNode::TellApplied() {
@@ -165,41 +149,28 @@ void SimNode::TellApplied() {
       world_->coverage.Hit(Path::snapshot_installed);
       disk_->state().Confirm();
     }
-    replica_->TellApplied(std::move(done));
+    replica().TellApplied(std::move(done));
     if (replaced) Post(EventKind::kPost, [this] { Announce(Moment::state_replaced); });
   }
 }
 
-void SimNode::SubmitRead(raft::Index low, uint64_t max_bytes) {
-  read_->Submit(low, max_bytes);
-  // At once, or as late as a slow disk is.
-  Schedule(EventKind::kJanitor, DiskTime(500), [this] { read_->RunOnce(); });
+void SimNode::PostToJanitor(Work job) {
+  Schedule(EventKind::kJanitor, DiskTime(50'000), std::move(job));
 }
 
-void SimNode::SubmitDescribe(std::string dir, raft::Snapshot snapshot) {
-  Schedule(EventKind::kJanitor, DiskTime(50'000), [this, dir = std::move(dir), snapshot] {
-    Result<v1::SnapshotManifest> manifest = Error(Code::kIoError, dir + " does not exist");
-    const auto found = disk_->checkpoints().find(dir);
-    if (found != disk_->checkpoints().end()) {
-      world_->coverage.Hit(Path::snapshot_made);
-      manifest = v1::SnapshotManifest();
-      manifest->set_cluster_id(identity_.cluster_id);
-      manifest->set_snapshot_id(next_request_id_++);
-      v1::SnapshotManifest::File& file = *manifest->add_files();
-      file.set_name("state");
-      file.set_bytes(found->second->size());
-      manifest->set_total_bytes(file.bytes());
-    }
-    Post(EventKind::kPost, [this, dir, snapshot, manifest = std::move(manifest)]() mutable {
-      replica_->OnManifest(std::move(dir), std::move(snapshot), std::move(manifest));
-      WakeReady();
-    });
-  });
-}
-
-void SimNode::RemoveDir(std::string dir) {
-  Schedule(EventKind::kJanitor, Jitter(1000),
-           [this, dir = std::move(dir)] { disk_->checkpoints().erase(dir); });
+Result<v1::SnapshotManifest> SimNode::Describe(const std::string& dir, uint64_t cluster,
+                                               uint64_t snapshot) const {
+  const auto found = disk_->checkpoints().find(dir);
+  if (found == disk_->checkpoints().end()) return Error(Code::kIoError, dir + " does not exist");
+  world_->coverage.Hit(Path::snapshot_made);
+  v1::SnapshotManifest manifest;
+  manifest.set_cluster_id(cluster);
+  manifest.set_snapshot_id(snapshot);
+  v1::SnapshotManifest::File& file = *manifest.add_files();
+  file.set_name("state");
+  file.set_bytes(found->second->size());
+  manifest.set_total_bytes(file.bytes());
+  return manifest;
 }
 
 }  // namespace raftkv::sim
