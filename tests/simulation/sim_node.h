@@ -1,5 +1,5 @@
-// SimNode: a host with a disk, and the process that runs on it: the node's own NodeLoop, with events
-// of the simulation around it where NodeImpl has threads and sockets.
+// SimNode: a host with a disk, and the process that runs on it: the node's own NodeLoop, with
+// events of the simulation around it where NodeImpl has threads and sockets.
 //
 // A thread of the real node is a chain of events here: the raft thread's posts keep their order,
 // the append and the apply worker run one job after the other, and each waits for a random moment.
@@ -295,7 +295,7 @@ class SimNode final : public transport::Transport, private runtime::NodeLoop::Th
   SimThread append_thread_;
   SimThread apply_thread_;
   SimThread* running_thread_ = nullptr;  // which of them it is, while one runs
-  uint64_t conflicts_seen_ = 0;  // of all nodes, when the append worker began
+  uint64_t conflicts_seen_ = 0;          // of all nodes, when the append worker began
   bool append_busy_ = false;
   bool apply_busy_ = false;
   struct Appended {

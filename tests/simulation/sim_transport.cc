@@ -234,9 +234,8 @@ transport::ReplyFn SimNode::ReplyTo(SimNode* caller, uint64_t call) {
 void SimNode::CallOver(raft::NodeId to, v1::PeerCall call, CallDone done, bool only_refusals) {
   const auto found = streams_.find(to);
   if (found == streams_.end() || !found->second.up) {
-    Post(EventKind::kPost, [done = std::move(done)] {
-      done(Error(Code::kUnavailable, "not connected"));
-    });
+    Post(EventKind::kPost,
+         [done = std::move(done)] { done(Error(Code::kUnavailable, "not connected")); });
     return;
   }
   SimNode* target = found->second.target;
@@ -282,9 +281,8 @@ void SimNode::Forward(raft::NodeId to, v1::PeerCall call,
 void SimNode::CallAddress(const std::string& address, v1::PeerCall call, CallDone done) {
   SimNode* target = world_->ByAddress(address);
   if (target == nullptr || !target->listens() || !world_->network.Connects(host_, target->host_)) {
-    Schedule(EventKind::kPost, Jitter(100'000), [done = std::move(done)] {
-      done(Error(Code::kUnavailable, "nobody listens there"));
-    });
+    Schedule(EventKind::kPost, Jitter(100'000),
+             [done = std::move(done)] { done(Error(Code::kUnavailable, "nobody listens there")); });
     return;
   }
   const v1::Hello hello = transport::MakeHello(identity_, v1::Hello::CALL, raft::kNone);
