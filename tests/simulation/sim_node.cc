@@ -18,7 +18,7 @@ namespace {
 const storage::WriteBehindOptions kGathered{.changes = 16, .bytes = 4096, .on_write = {}};
 // What opening the databases writes, of a SimSpace.
 constexpr uint64_t kOpening = 16;
-// That a process has for its end.
+// That a process has for its end, if the hand-over has not taken it.
 constexpr Duration kShutdown = std::chrono::seconds(1);
 
 }  // namespace
@@ -115,6 +115,7 @@ bool SimNode::Started() {
 // The process ended before it ran.
 void SimNode::AbandonStart() {
   if (damaged()) return;
+  ++incarnation_;
   loop_.reset();
   machine_.reset();
   disk_->log().Crash(random_);
@@ -275,27 +276,11 @@ void SimNode::Shutdown() {
   OnRaftThread([](runtime::Replica& replica) { replica.HandOver("this node stops"); });
   Schedule(EventKind::kTimer, Jitter(1'000'000), [this] {
     loop_->RefuseRequests();
-    loop_->FinishWork(Now() + kShutdown);
+    const bool in_time = random_.Uniform(4) > 0;
+    loop_->FinishWork(Now() + (in_time ? kShutdown : Duration(0)));
     loop_->AnswerAll();
     throw ProcessEnds();
   });
-}
-
-// Space may come just then.
-void SimNode::Finish(Worker worker) {
-  if (worker == Worker::kRead) return;
-  SimThread& thread = worker == Worker::kAppend ? append_thread_ : apply_thread_;
-  bool ended = true;
-  if (thread.asleep()) {
-    world_->coverage.Hit(Path::stopped_without_room);
-    if (random_.Uniform(2) == 0) disk_->space().Clear();
-    ended = Resume(thread);
-  }
-  if (ended && loop_->HasWork(worker)) {
-    ended = RunWorker(thread, [this, worker] { loop_->Work(worker); });
-  }
-  while (!ended) ended = Resume(thread);
-  if (worker == Worker::kAppend) disk_->log().Synced();
 }
 
 void SimNode::CountLateReadAnswers() {

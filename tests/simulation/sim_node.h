@@ -86,7 +86,7 @@ class SimNode final : public transport::Transport, private runtime::NodeLoop::Th
   uint64_t incarnation() const { return incarnation_; }
   // Ends it at once.
   void Crash();
-  // Hands leadership over, flushes and ends, within a second.
+  // Hands leadership over, flushes if there is time, and ends, within a second.
   void Shutdown();
   // Nothing runs until Resume; what comes in meanwhile waits.
   void Pause();

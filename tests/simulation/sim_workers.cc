@@ -1,4 +1,4 @@
-// What the threads beside the raft thread do: append, apply, snapshots, the looks at the disk.
+// The threads beside the raft thread: append, apply, read, and the janitor.
 
 #include <algorithm>
 #include <utility>
@@ -35,6 +35,23 @@ void SimNode::Wake(Worker worker) {
         loop_->Work(Worker::kRead);
       });
   }
+}
+
+// Space may come just then.
+void SimNode::Finish(Worker worker) {
+  if (worker == Worker::kRead) return;
+  SimThread& thread = worker == Worker::kAppend ? append_thread_ : apply_thread_;
+  bool ended = true;
+  if (thread.asleep()) {
+    world_->coverage.Hit(Path::stopped_without_room);
+    if (random_.Uniform(2) == 0) disk_->space().Clear();
+    ended = Resume(thread);
+  }
+  if (ended && loop_->HasWork(worker)) {
+    ended = RunWorker(thread, [this, worker] { loop_->Work(worker); });
+  }
+  while (!ended) ended = Resume(thread);
+  if (worker == Worker::kAppend) disk_->log().Synced();
 }
 
 void SimNode::StartAppend() {
