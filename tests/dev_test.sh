@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # ./dev: every verb tells its usage, and what dev itself reads is refused where it knows no such option; neither builds,
-# installs or starts anything.
+# installs or starts anything. And `./dev image` takes the tool that is there, with that one's arguments (the tools are stubs).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -35,4 +35,36 @@ for verb in up down test fuzz lint image chart build install; do
 done
 
 [ ! -e "$work/ran" ] || fail "something was run: $(cat "$work/ran")"
-echo "dev_test: $(wc -w <<<"$verbs") verbs are in order"
+
+# image_with BASE STATUS TOOL...: `./dev image ctl` where no other tool is there; docker's daemon and a registry answer with
+# this status, and only BASE is there. Leaves what was run in $work/ran.
+image_with() {
+  local base=$1 status=$2 tools=$work/tools program
+  shift 2
+  rm -rf "$tools" "$work/ran"
+  mkdir "$tools"
+  for program in bash date dirname env git sed; do ! type -P $program >/dev/null || ln -s "$(type -P $program)" "$tools"; done
+  for program in "$@"; do
+    cat >"$tools/$program" <<STUB
+#!/bin/sh
+echo "$program \$*" >>"$work/ran"
+case \$1 in info | pull) exit $status ;; inspect) [ "\$2" = "$base" ] ;; esac
+STUB
+    chmod +x "$tools/$program"
+  done
+  printf '#!/bin/sh\necho installed\n' >"$tools/dpkg-query"
+  chmod +x "$tools/dpkg-query"
+  BUILDAH_ISOLATION='' PATH=$tools ./dev image ctl >"$work/said" 2>&1 || fail "./dev image with $* ends with $?: $(cat "$work/said")"
+}
+built_by() { grep -q -- "^$1 --network host --target ctl --build-arg BASE=$2 .* -t raftkv-ctl:[0-9.]* \.$" "$work/ran" || fail "not '$1 ... $2': $(cat "$work/ran")"; }
+
+own=localhost/raftkv-base:trixie
+image_with $own 0 docker podman buildah
+built_by "docker build" $own
+image_with $own 1 docker podman buildah  # without docker's daemon
+built_by "podman build --format oci --layers" $own
+image_with $own 0 buildah
+built_by "buildah build --format oci --layers --isolation chroot" $own
+image_with none 0 podman
+built_by "podman build --format oci --layers" debian:trixie-slim
+echo "dev_test: $(wc -w <<<"$verbs") verbs are in order, and images are built with what is there"
