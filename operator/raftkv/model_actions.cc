@@ -204,6 +204,9 @@ void World::CheckVotersChange(const ChangeMembership& change) {
     Fail("P4: a change to " + std::to_string(size) + " voters instead of " +
          std::to_string(intent.target));
   }
+  if (intent.type == Operation::Type::kReplace && next.size() + 1 < conf.voters.size()) {
+    Fail("P4: a replacement takes several members at once");
+  }
   const bool grows = intent.type == Operation::Type::kScale && next.size() > conf.voters.size();
   if (grows && !leader_last && kube.min_available < Quorum(next.size())) {
     Fail("voters are added that the disruption budget does not count");
