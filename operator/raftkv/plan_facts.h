@@ -32,8 +32,6 @@ inline constexpr int64_t kLeavingSeconds = 45;
 inline constexpr int64_t kOutOfReachSeconds = 30;
 // A pod of a new member that has not started after this long is worth a warning.
 inline constexpr int64_t kComingSeconds = 30;
-// A pod that is younger may have a claim that the cache does not show yet.
-inline constexpr int64_t kClaimLagSeconds = 30;
 // An election among members that reach each other takes a second or two. After this long without a
 // leader something keeps them from it that the answers of a quorum do not show.
 inline constexpr int64_t kElectionSeconds = 30;

@@ -138,6 +138,22 @@ TEST(Replace, AMemberWhoseClaimIsLostAndWhosePodCannotStartIsReplacedAtOnce) {
   EXPECT_EQ(ReasonOf(MakePlan(given), "Degraded"), "+WouldLoseQuorum");
 }
 
+// Its claim was waited for through the first 30 s of the pod, for nothing: it is made before the pod.
+TEST(Replace, AYoungPodWhoseClaimIsGoneIsMadeAgainAtOnce) {
+  Given given = Given::Cluster(3);
+  given.Silent(1, 2);
+  given.Pod(1).node = "";
+  given.Pod(1).created_s = kNow - 1;
+  given.operation.type = Type::kReplace;
+  given.operation.slot = 1;
+  given.operation.old_member = Id(1);
+  given.Remove(Id(1));
+  EXPECT_EQ(Do(given), "DeleteClaim slot=1 uid=claim-uid-1 member=00000000000000a1");
+  given.slots[1].claim.reset();
+  EXPECT_EQ(Do(given), "DeletePod slot=1 uid=pod-uid-1");
+  EXPECT_TRUE(std::get<DeletePod>(MakePlan(given).action).without_claim);
+}
+
 TEST(Replace, SwitchedOff) {
   Given given = Given::Cluster(3);
   given.spec.replacement_enabled = false;

@@ -67,9 +67,9 @@ std::optional<Decision> PlanStuckPods(const Facts& facts) {
     if (!view.pod || view.pod->deleting || view.report || facts.AnotherPodMoves(slot)) continue;
     if (facts.AliveIn(slot)) continue;
     const PodView& pod = *view.pod;
-    // The StatefulSet makes a claim only together with a pod.
-    const bool no_claim = !view.claim && view.hidden_claim == HiddenClaim::kNone &&
-                          facts.seen.now_s - pod.created_s > kClaimLagSeconds;
+    // The StatefulSet makes a claim only together with a pod, before it; and what a cache does not
+    // show yet a live look has found.
+    const bool no_claim = !view.claim && view.hidden_claim == HiddenClaim::kNone;
     // What others have put there is theirs.
     const bool hidden = view.hidden_claim != HiddenClaim::kNone;
     const bool not_started = pod.node.empty() || pod.unschedulable || !pod.waiting.empty();
