@@ -415,5 +415,8 @@ FAULTS = [
     (operator_never_comes_back, NAME, ["RaftKVOperatorStuck"]),
 ]
 
+# Panels that are empty until something goes wrong, and the fault after which each has data.
+FILLS = {"operator: Refusals": pods_are_refused, "operator: Replacements in an hour": claim_cannot_be_made_again}
+
 # An alert that is to fire earlier than another one under the same fault.
 EARLIER = [("RaftKVVolumeAlmostFull", "RaftKVOutOfSpace")]

@@ -4,7 +4,8 @@
 The operator (built from its Go module, tests/chart/prometheus-operator) has to select the ServiceMonitor, the PodMonitor
 and the PrometheusRule; Debian's Prometheus runs with the configuration and the rules that the operator writes for it;
 every panel's query and every alert's selectors have to have data; then things are broken, one after another (faults.py),
-and each alert has to be silent before its fault, to fire under it and to end after it. The rules are those of the chart with
+and each alert has to be silent before its fault, to fire under it and to end after it. The panels that show only what has
+gone wrong have to have data after the fault that does that. The rules are those of the chart with
 `monitoring.prometheusRule.trial`, which has them wait and look back seconds instead of minutes. Prints a table.
 
     tests/chart/monitoring.py [--images FILES] [--pictures FOLDER] [FAULT...]
@@ -264,6 +265,8 @@ def break_things(lab, chosen):
                 for alert in set(alerts) - lab.firing(name) - set(ended):
                     ended[alert] = time.monotonic() - over
                 time.sleep(0.5)
+        if filled := [panel for panel, fills in faults.FILLS.items() if fills is fault]:
+            failures += queries.evaluate(lab.url, NS, NAME, only=filled)
         for alert in alerts:
             cell = lambda times, key=alert: f"{times[key]:5.0f} s" if key in times else "NEVER"
             print(f"{fault.__name__:28} {alert:34} {'LOUD' if alert in lab.loud_before else 'silent':>7} {cell(fired):>7} {cell(ended):>7}", flush=True)
@@ -309,7 +312,7 @@ def observe(lab, chosen, folder):
         time.sleep(15)
     # Prometheus is a scrape or two behind the operator: while it still sees the election, nobody leads and nobody follows.
     until("a leader and its followers in Prometheus", lambda: lab.ask(f'raftkv_server_is_leader{{cluster_name="{NAME}"}} == 1') and lab.ask(f'raftkv_server_follower_lag_entries{{cluster_name="{NAME}"}}'))
-    failures += queries.evaluate(lab.url, NS, NAME, with_operator=True)
+    failures += queries.evaluate(lab.url, NS, NAME, without=faults.FILLS)
     kubectl("delete", "rkv", "waiting", "-n", NS, "--timeout=60s")
     lab.stop_load.set()
     for thread in lab.clients:
