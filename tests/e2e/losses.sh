@@ -61,13 +61,23 @@ kill_leader() {
   report "leadership handed over by hand, until the leader Service is right" "$(since "$from")"
   settle 3
 }
-# To the member of the first slot that does not lead.
+# To the member of the first slot that does not lead, in the words of docs/runbooks.md.
 hand_over() {
-  local from slot
-  from=$(leader)
-  slot=0
-  [ "$from" != "$NAME-0" ] || slot=1
-  admin_of "$from" transfer -o /dev/null -H 'Content-Type: application/json' -d "{\"to\":\"$(member_of_slot $slot)\"}"
+  local leader slot=0 command
+  leader=$(leader)
+  [ "$leader" != "$NAME-0" ] || slot=1
+  # shellcheck disable=SC2016  # the page's own quotes
+  command=$(sed -n '/^## RaftKVVerySlowFsync$/,/^## /s/.*COMMAND `\([^`]*\)`.*/\1/p' docs/runbooks.md)
+  ask_as_the_runbook_says "$leader" "${command/MEMBER/$(member_of_slot $slot)}"
+}
+# ask_as_the_runbook_says POD COMMAND
+ask_as_the_runbook_says() {
+  local folder=$work/runbook-ask
+  rm -rf "$folder"
+  mkdir "$folder"
+  blocks_of docs/runbooks.md "Ask a member" "$folder"
+  sed -i "s/\bNS\b/$NS/g; s/\bPOD\b/$1/g; s/\bCOMMAND\b/$2/g" "$folder/1.sh"
+  run_block "$folder/1.sh"
 }
 leader_endpoint() {
   k get endpointslices -l "kubernetes.io/service-name=$NAME-leader" \
