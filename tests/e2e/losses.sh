@@ -127,6 +127,63 @@ lost_claim() {
   [ "$(status 'members[?(@.slot==2)].memberID')" != "$before" ] || fail "an empty disk under an old identity"
 }
 
+# What is wrong with a member's volume is found by itself: files that are damaged, by the member; a volume that is gone, by
+# its claim. The member that takes over is another one.
+damaged_member() {
+  local from pod before folder
+  needs_own_cluster "it writes into a volume, and takes one away under its claim"
+  pod=$NAME-2
+  before=$(member_of_slot 2)
+  damage_log "$pod"
+  from=$(now)
+  kill_process "$pod"
+  soon 60 replaced 2 "$before" || fail "no replacement within 60 s"
+  settle 3
+  report "a member's log damaged, its process killed, until replaced" "$(since "$from")" 30
+  report "  longest gap of a writer" "$(longest_gap "$from")" 3
+  is_told MemberLost "Pod $pod says that its data is damaged" || fail "no event says that the data of $pod is damaged"
+  never_back "$before"
+
+  pod=$(leader)
+  before=$(member_of_slot "${pod##*-}")
+  folder=$(folder_of "$pod")
+  lose_volume "$pod"
+  sleep 3
+  [ "$(member_of_slot "${pod##*-}")" = "$before" ] || fail "a member was replaced although it has its volume yet"
+  from=$(now)
+  k delete pod "$pod" --grace-period=0 --force >/dev/null 2>&1
+  soon 60 replaced "${pod##*-}" "$before" || fail "no replacement within 60 s"
+  settle 3
+  report "a volume deleted under its claim, pod ended, until replaced" "$(since "$from")" 30
+  report "  longest gap of a writer" "$(longest_gap "$from")" 3
+  is_told MemberLost "The claim of pod $pod has lost its volume" || fail "no event says that the volume of $pod is gone"
+  never_back "$before"
+  # Kubernetes has forgotten it.
+  rm -r "$folder"
+}
+is_told() { [[ $(k get events --field-selector "reason=$1" -o 'jsonpath={.items[*].message}') == *"$2"* ]]; }
+# folder_of POD: of its volume, on this machine.
+folder_of() { kubectl get pv "$(k get pvc "data-$1" -o 'jsonpath={.spec.volumeName}')" -o 'jsonpath={.spec.hostPath.path}'; }
+# damage_log POD: in the middle of what its process has written to its log, which it reads again when it starts.
+damage_log() {
+  local folder
+  folder=$(folder_of "$1")
+  soon 30 has_a_log "$folder" || fail "$1 writes no log"
+  dd if=/dev/urandom of="$(newest_log "$folder")" bs=4096 count=1 seek=2 conv=notrunc status=none
+}
+newest_log() { find "$1" -path '*/log/*.log' | sort | tail -n 1; }
+# The file is made of zeros, which are written over.
+has_a_log() { [ "$(tr -d '\0' <"$(newest_log "$1")" | wc -c)" -gt 32768 ]; }
+# lose_volume POD: until its claim says so.
+lose_volume() {
+  local volume
+  volume=$(k get pvc "data-$1" -o 'jsonpath={.spec.volumeName}')
+  kubectl delete pv "$volume" --wait=false >/dev/null
+  kubectl patch pv "$volume" --type merge -p '{"metadata":{"finalizers":null}}' >/dev/null
+  soon 30 claim_has_lost_its_volume "$1" || fail "claim data-$1 is $(k get pvc "data-$1" -o 'jsonpath={.status.phase}'), not Lost"
+}
+claim_has_lost_its_volume() { [ "$(k get pvc "data-$1" -o 'jsonpath={.status.phase}')" = Lost ]; }
+
 # --- Nodes and the network ------------------------------------------------------------------------
 
 # One member a node again: what was moved stays where it is, and a lost node must not take a quorum with it.
