@@ -138,7 +138,8 @@ TEST(Replace, AMemberWhoseClaimIsLostAndWhosePodCannotStartIsReplacedAtOnce) {
   EXPECT_EQ(ReasonOf(MakePlan(given), "Degraded"), "+WouldLoseQuorum");
 }
 
-// Its claim was waited for through the first 30 s of the pod, for nothing: it is made before the pod.
+// Its claim was waited for through the first 30 s of the pod, for nothing: it is made before the
+// pod.
 TEST(Replace, AYoungPodWhoseClaimIsGoneIsMadeAgainAtOnce) {
   Given given = Given::Cluster(3);
   given.Silent(1, 2);
