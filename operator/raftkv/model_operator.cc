@@ -161,6 +161,9 @@ Observation Operator::Observe(bool faults) {
   seen.cluster = resource.status.cluster;
   seen.operation = resource.status.operation;
   for (const PlannedCondition& c : resource.status.conditions) seen.reasons[c.type] = c.reason;
+  for (const MemberStatus& m : resource.status.members) {
+    if (m.lag) seen.told_lags[m.member] = *m.lag;
+  }
   seen.epoch = epoch_;
   ObserveObjects(resource, &seen.objects);
   if (resource.unreadable) ObserveUnreadable(&seen);

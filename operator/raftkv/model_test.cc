@@ -46,8 +46,8 @@ std::string Text(const PlannedStatus& s) {
       << s.version << " " << s.phase << "\n"
       << Text(s.operation) << "\n";
   for (const MemberStatus& m : s.members) {
-    out << m.slot << " " << HexId(m.member) << " " << m.role << " " << m.lag << " " << m.version
-        << " " << m.healthy << " " << m.pod << " " << m.claim_uid << "\n";
+    out << m.slot << " " << HexId(m.member) << " " << m.role << " " << m.lag.value_or(0) << " "
+        << m.version << " " << m.healthy << " " << m.pod << " " << m.claim_uid << "\n";
   }
   for (const PlannedCondition& c : s.conditions) {
     out << c.type << " " << c.status << " " << c.reason << " " << c.message << "\n";

@@ -198,6 +198,8 @@ struct Observation {
   // status.conditions as last written: the reason of each type. Tells what has been said already,
   // so that a refusal is one event and not one per look.
   std::map<std::string, std::string> reasons;
+  // status.members[].lag as last written, where it was.
+  std::map<MemberId, uint64_t> told_lags;
   ObjectsView objects;
   std::map<std::string, Refusal> refusals;  // by RefusalKey of the action (action.h)
   std::map<int, SlotView> slots;

@@ -172,6 +172,7 @@ Seen Observer::LookIn(const Caches& caches, const ObjectPtr& resource, uint64_t 
   out.cluster = ReadCluster(*resource);
   out.operation = ReadOperation(*resource);
   out.reasons = ReadReasons(*resource);
+  out.told_lags = ReadLags(*resource);
   out.epoch = epoch;
   LookAtObjects(caches, seen);
   LookAtSpec(out, *resource);

@@ -28,6 +28,7 @@
 // Sources: KEP-1847, KEP-3335; Ongaro's thesis 4.2 and 4.3; docs/design/operator.md.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -56,7 +57,9 @@ struct MemberStatus {
   int slot = -1;  // -1: a member without a slot
   MemberId member = 0;
   std::string role;  // leader, voter, learner, blank, removed, unknown
-  uint64_t lag = 0;  // entries behind the leader's commit
+  // Entries behind the leader's commit, as `ToldLag` rounds them (plan_facts.h); nullopt: nobody
+  // knows.
+  std::optional<uint64_t> lag;
   std::string version;
   bool healthy = false;
   std::string pod;

@@ -1,12 +1,19 @@
 #include "operator/raftkv/plan_facts.h"
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <chrono>
 
 namespace raftkv::op {
 
 int Quorum(size_t voters) { return static_cast<int>(voters / 2) + 1; }
+
+uint64_t ToldLag(uint64_t lag, uint64_t told) {
+  if (lag <= kCaughtUpEntries) return 0;
+  const bool still = lag >= told / 2 && lag / 4 < told;
+  return still ? told : std::bit_floor(lag);
+}
 
 int64_t Seconds(Duration duration) {
   return std::chrono::duration_cast<std::chrono::seconds>(duration).count();
@@ -176,6 +183,12 @@ uint64_t Facts::Lag(MemberId member) const {
   if (!has_leader() || !InConfig(member) || member == config()->leader) return 0;
   const uint64_t match = config()->members.at(member).match;
   return match < config()->leader_commit ? config()->leader_commit - match : 0;
+}
+
+std::optional<uint64_t> Facts::LagToTell(MemberId member) const {
+  if (!has_leader() || !InConfig(member)) return std::nullopt;
+  const auto told = seen.told_lags.find(member);
+  return ToldLag(Lag(member), told == seen.told_lags.end() ? 0 : told->second);
 }
 
 bool Facts::CaughtUp(MemberId member) const {

@@ -37,6 +37,10 @@ inline constexpr int64_t kComingSeconds = 30;
 inline constexpr int64_t kElectionSeconds = 30;
 
 int Quorum(size_t voters);
+// What is told of a lag when `told` was last: 0 up to kCaughtUpEntries; else what was told for as
+// long as the lag is at least half of it and less than four times as much, and then the power of
+// two below it. So it has to become half or twice as much before another value is written.
+uint64_t ToldLag(uint64_t lag, uint64_t told);
 int64_t Seconds(Duration duration);
 
 std::string PodName(const std::string& name, int slot);
@@ -106,6 +110,8 @@ class Facts {
   // Its node answers, and says that it takes part.
   bool TakesPart(MemberId member) const;
   uint64_t Lag(MemberId member) const;
+  // nullopt: there is no leader that would know, or it is no member.
+  std::optional<uint64_t> LagToTell(MemberId member) const;
   Loss LossOf(MemberId member) const;
   // Somebody deletes its claim while its pod uses it: the data stay as long as the pod does.
   bool ClaimGoes(MemberId member) const;

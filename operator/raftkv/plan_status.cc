@@ -2,7 +2,6 @@
 // are rounded, times are those of the operation.
 
 #include <algorithm>
-#include <bit>
 
 #include "base/hex_id.h"
 #include "operator/raftkv/plan_rules.h"
@@ -24,8 +23,7 @@ MemberStatus DescribeMember(const Facts& facts, int slot, MemberId member) {
   out.slot = slot;
   out.member = member;
   out.role = RoleName(facts, slot, member);
-  const uint64_t lag = facts.Lag(member);
-  out.lag = lag <= kCaughtUpEntries ? 0 : std::bit_floor(lag);
+  out.lag = facts.LagToTell(member);
   out.healthy = facts.CaughtUp(member) && facts.TakesPart(member);
   if (slot < 0) return out;
   const SlotView& view = facts.slot(slot);
@@ -408,10 +406,9 @@ std::optional<PlannedCondition> LateLearner(const Facts& facts, const Operation&
                                               : " spec.replacement.enabled is false.")};
     }
     if (late) continue;
-    std::string lag = std::to_string(std::bit_floor(facts.Lag(learner)));
+    std::string lag = std::to_string(facts.LagToTell(learner).value_or(0));
     late = PlannedCondition{"Degraded", true, "LearnerBehind",
-                            pod + " holds a learner that does not catch up (it lacks more than " +
-                                lag +
+                            pod + " holds a learner that does not catch up (it lacks some " + lag +
                                 " entries): look at its disk, at the network to it and at its log; "
                                 "deleting its claim and the pod begins anew."};
   }

@@ -49,13 +49,55 @@ TEST(Status, NamesThePodsThatDoNotAnswerOrHaveNotCaughtUp) {
             "Does not answer: db-1. Has not caught up: db-2.");
 }
 
-TEST(Status, LagIsRoundedSoThatWritesDoNotMoveIt) {
+// The lag that is told of db-2, which has none of the leader's `commit` entries.
+std::optional<uint64_t> ToldAt(Given* given, uint64_t commit) {
+  given->membership->leader_commit = commit;
+  for (auto& [id, member] : given->membership->members) member.match = id == Id(2) ? 0 : commit;
+  const Plan plan = MakePlan(*given);
+  given->Wrote(plan);
+  return plan.status.members.at(2).lag;
+}
+
+// It is at least half of what is told, and less than four times as much; what goes up and down by
+// less moves nothing.
+TEST(Status, ALagIsToldAnewWhenItIsAnother) {
   Given given = Given::Cluster(3);
-  given.membership->leader_commit = 900;
-  const Plan before = MakePlan(given);
-  given.membership->leader_commit = 1050;
-  const Plan after = MakePlan(given);
-  EXPECT_EQ(before.status, after.status);
+  for (const uint64_t lag : {0, 1, 999, 1000}) EXPECT_EQ(ToldAt(&given, lag), 0U) << lag;
+  EXPECT_EQ(ToldAt(&given, 1001), 512U);
+  EXPECT_EQ(ToldAt(&given, 1000), 0U);
+  for (const uint64_t lag : {9000, 5000, 4096, 32'767})
+    EXPECT_EQ(ToldAt(&given, lag), 8192U) << lag;
+  EXPECT_EQ(ToldAt(&given, 4095), 2048U);
+  EXPECT_EQ(ToldAt(&given, 8191), 2048U);
+  EXPECT_EQ(ToldAt(&given, 8192), 8192U);
+  EXPECT_EQ(ToldAt(&given, uint64_t{1} << 60), uint64_t{1} << 60);
+}
+
+TEST(Status, NoLagIsToldThatNobodyKnows) {
+  Given given = Given::Cluster(3);
+  EXPECT_EQ(ToldAt(&given, 5000), 4096U);
+  given.membership->leader = 0;
+  given.slots[0].report->role = Role::kFollower;
+  for (const MemberStatus& member : MakePlan(given).status.members) {
+    EXPECT_EQ(member.lag, std::nullopt) << member.pod;
+  }
+}
+
+// Whose lag goes up and down around a power of two would be told at each look.
+TEST(Status, TheLagOfALateLearnerIsTheOneThatIsTold) {
+  Given given = Given::Cluster(3);
+  given.membership->voters.erase(Id(2));
+  given.membership->learners.insert(Id(2));
+  given.operation = {.type = Operation::Type::kScale,
+                     .step = "CatchUp",
+                     .since_s = kNow - 10'000,
+                     .step_since_s = kNow - 10'000,
+                     .target = 3};
+  EXPECT_EQ(ToldAt(&given, 9000), 8192U);
+  const std::string before = Condition(MakePlan(given), "Degraded").message;
+  EXPECT_THAT(before, HasSubstr("it lacks some 8192 entries"));
+  EXPECT_EQ(ToldAt(&given, 8000), 8192U);
+  EXPECT_EQ(Condition(MakePlan(given), "Degraded").message, before);
 }
 
 // What an uncommitted change of the membership, or a network between the members, can do: it was

@@ -172,6 +172,10 @@ struct Given : Observation {
     for (const PlannedCondition& condition : plan.status.conditions) {
       reasons[condition.type] = condition.reason;
     }
+    told_lags.clear();
+    for (const MemberStatus& member : plan.status.members) {
+      if (member.lag) told_lags[member.member] = *member.lag;
+    }
   }
 };
 

@@ -26,17 +26,6 @@ constexpr Duration kAfterRefusal = std::chrono::seconds(1);
 constexpr Duration kUnsaidPause = std::chrono::seconds(10);
 constexpr int kDeleteTries = 3;
 
-// Without what changes with every write to the store.
-Json WithoutLag(Json status) {
-  if (!status.is_object()) return status;
-  auto members = status.find("members");
-  if (members == status.end() || !members->is_array()) return status;
-  for (Json& member : *members) {
-    if (member.is_object()) member.erase("lag");
-  }
-  return status;
-}
-
 // What is deleted is deleted in the version that was read, and statuses move by themselves.
 bool MayHaveMoved(const Action& action, const Status& done) {
   const bool deletes =
@@ -131,7 +120,7 @@ ApiResult<void> Reconciler::WriteStatus(const Seen& seen, const PlannedStatus& s
   // While it is refused nothing can be said: not even that nothing has changed, by which a look
   // would plan otherwise than the next one.
   const bool refused = observer_.IsStatusRefused(seen.resource->key());
-  if (!refused && WithoutLag(wanted) == WithoutLag(present)) return {};
+  if (!refused && wanted == present) return {};
   Object updated = *seen.resource;
   updated.Set("/status", std::move(wanted));
   FAULT_POINT(status_before);

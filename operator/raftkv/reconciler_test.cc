@@ -249,6 +249,39 @@ TEST_F(Reconciling, AMemberIsNotGivenUpWithANodeThatOnlyTheCacheCallsLost) {
   EXPECT_EQ(nodes_.membership.remove, std::vector<MemberId>{0xc3});
 }
 
+// What it was when something else had changed last stood there, however far the member fell behind.
+TEST_F(Reconciling, ALagIsWrittenWhenItIsAnotherAndNotWithEachWriteToTheStore) {
+  configuration_.leader_commit = 1'000'000;
+  for (auto& [id, member] : configuration_.members) member.match = 1'000'000;
+  Settle();
+  const auto writes_at = [&](uint64_t lag) {
+    const size_t before = api_.CountCalls("UPDATE raftkvs/store");
+    for (auto& [id, member] : configuration_.members) {
+      member.match = configuration_.leader_commit - (id == 0xc3 ? lag : 0);
+    }
+    for (int look = 0; look < 3; ++look) EXPECT_TRUE(Reconcile());
+    return api_.CountCalls("UPDATE raftkvs/store") - before;
+  };
+  const auto told = [&] {
+    const Object resource = *api_.Get(kRaftKvs, {"ns", "store"});
+    return resource.Int("/status/members/2/lag").value_or(-1);
+  };
+  EXPECT_EQ(told(), 0);
+  // At work: a follower is always some entries behind.
+  for (const uint64_t lag : {10, 999, 0, 500, 1000, 1}) EXPECT_EQ(writes_at(lag), 0U) << lag;
+  EXPECT_EQ(writes_at(100'000), 1U);
+  EXPECT_EQ(told(), 65'536);
+  for (const uint64_t lag : {101'000, 60'000, 140'000, 33'000, 250'000}) {
+    EXPECT_EQ(writes_at(lag), 0U) << lag;
+  }
+  EXPECT_EQ(writes_at(900'000), 1U);
+  EXPECT_EQ(told(), 524'288);
+  EXPECT_EQ(writes_at(2000), 1U);
+  EXPECT_EQ(told(), 1024);
+  EXPECT_EQ(writes_at(1000), 1U);
+  EXPECT_EQ(told(), 0);
+}
+
 TEST_F(Reconciling, AHigherEpochIsExceeded) {
   configuration_.epoch = 9;
   ASSERT_TRUE(Reconcile());

@@ -217,7 +217,8 @@ Json OperationToJson(const Operation& operation) {
 }
 
 Json MemberToJson(const MemberStatus& member) {
-  Json out = {{"role", member.role}, {"healthy", member.healthy}, {"lag", member.lag}};
+  Json out = {{"role", member.role}, {"healthy", member.healthy}};
+  if (member.lag) out["lag"] = *member.lag;
   if (member.slot >= 0) out["slot"] = member.slot;
   if (member.member != 0) out["memberID"] = HexId(member.member);
   if (!member.version.empty()) out["version"] = member.version;
@@ -306,6 +307,18 @@ std::map<std::string, std::string> ReadReasons(const Object& resource) {
   for (const Json& json : conditions) {
     Object condition(json);
     out[std::string(condition.String("/type"))] = condition.String("/reason");
+  }
+  return out;
+}
+
+std::map<MemberId, uint64_t> ReadLags(const Object& resource) {
+  std::map<MemberId, uint64_t> out;
+  const Json& members = resource.At("/status/members");
+  if (!members.is_array()) return out;
+  for (const Json& json : members) {
+    const Object member(json);
+    const std::optional<int64_t> lag = member.Int("/lag");
+    if (lag && *lag >= 0) out[Id(member, "/memberID")] = static_cast<uint64_t>(*lag);
   }
   return out;
 }

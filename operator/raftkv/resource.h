@@ -35,6 +35,8 @@ ClusterId ReadCluster(const kube::Object& resource);
 Operation ReadOperation(const kube::Object& resource);
 // status.conditions: type -> reason.
 std::map<std::string, std::string> ReadReasons(const kube::Object& resource);
+// status.members[].lag by the member's ID, where there is one.
+std::map<MemberId, uint64_t> ReadLags(const kube::Object& resource);
 
 // The whole status. Conditions keep their lastTransitionTime from `resource` unless they flip, and
 // carry the generation that was observed; conditions that the planner does not name stay.

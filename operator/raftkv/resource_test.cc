@@ -237,6 +237,10 @@ TEST(Status, MembersAndSelector) {
                    {"pod", "store-1"},   {"claimUID", "c"}};
   EXPECT_EQ(json["members"][0], expected);
   EXPECT_FALSE(json["members"][1].contains("slot"));
+  EXPECT_FALSE(json["members"][1].contains("lag")) << "nobody knows it";
+  const std::map<MemberId, uint64_t> lags = {{0xb2, 4}};
+  EXPECT_EQ(ReadLags(Resource(Json::object(), json)), lags);
+  EXPECT_TRUE(ReadLags(Resource(Json::object())).empty());
 }
 
 }  // namespace
