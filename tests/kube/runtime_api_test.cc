@@ -242,6 +242,84 @@ TEST_F(RuntimeApi, ConflictsAreSeenAndRetried) {
             Reason::kAlreadyExists);
 }
 
+// What an operator wrote is not in its cache before its watch has told of it; to plan without it
+// would be to plan on the state before.
+TEST_F(RuntimeApi, ACacheIsBehindAnOwnWriteUntilItsWatchHasToldOfIt) {
+  const Key key = Create(ConfigMap("a", "0")).key();
+  const Key other = Create(ConfigMap("b", "0")).key();
+  Cache cache(resources::kConfigMaps);
+  Reflector reflector(api_.get(), &cache, {.ns = ns_}, &Timing::System(), 1);
+  const auto follow = [&] {
+    return std::jthread([&](std::stop_token stop) { reflector.Run(stop); });
+  };
+  const auto write = [&](const std::string& value) {
+    const auto written = api_->Apply(resources::kConfigMaps, ConfigMap("a", value));
+    EXPECT_TRUE(written) << written.error().ToString();
+    if (written) cache.Wrote(*written);
+  };
+  const auto known = [&] {
+    const ObjectPtr object = cache.Get(key);
+    return object == nullptr ? "none" : std::string(object->String("/data/value"));
+  };
+  {
+    const std::jthread following = follow();
+    ASSERT_TRUE(cache.AwaitSync(Timing::System(), seconds(30), {}));
+    EXPECT_FALSE(cache.IsBehind(key));
+  }
+  ASSERT_EQ(known(), "0");
+  write("1");
+  std::this_thread::sleep_for(milliseconds(100));
+  EXPECT_TRUE(cache.IsBehind(key)) << "nothing follows";
+  EXPECT_FALSE(cache.IsBehind(other));
+  EXPECT_EQ(known(), "0");
+
+  const std::jthread following = follow();
+  EXPECT_TRUE(Soon([&] { return !cache.IsBehind(key); }));
+  EXPECT_EQ(known(), "1");
+  for (int i = 2; i < 50; ++i) {
+    write(std::to_string(i));
+    const auto limit = std::chrono::steady_clock::now() + seconds(60);
+    while (cache.IsBehind(key) && std::chrono::steady_clock::now() < limit) {
+      std::this_thread::yield();
+    }
+    ASSERT_EQ(known(), std::to_string(i)) << "it is said to be there";
+  }
+  // Gone again before anybody looked: that is known, too.
+  write("last");
+  const auto live = Get("a");
+  ASSERT_TRUE(live);
+  ASSERT_TRUE(api_->Delete(resources::kConfigMaps, key, DeleteOptions::For(*live)));
+  EXPECT_TRUE(Soon([&] { return cache.Get(key) == nullptr; }));
+  EXPECT_FALSE(cache.IsBehind(key));
+}
+
+// Whoever does not see it makes it under the one name that it can have.
+TEST_F(RuntimeApi, WhatACacheDoesNotShowYetIsNotMadeASecondTime) {
+  Cache cache(resources::kConfigMaps);
+  Reflector reflector(api_.get(), &cache, {.ns = ns_}, &Timing::System(), 1);
+  const auto follow = [&] {
+    return std::jthread([&](std::stop_token stop) { reflector.Run(stop); });
+  };
+  {
+    const std::jthread following = follow();
+    ASSERT_TRUE(cache.AwaitSync(Timing::System(), seconds(30), {}));
+  }
+  const auto first =
+      Other("first")->Create(resources::kConfigMaps, ConfigMap("store-client", "first"));
+  ASSERT_TRUE(first) << first.error().ToString();
+  ASSERT_EQ(cache.Get(first->key()), nullptr) << "nothing follows";
+  const auto second = api_->Create(resources::kConfigMaps, ConfigMap("store-client", "second"));
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().reason, Reason::kAlreadyExists) << second.error().ToString();
+
+  const std::jthread following = follow();
+  EXPECT_TRUE(Soon([&] { return cache.Get(first->key()) != nullptr; }));
+  const ObjectPtr known = cache.Get(first->key());
+  ASSERT_NE(known, nullptr);
+  EXPECT_EQ(known->uid(), first->uid());
+  EXPECT_EQ(known->String("/data/value"), "first");
+}
+
 // A kind with status and scale subresources, for as long as these tests run.
 class RuntimeWidgets : public RuntimeApi {
  protected:
