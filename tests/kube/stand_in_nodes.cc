@@ -19,7 +19,10 @@ namespace {
 using nlohmann::json;
 
 constexpr uint64_t kConfigIndex = 3;
-constexpr uint64_t kCommitIndex = 10;
+// Entries that are committed from one answer to the next.
+constexpr uint64_t kLoad = 777;
+// How many of them a follower may lack and count as caught up.
+constexpr uint64_t kMostLag = 1000;
 
 std::string MemberId(int cluster, int slot) {
   return HexId((static_cast<uint64_t>(cluster + 1) << 8) + static_cast<uint64_t>(slot + 1));
@@ -115,6 +118,7 @@ std::string StandInNodes::Answer(const Connection& connection, std::string_view 
   std::string status = "200 OK";
   Cluster& cluster = clusters_[static_cast<size_t>(connection.cluster)];
   if (path == "/admin/status") {
+    ++cluster.answers;
     answer = Status(connection);
   } else if (path == "/admin/initialize" && cluster.id.empty()) {
     const json request = json::parse(body);
@@ -123,7 +127,7 @@ std::string StandInNodes::Answer(const Connection& connection, std::string_view 
                .leader = connection.slot};
   } else {
     status = "409 Conflict";
-    answer["detail"] = "it is at rest";
+    answer["detail"] = "there is nothing to do";
   }
   const std::string text = answer.dump();
   return "HTTP/1.1 " + status +
@@ -143,13 +147,15 @@ json StandInNodes::Status(const Connection& connection) const {
   if (blank) return out;
   out["leader"] = MemberId(connection.cluster, cluster.leader);
   out["term"] = 2;
-  out["commit_index"] = out["applied_index"] = kCommitIndex;
+  const uint64_t commit = kMostLag + kConfigIndex + kLoad * cluster.answers;
+  out["commit_index"] = out["applied_index"] = commit;
   json voters = json::array();
   json progress = json::array();
   for (int slot = 0; slot < members_; ++slot) {
     const std::string id = MemberId(connection.cluster, slot);
     voters.push_back(id);
-    progress.push_back({{"id", id}, {"match", kCommitIndex}, {"recently_active", true}});
+    const uint64_t lag = slot == cluster.leader ? 0 : commit % (kMostLag + 1);
+    progress.push_back({{"id", id}, {"match", commit - lag}, {"recently_active", true}});
   }
   out["cluster"] = {{"conf", {{"voters", std::move(voters)}}},
                     {"config_index", kConfigIndex},

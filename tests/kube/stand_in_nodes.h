@@ -1,6 +1,7 @@
 // Nodes of many clusters as an operator sees them, on addresses of their own on loopback
-// (127.77.CLUSTER.SLOT + 1, the admin port): blank until they are initialized, then at rest for
-// ever. Real ones, hundreds of them, would be most of what a test of the operator's cost measures;
+// (127.77.CLUSTER.SLOT + 1, the admin port): blank until they are initialized, then well for ever,
+// and at work: each answer has newer indexes, and followers that are some entries behind. Real
+// ones, hundreds of them, would be most of what a test of the operator's cost measures;
 // `./dev chart --live at_rest` has those.
 //
 // Thread-safety: as a whole of one thread; it answers on one of its own.
@@ -33,6 +34,7 @@ class StandInNodes {
     std::string id;  // empty: its nodes are blank
     nlohmann::json members;
     int leader = 0;
+    uint64_t answers = 0;  // of its nodes
   };
   struct Connection {
     int cluster = 0;
