@@ -265,8 +265,13 @@ def break_things(lab, chosen):
                 for alert in set(alerts) - lab.firing(name) - set(ended):
                     ended[alert] = time.monotonic() - over
                 time.sleep(0.5)
-        if filled := [panel for panel, fills in faults.FILLS.items() if fills is fault]:
-            failures += queries.evaluate(lab.url, NS, NAME, only=filled)
+        for panel in (panel for panel, fills in faults.FILLS.items() if fills is fault):
+            empty = lambda panel=panel: queries.evaluate(lab.url, NS, NAME, only=[panel])
+            # The operator may have yet to do what it shows.
+            with contextlib.suppress(SystemExit):
+                until(panel, lambda empty=empty: not empty())
+            print(f"{fault.__name__:28} panel '{panel}': {'NO DATA' if empty() else 'has data'}", flush=True)
+            failures += empty()
         for alert in alerts:
             cell = lambda times, key=alert: f"{times[key]:5.0f} s" if key in times else "NEVER"
             print(f"{fault.__name__:28} {alert:34} {'LOUD' if alert in lab.loud_before else 'silent':>7} {cell(fired):>7} {cell(ended):>7}", flush=True)
