@@ -7,24 +7,53 @@
 #include "operator/raftkv/plan_rules.h"
 
 namespace raftkv::op::model {
+namespace {
 
-void Operator::Restart(const Kube& first_list) {
-  cache_ = first_list;
+// Each object comes, changes and goes by itself, in any order; what is not among the news stays as
+// old as it was.
+template <class Objects>
+void TakeSome(Objects* known, const Objects& now, SeededRandom* random) {
+  const auto arrives = [&] { return random->Uniform(2) == 0; };
+  std::erase_if(*known, [&](const auto& one) { return !now.contains(one.first) && arrives(); });
+  for (const auto& [key, object] : now) {
+    if (arrives()) known->insert_or_assign(key, object);
+  }
+}
+
+}  // namespace
+
+void Operator::Restart(const Kube& old) {
+  const Kube& now = world_->kube;
+  const auto list = [&]() -> const Kube& { return world_->random.Uniform(3) == 0 ? now : old; };
+  cache_ = old;
+  cache_.resource = list().resource;
+  cache_.sts = list().sts;
+  cache_.pods = list().pods;
+  cache_.claims = list().claims;
+  cache_.machines = list().machines;
   Forget();
 }
 
 void Operator::Watch(bool all) {
   const Kube& now = world_->kube;
   const auto some = [&] { return all || world_->random.Uniform(3) != 0; };
+  const auto take = [&](auto* known, const auto& objects) {
+    if (!some()) return;
+    if (all || world_->random.Uniform(2) == 0) {
+      *known = objects;
+    } else {
+      TakeSome(known, objects, &world_->random);
+    }
+  };
   if (some()) cache_.resource = now.resource;
   if (some()) cache_.sts = now.sts;
-  if (some()) cache_.pods = now.pods;
-  if (some()) cache_.claims = now.claims;
-  if (some()) cache_.machines = now.machines;
+  take(&cache_.pods, now.pods);
+  take(&cache_.claims, now.claims);
+  take(&cache_.machines, now.machines);
+  if (some()) cache_.leader_pod = now.leader_pod;  // a label of pods
   if (some()) {
     cache_.objects = now.objects;
     cache_.min_available = now.min_available;
-    cache_.leader_pod = now.leader_pod;
   }
 }
 
@@ -73,6 +102,7 @@ void Operator::ReadLive() {
   cache_.sts = now.sts;
   cache_.pods = now.pods;
   cache_.claims = now.claims;
+  cache_.min_available = now.min_available;
   cache_.leader_pod = now.leader_pod;  // a label of pods
   for (const auto& [slot, pod] : cache_.pods) {
     const auto known = cache_.machines.find(pod.node);

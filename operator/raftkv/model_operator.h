@@ -21,9 +21,15 @@ class Operator {
   Operator(World* world, std::string name, uint64_t epoch)
       : world_(world), name_(std::move(name)), epoch_(epoch), cache_(world->kube) {}
 
-  // A new process; what its caches list first may be old.
-  void Restart(const Kube& first_list);
-  // A watch brings news of some kinds, in any order.
+  // A new process. Its first list of each kind is what some server has in memory (resourceVersion
+  // "0"): as it is now, or was at `old`, which may be before what the former process saw. Lists
+  // that follow in the same process never go back (Reflector asks for what is not older).
+  void Restart(const Kube& old);
+  // News of some kinds; `all`: everything, as it is. A kind's watch tells of its objects in the
+  // order of their versions, so that what a cache holds is what the whole kind once was. Kinds have
+  // no order among them, and a look reads them one after the other, nodes even one by one. Here
+  // single pods, claims and machines are old, missed or ahead of others, too: more than can happen,
+  // so that no plan goes by the order of a watch.
   void Watch(bool all);
   // One reconcile; ends early at a crash. True if it wrote or did something.
   bool Reconcile(bool faults);

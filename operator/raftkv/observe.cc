@@ -143,11 +143,13 @@ Result<Seen> Observer::LookLive(const Key& key, uint64_t epoch) {
   kube::Cache sets(kube::resources::kStatefulSets);
   kube::Cache pods(kube::resources::kPods);
   kube::Cache claims(kube::resources::kClaims);
+  kube::Cache budgets(kube::resources::kDisruptionBudgets);
   Caches live = caches_;
   live.stateful_sets = &sets;
   live.pods = &pods;
   live.claims = &claims;
-  for (kube::Cache* cache : {&sets, &pods, &claims}) {
+  live.budgets = &budgets;
+  for (kube::Cache* cache : {&sets, &pods, &claims, &budgets}) {
     kube::ListOptions options{.ns = key.ns, .label_selector = PodSelector(key.name)};
     auto list = api_->List(cache->resource(), options);
     if (!list) return Error(list.error().ToStatus());

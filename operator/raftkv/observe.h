@@ -64,8 +64,9 @@ class Observer {
   Seen Look(const kube::ObjectPtr& resource, uint64_t epoch) {
     return LookIn(caches_, resource, epoch, false);
   }
-  // The same, but resource, StatefulSet, pods, claims, and the nodes that the cache calls lost, are
-  // read from the server: caches may be old, and what is to be destroyed is decided on what is.
+  // The same, but resource, StatefulSet, pods, claims, disruption budget, and the nodes that the
+  // cache calls lost, are read from the server: caches may be old, and what is to be destroyed is
+  // decided on what is.
   // kNotFound: the resource is gone.
   Result<Seen> LookLive(const kube::Key& key, uint64_t epoch);
 

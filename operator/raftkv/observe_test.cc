@@ -51,6 +51,19 @@ TEST_F(Observe, ALiveLookSeesWhatTheCachesHaveMissed) {
   EXPECT_EQ(observer_.LookLive({"ns", "none"}, 4).error().code(), Code::kNotFound);
 }
 
+// A voter is not added on one that only the cache has.
+TEST_F(Observe, ALiveLookSeesTheBudgetThatThereIs) {
+  Object budget = DesiredDisruptionBudget(resource_, 2).object;
+  kube::SetController(budget, resource_);
+  ASSERT_TRUE(api_.Create(resources::kDisruptionBudgets, budget));
+  EXPECT_EQ(Look().observation.objects.min_available, 2);
+  ASSERT_TRUE(api_.Delete(resources::kDisruptionBudgets, budget.key(),
+                          {.uid = UidOf(resources::kDisruptionBudgets, "store")}));
+  const auto live = observer_.LookLive({"ns", "store"}, 4);
+  ASSERT_TRUE(live);
+  EXPECT_EQ(live->observation.objects.min_available, -1);
+}
+
 TEST_F(Observe, SilenceIsRememberedAndForgotten) {
   nodes_.nodes.erase("10.0.0.2");
   Observation first = Look().observation;
