@@ -128,9 +128,18 @@ void Observer::LookAtRefusals(Seen& seen) {
           .refusals.Tell(content_of, out.objects.template_current, timing_->Now(), out.now_s);
 }
 
-void Observer::NoteStatus(const Key& key, bool refused) { MemoryOf(key).status_refused = refused; }
+void Observer::NoteStatus(const Key& key, bool refused) {
+  Memory& memory = MemoryOf(key);
+  memory.status_refused = refused;
+  if (!refused) memory.status_written = timing_->Now();
+}
 
 bool Observer::IsStatusRefused(const Key& key) { return MemoryOf(key).status_refused; }
+
+Duration Observer::SinceStatus(const Key& key) {
+  const auto& written = MemoryOf(key).status_written;
+  return written ? timing_->Now() - *written : Duration::max();
+}
 
 void Observer::Forget(const Key& key) {
   std::lock_guard lock(mutex_);

@@ -95,6 +95,8 @@ class Observer {
   // in looks that change nothing of the status.
   void NoteStatus(const kube::Key& key, bool refused);
   bool IsStatusRefused(const kube::Key& key);
+  // Since this process wrote it last; Duration::max(): never.
+  Duration SinceStatus(const kube::Key& key);
 
   // The resource is gone.
   void Forget(const kube::Key& key);
@@ -156,6 +158,7 @@ class Observer {
     Refusals refusals;
     Applied applied;
     bool status_refused = false;
+    std::optional<MonotonicTime> status_written;
     std::map<int, MonotonicTime> silent_since;  // by slot
     std::map<std::string, NodeMemory> nodes;
     std::optional<MonotonicTime> leaderless_since;  // nullopt: a leader, or no quorum

@@ -187,6 +187,8 @@ uint64_t Facts::Lag(MemberId member) const {
 
 std::optional<uint64_t> Facts::LagToTell(MemberId member) const {
   if (!has_leader() || !InConfig(member)) return std::nullopt;
+  // A new leader knows of nobody's log before it has heard from them.
+  if (!Active(member) && config()->members.at(member).match == 0) return std::nullopt;
   const auto told = seen.told_lags.find(member);
   return ToldLag(Lag(member), told == seen.told_lags.end() ? 0 : told->second);
 }

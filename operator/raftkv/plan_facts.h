@@ -110,7 +110,7 @@ class Facts {
   // Its node answers, and says that it takes part.
   bool TakesPart(MemberId member) const;
   uint64_t Lag(MemberId member) const;
-  // nullopt: there is no leader that would know, or it is no member.
+  // nullopt: there is no leader that would know, it has not heard from it, or it is no member.
   std::optional<uint64_t> LagToTell(MemberId member) const;
   Loss LossOf(MemberId member) const;
   // Somebody deletes its claim while its pod uses it: the data stay as long as the pod does.

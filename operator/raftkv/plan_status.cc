@@ -406,11 +406,11 @@ std::optional<PlannedCondition> LateLearner(const Facts& facts, const Operation&
                                               : " spec.replacement.enabled is false.")};
     }
     if (late) continue;
-    std::string lag = std::to_string(facts.LagToTell(learner).value_or(0));
     late = PlannedCondition{"Degraded", true, "LearnerBehind",
-                            pod + " holds a learner that does not catch up (it lacks some " + lag +
-                                " entries): look at its disk, at the network to it and at its log; "
-                                "deleting its claim and the pod begins anew."};
+                            pod +
+                                " holds a learner that does not catch up (its lag is in "
+                                "status.members): look at its disk, at the network to it and at "
+                                "its log; deleting its claim and the pod begins anew."};
   }
   return late;
 }

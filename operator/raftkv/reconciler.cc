@@ -26,6 +26,19 @@ constexpr Duration kAfterRefusal = std::chrono::seconds(1);
 constexpr Duration kUnsaidPause = std::chrono::seconds(10);
 constexpr int kDeleteTries = 3;
 
+// A lag that swings, as loads do, is written as often as this at most, if nothing else is new.
+constexpr Duration kBetweenLags = std::chrono::seconds(30);
+
+Json WithoutLag(Json status) {
+  if (!status.is_object()) return status;
+  auto members = status.find("members");
+  if (members == status.end() || !members->is_array()) return status;
+  for (Json& member : *members) {
+    if (member.is_object()) member.erase("lag");
+  }
+  return status;
+}
+
 // What is deleted is deleted in the version that was read, and statuses move by themselves.
 bool MayHaveMoved(const Action& action, const Status& done) {
   const bool deletes =
@@ -119,19 +132,24 @@ ApiResult<void> Reconciler::WriteStatus(const Seen& seen, const PlannedStatus& s
   const Json& present = seen.resource->At("/status");
   // While it is refused nothing can be said: not even that nothing has changed, by which a look
   // would plan otherwise than the next one.
-  const bool refused = observer_.IsStatusRefused(seen.resource->key());
+  const Key key = seen.resource->key();
+  const bool refused = observer_.IsStatusRefused(key);
   if (!refused && wanted == present) return {};
+  if (!refused && observer_.SinceStatus(key) < kBetweenLags &&
+      WithoutLag(wanted) == WithoutLag(present)) {
+    return {};
+  }
   Object updated = *seen.resource;
   updated.Set("/status", std::move(wanted));
   FAULT_POINT(status_before);
   auto written = parts_.api->Update(kRaftKvs, updated, "status");
   FAULT_POINT(status_after);
   if (!written) return std::unexpected(written.error());
-  observer_.NoteStatus(seen.resource->key(), false);
+  observer_.NoteStatus(key, false);
   parts_.caches.clusters->Wrote(*written);
   bool replacing = status.operation.type == Operation::Type::kReplace;
   if (replacing && seen.observation.operation.type != Operation::Type::kReplace) {
-    parts_.metrics->CountReplacement(seen.resource->key());
+    parts_.metrics->CountReplacement(key);
   }
   return {};
 }

@@ -254,12 +254,17 @@ TEST_F(Reconciling, ALagIsWrittenWhenItIsAnotherAndNotWithEachWriteToTheStore) {
   configuration_.leader_commit = 1'000'000;
   for (auto& [id, member] : configuration_.members) member.match = 1'000'000;
   Settle();
-  const auto writes_at = [&](uint64_t lag) {
+  Reconciler reconciler(Parts(&timing_));
+  const auto writes_at = [&](uint64_t lag, Duration later = std::chrono::minutes(1)) {
+    timing_.Advance(later);
     const size_t before = api_.CountCalls("UPDATE raftkvs/store");
     for (auto& [id, member] : configuration_.members) {
       member.match = configuration_.leader_commit - (id == 0xc3 ? lag : 0);
     }
-    for (int look = 0; look < 3; ++look) EXPECT_TRUE(Reconcile());
+    for (int look = 0; look < 3; ++look) {
+      FillCaches();
+      EXPECT_TRUE(reconciler.Reconcile({"ns", "store"}, {}));
+    }
     return api_.CountCalls("UPDATE raftkvs/store") - before;
   };
   const auto told = [&] {
@@ -278,6 +283,10 @@ TEST_F(Reconciling, ALagIsWrittenWhenItIsAnotherAndNotWithEachWriteToTheStore) {
   EXPECT_EQ(told(), 524'288);
   EXPECT_EQ(writes_at(2000), 1U);
   EXPECT_EQ(told(), 1024);
+  // One that swings is not told at each look.
+  for (const uint64_t lag : {100'000, 2000, 100'000, 2000}) {
+    EXPECT_EQ(writes_at(lag, std::chrono::seconds(1)), 0U) << lag;
+  }
   EXPECT_EQ(writes_at(1000), 1U);
   EXPECT_EQ(told(), 0);
 }
