@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # ./dev: every verb tells its usage, and what dev itself reads is refused where it knows no such option; neither builds,
-# installs or starts anything. And `./dev image` takes the tool that is there, with that one's arguments (the tools are stubs).
+# installs or starts anything. Images are built with what is there, and what fails where they are made ends that.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -36,6 +36,10 @@ done
 
 [ ! -e "$work/ran" ] || fail "something was run: $(cat "$work/ran")"
 
+# No tool works here: what a base image is made with fails, and nothing may be built on what was left.
+! TMPDIR=$work ./dev image >"$work/said" 2>&1 || fail "image succeeds without a base image"
+! grep -q 'Building image' "$work/said" || fail "image goes on without a base image: $(cat "$work/said")"
+
 # image_with BASE STATUS TOOL...: `./dev image ctl` where no other tool is there; docker's daemon and a registry answer with
 # this status, and only BASE is there. Leaves what was run in $work/ran.
 image_with() {
@@ -64,7 +68,7 @@ built_by "docker build" $own
 image_with $own 1 docker podman buildah  # without docker's daemon
 built_by "podman build --format oci --layers" $own
 image_with $own 0 buildah
-built_by "buildah build --format oci --layers --isolation chroot" $own
+built_by "buildah build --format oci --layers --isolation chroot --ulimit nofile=[0-9a-z:]* --ulimit nproc=[0-9:]*" $own
 image_with none 0 podman
 built_by "podman build --format oci --layers" debian:trixie-slim
 echo "dev_test: $(wc -w <<<"$verbs") verbs are in order, and images are built with what is there"
