@@ -74,9 +74,11 @@ Result<std::unique_ptr<CpuQuota>> CpuQuota::Make(const std::string& name) {
   if (!fs::create_directory(path, error)) {
     return Error(Code::kUnavailable, "cannot make a group: " + error.message());
   }
-  // It outlives this process by a moment, whatever ends that.
-  const std::string wait = "trap '' INT TERM HUP; cat; for i in $(seq 600); do rmdir '" +
-                           path.string() + "' 2>/dev/null && exit; sleep 0.1; done";
+  // It outlives this process by a moment, whatever ends that, or all of its process group.
+  const std::string wait =
+      "exec setsid sh -c 'trap \"\" INT TERM HUP; cat; for i in $(seq 600); do rmdir \"$0\" "
+      "2>/dev/null && exit; sleep 0.1; done' '" +
+      path.string() + "'";
   FILE* const remover = popen(wait.c_str(), "we");
   std::unique_ptr<CpuQuota> quota(new CpuQuota(path, own.is_v2, remover));
   if (own.is_v2) {

@@ -180,12 +180,12 @@ std::string LeftOf(const std::string& mark, const std::set<std::string>& namespa
 }
 
 // Runs that hold something: five nodes, mounts, namespaces and rules, a preloaded library, pipes.
-class KilledRun : public ::testing::TestWithParam<const char*> {};
+enum class Killed : uint8_t { kTheRunner, kItsProcessGroup };
 
-TEST_P(KilledRun, LeavesNothingBehind) {
+void ExpectNothingLeftOf(const std::string& row, Killed killed) {
   const fs::path faults = fs::read_symlink("/proc/self/exe").parent_path() / "raftkv-faults";
   const testing::TempDir folder;
-  testing::Process run({faults.string(), "--row", GetParam(), "--span", "60"}, folder.path(),
+  testing::Process run({"setsid", faults.string(), "--row", row, "--span", "60"}, folder.path(),
                        folder.path() + "/log");
   const std::string mark = "raftkv-faults-" + std::to_string(run.pid()) + "/";
   const auto gave_up = [&] { return !run.IsRunning(); };
@@ -202,12 +202,22 @@ TEST_P(KilledRun, LeavesNothingBehind) {
   // Interfaces, rules and mounts are in these, and end with them.
   const std::set<std::string> namespaces = NamespacesOf(processes);
   EXPECT_FALSE(LeftOf(mark, namespaces).empty()) << "what is there is seen";
+  if (killed == Killed::kItsProcessGroup) kill(-run.pid(), SIGKILL);
   run.Kill();
   EXPECT_TRUE(testing::WaitUntil([&] { return LeftOf(mark, namespaces).empty(); }))
       << LeftOf(mark, namespaces);
   EXPECT_TRUE(Sandbox::Enter().has_value());
   EXPECT_FALSE(
       fs::exists(fs::temp_directory_path() / ("raftkv-faults-" + std::to_string(run.pid()))));
+}
+
+class KilledRun : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(KilledRun, LeavesNothingBehind) { ExpectNothingLeftOf(GetParam(), Killed::kTheRunner); }
+
+// The groups of processes with a quota stayed: who removes them died with the others.
+TEST(KilledGroup, LeavesNothingBehind) {
+  ExpectNothingLeftOf("little-cpu", Killed::kItsProcessGroup);
 }
 
 INSTANTIATE_TEST_SUITE_P(Rows, KilledRun,

@@ -150,7 +150,8 @@ class Measure {
 std::string Misjudged(const MalformedRequest& request, int port, bool clients) {
   const std::string answer = Exchange(port, request.bytes);
   const int status = answer.starts_with("HTTP/1.") ? std::atoi(answer.c_str() + 9) : 0;
-  const bool refused_otherwise = !clients && request.status != 0 && status >= 400 && status < 600;
+  const bool refusal = (status >= 400 && status < 500) || status == 501 || status == 505;
+  const bool refused_otherwise = !clients && request.status != 0 && refusal;
   const bool right = (status == request.status || refused_otherwise) &&
                      Answers(answer) == (status != 0 ? 1 : 0) && !answer.starts_with('(');
   if (right) return "";
