@@ -216,17 +216,20 @@ leaders_node() {
 }
 
 power_cut() {
-  local from node
+  local from node before
   needs_own_cluster "it takes a node's power"
+  before=$(members_and_claims)
   leaders_node
   from=$(now)
   $KUBE stop-node "$node"
-  sleep 8
+  soon 40 not_ready "node$node" || fail "Kubernetes does not notice the power cut"
   report "power cut of the leader's node: longest gap" "$(longest_gap "$from")" 3
   from=$(now)
   $KUBE start-node "$node" 2>/dev/null
   settle 3
   report "node is back, until all take part" "$(since "$from")"
+  report "  longest gap of a writer" "$(longest_gap "$from")" 3
+  still_are "$before"
 }
 
 # lose_leaders_node VERB WHAT: for longer than spec.replacement.after (20 s), until another member has taken over. Sets

@@ -138,7 +138,7 @@ turn_round_growing() {
   settle 3
   report "3 -> 5, and back while the new pods start" "$(since "$from")"
   report "  longest gap of a writer" "$(longest_gap "$from")" 1
-  [ "$(members_and_claims)" = "$staying" ] || fail "they are not what they were: $(diff <(echo "$staying") <(members_and_claims))"
+  still_are "$staying"
   soon 30 claims_are 3 || fail "claims are left of members that were not wanted any more"
 }
 # Two members are removed for good by then, and their slots are not used again while they end there.
@@ -154,7 +154,7 @@ turn_round_shrinking() {
   settle 5
   report "5 -> 3, and back at ${step:-the end}" "$(since "$from")"
   report "  longest gap of a writer" "$(longest_gap "$from")" 1
-  [ "$(members_and_claims)" = "$staying" ] || fail "they are not what they were: $(diff <(echo "$staying") <(members_and_claims))"
+  still_are "$staying"
   for id in $left; do never_back "$id"; done
 }
 # Of the three slots that stay.
@@ -162,6 +162,8 @@ members_and_claims() {
   local slot
   for slot in 0 1 2; do echo "slot $slot: member $(member_of_slot $slot) on claim $(uid pvc "data-$NAME-$slot")"; done
 }
+# still_are BEFORE: members and claims are those of then.
+still_are() { [ "$(members_and_claims)" = "$1" ] || fail "members or claims are not what they were: $(diff <(echo "$1") <(members_and_claims))"; }
 # Slots whose claims were to stay are not filled again before somebody has said that what they hold may go, in the words of
 # docs/runbooks.md.
 scale_with_retained_claims() {
@@ -204,7 +206,8 @@ restart_process() {
 }
 
 roll() {
-  local from
+  local from before
+  before=$(members_and_claims)
   from=$(now)
   k patch rkv "$NAME" --type merge -p '{"spec":{"pod":{"annotations":{"e2e/roll":"1"}}}}' >/dev/null
   settle 3
@@ -212,6 +215,7 @@ roll() {
   report "  longest gap of a writer" "$(longest_gap "$from")" 1
   [ "$(k get pods -o 'jsonpath={.items[*].metadata.annotations.e2e/roll}')" = "1 1 1" ] ||
     fail "not every pod has the new template"
+  still_are "$before"
 }
 
 # The same bytes under another name, which is another image to Kubernetes and the operator: by the spec, and for a store
@@ -462,8 +466,9 @@ print(json.dumps({"apiVersion": "raftkv.dev/v1alpha1", "kind": "RaftKV", "metada
 }
 
 drain() {
-  local node from
+  local node from before
   needs_own_cluster "it cordons every node in turn and evicts what others run there"
+  before=$(members_and_claims)
   for node in 1 2 3; do
     from=$(now)
     kubectl drain "node$node" --ignore-daemonsets --delete-emptydir-data --timeout=60s >"$work/drain.log" 2>&1 ||
@@ -474,10 +479,12 @@ drain() {
     report "drain of node$node" "$(since "$from")"
     report "  longest gap of a writer" "$(longest_gap "$from")" 1
   done
+  still_are "$before"
 }
 
 hibernate() {
-  local from value
+  local from value before
+  before=$(members_and_claims)
   kill -STOP "$load_pid"
   from=$(now)
   k scale "rkv/$NAME" --replicas=0 >/dev/null
@@ -488,6 +495,7 @@ hibernate() {
   k scale "rkv/$NAME" --replicas=3 >/dev/null
   settle 3
   report "wake" "$(since "$from")"
+  still_are "$before"
   kill -CONT "$load_pid"
   # As a client would: the Service may lead nowhere for a moment yet.
   value=$(ask --retry 20 --retry-delay 1 --retry-connrefused "http://$service:7070/kv/hello") || true
