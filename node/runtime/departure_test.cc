@@ -36,7 +36,7 @@ TEST(Departure, LeaderThatRemovesItselfKnowsThatItWorked) {
     v1::ChangeMembershipRequest change;
     change.add_remove(old_leader.id().value);
     if (others_too) {
-      TestNode& other = cluster.node(old_leader.options().name == "n1" ? "n2" : "n1");
+      TestNode& other = cluster.Follower();
       change.add_demote(other.id().value);
     }
     auto removed = old_leader.Change(change, std::chrono::seconds(5));
@@ -53,8 +53,7 @@ TEST(Departure, LeaderThatRemovesItselfKnowsThatItWorked) {
 TEST(Departure, RemovalOfOneselfThatNobodyConfirmsIsOfUnknownOutcome) {
   TestCluster cluster;
   cluster.StartStatic(3);
-  TestNode& leader = *cluster.Leader();
-  TestNode& asked = cluster.node(leader.options().name == "n1" ? "n2" : "n1");
+  TestNode& asked = cluster.Follower();
   asked.LoseReplies(true);
   v1::ChangeMembershipRequest remove;
   remove.add_remove(asked.id().value);
@@ -132,7 +131,7 @@ TEST(Departure, FollowerIsAnsweredWhenItRemovesTheLeader) {
   TestCluster cluster;
   cluster.StartStatic(3);
   TestNode& old_leader = *cluster.Leader();
-  TestNode& asked = cluster.node(old_leader.options().name == "n1" ? "n2" : "n1");
+  TestNode& asked = cluster.Follower();
   v1::ChangeMembershipRequest remove;
   remove.add_remove(old_leader.id().value);
   auto removed = asked.Change(remove);
@@ -263,7 +262,7 @@ TEST(Departure, AMemberThatStartsAgainKnowsWhomItRemoved) {
   TestCluster cluster;
   cluster.StartStatic(3);
   TestNode& leader = *cluster.Leader();
-  TestNode& gone = cluster.node(leader.options().name == "n1" ? "n2" : "n1");
+  TestNode& gone = cluster.Follower();
   const raft::NodeId gone_id = gone.id();
   v1::ChangeMembershipRequest change;
   change.add_remove(gone_id.value);

@@ -103,7 +103,7 @@ TEST(Membership, ARemovedMemberAnswersWhatWaitsForANewOne) {
   auto swapped = leader.Change(swap);
   v1::ChangeMembershipRequest remove;
   remove.add_remove(leader.id().value);
-  (void)cluster.node(leader.options().name == "n1" ? "n2" : "n1").Change(remove);
+  (void)cluster.Follower().Change(remove);
   ASSERT_TRUE(cluster.Run(100, [&] { return leader.removed(); }));
   ASSERT_TRUE(swapped->has_value());
   EXPECT_EQ((*swapped)->error().code(), Code::kNotServing);
@@ -175,7 +175,7 @@ TEST(Membership, WhoPassesAChangeOnKnowsOfItWhenItAnswers) {
   TestCluster cluster;
   cluster.StartStatic(3);
   TestNode& leader = *cluster.Leader();
-  TestNode& asked = cluster.node(leader.options().name == "n1" ? "n2" : "n1");
+  TestNode& asked = cluster.Follower();
   TestNode& other = cluster.ThirdOf(leader, asked);
   const auto known = [&] { return asked.machine().cluster()->config_index(); };
   v1::ChangeMembershipRequest demote;

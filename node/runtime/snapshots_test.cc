@@ -128,7 +128,7 @@ TEST(Snapshots, ANodeWhoseDiskIsFullKeepsNoLogForOthers) {
   TestCluster cluster;
   cluster.StartStatic(3);
   TestNode& leader = *cluster.Leader();
-  TestNode& full = cluster.node(leader.options().name == "n1" ? "n2" : "n1");
+  TestNode& full = cluster.Follower();
   for (int i = 0; i < 1000; ++i) {
     (void)leader.Put("key" + std::to_string(i), std::string(2000, 'x'));
     cluster.Settle();

@@ -176,7 +176,7 @@ TEST(Writes, WhoWaitsForABatchGoesToTheNextLeader) {
   TestCluster cluster;
   cluster.StartStatic(3);
   TestNode& old = *cluster.Leader();
-  TestNode& other = cluster.node(old.options().name == "n1" ? "n2" : "n1");
+  TestNode& other = cluster.Follower();
   auto first = PutAndLook(old, "a");
   auto second = PutAndLook(old, "b");
   auto moved = Transfer(cluster, other);

@@ -179,7 +179,6 @@ std::string LeftOf(const std::string& mark, const std::set<std::string>& namespa
   return left;
 }
 
-// Runs that hold something: five nodes, mounts, namespaces and rules, a preloaded library, pipes.
 enum class Killed : uint8_t { kTheRunner, kItsProcessGroup };
 
 void ExpectNothingLeftOf(const std::string& row, Killed killed) {
@@ -211,6 +210,7 @@ void ExpectNothingLeftOf(const std::string& row, Killed killed) {
       fs::exists(fs::temp_directory_path() / ("raftkv-faults-" + std::to_string(run.pid()))));
 }
 
+// Runs that hold something: five nodes, mounts, namespaces and rules, a preloaded library, pipes.
 class KilledRun : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(KilledRun, LeavesNothingBehind) { ExpectNothingLeftOf(GetParam(), Killed::kTheRunner); }
