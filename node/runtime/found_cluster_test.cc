@@ -48,9 +48,7 @@ TEST(FoundClusterTest, MembersOfTheOldClusterAreAmongTheRemovedInTheirOrder) {
   Options options;
   options.name = "n1";
   options.peer_advertise = "127.0.0.1:1";
-  const Status founded =
-      FoundCluster(options, checkpoint, 8,
-                   {fresh.dir.get(), fresh.log.get(), fresh.store.get(), fresh.machine.get()});
+  const Status founded = FoundCluster(options, checkpoint, 8, fresh.parts());
   ASSERT_TRUE(founded.ok()) << founded.ToString();
   const auto cluster = fresh.machine->cluster();
   EXPECT_EQ(cluster->cluster_id(), 8u);

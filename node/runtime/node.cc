@@ -85,10 +85,7 @@ NodeLoop::Env NodeImpl::MakeEnv() {
   env.clock = &Clock::System();
   env.random = &random_;
   env.files = &storage::SystemFiles();
-  env.data_dir = storage_.dir.get();
-  env.log = storage_.log.get();
-  env.store = storage_.store.get();
-  env.machine = storage_.machine.get();
+  env.storage = storage_.parts();
   env.space = &space_;
   env.logger = &core_logger_;
   env.threads = this;

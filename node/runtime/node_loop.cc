@@ -16,13 +16,14 @@ constexpr Duration kBetweenLooksNearLimit = std::chrono::milliseconds(100);  // 
 
 NodeLoop::NodeLoop(Env env)
     : env_(std::move(env)),
-      member_id_(env_.data_dir->identity().member_id()),
+      member_id_(env_.storage.dir->identity().member_id()),
       next_request_id_(env_.first_request_id),
       waiters_(env_.options->max_inflight_requests, env_.options->max_inflight_bytes),
-      room_(env_.space, env_.log, env_.store, env_.sleep),
-      append_(env_.log, AppendSink()),
-      apply_(member_id_, env_.store, env_.machine, &waiters_, env_.clock, ApplySink()),
-      read_(env_.log,
+      room_(env_.space, env_.storage.log, env_.storage.store, env_.sleep),
+      append_(env_.storage.log, AppendSink()),
+      apply_(member_id_, env_.storage.store, env_.storage.machine, &waiters_, env_.clock,
+             ApplySink()),
+      read_(env_.storage.log,
             [this](raft::Index low, raft::LogResult<std::vector<raft::Entry>> entries) {
               env_.threads->Post([this, low, entries = std::move(entries)]() mutable {
                 replica_.OnLogRead(low, std::move(entries));
@@ -52,10 +53,7 @@ Replica::Env NodeLoop::ReplicaEnv() {
   env.options = env_.options;
   env.clock = env_.clock;
   env.random = env_.random;
-  env.data_dir = env_.data_dir;
-  env.log = env_.log;
-  env.store = env_.store;
-  env.machine = env_.machine;
+  env.storage = env_.storage;
   env.ports = this;
   env.waiters = &waiters_;
   env.logger = env_.logger;
@@ -208,7 +206,7 @@ void NodeLoop::SubmitRead(raft::Index low, uint64_t max_bytes) {
 // --- The janitor
 
 void NodeLoop::SubmitDescribe(std::string dir, raft::Snapshot snapshot) {
-  const uint64_t cluster_id = env_.data_dir->identity().cluster_id();
+  const uint64_t cluster_id = env_.storage.dir->identity().cluster_id();
   const uint64_t snapshot_id = next_request_id_.fetch_add(1);
   env_.threads->PostToJanitor(
       [this, dir = std::move(dir), snapshot = std::move(snapshot), cluster_id, snapshot_id] {
@@ -230,9 +228,9 @@ NodeLoop::DiskSample NodeLoop::last_disk_sample() const {
 
 void NodeLoop::LookAtDisk() {
   DiskSample sample;
-  sample.state = env_.store->stats();
-  sample.log = env_.log->stats();
-  const Result<raft::Index> flushed = env_.machine->FlushedIndex();
+  sample.state = env_.storage.store->stats();
+  sample.log = env_.storage.log->stats();
+  const Result<raft::Index> flushed = env_.storage.machine->FlushedIndex();
   if (!flushed) return env_.fatal(flushed.error());
   sample.flushed = *flushed;
   {
@@ -250,7 +248,7 @@ Duration NodeLoop::until_next_look() const {
 
 // For the day on which nothing else in the directory can be read.
 void NodeLoop::NoteMembers() {
-  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.storage.machine->cluster();
   if (cluster->members().empty() || cluster->config_index() == noted_config_index_) return;
   if (SaveMemberNote(env_.options->data_dir, NoteOf(*cluster, member_id_), *env_.files).ok()) {
     noted_config_index_ = cluster->config_index();

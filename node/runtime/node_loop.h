@@ -20,6 +20,7 @@
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "node/runtime/member_storage.h"
 #include "node/runtime/replica.h"
 #include "node/runtime/room.h"
 #include "node/runtime/space_guard.h"
@@ -56,10 +57,7 @@ class NodeLoop final : private StoragePorts {
     const Clock* clock = nullptr;
     Random* random = nullptr;
     storage::Files* files = nullptr;
-    storage::DataDir* data_dir = nullptr;
-    storage::LogStorage* log = nullptr;
-    storage::StateStore* store = nullptr;
-    kv::StateMachine* machine = nullptr;
+    MemberStorage storage;
     SpaceGuard* space = nullptr;
     raft::Logger* logger = nullptr;
     Threads* threads = nullptr;

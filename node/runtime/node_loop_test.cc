@@ -56,10 +56,7 @@ class NodeLoopTest : public testing::Test, private NodeLoop::Threads {
     env.clock = &clock_;
     env.random = &random_;
     env.files = &storage::SystemFiles();
-    env.data_dir = storage_.dir.get();
-    env.log = storage_.log.get();
-    env.store = storage_.store.get();
-    env.machine = storage_.machine.get();
+    env.storage = storage_.parts();
     env.space = &space_;
     env.logger = &logger_;
     env.threads = this;

@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "node/kv/state_machine.h"
+#include "node/runtime/member_storage.h"
 #include "node/runtime/options.h"
 #include "node/storage/data_dir.h"
 #include "node/storage/files.h"
@@ -23,6 +24,8 @@ struct OpenedStorage {
   std::unique_ptr<storage::LogStorage> log;
   std::unique_ptr<storage::StateStore> store;
   std::unique_ptr<kv::StateMachine> machine;
+
+  MemberStorage parts() const { return {dir.get(), log.get(), store.get(), machine.get()}; }
 };
 
 // Opens DIR. Errors name the file and the remedy; nothing is changed by a refusal. A blank node's

@@ -19,9 +19,9 @@ constexpr uint64_t kHousekeepingTicks = 5;
 
 Replica::Replica(Env env)
     : env_(std::move(env)),
-      id_(env_.data_dir->identity().member_id()),
+      id_(env_.storage.dir->identity().member_id()),
       replica_log_(
-          env_.log, env_.machine, [this] { RequestSnapshot(); },
+          env_.storage.log, env_.storage.machine, [this] { RequestSnapshot(); },
           [this](raft::Index low) { env_.ports->SubmitRead(low, ReadAhead::kPieceBytes); }),
       applied_(env_.options->max_apply_bytes),
       read_round_(env_.next_request_id()) {}
@@ -30,14 +30,14 @@ Replica::~Replica() = default;
 
 void Replica::Start(transport::Transport* transport) {
   transport_ = transport;
-  const v1::Identity& identity = env_.data_dir->identity();
+  const v1::Identity& identity = env_.storage.dir->identity();
   transport_->SetIdentity({identity.cluster_id(), id_, identity.name()});
   if (identity.cluster_id() != 0) {
     KeepQuietAfterRestart();
     StartCore();
   } else {
     log::Info("this node is blank: it waits to be initialized or to join",
-              {{"member", log::Hex{id_.value}}, {"data", env_.data_dir->path()}});
+              {{"member", log::Hex{id_.value}}, {"data", env_.storage.dir->path()}});
   }
 }
 
@@ -50,7 +50,7 @@ void Replica::StartCore() {
   config.log = &replica_log_;
   config.logger = env_.logger;
   config.random = env_.random;
-  config.applied = env_.machine->applied().index;
+  config.applied = env_.storage.machine->applied().index;
   config.async_storage_writes = true;
   config.max_bytes_per_append = options.max_append_bytes;
   config.max_committed_bytes_per_ready = options.max_apply_bytes;
@@ -64,16 +64,16 @@ void Replica::StartCore() {
   config.step_down_on_removal = true;
   core_ = std::make_unique<raft::Core>(config);
   last_term_ = core_->term();
-  hard_state_ = env_.log->hard_state();
-  truncated_to_ = env_.log->first_index().Prev();
+  hard_state_ = env_.storage.log->hard_state();
+  truncated_to_ = env_.storage.log->first_index().Prev();
   garbage_done_for_ = 0;
   // The one time that it is read here.
-  if (const Result<raft::Index> flushed = env_.machine->FlushedIndex()) flushed_ = *flushed;
+  if (const Result<raft::Index> flushed = env_.storage.machine->FlushedIndex()) flushed_ = *flushed;
   NoteDurableMembership();
   PublishPeers();
-  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.storage.machine->cluster();
   log::Info("member started", {{"member", log::Hex{id_.value}},
-                               {"cluster", log::Hex{env_.data_dir->identity().cluster_id()}},
+                               {"cluster", log::Hex{env_.storage.dir->identity().cluster_id()}},
                                {"applied", config.applied.value},
                                {"last", core_->last_index().value},
                                {"members", cluster->members_size()}});
@@ -86,12 +86,12 @@ void Replica::StartCore() {
 }
 
 bool Replica::IsOnlyVoter() const {
-  const v1::ConfState& conf = env_.machine->cluster()->conf();
+  const v1::ConfState& conf = env_.storage.machine->cluster()->conf();
   return conf.voters_size() == 1 && conf.voters_outgoing_size() == 0 && conf.voters(0) == id_.value;
 }
 
 void Replica::PublishPeers() {
-  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.storage.machine->cluster();
   std::map<raft::NodeId, std::string> peers;
   const auto add = [&](const v1::Member& member) {
     if (member.id() != 0 && member.id() != id_.value) {
@@ -100,7 +100,7 @@ void Replica::PublishPeers() {
   };
   for (const v1::Member& member : cluster->members()) add(member);
   if (cluster->members().empty()) {
-    for (const v1::Member& member : env_.data_dir->identity().seeds()) add(member);
+    for (const v1::Member& member : env_.storage.dir->identity().seeds()) add(member);
   }
   if (introduced_index_ > cluster->config_index()) {
     for (const auto& [id, address] : introduced_) {
@@ -126,7 +126,7 @@ void Replica::OnTick() {
   }
   core_->Tick(lost_.contains(core_->leader()));
   replica_log_.read_ahead().Tick();
-  if (env_.machine->cluster()->conf().voters().empty()) BootstrapTick();
+  if (env_.storage.machine->cluster()->conf().voters().empty()) BootstrapTick();
   ExpireParked();
   FinishTransfers();
   for (Waiter& waiter : env_.waiters->TakeExpired(env_.clock->Now())) {
@@ -320,7 +320,7 @@ void Replica::OnApplyDone(ApplyDone done) {
 }
 
 void Replica::NoteDurableMembership() {
-  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.storage.machine->cluster();
   if (!MUTATION(refuse_before_durable) && flushed_.value < cluster->config_index()) return;
   durable_config_index_ = cluster->config_index();
   const auto& removed = cluster->removed_ids();

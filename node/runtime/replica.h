@@ -30,19 +30,17 @@
 
 #include "base/clock.h"
 #include "base/random.h"
-#include "node/kv/state_machine.h"
 #include "node/raft/core.h"
 #include "node/runtime/apply_notices.h"
 #include "node/runtime/commit_notices.h"
 #include "node/runtime/gathering.h"
 #include "node/runtime/latency_counts.h"
+#include "node/runtime/member_storage.h"
 #include "node/runtime/node.h"
 #include "node/runtime/options.h"
 #include "node/runtime/replica_log.h"
 #include "node/runtime/waiters.h"
 #include "node/runtime/workers.h"
-#include "node/storage/data_dir.h"
-#include "node/storage/log_storage.h"
 #include "node/transport/transport.h"
 #include "raftkv/v1/admin.pb.h"
 #include "raftkv/v1/peer.pb.h"
@@ -103,10 +101,7 @@ class Replica final : public transport::Handler {
     const Options* options = nullptr;
     const Clock* clock = nullptr;
     Random* random = nullptr;
-    storage::DataDir* data_dir = nullptr;
-    storage::LogStorage* log = nullptr;
-    storage::StateStore* store = nullptr;
-    kv::StateMachine* machine = nullptr;
+    MemberStorage storage;
     StoragePorts* ports = nullptr;
     WaiterTable* waiters = nullptr;
     raft::Logger* logger = nullptr;

@@ -62,18 +62,18 @@ raftkv::Status Replica::NotServing() const {
 raftkv::Status Replica::BecomeMember(uint64_t cluster_id, const v1::ClusterState* initial,
                                      const v1::ClusterState& seeds) {
   CHECK(core_ == nullptr, "only a blank node becomes a member");
-  v1::Identity identity = env_.data_dir->identity();
+  v1::Identity identity = env_.storage.dir->identity();
   identity.set_cluster_id(cluster_id);
   identity.clear_seeds();
   for (const v1::Member& member : seeds.members()) *identity.add_seeds() = member;
   if (initial != nullptr) {
     // The first configuration stands for the entry at index 1, term 1, which nobody ever sends.
-    RETURN_IF_ERROR(env_.machine->InitializeCluster(*initial));
-    RETURN_IF_ERROR(env_.store->Flush());
+    RETURN_IF_ERROR(env_.storage.machine->InitializeCluster(*initial));
+    RETURN_IF_ERROR(env_.storage.store->Flush());
     const raft::EntryId first{raft::Term(1), raft::Index(1)};
-    RETURN_IF_ERROR(env_.log->Reset(first, {first.term, raft::kNone, first.index}));
+    RETURN_IF_ERROR(env_.storage.log->Reset(first, {first.term, raft::kNone, first.index}));
   }
-  RETURN_IF_ERROR(env_.data_dir->SetIdentity(identity));
+  RETURN_IF_ERROR(env_.storage.dir->SetIdentity(identity));
   if (replacing()) RETURN_IF_ERROR(env_.finish_rebuild());
   transport_->SetIdentity({cluster_id, id_, identity.name()});
   StartCore();
@@ -161,7 +161,7 @@ Result<v1::InitializeResponse> Replica::InitializeNow(const v1::InitializeReques
     return Error(Code::kInvalidArgument, "the members do not name this node, " + HexId(id_.value) +
                                              ": send the request to one of them");
   }
-  const uint64_t own_cluster = env_.data_dir->identity().cluster_id();
+  const uint64_t own_cluster = env_.storage.dir->identity().cluster_id();
   if (replacing()) {
     return Error(Code::kFailedPrecondition,
                  "this node is about to take the place of a damaged member of cluster " +
@@ -169,7 +169,7 @@ Result<v1::InitializeResponse> Replica::InitializeNow(const v1::InitializeReques
                      "; to make a new cluster, start with an empty data directory");
   }
   if (own_cluster != 0) {
-    const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+    const std::shared_ptr<const v1::ClusterState> cluster = env_.storage.machine->cluster();
     const bool same = (request.cluster_id() == 0 || request.cluster_id() == own_cluster) &&
                       std::equal(cluster->members().begin(), cluster->members().end(),
                                  initial.members().begin(), initial.members().end(),
@@ -206,23 +206,22 @@ void Replica::Restore(const std::string& dir, v1::RestoreResponse response,
                       const Callback<v1::RestoreResponse>& done) {
   const bool waits =
       env_.options->bootstrap.mode == Bootstrap::Mode::kWait && join_addresses_.empty();
-  if (core_ != nullptr || replacing() || env_.data_dir->identity().cluster_id() != 0 || !waits) {
+  if (core_ != nullptr || replacing() || env_.storage.dir->identity().cluster_id() != 0 || !waits) {
     return done(Error(NotBlank(Status())));
   }
   const uint64_t cluster_id = env_.random->Next() | 1;  // never 0
-  const raftkv::Status founded = FoundCluster(*env_.options, dir, cluster_id,
-                                              {env_.data_dir, env_.log, env_.store, env_.machine});
+  const raftkv::Status founded = FoundCluster(*env_.options, dir, cluster_id, env_.storage);
   // Blank still, with databases that only a start empties.
   if (!founded.ok()) {
     return env_.fatal({Code::kIoError, "the snapshot is not restored: " + founded.message() +
                                            ". The data directory stays blank."});
   }
-  transport_->SetIdentity({cluster_id, id_, env_.data_dir->identity().name()});
+  transport_->SetIdentity({cluster_id, id_, env_.storage.dir->identity().name()});
   StartCore();
   log::Info("a new cluster was made from a snapshot",
             {{"cluster", log::Hex{cluster_id}},
-             {"revision", env_.machine->applied().revision},
-             {"index", env_.machine->applied().index.value}});
+             {"revision", env_.storage.machine->applied().revision},
+             {"index", env_.storage.machine->applied().index.value}});
   response.set_cluster_id(cluster_id);
   response.set_member_id(id_.value);
   env_.wake();
@@ -261,7 +260,7 @@ void Replica::BootstrapTick() {
       join_addresses_ = bootstrap.addresses;
       // A member whose configuration has not come yet knows others who were there, whatever has
       // become of the list meanwhile.
-      for (const v1::Member& seed : env_.data_dir->identity().seeds()) {
+      for (const v1::Member& seed : env_.storage.dir->identity().seeds()) {
         join_addresses_.push_back(seed.peer_address());
       }
       std::erase(join_addresses_, env_.options->peer_advertise);
@@ -282,7 +281,7 @@ void Replica::ExpireJoins() {
 
 v1::JoinResponse Replica::Joined() const {
   v1::JoinResponse response;
-  response.set_cluster_id(env_.data_dir->identity().cluster_id());
+  response.set_cluster_id(env_.storage.dir->identity().cluster_id());
   response.set_member_id(id_.value);
   return response;
 }
@@ -389,14 +388,14 @@ void Replica::Join(const v1::JoinRequest& request, MonotonicTime deadline,
 // A member is asked to join: fine if the request is a repeated one, so whoever is named must belong
 // to the same cluster.
 void Replica::JoinAgain(const v1::JoinRequest& request, int next, Callback<v1::JoinResponse> done) {
-  const uint64_t own_cluster = env_.data_dir->identity().cluster_id();
+  const uint64_t own_cluster = env_.storage.dir->identity().cluster_id();
   const auto names = [&](const v1::Member& member) {
     return std::ranges::find(request.peer_addresses(), member.peer_address()) !=
            request.peer_addresses().end();
   };
-  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.storage.machine->cluster();
   const auto known =
-      cluster->members().empty() ? env_.data_dir->identity().seeds() : cluster->members();
+      cluster->members().empty() ? env_.storage.dir->identity().seeds() : cluster->members();
   if (std::ranges::any_of(known, names)) return done(Joined());
   if (next == request.peer_addresses_size()) {
     return done(Error(Code::kUnavailable,

@@ -60,7 +60,7 @@ void Replica::TruncateLog() {
     flush_under_way_ = true;
     env_.ports->SubmitApply(FlushState{});
   }
-  const uint64_t compacted = env_.machine->applied().compact_revision;
+  const uint64_t compacted = env_.storage.machine->applied().compact_revision;
   if (!garbage_under_way_ && compacted > garbage_done_for_) {
     garbage_under_way_ = true;
     env_.ports->SubmitApply(CollectGarbage{});
@@ -89,7 +89,7 @@ void Replica::SampleRevision() {
   // However long the age is, some thousand samples measure it well enough.
   const Duration step = std::max<Duration>(std::chrono::seconds(1), keep / 1000);
   if (revision_samples_.empty() || now - revision_samples_.back().first >= step) {
-    revision_samples_.emplace_back(now, env_.machine->applied().revision);
+    revision_samples_.emplace_back(now, env_.storage.machine->applied().revision);
   }
 }
 
@@ -97,7 +97,7 @@ void Replica::SampleRevision() {
 void Replica::ProposeCompaction() {
   if (!is_leader()) return;
   const Options& options = *env_.options;
-  const kv::AppliedState applied = env_.machine->applied();
+  const kv::AppliedState applied = env_.storage.machine->applied();
   uint64_t target = applied.revision;
   if (options.compact_keep_age > Duration::zero()) {
     const bool old_enough =

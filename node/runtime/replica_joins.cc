@@ -20,7 +20,7 @@ constexpr Duration kConfirmWithin = std::chrono::seconds(3);
 // At a member: a damaged one, or the new one at its place, asks to be replaced. Nobody else may
 // want the old one back: it says itself that it cannot go on, and the leader does not hear of it.
 Result<v1::ChangeMembershipRequest> Replica::PlanReplacement(const v1::PeerCall& call) const {
-  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.storage.machine->cluster();
   const uint64_t old = call.replaces();
   if (!is_leader()) {
     return Error(Code::kUnavailable, "only the leader replaces a damaged member");
@@ -83,8 +83,8 @@ void Replica::AgreeToReplace(v1::PeerCall call, transport::ReplyFn reply) {
 
 v1::PeerReply Replica::JoinAnswer() const {
   v1::PeerReply joined;
-  joined.mutable_join()->set_cluster_id(env_.data_dir->identity().cluster_id());
-  *joined.mutable_join()->mutable_members() = env_.machine->cluster()->members();
+  joined.mutable_join()->set_cluster_id(env_.storage.dir->identity().cluster_id());
+  *joined.mutable_join()->mutable_members() = env_.storage.machine->cluster()->members();
   return joined;
 }
 
@@ -102,7 +102,7 @@ void Replica::HandleJoin(const v1::PeerCall& call, transport::ReplyFn reply) {
     return reply(Refusal({Code::kInvalidArgument, "a joining node has an id and an address"}));
   }
   if (call.check_only()) return AgreeToReplace(call, std::move(reply));
-  for (const v1::Member& known : env_.machine->cluster()->members()) {
+  for (const v1::Member& known : env_.storage.machine->cluster()->members()) {
     if (known.id() == member.id()) return reply(JoinAnswer());  // a repeated call
   }
   v1::ChangeMembershipRequest request;

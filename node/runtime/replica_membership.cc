@@ -82,7 +82,7 @@ bool Replica::RemovesSelf(const MembershipCall& call) const {
 // for the other steps of the same change: those are in the configuration on the way there, if this
 // member has applied it.
 void Replica::FinishOwnRemovals() {
-  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.storage.machine->cluster();
   raft::ConfState conf = storage::FromProto(cluster->conf());
   conf.voters_outgoing.clear();
   conf.learners.insert(conf.learners.end(), conf.learners_next.begin(), conf.learners_next.end());
@@ -144,7 +144,7 @@ void Replica::Relay(MembershipCall call, v1::ChangeMembershipResponse response) 
 void Replica::FinishRelayed() {
   if (relayed_.empty()) return;
   const MonotonicTime now = env_.clock->Now();
-  const uint64_t known = env_.machine->cluster()->config_index();
+  const uint64_t known = env_.storage.machine->cluster()->config_index();
   std::erase_if(relayed_, [&](RelayedAnswer& answer) {
     if (known < answer.response.config_index() && now < answer.until && !leaving_) return false;
     answer.done(std::move(answer.response));
@@ -212,7 +212,8 @@ void Replica::ResolveAddresses(MembershipCall call) {
                                       "): start the new node first, with an empty data directory"));
         }
         const v1::IAm& i_am = reply->i_am();
-        if (i_am.cluster_id() != 0 && i_am.cluster_id() != env_.data_dir->identity().cluster_id()) {
+        if (i_am.cluster_id() != 0 &&
+            i_am.cluster_id() != env_.storage.dir->identity().cluster_id()) {
           return shared->done(
               Error(Code::kFailedPrecondition,
                     "the node at " + address + " belongs to another cluster already"));
@@ -229,7 +230,7 @@ void Replica::ResolveAddresses(MembershipCall call) {
 
 bool Replica::ChangeUnderWay() const {
   const bool pending = core_->pending_conf_index() > core_->applied();
-  return env_.machine->cluster()->conf().voters_outgoing_size() > 0 ||
+  return env_.storage.machine->cluster()->conf().voters_outgoing_size() > 0 ||
          (pending && !MUTATION(change_while_one_is_pending));
 }
 
@@ -253,7 +254,7 @@ void Replica::RetryQueued() {
 // Checks the request against the configuration in force and turns it into steps. The state machine
 // checks again when the entry is applied: only that decides.
 Result<raft::ConfChange> Replica::PlanChange(const v1::ChangeMembershipRequest& request) const {
-  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.storage.machine->cluster();
   const raft::ConfState conf = storage::FromProto(cluster->conf());
   if (request.expected_config_index() != 0 &&
       request.expected_config_index() != cluster->config_index()) {
@@ -376,7 +377,7 @@ void Replica::OnChangeApplied(MembershipCall call, Result<kv::MembershipResult> 
 // only then do removed members no longer count.
 void Replica::FinishJointWaiters() {
   if (joint_waiters_.empty()) return;
-  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.storage.machine->cluster();
   if (cluster->conf().voters_outgoing_size() > 0) return;
   if (durable_config_index_ < cluster->config_index()) return;
   v1::ChangeMembershipResponse response;
@@ -430,7 +431,7 @@ bool Replica::CaughtUp(raft::NodeId id) const {
 
 void Replica::PromoteCaughtUpLearners() {
   if (!is_leader() || core_->pending_conf_index() > core_->applied()) return;
-  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.storage.machine->cluster();
   if (cluster->conf().voters_outgoing_size() > 0) return;
   for (const uint64_t id : cluster->conf().learners()) {
     const v1::Member* member = FindMember(*cluster, id);

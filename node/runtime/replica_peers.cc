@@ -86,7 +86,7 @@ void Replica::OnStrangerCall(const v1::Hello& hello, v1::PeerCall call, transpor
       v1::IAm& i_am = *answer.mutable_i_am();
       // Whoever takes the place of a member is not free for a new cluster.
       i_am.set_cluster_id(replacing() ? env_.options->replaces->cluster_id
-                                      : env_.data_dir->identity().cluster_id());
+                                      : env_.storage.dir->identity().cluster_id());
       i_am.set_removed(leaving_);
       *i_am.mutable_member() = Self();
       return reply(std::move(answer));
@@ -115,7 +115,7 @@ void Replica::OnMessages(std::vector<raft::Message> messages) {
 }
 
 void Replica::HandleAdopt(const v1::Adopt& adopt, transport::ReplyFn reply) {
-  const uint64_t own_cluster = env_.data_dir->identity().cluster_id();
+  const uint64_t own_cluster = env_.storage.dir->identity().cluster_id();
   if (adopt.member_id() != id_.value) {
     return reply(Refusal(
         {Code::kFailedPrecondition, "another node listens here: member " + HexId(id_.value)}));
@@ -157,7 +157,7 @@ void Replica::HandleAdopt(const v1::Adopt& adopt, transport::ReplyFn reply) {
 // configured, so it is the one that was meant. Or one that has missed changes of the membership.
 void Replica::AdoptPeer(raft::NodeId peer, std::optional<raft::Index> last) {
   if (adopting_.contains(peer)) return;
-  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.storage.machine->cluster();
   for (const v1::Member& member : cluster->members()) {
     if (member.id() != peer.value) continue;
     v1::PeerCall call;
@@ -195,7 +195,7 @@ void Replica::AdoptPeer(raft::NodeId peer, std::optional<raft::Index> last) {
 // requests of a leader that is not in its own configuration).
 void Replica::Introduce(const v1::Adopt& adopt) {
   if (adopt.config_index() <=
-      std::max(introduced_index_, env_.machine->cluster()->config_index())) {
+      std::max(introduced_index_, env_.storage.machine->cluster()->config_index())) {
     return;
   }
   if (MUTATION(no_introduction)) return;
@@ -212,7 +212,7 @@ void Replica::Introduce(const v1::Adopt& adopt) {
 // Again and again until it is heard: the call may get lost, and at first this member may itself not
 // know that it is one. The first configuration is known to all who are in it.
 void Replica::IntroduceSelf() {
-  if (env_.machine->cluster()->config_index() <= 1) return;
+  if (env_.storage.machine->cluster()->config_index() <= 1) return;
   for (const raft::NodeId peer : std::set<raft::NodeId>(unintroduced_)) AdoptPeer(peer);
 }
 
@@ -226,7 +226,7 @@ void Replica::HelpCandidate(const raft::Message& message) {
   std::optional<raft::Index> last;
   if (const auto* vote = std::get_if<raft::RequestVote>(&message.body)) last = vote->last.index;
   if (const auto* vote = std::get_if<raft::RequestPreVote>(&message.body)) last = vote->last.index;
-  if (!last || env_.machine->cluster()->config_index() <= 1) return;
+  if (!last || env_.storage.machine->cluster()->config_index() <= 1) return;
   const MonotonicTime now = env_.clock->Now();
   const auto [helped, is_new] = helped_.try_emplace(message.from, now);
   if (!is_new && now - helped->second < kHelpEvery) return;
@@ -235,7 +235,7 @@ void Replica::HelpCandidate(const raft::Message& message) {
 }
 
 v1::HelloReply::Verdict Replica::Admit(raft::NodeId id) {
-  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.storage.machine->cluster();
   if (durably_removed_.contains(id.value)) return v1::HelloReply::REMOVED;
   const auto& removed = cluster->removed_ids();
   if (std::find(removed.begin(), removed.end(), id.value) != removed.end()) {
@@ -259,7 +259,7 @@ void Replica::TellVoters(v1::HelloReply* reply) const {
 
 void Replica::OnPeerVerdict(raft::NodeId peer, const v1::HelloReply& reply) {
   if (core_ == nullptr || removed_) return;
-  const bool own_cluster = reply.cluster_id() == env_.data_dir->identity().cluster_id();
+  const bool own_cluster = reply.cluster_id() == env_.storage.dir->identity().cluster_id();
   if (reply.member_id() == peer.value &&
       (reply.verdict() == v1::HelloReply::BLANK ||
        (reply.verdict() == v1::HelloReply::NOT_A_MEMBER && own_cluster))) {

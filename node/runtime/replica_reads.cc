@@ -95,7 +95,7 @@ void Replica::ReleaseReads() {
   // Before the look at what is applied: whoever applies more after it sees that somebody waits.
   awaits_apply_ = !applied_reads_.empty();
   if (applied_reads_.empty()) return;
-  const raft::Index applied = env_.machine->applied().index;
+  const raft::Index applied = env_.storage.machine->applied().index;
   while (!applied_reads_.empty() &&
          (MUTATION(read_before_applied) || applied_reads_.begin()->first <= applied)) {
     BarrierCallback done = std::move(applied_reads_.begin()->second.done);

@@ -18,7 +18,7 @@ constexpr Duration kLeaveAnyway = std::chrono::seconds(30);
 
 void Replica::CheckRemoved() {
   if (core_ == nullptr || leaving_) return;
-  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.storage.machine->cluster();
   const auto& removed = cluster->removed_ids();
   if (std::find(removed.begin(), removed.end(), id_.value) != removed.end()) BeginLeaving();
 }
@@ -58,7 +58,7 @@ void Replica::OnRefusedAsRemoved(raft::NodeId by, const v1::HelloReply& reply) {
     return others == 0 || refused > others / 2;
   };
   const raft::JointConfig& voters = core_->tracker_config().voters;
-  const auto& removed = env_.machine->cluster()->removed_ids();
+  const auto& removed = env_.storage.machine->cluster()->removed_ids();
   const bool knows = std::find(removed.begin(), removed.end(), id_.value) != removed.end();
   // Voters go when the joint configuration is left, learners when it is entered: nobody needs them.
   const bool was_learner = knows && !voters.outgoing.empty();
@@ -95,9 +95,9 @@ void Replica::BecomeRemoved() {
   log::Warning("this member was removed from its cluster: it stops for good",
                {{"member", log::Hex{id_.value}},
                 {"remedy", "to use this machine again, start with an empty data directory"}});
-  v1::Identity identity = env_.data_dir->identity();
+  v1::Identity identity = env_.storage.dir->identity();
   identity.set_removed(true);
-  const raftkv::Status status = env_.data_dir->SetIdentity(identity);
+  const raftkv::Status status = env_.storage.dir->SetIdentity(identity);
   if (!status.ok()) {
     log::Error("the tombstone could not be written; other members still refuse this one",
                {{"error", status.ToString()}});

@@ -18,7 +18,7 @@ constexpr Duration kKeepUnused = std::chrono::seconds(60);
 
 void Replica::TakeSnapshot(MonotonicTime deadline, Callback<v1::SnapshotResponse> done) {
   if (!serving()) return done(Error(NotServing()));
-  if (env_.machine->applied().index == raft::Index()) {
+  if (env_.storage.machine->applied().index == raft::Index()) {
     return done(Error(Code::kFailedPrecondition, "this node has no state yet"));
   }
   snapshot_waiters_.emplace_back(deadline, std::move(done));
@@ -26,7 +26,8 @@ void Replica::TakeSnapshot(MonotonicTime deadline, Callback<v1::SnapshotResponse
 }
 
 std::string Replica::NewCheckpointDir() {
-  return env_.data_dir->snapshots_path() + "/checkpoints/" + std::to_string(env_.next_request_id());
+  return env_.storage.dir->snapshots_path() + "/checkpoints/" +
+         std::to_string(env_.next_request_id());
 }
 
 void Replica::RequestSnapshot() {
@@ -38,7 +39,7 @@ void Replica::RequestSnapshot() {
 void Replica::MakeExport(MonotonicTime deadline,
                          Callback<std::pair<std::string, raft::Snapshot>> done) {
   if (!serving()) return done(Error(NotServing()));
-  if (env_.machine->applied().index == raft::Index()) {
+  if (env_.storage.machine->applied().index == raft::Index()) {
     return done(Error(Code::kFailedPrecondition, "this node has no state yet"));
   }
   const std::string dir = NewCheckpointDir();

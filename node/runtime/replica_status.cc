@@ -34,7 +34,7 @@ std::vector<std::string> Replica::AddressWarnings() const {
                        " address of this node, which advertises " + own +
                        ": others do not find it there; POST /admin/membership with `update`");
   };
-  for (const v1::Member& member : env_.machine->cluster()->members()) {
+  for (const v1::Member& member : env_.storage.machine->cluster()->members()) {
     if (member.id() != id_.value) continue;
     compare("peer", member.peer_address(), self.peer_address());
     compare("client", member.client_address(), self.client_address());
@@ -44,7 +44,7 @@ std::vector<std::string> Replica::AddressWarnings() const {
 
 v1::StatusResponse Replica::Status() const {
   v1::StatusResponse status;
-  const v1::Identity& identity = env_.data_dir->identity();
+  const v1::Identity& identity = env_.storage.dir->identity();
   status.set_version(std::string(Version()));
   status.set_member_id(id_.value);
   status.set_name(env_.options->name);
@@ -56,17 +56,17 @@ v1::StatusResponse Replica::Status() const {
     }
     return status;
   }
-  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.storage.machine->cluster();
   status.set_role(leaving_ ? v1::StatusResponse::REMOVED : RoleOf(*core_, *cluster));
   status.set_leader(core_->leader().value);
   status.set_transferee(core_->transferee().value);
   status.set_term(core_->term().value);
   status.set_commit_index(core_->committed().value);
-  const kv::AppliedState applied = env_.machine->applied();
+  const kv::AppliedState applied = env_.storage.machine->applied();
   status.set_applied_index(applied.index.value);
   status.set_revision(applied.revision);
   status.set_compact_revision(applied.compact_revision);
-  status.set_first_index(env_.log->first_index().value);
+  status.set_first_index(env_.storage.log->first_index().value);
   status.set_last_index(core_->last_index().value);
   *status.mutable_cluster() = *cluster;
   for (std::string& warning : AddressWarnings()) status.add_warnings(std::move(warning));

@@ -61,7 +61,7 @@ void Replica::TransferLeadership(v1::TransferLeadershipRequest request, Monotoni
     response.set_leader(id_.value);
     return done(response);
   }
-  const std::shared_ptr<const v1::ClusterState> cluster = env_.machine->cluster();
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.storage.machine->cluster();
   const auto& voters = cluster->conf().voters();
   if (std::find(voters.begin(), voters.end(), to.value) == voters.end()) {
     return done(Error(Code::kInvalidArgument, HexId(to.value) + " is not a voter"));

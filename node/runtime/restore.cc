@@ -58,9 +58,7 @@ Status Restore(const Options& options, OpenedStorage* storage) {
   ASSIGN_OR_RETURN_STATUS(const std::string checkpoint,
                           Unpack(options.bootstrap.snapshot, UploadsPath(options)));
   const uint64_t cluster_id = SystemEntropy() | 1;  // never 0
-  RETURN_IF_ERROR(FoundCluster(
-      options, checkpoint, cluster_id,
-      {storage->dir.get(), storage->log.get(), storage->store.get(), storage->machine.get()}));
+  RETURN_IF_ERROR(FoundCluster(options, checkpoint, cluster_id, storage->parts()));
   log::Info("a new cluster was made from a snapshot",
             {{"file", options.bootstrap.snapshot},
              {"cluster", log::Hex{cluster_id}},
@@ -72,7 +70,7 @@ Status Restore(const Options& options, OpenedStorage* storage) {
 }  // namespace
 
 Status FoundCluster(const Options& options, const std::string& checkpoint, uint64_t cluster_id,
-                    const BlankMember& member) {
+                    const MemberStorage& member) {
   v1::Identity identity = member.dir->identity();
   CHECK(identity.cluster_id() == 0, "only a blank directory is restored into");
   // Nobody resumes this installation: until it has an identity the node is blank, and a blank

@@ -19,15 +19,9 @@ namespace raftkv::runtime {
 Status RestoreSnapshot(const Options& options, OpenedStorage* storage);
 
 // The part of it after the file is unpacked: a new cluster with this id, of this node alone, with
-// the content of the checkpoint in `dir`. The identity is written last.
-struct BlankMember {
-  storage::DataDir* dir;
-  storage::LogStorage* log;
-  storage::StateStore* store;
-  kv::StateMachine* machine;
-};
+// the content of `checkpoint`. The identity is written last.
 Status FoundCluster(const Options& options, const std::string& checkpoint, uint64_t cluster_id,
-                    const BlankMember& member);
+                    const MemberStorage& member);
 
 // Where pieces of a snapshot that a blank node is given are put together.
 std::string UploadsPath(const Options& options);

@@ -93,10 +93,8 @@ Status TestNode::TryBoot() {
   env.options = &options_;
   env.clock = &cluster_->clock_;
   env.random = random_.get();
-  env.data_dir = watched_dir_.get();
-  env.log = storage_.log.get();
-  env.store = storage_.store.get();
-  env.machine = storage_.machine.get();
+  env.storage = storage_.parts();
+  env.storage.dir = watched_dir_.get();
   env.ports = this;
   env.waiters = waiters_.get();
   env.logger = &logger_;

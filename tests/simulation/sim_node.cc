@@ -213,10 +213,8 @@ void SimNode::StartLoop() {
   env.clock = &clock_;
   env.random = core_random_.get();
   env.files = &disk_->files();
-  env.data_dir = &disk_->dir();
-  env.log = &disk_->log();
-  env.store = store_.get();
-  env.machine = machine_.get();
+  env.storage = {
+      .dir = &disk_->dir(), .log = &disk_->log(), .store = store_.get(), .machine = machine_.get()};
   env.space = &*space_guard_;
   env.logger = &logger_;
   env.threads = this;
