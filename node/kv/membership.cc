@@ -41,22 +41,6 @@ std::set<uint64_t> StayingIds(const v1::ConfState& conf) {
   return IdsIn(conf.voters(), conf.learners(), conf.learners_next());
 }
 
-Status CheckConditions(const ClusterState& state, const v1::MembershipChange& request) {
-  if (request.expected_config_index() != 0 &&
-      request.expected_config_index() != state.config_index()) {
-    return Status(Code::kConflict, "the configuration index is " +
-                                       std::to_string(state.config_index()) + ", not " +
-                                       std::to_string(request.expected_config_index()) +
-                                       ": read the membership again and decide anew");
-  }
-  if (request.epoch() != 0 && request.epoch() < state.epoch()) {
-    return Status(Code::kConflict,
-                  "epoch " + std::to_string(request.epoch()) + " is older than the cluster's, " +
-                      std::to_string(state.epoch()) + ": another operator has taken over");
-  }
-  return Status::Ok();
-}
-
 bool Adds(const ConfChangeStep& step) {
   return step.type == ConfChangeType::kAddVoter || step.type == ConfChangeType::kAddLearner;
 }
@@ -212,6 +196,21 @@ Status CheckMembers(const ClusterState& state) {
 
 }  // namespace
 
+Status CheckConditions(const ClusterState& state, uint64_t expected_config_index, uint64_t epoch) {
+  if (expected_config_index != 0 && expected_config_index != state.config_index()) {
+    return Status(Code::kConflict, "the configuration index is " +
+                                       std::to_string(state.config_index()) + ", not " +
+                                       std::to_string(expected_config_index) +
+                                       ": read the membership again and decide anew");
+  }
+  if (epoch != 0 && epoch < state.epoch()) {
+    return Status(Code::kConflict,
+                  "epoch " + std::to_string(epoch) + " is older than the cluster's, " +
+                      std::to_string(state.epoch()) + ": another operator has taken over");
+  }
+  return Status::Ok();
+}
+
 Status CheckPeerAddress(const std::string& address, const std::string& what) {
   RETURN_IF_ERROR(CheckText(address, what));
   const Result<HostPort> parsed = ParseHostPort(address);
@@ -225,7 +224,8 @@ Status CheckPeerAddress(const std::string& address, const std::string& what) {
 
 Result<ClusterState> ChangeMembership(const ClusterState& state, const ConfChange& change,
                                       const v1::MembershipChange& request, raft::Index index) {
-  RETURN_UNEXPECTED_IF_ERROR(CheckConditions(state, request));
+  RETURN_UNEXPECTED_IF_ERROR(
+      CheckConditions(state, request.expected_config_index(), request.epoch()));
   RETURN_UNEXPECTED_IF_ERROR(CheckSteps(state, change, request));
   ASSIGN_OR_RETURN(const raft::ConfState conf, NextConf(state.conf(), change));
 

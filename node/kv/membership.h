@@ -4,6 +4,7 @@
 // Thread-safety: pure functions.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "base/status.h"
@@ -12,6 +13,12 @@
 #include "raftkv/v1/command.pb.h"
 
 namespace raftkv::kv {
+
+// What a request was decided on still holds: `expected_config_index` is the state's (0: no
+// condition), and no operator with a greater `epoch` has changed it (0: no condition). Otherwise
+// kConflict.
+Status CheckConditions(const v1::ClusterState& state, uint64_t expected_config_index,
+                       uint64_t epoch);
 
 // The state after `change`, whose entry has `index`; `request` is its context.
 //

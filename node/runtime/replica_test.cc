@@ -190,6 +190,56 @@ TEST(Replica, TransferMovesTheLeader) {
   EXPECT_EQ(cluster.Leader(), &follower);
 }
 
+// An operator that was replaced, or that decided on what is no longer so, moved the leader.
+TEST(Replica, ATransferThatWasDecidedOnWhatIsNoLongerSoIsRefused) {
+  TestCluster cluster;
+  cluster.StartStatic(3);
+  TestNode& follower = cluster.Follower();
+  TestNode& leader = *cluster.Leader();
+  const auto apply = [&](auto change) {
+    auto slot = std::make_shared<std::optional<Code>>();
+    change(slot);
+    EXPECT_TRUE(cluster.Run(20, [&] { return slot->has_value(); }));
+    return slot->value_or(Code::kInternal);
+  };
+  v1::ChangeMembershipRequest renamed;
+  renamed.set_epoch(7);
+  v1::Member& update = *renamed.add_update();
+  update.set_id(follower.id().value);
+  update.set_name("other");
+  ASSERT_EQ(apply([&](auto slot) {
+              leader.replica().ChangeMembership(
+                  renamed, cluster.clock().Now() + seconds(5),
+                  [slot](const Result<v1::ChangeMembershipResponse>& answer) {
+                    *slot = answer ? Code::kOk : answer.error().code();
+                  });
+            }),
+            Code::kOk);
+  const auto transfer = [&](TestNode& asked, uint64_t from, uint64_t index, uint64_t epoch) {
+    v1::TransferLeadershipRequest request;
+    request.set_to(follower.id().value);
+    request.set_from(from);
+    request.set_expected_config_index(index);
+    request.set_epoch(epoch);
+    return apply([&](auto slot) {
+      asked.replica().TransferLeadership(
+          request, cluster.clock().Now() + seconds(5),
+          [slot](const Result<v1::TransferLeadershipResponse>& answer) {
+            *slot = answer ? Code::kOk : answer.error().code();
+          });
+    });
+  };
+  const uint64_t index = leader.machine().cluster()->config_index();
+  for (TestNode* asked : {&leader, &follower}) {
+    EXPECT_EQ(transfer(*asked, follower.id().value, 0, 0), Code::kConflict);
+    EXPECT_EQ(transfer(*asked, 0, index - 1, 0), Code::kConflict);
+    EXPECT_EQ(transfer(*asked, 0, 0, 6), Code::kConflict);
+    EXPECT_EQ(cluster.Leader(), &leader);
+  }
+  EXPECT_EQ(transfer(follower, leader.id().value, index, 7), Code::kOk);
+  EXPECT_EQ(cluster.Leader(), &follower);
+}
+
 TEST(Replica, HistoryIsCompactedByCountAndAge) {
   TestCluster cluster;
   TestNode& node = cluster.Add("n1", {Bootstrap::Mode::kSingle, {}}, [](Options& options) {

@@ -5,6 +5,7 @@
 
 #include "base/hex_id.h"
 #include "base/log.h"
+#include "node/kv/membership.h"
 #include "node/runtime/replica.h"
 
 namespace raftkv::runtime {
@@ -51,6 +52,15 @@ void Replica::TransferLeadership(v1::TransferLeadershipRequest request, Monotoni
                      });
     return;
   }
+  if (request.from() != 0 && request.from() != id_.value) {
+    return done(Error(Code::kConflict, HexId(id_.value) + " leads, not " + HexId(request.from()) +
+                                           ": read the status again and decide anew"));
+  }
+  const std::shared_ptr<const v1::ClusterState> cluster = env_.storage.machine->cluster();
+  if (Status held = kv::CheckConditions(*cluster, request.expected_config_index(), request.epoch());
+      !held.ok()) {
+    return done(Error(held));
+  }
   raft::NodeId to(request.to());
   if (to == raft::kNone) to = BestTransferee({});
   if (to == raft::kNone) {
@@ -61,7 +71,6 @@ void Replica::TransferLeadership(v1::TransferLeadershipRequest request, Monotoni
     response.set_leader(id_.value);
     return done(response);
   }
-  const std::shared_ptr<const v1::ClusterState> cluster = env_.storage.machine->cluster();
   const auto& voters = cluster->conf().voters();
   if (std::find(voters.begin(), voters.end(), to.value) == voters.end()) {
     return done(Error(Code::kInvalidArgument, HexId(to.value) + " is not a voter"));

@@ -56,9 +56,13 @@ struct ChangeMembership {
   std::vector<MemberId> promote;
   std::vector<MemberId> remove;
 };
+// POST /admin/transfer: refused unless `from` still leads, in this configuration, and no operator
+// with a greater epoch has changed it.
 struct TransferLeadership {
   MemberId from = 0;
   MemberId to = 0;
+  uint64_t expected_config_index = 0;
+  uint64_t epoch = 0;
 };
 // With the UID as precondition, after a live read.
 struct DeletePod {

@@ -180,7 +180,7 @@ std::string World::ActOn(const TransferLeadership& a, const Kube&) {
   if (rafts_.empty()) return "no cluster";
   auto& [cluster, raft] = *rafts_.begin();
   if (!LiveMembers().contains(a.to)) return "not reached";
-  return raft.Transfer(a.from, a.to, Live(cluster));
+  return raft.Transfer(a, Live(cluster));
 }
 
 void World::CheckVotersChange(const ChangeMembership& change) {

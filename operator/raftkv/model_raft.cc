@@ -152,12 +152,15 @@ std::string Raft::Tick(const std::vector<Directory*>& all, const std::vector<Dir
   return did;
 }
 
-std::string Raft::Transfer(MemberId from, MemberId to, const std::vector<Directory*>& live) {
-  if (leader_ != from) return "does not lead";
-  Directory* successor = Find(live, to);
-  if (successor == nullptr || !Latest().voters.contains(to)) return "no such voter";
+std::string Raft::Transfer(const TransferLeadership& transfer,
+                           const std::vector<Directory*>& live) {
+  if (leader_ != transfer.from) return "does not lead";
+  if (transfer.expected_config_index != Latest().index) return "the configuration has changed";
+  if (transfer.epoch < Latest().epoch) return "an older operator";
+  Directory* successor = Find(live, transfer.to);
+  if (successor == nullptr || !Latest().voters.contains(transfer.to)) return "no such voter";
   successor->match = last_;
-  leader_ = to;
+  leader_ = transfer.to;
   ++term_;
   return "";
 }

@@ -50,7 +50,7 @@ class Raft {
 
   // The leader's answer: empty if it was done.
   std::string Change(const ChangeMembership& change, const std::vector<Directory*>& live);
-  std::string Transfer(MemberId from, MemberId to, const std::vector<Directory*>& live);
+  std::string Transfer(const TransferLeadership& transfer, const std::vector<Directory*>& live);
 
   const Conf& Latest() const { return confs_.back(); }
   // In force, and not to be lost any more.

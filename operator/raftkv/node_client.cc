@@ -257,7 +257,10 @@ Status NodeClient::SendMembership(const std::string& host, const ChangeMembershi
 }
 
 Status NodeClient::SendTransfer(const std::string& host, const TransferLeadership& action) {
-  Json body = {{"to", HexId(action.to)}};
+  Json body = {{"to", HexId(action.to)},
+               {"from", HexId(action.from)},
+               {"expected_config_index", action.expected_config_index},
+               {"epoch", action.epoch}};
   return Post(host, "/admin/transfer", body.dump());
 }
 

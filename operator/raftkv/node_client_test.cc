@@ -197,9 +197,15 @@ TEST(NodeClient, SendsWhatWasPlanned) {
   EXPECT_EQ(server.body["remove"], Json::array({"00000000000000a1"}));
   EXPECT_EQ(server.body["update"], Json::array({as_json}));
 
-  EXPECT_TRUE(client.SendTransfer("127.0.0.1", {.from = 0xa1, .to = 0xb2}).ok());
+  EXPECT_TRUE(client
+                  .SendTransfer("127.0.0.1",
+                                {.from = 0xa1, .to = 0xb2, .expected_config_index = 5, .epoch = 2})
+                  .ok());
   EXPECT_EQ(server.path, "/admin/transfer");
-  EXPECT_EQ(server.body, Json({{"to", "00000000000000b2"}}));
+  EXPECT_EQ(server.body, Json({{"to", "00000000000000b2"},
+                               {"from", "00000000000000a1"},
+                               {"expected_config_index", 5},
+                               {"epoch", 2}}));
 }
 
 TEST(NodeClient, ErrorsTellWhetherItMayHaveHappened) {

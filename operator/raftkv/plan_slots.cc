@@ -102,7 +102,11 @@ std::optional<Decision> HandOver(const Facts& facts, const std::set<MemberId>& l
   }
   const MemberId successor = std::get<2>(best);
   if (successor == 0) return Wait(At(operation, "WaitForSuccessor"));
-  return Do(TransferLeadership{config.leader, successor}, At(operation, "TransferLeadership"));
+  return Do(TransferLeadership{.from = config.leader,
+                               .to = successor,
+                               .expected_config_index = config.config_index,
+                               .epoch = facts.seen.epoch},
+            At(operation, "TransferLeadership"));
 }
 
 std::optional<Decision> BringIn(const Facts& facts, const std::vector<int>& slots,

@@ -52,6 +52,9 @@ std::vector<Mistake> Mistakes(Bed& bed, size_t member, const std::string& remove
       {"change nothing", change, "{}", 400},
       {"no JSON", change, "{", 400},
       {"hand over to a stranger", "/admin/transfer", R"({"to":)" + Quoted(stranger) + "}", 400},
+      {"hand over from a stranger", "/admin/transfer", R"({"from":)" + Quoted(stranger) + "}", 409},
+      {"hand over on an old configuration", "/admin/transfer", R"({"expected_config_index":1})",
+       409},
       {"compact what is not there yet", "/admin/compact", R"({"revision":"999999999999"})", 400},
   };
 }
