@@ -57,10 +57,9 @@ void Replica::TransferLeadership(v1::TransferLeadershipRequest request, Monotoni
                                            ": read the status again and decide anew"));
   }
   const std::shared_ptr<const v1::ClusterState> cluster = env_.storage.machine->cluster();
-  if (Status held = kv::CheckConditions(*cluster, request.expected_config_index(), request.epoch());
-      !held.ok()) {
-    return done(Error(held));
-  }
+  const raftkv::Status held =
+      kv::CheckConditions(*cluster, request.expected_config_index(), request.epoch());
+  if (!held.ok()) return done(Error(held));
   raft::NodeId to(request.to());
   if (to == raft::kNone) to = BestTransferee({});
   if (to == raft::kNone) {

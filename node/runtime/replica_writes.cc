@@ -28,16 +28,16 @@ constexpr Duration kLongestBatching = std::chrono::milliseconds(1);
 // A deliberate bug: answers a put without a condition as if it were applied already. The answer is
 // the right one if the put is committed at all, because nothing before it is under way.
 void AnswerBeforeCommit(const Replica::Env& env, raft::Index last, const Proposal& proposal) {
-  if (env.machine->applied().index != last) return;
+  if (env.storage.machine->applied().index != last) return;
   v1::Command command;
   const std::string_view bytes = proposal.command.view();
   if (!command.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return;
   if (!command.has_put() || command.put().has_precondition()) return;
-  const auto before = env.machine->Get(command.put().key());
+  const auto before = env.storage.machine->Get(command.put().key());
   std::optional<Waiter> waiter = env.waiters->Take(proposal.request_id);
   if (!before || !waiter) return;
   std::get<WriteCallback>(waiter->done)(
-      kv::CommandResult{.revision = env.machine->applied().revision + 1,
+      kv::CommandResult{.revision = env.storage.machine->applied().revision + 1,
                         .created = !before->has_value(),
                         .prev_mod_revision = *before ? (*before)->mod_revision : 0,
                         .puts = 1});
