@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
 
 namespace raftkv::kube {
 namespace {
@@ -36,6 +37,11 @@ bool ParseNumber(std::string_view text, int base, uint64_t* value) {
 
 }  // namespace
 
+bool IsHeaderText(std::string_view text) {
+  return std::ranges::none_of(
+      text, [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 0x7f; });
+}
+
 std::string_view HttpHead::Header(std::string_view lower_case_name) const {
   for (const auto& [name, value] : headers) {
     if (name == lower_case_name) return value;
@@ -65,10 +71,8 @@ ApiResult<HttpHead> HttpConnection::Send(const HttpCall& call, const Wait& wait)
 }
 
 ApiResult<void> HttpConnection::Fill(const Wait& wait, bool* ended) {
-  if (consumed_ == in_.size()) {
-    in_.clear();
-    consumed_ = 0;
-  }
+  in_.erase(0, consumed_);
+  consumed_ = 0;
   size_t size = in_.size();
   in_.resize(size + kReadBytes);
   auto got = stream_->Read(in_.data() + size, kReadBytes, wait);
@@ -79,28 +83,36 @@ ApiResult<void> HttpConnection::Fill(const Wait& wait, bool* ended) {
 }
 
 ApiResult<HttpHead> HttpConnection::ReadHead(const Wait& wait) {
+  size_t interim = 0;  // bytes of 100 Continue and the like
+  size_t looked = 0;   // no end begins in so many bytes from consumed_ on
   while (true) {
-    size_t end = in_.find("\r\n\r\n", consumed_);
-    if (end != std::string::npos) {
-      auto head = ParseHead(std::string_view(in_).substr(consumed_, end + 2 - consumed_), method_);
-      consumed_ = end + 4;
-      // 100 Continue and the like: the answer is yet to come.
-      if (head && head->status >= 100 && head->status < 200) continue;
-      return head;
+    size_t end = in_.find("\r\n\r\n", consumed_ + looked);
+    bool whole = end != std::string::npos;
+    size_t size = (whole ? end + 4 : in_.size()) - consumed_;
+    // The same for what came at once as for what came bit by bit.
+    if (interim + size > limits_.max_head_bytes) return Malformed("its head is too long");
+    if (whole) {
+      auto head = ParseHead(std::string_view(in_).substr(consumed_, size - 2));
+      consumed_ += size;
+      if (!head || head->status >= 200) return head;
+      interim += size;
+      looked = 0;
+      continue;
     }
-    if (in_.size() - consumed_ > limits_.max_head_bytes) return Malformed("its head is too long");
+    looked = size < 3 ? 0 : size - 3;
     bool ended = false;
     if (auto filled = Fill(wait, &ended); !filled) return std::unexpected(filled.error());
     if (ended) return Fail(Reason::kConnection, "the connection was closed without an answer");
   }
 }
 
-ApiResult<HttpHead> HttpConnection::ParseHead(std::string_view text, std::string_view method) {
+ApiResult<HttpHead> HttpConnection::ParseHead(std::string_view text) {
   HttpHead head;
   uint64_t status = 0;
   size_t line_end = text.find("\r\n");
   std::string_view first = text.substr(0, line_end);
-  bool ok = first.size() >= 12 && first.starts_with("HTTP/1.") &&
+  bool ok = first.size() >= 12 && first.starts_with("HTTP/1.") && first[8] == ' ' &&
+            (first.size() == 12 || first[12] == ' ') &&
             ParseNumber(first.substr(9, 3), 10, &status) && status >= 100 && status < 600;
   if (!ok) return Malformed("it starts with '" + std::string(first.substr(0, 60)) + "'");
   head.status = static_cast<int>(status);
@@ -112,25 +124,53 @@ ApiResult<HttpHead> HttpConnection::ParseHead(std::string_view text, std::string
     text.remove_prefix(line_end + 2);
     size_t colon = line.find(':');
     if (colon == std::string_view::npos) return Malformed("a header without ':'");
-    head.headers.emplace_back(LowerCase(line.substr(0, colon)), Trim(line.substr(colon + 1)));
+    std::string_view name = line.substr(0, colon);
+    if (name.empty() || !IsHeaderText(name) || name.find(' ') != std::string_view::npos) {
+      return Malformed("a header without a name");
+    }
+    head.headers.emplace_back(LowerCase(name), Trim(line.substr(colon + 1)));
   }
   if (LowerCase(head.Header("connection")) == "close") keep_alive_ = false;
+  if (auto chosen = ChooseBody(head); !chosen) return std::unexpected(chosen.error());
+  return head;
+}
 
+// Where the body ends (RFC 9112 section 6.3). What can be understood in two ways is refused: who
+// reads it in the other way takes the end of this answer for the next one.
+ApiResult<void> HttpConnection::ChooseBody(const HttpHead& head) {
   left_ = 0;
   chunk_open_ = false;
-  bool empty = method == "HEAD" || head.status == 204 || head.status == 304 || head.status < 200;
-  if (empty) {
+  trailer_bytes_ = 0;
+  std::optional<std::string_view> length;
+  std::optional<std::string_view> encoding;
+  for (const auto& [name, value] : head.headers) {
+    std::optional<std::string_view>* known = name == "content-length"      ? &length
+                                             : name == "transfer-encoding" ? &encoding
+                                                                           : nullptr;
+    if (known == nullptr) continue;
+    if (*known && **known != value) return Malformed("it has '" + name + "' twice");
+    *known = value;
+  }
+  if (encoding && LowerCase(*encoding) != "chunked") {
+    return Malformed("its Transfer-Encoding is not 'chunked'");
+  }
+  if (length && !ParseNumber(*length, 10, &left_)) {
+    return Malformed("its Content-Length is no number");
+  }
+  bool none = method_ == "HEAD" || head.status == 204 || head.status == 304 || head.status < 200;
+  if (none) {
     body_ = Body::kDone;
-  } else if (LowerCase(head.Header("transfer-encoding")) == "chunked") {
+  } else if (encoding) {
+    left_ = 0;
     body_ = Body::kChunked;
-  } else if (std::string_view length = head.Header("content-length"); !length.empty()) {
-    if (!ParseNumber(length, 10, &left_)) return Malformed("its Content-Length is no number");
+    if (length) keep_alive_ = false;
+  } else if (length) {
     body_ = left_ == 0 ? Body::kDone : Body::kLength;
   } else {
     body_ = Body::kUntilClose;
     keep_alive_ = false;
   }
-  return head;
+  return {};
 }
 
 ApiResult<std::string_view> HttpConnection::Take(uint64_t limit, const Wait& wait) {
@@ -159,6 +199,8 @@ ApiResult<std::string_view> HttpConnection::ReadSome(const Wait& wait) {
       return Take(UINT64_MAX, wait);
     case Body::kChunked:
       return ReadChunked(wait);
+    case Body::kTrailers:
+      return ReadTrailers(wait);
     case Body::kLength:
       break;
   }
@@ -172,12 +214,15 @@ ApiResult<std::string_view> HttpConnection::ReadSome(const Wait& wait) {
 ApiResult<std::string> HttpConnection::ReadLine(const Wait& wait) {
   while (true) {
     size_t end = in_.find("\r\n", consumed_);
-    if (end != std::string::npos) {
-      std::string line = in_.substr(consumed_, end - consumed_);
+    bool whole = end != std::string::npos;
+    // Half of the line's end may have come.
+    size_t size = whole ? end - consumed_ : std::max<size_t>(in_.size() - consumed_, 1) - 1;
+    if (size > kMaxLineBytes) return Malformed("a chunk's head or a trailer is too long");
+    if (whole) {
+      std::string line = in_.substr(consumed_, size);
       consumed_ = end + 2;
       return line;
     }
-    if (in_.size() - consumed_ > kMaxLineBytes) return Malformed("a chunk's head is too long");
     bool ended = false;
     if (auto filled = Fill(wait, &ended); !filled) return std::unexpected(filled.error());
     if (ended) {
@@ -199,19 +244,26 @@ ApiResult<std::string_view> HttpConnection::ReadChunked(const Wait& wait) {
     std::string_view size = Trim(std::string_view(*line).substr(0, line->find(';')));
     if (!ParseNumber(size, 16, &left_)) return Malformed("a chunk without a size");
     if (left_ == 0) {
-      while (true) {  // trailers
-        auto trailer = ReadLine(wait);
-        if (!trailer) return std::unexpected(trailer.error());
-        if (trailer->empty()) break;
-      }
-      body_ = Body::kDone;
-      return std::string_view();
+      body_ = Body::kTrailers;
+      return ReadTrailers(wait);
     }
     chunk_open_ = true;
   }
   auto piece = Take(left_, wait);
   if (piece) left_ -= piece->size();
   return piece;
+}
+
+ApiResult<std::string_view> HttpConnection::ReadTrailers(const Wait& wait) {
+  while (true) {
+    auto line = ReadLine(wait);
+    if (!line) return std::unexpected(line.error());
+    if (line->empty()) break;
+    trailer_bytes_ += line->size() + 2;
+    if (trailer_bytes_ > limits_.max_head_bytes) return Malformed("its trailers are too long");
+  }
+  body_ = Body::kDone;
+  return std::string_view();
 }
 
 ApiResult<std::string> HttpConnection::ReadAll(const Wait& wait) {

@@ -10,6 +10,7 @@
 #include "operator/kube/http_connection.h"
 #include "operator/kube/test_server.h"
 #include "operator/kube/test_timing.h"
+#include "operator/kube/tls_stream.h"
 
 namespace raftkv::kube {
 namespace {

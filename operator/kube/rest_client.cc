@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "operator/kube/metrics.h"
+#include "operator/kube/tls_stream.h"
 #include "operator/kube/watch_decoder.h"
 
 namespace raftkv::kube {

@@ -7,12 +7,10 @@
 
 #include <cstdint>
 #include <memory>
-#include <stop_token>
 #include <string>
 #include <string_view>
 
-#include "base/clock.h"
-#include "operator/kube/api_error.h"
+#include "operator/kube/byte_stream.h"
 
 typedef struct ssl_ctx_st SSL_CTX;
 typedef struct ssl_st SSL;
@@ -44,18 +42,8 @@ class TlsContext {
   bool verify_;
 };
 
-// When a wait ends although nothing has come. Real time: the kernel waits, not a Timing.
-struct Wait {
-  MonotonicTime deadline = MonotonicTime::max();
-  std::stop_token stop;
-
-  static Wait For(Duration duration, std::stop_token stop = {}) {
-    return {std::chrono::steady_clock::now() + duration, std::move(stop)};
-  }
-};
-
 // Thread-safety: none; one request at a time. Stop tokens may be triggered from any thread.
-class TlsStream {
+class TlsStream final : public ByteStream {
  public:
   // Resolves (the one wait that follows resolv.conf's time-outs and not `wait`), connects
   // (addresses in turn), shakes hands and checks the certificate for `server_name`. `tls` null:
@@ -64,16 +52,15 @@ class TlsStream {
                                                        const std::string& server_name,
                                                        std::shared_ptr<TlsContext> tls,
                                                        const Wait& wait);
-  ~TlsStream();
+  ~TlsStream() override;
   TlsStream(const TlsStream&) = delete;
   TlsStream& operator=(const TlsStream&) = delete;
 
-  ApiResult<void> Write(std::string_view bytes, const Wait& wait);
-  // At least one byte; 0 at the end of the stream. A connection that ends without TLS's
-  // close_notify ends the same way: HTTP's own framing tells whether something is missing.
-  ApiResult<size_t> Read(char* buffer, size_t size, const Wait& wait);
-  // The peer has closed, or sent something that nobody asked for: not to be used again.
-  bool IsStale() const;
+  ApiResult<void> Write(std::string_view bytes, const Wait& wait) override;
+  // A connection that ends without TLS's close_notify ends the same way as with it: HTTP's own
+  // framing tells whether something is missing.
+  ApiResult<size_t> Read(char* buffer, size_t size, const Wait& wait) override;
+  bool IsStale() const override;
 
  private:
   TlsStream(int fd, int interrupt) : fd_(fd), interrupt_(interrupt) {}

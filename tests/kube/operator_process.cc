@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "operator/kube/http_connection.h"
+#include "operator/kube/tls_stream.h"
 
 extern char** environ;
 
