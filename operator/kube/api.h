@@ -18,6 +18,13 @@
 
 namespace raftkv::kube {
 
+// How long a call may go on, whatever it does: repeat itself, connect, wait for credentials. Beyond
+// it: kDeadline, kStopped.
+struct CallLimits {
+  Duration timeout = Duration::max();
+  std::stop_token stop;
+};
+
 struct ListOptions {
   std::string ns;  // empty: every namespace
   std::string label_selector;
@@ -85,22 +92,27 @@ class Api {
   // The field manager of all writes.
   virtual std::string_view field_manager() const = 0;
 
-  virtual ApiResult<Object> Get(const Resource& resource, const Key& key) = 0;
+  virtual ApiResult<Object> Get(const Resource& resource, const Key& key,
+                                const CallLimits& limits = {}) = 0;
   virtual ApiResult<ObjectList> List(const Resource& resource, const ListOptions& options,
                                      std::stop_token stop = {}) = 0;
   // Calls `on_event` in the order of the stream, on this thread; false ends the watch. Returns
-  // without error when the server ends the stream in good order, kStopped after `stop`, kExpired
-  // or kVersionTooLarge when the caller must list again, kDeadline when the stream went silent.
+  // without error when the server ends the stream in good order, or when it has to be begun again
+  // under another credential: the caller watches again from the last version that it was told.
+  // kStopped after `stop`, kExpired or kVersionTooLarge when the caller must list again, kDeadline
+  // when the stream went silent.
   virtual ApiResult<void> Watch(const Resource& resource, const WatchOptions& options,
                                 const std::function<bool(WatchEvent)>& on_event,
                                 std::stop_token stop) = 0;
 
   // kAlreadyExists when the name is taken.
-  virtual ApiResult<Object> Create(const Resource& resource, const Object& object) = 0;
+  virtual ApiResult<Object> Create(const Resource& resource, const Object& object,
+                                   const CallLimits& limits = {}) = 0;
   // Replaces the object; kConflict unless its resourceVersion is the newest. An object without a
   // resourceVersion is refused (kInvalid): built-in kinds would be overwritten unconditionally.
   virtual ApiResult<Object> Update(const Resource& resource, const Object& object,
-                                   std::string_view subresource = {}) = 0;
+                                   std::string_view subresource = {},
+                                   const CallLimits& limits = {}) = 0;
   // `patch` as its type wants it: an object, or an array of operations.
   virtual ApiResult<Object> Patch(const Resource& resource, const Key& key, PatchType type,
                                   const Json& patch, const PatchOptions& options = {}) = 0;

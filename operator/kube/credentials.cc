@@ -1,14 +1,20 @@
 #include "operator/kube/credentials.h"
 
+#include <algorithm>
 #include <fstream>
 #include <optional>
+#include <utility>
 
 #include "base/log.h"
 #include "operator/kube/exec_plugin.h"
+#include "operator/kube/http_connection.h"
 #include "operator/kube/tls_stream.h"
 
 namespace raftkv::kube {
 namespace {
+
+// What a plugin's date may be in the future: nobody waits for more.
+constexpr int64_t kMaxValidMicros = std::chrono::microseconds(std::chrono::years(100)).count();
 
 std::optional<std::string> ReadFile(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
@@ -60,8 +66,16 @@ struct Credentials::Cached {
   Reread certificate;
   Reread key;
   TlsMaterial material;  // of snapshot.tls
+  std::stop_source generation;
   std::optional<ExecCredential> exec;
   MonotonicTime exec_due = MonotonicTime::max();
+};
+
+struct Credentials::Run {
+  bool ended = false;
+  // By its own caller's wait, which is not the others'.
+  bool cut_short = false;
+  std::optional<ApiError> failure;
 };
 
 Credentials::Credentials(ClientConfig config, Timing* timing)
@@ -69,40 +83,83 @@ Credentials::Credentials(ClientConfig config, Timing* timing)
 
 Credentials::~Credentials() = default;
 
-ApiResult<Credentials::Snapshot> Credentials::Current() {
-  std::lock_guard lock(mutex_);
+ApiResult<Credentials::Snapshot> Credentials::Current(const Wait& wait) {
+  std::unique_lock lock(mutex_);
+  if (auto done = RefreshExec(lock, wait); !done) return std::unexpected(done.error());
   MonotonicTime now = timing_->Now();
-  for (auto refresh :
-       {&Credentials::RefreshExec, &Credentials::RefreshToken, &Credentials::RefreshTls}) {
-    if (auto done = (this->*refresh)(now); !done) return std::unexpected(done.error());
-  }
+  if (auto done = RefreshToken(now); !done) return std::unexpected(done.error());
+  if (auto done = RefreshTls(now); !done) return std::unexpected(done.error());
   return cached_->snapshot;
 }
 
-void Credentials::Refused() {
+void Credentials::Refused(const Snapshot& refused) {
   std::lock_guard lock(mutex_);
-  cached_->token_due = MonotonicTime::min();
-  cached_->exec_due = MonotonicTime::min();
+  Cached& c = *cached_;
+  // Several calls were refused at once, and one of them has seen to it.
+  if (refused.issue != c.snapshot.issue) return;
+  c.token_due = MonotonicTime::min();
+  c.tls_due = MonotonicTime::min();
+  c.exec_due = MonotonicTime::min();
 }
 
-ApiResult<void> Credentials::RefreshExec(MonotonicTime now) {
-  Cached& c = *cached_;
-  if (config_.exec.command.empty() || (c.exec && now < c.exec_due)) return {};
-  auto credential = RunExecPlugin(config_);
-  if (!credential) return Fail(Reason::kCredentials, credential.error().message());
-  c.exec_due = MonotonicTime::max();
-  if (credential->expires_wall_micros) {
-    // The date counts once, here; from then on the monotonic clock, which nobody sets.
-    Duration valid =
-        std::chrono::microseconds(*credential->expires_wall_micros - timing_->WallMicros());
-    c.exec_due = SaturatingAdd(now, std::max(valid - kExecLeeway, Duration::zero()));
+bool Credentials::has_certificate_files() const {
+  return config_.tls && !(config_.ca.file.empty() && config_.client_certificate.file.empty() &&
+                          config_.client_key.file.empty());
+}
+
+void Credentials::RenewCertificates() {
+  std::lock_guard lock(mutex_);
+  if (auto done = RefreshTls(timing_->Now()); !done) {
+    log::Warning("certificates cannot be read again", {{"error", done.error().ToString()}});
   }
-  if (!c.exec || c.exec->client_certificate != credential->client_certificate) {
+}
+
+ApiResult<void> Credentials::RefreshExec(std::unique_lock<std::mutex>& lock, const Wait& wait) {
+  while (!config_.exec.command.empty() && (!cached_->exec || timing_->Now() >= cached_->exec_due)) {
+    if (std::shared_ptr<Run> run = run_) {
+      bool ended =
+          run_ended_.wait_until(lock, wait.stop, wait.deadline, [&] { return run->ended; });
+      if (!ended && wait.stop.stop_requested()) return Fail(Reason::kStopped, "stopped");
+      if (!ended) return Fail(Reason::kDeadline, "an exec plugin had not ended in time");
+      if (run->cut_short) continue;
+      if (run->failure) return std::unexpected(*run->failure);
+      return {};
+    }
+    auto run = run_ = std::make_shared<Run>();
+    lock.unlock();
+    auto credential = RunExecPlugin(config_, wait);
+    lock.lock();
+    run_.reset();
+    run->ended = true;
+    if (credential) {
+      UseExec(std::move(*credential));
+    } else {
+      run->failure = credential.error();
+      run->cut_short = run->failure->Is(Reason::kStopped) || run->failure->Is(Reason::kDeadline);
+    }
+    run_ended_.notify_all();
+    if (run->failure) return std::unexpected(*run->failure);
+    return {};
+  }
+  return {};
+}
+
+void Credentials::UseExec(ExecCredential credential) {
+  Cached& c = *cached_;
+  c.exec_due = MonotonicTime::max();
+  if (credential.expires_wall_micros) {
+    // The date counts once, here; from then on the monotonic clock, which nobody sets.
+    Duration valid = std::chrono::microseconds(std::clamp<int64_t>(
+        *credential.expires_wall_micros - timing_->WallMicros(), 0, kMaxValidMicros));
+    c.exec_due = SaturatingAdd(timing_->Now(), std::max(valid - kExecLeeway, Duration::zero()));
+  }
+  if (!c.exec || c.exec->client_certificate != credential.client_certificate ||
+      c.exec->client_key != credential.client_key) {
     c.tls_due = MonotonicTime::min();
   }
-  c.snapshot.token = credential->token;
-  c.exec = std::move(*credential);
-  return {};
+  c.snapshot.token = credential.token;
+  c.snapshot.issue += 1;
+  c.exec = std::move(credential);
 }
 
 ApiResult<void> Credentials::RefreshToken(MonotonicTime now) {
@@ -111,9 +168,10 @@ ApiResult<void> Credentials::RefreshToken(MonotonicTime now) {
   auto token = c.token.Read(config_.token);
   if (!token) return std::unexpected(token.error());
   c.snapshot.token = Trim(std::move(*token));
-  // A header with a line break in it would be two.
-  if (c.snapshot.token.find_first_of("\r\n") != std::string::npos) {
-    return Fail(Reason::kCredentials, "the token has several lines");
+  c.snapshot.issue += 1;
+  if (!IsHeaderText(c.snapshot.token)) {
+    return Fail(Reason::kCredentials,
+                "the token has several lines, or another control character in it");
   }
   c.token_due = config_.token.file.empty() ? MonotonicTime::max() : now + kTokenLifetime;
   return {};
@@ -146,6 +204,9 @@ ApiResult<void> Credentials::RefreshTls(MonotonicTime now) {
   }
   c.snapshot.tls = std::move(*context);
   c.snapshot.generation += 1;
+  std::stop_source former = std::exchange(c.generation, std::stop_source());
+  c.snapshot.retired = c.generation.get_token();
+  former.request_stop();
   c.material = std::move(material);
   return {};
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -54,21 +55,20 @@ Election::End Election::Run(const std::function<void()>& on_elected, std::stop_t
 
 bool Election::Acquire(std::stop_token stop) {
   while (!stop.stop_requested()) {
-    if (TryAcquireOrRenew() == Outcome::kHeld) return true;
+    MonotonicTime deadline = timing_->Now() + options_.renew_deadline;
+    if (TryAcquireOrRenew(deadline, stop) == Outcome::kHeld) return true;
     timing_->Sleep(Jitter(options_.retry_period, options_.retry_jitter, random_), stop);
   }
   return false;
 }
 
 Election::End Election::Hold(std::stop_token stop) {
-  MonotonicTime renewed = timing_->Now();
-  while (timing_->Sleep(options_.retry_period, stop)) {
-    Outcome outcome = TryAcquireOrRenew();
-    if (outcome == Outcome::kHeld) {
-      renewed = timing_->Now();
-      continue;
-    }
-    bool too_late = timing_->Now() - renewed >= options_.renew_deadline;
+  while (timing_->Sleep(std::min(options_.retry_period, RenewDeadline() - timing_->Now()), stop)) {
+    MonotonicTime deadline = RenewDeadline();
+    Outcome outcome =
+        timing_->Now() < deadline ? TryAcquireOrRenew(deadline, stop) : Outcome::kFailed;
+    if (outcome == Outcome::kHeld) continue;
+    bool too_late = timing_->Now() >= deadline;
     if (outcome == Outcome::kFailed && !too_late) continue;
     log::Error("lease lost, this process must end",
                {{"lease", options_.lease.ToString()},
@@ -77,6 +77,14 @@ Election::End Election::Hold(std::stop_token stop) {
     return End::kLost;
   }
   return End::kStopped;
+}
+
+MonotonicTime Election::RenewDeadline() const {
+  return MonotonicTime(Duration(renewed_ns_.load())) + options_.renew_deadline;
+}
+
+CallLimits Election::Until(MonotonicTime deadline, const std::stop_token& stop) const {
+  return {.timeout = std::max(deadline - timing_->Now(), Duration::zero()), .stop = stop};
 }
 
 bool Election::MayWrite() const {
@@ -98,21 +106,25 @@ void Election::SetHolder(std::string holder) {
   holder_ = std::move(holder);
 }
 
-Election::Outcome Election::TryAcquireOrRenew() {
+Election::Outcome Election::TryAcquireOrRenew(MonotonicTime deadline, const std::stop_token& stop) {
   // Nobody should have written since we did: no read needed.
   if (leader_ && lease_) {
-    Outcome outcome = Write(Claim(*lease_, true));
-    if (outcome == Outcome::kHeld) return outcome;
+    Outcome outcome = Write(Claim(*lease_, true), Until(deadline, stop));
+    if (outcome == Outcome::kHeld || timing_->Now() >= deadline) return outcome;
   }
-  auto live = api_->Get(resources::kLeases, options_.lease);
+  auto live = api_->Get(resources::kLeases, options_.lease, Until(deadline, stop));
   if (!live && !live.error().Is(Reason::kNotFound)) {
-    log::Warning("cannot read the lease", {{"error", live.error().ToString()}});
+    if (!live.error().Is(Reason::kStopped)) {
+      log::Warning("cannot read the lease", {{"error", live.error().ToString()}});
+    }
     return Outcome::kFailed;
   }
-  if (!live) return Write(Claim(Object(resources::kLeases, options_.lease), false));
+  if (!live) {
+    return Write(Claim(Object(resources::kLeases, options_.lease), false), Until(deadline, stop));
+  }
   if (HeldByAnother(*live)) return Outcome::kOthers;
   bool ours = live->String("/spec/holderIdentity") == options_.identity;
-  return Write(Claim(std::move(*live), ours));
+  return Write(Claim(std::move(*live), ours), Until(deadline, stop));
 }
 
 bool Election::HeldByAnother(const Object& lease) {
@@ -145,14 +157,16 @@ Object Election::Claim(Object lease, bool renewal) const {
   return lease;
 }
 
-Election::Outcome Election::Write(Object lease) {
+Election::Outcome Election::Write(Object lease, const CallLimits& limits) {
   MonotonicTime sent = timing_->Now();
   bool is_new = lease.resource_version().empty();
-  auto written =
-      is_new ? api_->Create(resources::kLeases, lease) : api_->Update(resources::kLeases, lease);
+  auto written = is_new ? api_->Create(resources::kLeases, lease, limits)
+                        : api_->Update(resources::kLeases, lease, {}, limits);
   if (!written) {
     lease_.reset();
-    log::Warning("cannot write the lease", {{"error", written.error().ToString()}});
+    if (!written.error().Is(Reason::kStopped)) {
+      log::Warning("cannot write the lease", {{"error", written.error().ToString()}});
+    }
     return Outcome::kFailed;
   }
   lease_ = std::move(*written);
@@ -164,23 +178,33 @@ Election::Outcome Election::Write(Object lease) {
 }
 
 void Election::Release() {
+  MonotonicTime deadline = timing_->Now() + options_.renew_deadline / 2;
+  auto failed = ReleaseOnce(deadline);
+  // A renewal that was cut short may arrive after all, and first.
+  if (failed && failed->Is(Reason::kConflict)) failed = ReleaseOnce(deadline);
+  if (failed) {
+    log::Warning("lease not released, it will expire", {{"error", failed->ToString()}});
+  }
+}
+
+std::optional<ApiError> Election::ReleaseOnce(MonotonicTime deadline) {
   if (!lease_) {
-    auto live = api_->Get(resources::kLeases, options_.lease);
-    if (!live || live->String("/spec/holderIdentity") != options_.identity) return;
+    auto live = api_->Get(resources::kLeases, options_.lease, Until(deadline, {}));
+    if (!live) return live.error();
+    if (live->String("/spec/holderIdentity") != options_.identity) return std::nullopt;
     lease_ = std::move(*live);
   }
   std::string now = FormatMicroTime(timing_->WallMicros());
-  lease_->Set("/spec/holderIdentity", "");
-  lease_->Set("/spec/leaseDurationSeconds", 1);
-  lease_->Set("/spec/renewTime", now);
-  lease_->Set("/spec/acquireTime", now);
-  auto released = api_->Update(resources::kLeases, *lease_);
-  if (!released) {
-    log::Warning("lease not released, it will expire", {{"error", released.error().ToString()}});
-    return;
-  }
+  Object lease = *std::exchange(lease_, std::nullopt);
+  lease.Set("/spec/holderIdentity", "");
+  lease.Set("/spec/leaseDurationSeconds", 1);
+  lease.Set("/spec/renewTime", now);
+  lease.Set("/spec/acquireTime", now);
+  auto released = api_->Update(resources::kLeases, lease, {}, Until(deadline, {}));
+  if (!released) return released.error();
   log::Info("lease released", {{"lease", options_.lease.ToString()}});
   SetHolder("");
+  return std::nullopt;
 }
 
 }  // namespace raftkv::kube

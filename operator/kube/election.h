@@ -1,6 +1,7 @@
 // Election: one of several processes holds a coordination.k8s.io Lease and works.
 //
-// 15 s lease, renewed every 2 s, given up 10 s after the last success. Another's lease has expired
+// 15 s lease, renewed every 2 s, given up 10 s after the last good renewal was sent, whatever hangs
+// meanwhile: one deadline goes over all that a renewal does. Another's lease has expired
 // when *we* have not seen it change for its duration by our own monotonic clock: dates in the
 // object are for people. A Lease is no fence for other systems; for this process it is: MayWrite()
 // is false from the moment when another could have taken the lease, even if this thread was stopped
@@ -75,12 +76,18 @@ class Election final : public WriteFence {
 
   bool Acquire(std::stop_token stop);
   End Hold(std::stop_token stop);
-  Outcome TryAcquireOrRenew();
-  Outcome Write(Object lease);
+  // No call goes on beyond `deadline`.
+  Outcome TryAcquireOrRenew(MonotonicTime deadline, const std::stop_token& stop);
+  Outcome Write(Object lease, const CallLimits& limits);
+  CallLimits Until(MonotonicTime deadline, const std::stop_token& stop) const;
+  // Of the last good renewal.
+  MonotonicTime RenewDeadline() const;
   bool HeldByAnother(const Object& lease);
   // `lease` with us as its holder.
   Object Claim(Object lease, bool renewal) const;
   void Release();
+  // The error to give up on; none: somebody else's, or done.
+  std::optional<ApiError> ReleaseOnce(MonotonicTime deadline);
   void SetHolder(std::string holder);
 
   Api* const api_;

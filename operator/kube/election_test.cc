@@ -135,6 +135,48 @@ TEST_F(ElectionTest, IsLostTenSecondsAfterTheLastRenewal) {
   EXPECT_EQ(Lease().String("/spec/holderIdentity"), "me") << "what is lost must not be released";
 }
 
+// The write and the read behind it had five seconds each, after the pause: 12 s.
+TEST_F(ElectionTest, ARenewalThatHangsIsGivenUpTenSecondsAfterTheLastOne) {
+  Election election = Make("me", &timing_);
+  bool hangs = false;
+  std::vector<Duration> allowed;
+  api_.before = [&](const std::string& call) -> ApiResult<void> {
+    if (!hangs) {
+      // Its answer takes a while: the time counts from when it was sent.
+      if (call == "CREATE leases/op") timing_.Advance(seconds(1));
+      return {};
+    }
+    allowed.push_back(api_.last_timeout());
+    // As RestClient does for the Lease (manager.cc).
+    timing_.Advance(std::min<Duration>(seconds(5), api_.last_timeout()));
+    return Fail(Reason::kDeadline, "test");
+  };
+  MonotonicTime elected;
+  auto end = election.Run(
+      [&] {
+        elected = timing_.Now();
+        hangs = true;
+      },
+      {});
+  EXPECT_EQ(end, Election::End::kLost);
+  EXPECT_EQ(timing_.Now() - elected, seconds(9)) << "it was sent a second before";
+  EXPECT_EQ(allowed, (std::vector<Duration>{seconds(7), seconds(2)}));
+}
+
+// A renewal that was cut short by the end arrives all the same, between our read and our write.
+TEST_F(ElectionTest, AReleaseIsTriedOnceMoreAfterAConflict) {
+  Election election = Make("me", &timing_);
+  std::stop_source stop;
+  auto end = election.Run(
+      [&] {
+        api_.Touch(resources::kLeases, kLease);
+        stop.request_stop();
+      },
+      stop.get_token());
+  EXPECT_EQ(end, Election::End::kStopped);
+  EXPECT_EQ(Lease().String("/spec/holderIdentity"), "");
+}
+
 TEST_F(ElectionTest, IsLostAtOnceWhenAnotherHasTakenIt) {
   Election election = Make("me", &timing_);
   auto end = election.Run(

@@ -4,15 +4,19 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/eventfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+#include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "operator/kube/http_connection.h"
 #include "operator/kube/object.h"
 #include "operator/kube/timing.h"
 
@@ -22,11 +26,15 @@ namespace raftkv::kube {
 namespace {
 
 constexpr size_t kMaxErrorText = 1000;
+// How often to look for the end of a program that has closed its output before.
+constexpr Duration kExitPause = std::chrono::milliseconds(10);
 
-std::unexpected<Status> Failed(const ClientConfig& config, const std::string& why) {
-  std::string message = "exec plugin '" + config.exec.command + "': " + why;
+std::string Name(const ClientConfig& config) { return "exec plugin '" + config.exec.command + "'"; }
+
+std::unexpected<ApiError> Failed(const ClientConfig& config, const std::string& why) {
+  std::string message = Name(config) + ": " + why;
   if (!config.exec.install_hint.empty()) message += "; " + config.exec.install_hint;
-  return Error(Code::kFailedPrecondition, message);
+  return Fail(Reason::kCredentials, std::move(message));
 }
 
 std::string ExecInfo(const ClientConfig& config) {
@@ -43,44 +51,61 @@ std::string ExecInfo(const ClientConfig& config) {
   return info.dump();
 }
 
-// What the parent reads of the child.
-struct Pipe {
-  int read = -1;
-  int write = -1;
-  ~Pipe() {
-    if (read >= 0) close(read);
-    CloseWrite();
+std::vector<std::string> Environment(const ClientConfig& config) {
+  std::map<std::string, std::string> values;
+  for (char** one = environ; *one != nullptr; ++one) {
+    std::string_view text = *one;
+    size_t equals = text.find('=');
+    // Of two the first, as getenv().
+    if (equals != std::string_view::npos) values.emplace(text.substr(0, equals), text);
   }
-  bool Open() {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0) return false;
-    read = ends[0];
-    write = ends[1];
-    return true;
-  }
-  void CloseWrite() {
-    if (write >= 0) close(write);
-    write = -1;
+  auto set = [&values](const std::string& name, const std::string& value) {
+    values[name] = name + "=" + value;
+  };
+  for (const auto& [name, value] : config.exec.environment) set(name, value);
+  set("KUBERNETES_EXEC_INFO", ExecInfo(config));
+  std::vector<std::string> out;
+  for (auto& [name, variable] : values) out.push_back(std::move(variable));
+  return out;
+}
+
+struct Descriptor {
+  int fd = -1;
+  ~Descriptor() { Close(); }
+  void Close() {
+    if (fd >= 0) close(fd);
+    fd = -1;
   }
 };
 
+// What the parent reads of the child.
+struct Pipe {
+  Descriptor read;
+  Descriptor write;
+  bool Open() {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) return false;
+    read.fd = ends[0];
+    write.fd = ends[1];
+    return true;
+  }
+};
+
+// The program and what it has started, a process group.
 class Child {
  public:
   ~Child() {
-    if (pid_ > 0) {
-      kill(pid_, SIGKILL);
-      Reap();
+    if (pid_ <= 0) return;
+    // Not reaped yet, so the number is still its own.
+    kill(-pid_, SIGKILL);
+    kill(pid_, SIGKILL);
+    while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
     }
   }
 
   // 0 or an errno.
   int Start(const ClientConfig& config, int out, int err) {
-    std::vector<std::string> variables;
-    for (char** one = environ; *one != nullptr; ++one) variables.emplace_back(*one);
-    for (const auto& [name, value] : config.exec.environment) {
-      variables.push_back(name + "=" + value);
-    }
-    variables.push_back("KUBERNETES_EXEC_INFO=" + ExecInfo(config));
+    std::vector<std::string> variables = Environment(config);
     std::vector<std::string> arguments = {config.exec.command};
     arguments.insert(arguments.end(), config.exec.arguments.begin(), config.exec.arguments.end());
 
@@ -99,7 +124,9 @@ class Child {
     sigaddset(&usual, SIGPIPE);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &usual);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setpgroup(&attributes, 0);
+    posix_spawnattr_setflags(
+        &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
     int error = posix_spawnp(&pid_, config.exec.command.c_str(), &files, &attributes,
                              Pointers(arguments).data(), Pointers(variables).data());
     posix_spawnattr_destroy(&attributes);
@@ -108,11 +135,10 @@ class Child {
     return error;
   }
 
-  // The exit status; -1: killed by a signal.
-  int Reap() {
+  // The exit status; -1: killed by a signal; nullopt: it is still running.
+  std::optional<int> Reap() {
     int status = 0;
-    while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
-    }
+    if (waitpid(pid_, &status, WNOHANG) != pid_) return std::nullopt;
     pid_ = -1;
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
@@ -128,56 +154,97 @@ class Child {
   pid_t pid_ = -1;
 };
 
-// Reads both to their ends. An empty text is success.
-std::string ReadBoth(int out_fd, int err_fd, MonotonicTime deadline, std::string* out,
-                     std::string* err) {
-  pollfd waits[2] = {{out_fd, POLLIN, 0}, {err_fd, POLLIN, 0}};
-  std::string* texts[2] = {out, err};
-  while (waits[0].fd >= 0 || waits[1].fd >= 0) {
-    auto left =
-        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
-    if (left.count() <= 0) return "did not end within 60 s";
-    if (poll(waits, 2, static_cast<int>(left.count())) < 0 && errno != EINTR) return "poll failed";
-    for (int i = 0; i < 2; ++i) {
-      if (waits[i].fd < 0 || waits[i].revents == 0) continue;
-      char buffer[4096];
-      ssize_t got = read(waits[i].fd, buffer, sizeof(buffer));
-      if (got <= 0) {
-        waits[i].fd = -1;  // poll ignores it
-        continue;
-      }
-      if (texts[i]->size() < kMaxExecOutput) texts[i]->append(buffer, static_cast<size_t>(got));
+// One run of a plugin.
+class Run {
+ public:
+  Run(const ClientConfig& config, const Wait& wait)
+      : config_(config), wait_(wait), latest_(std::chrono::steady_clock::now() + kExecTimeout) {}
+
+  ApiResult<ExecCredential> ToItsEnd() {
+    Pipe out;
+    Pipe err;
+    if (interrupt_.fd < 0 || !out.Open() || !err.Open()) {
+      return Failed(config_, "no file descriptors left");
     }
-    if (out->size() >= kMaxExecOutput) return "printed more than 1 MiB";
+    Child child;
+    if (int error = child.Start(config_, out.write.fd, err.write.fd); error != 0) {
+      return Failed(config_, std::string("cannot be run: ") + std::strerror(error));
+    }
+    out.write.Close();
+    err.write.Close();
+    if (auto read = ReadBoth(out.read.fd, err.read.fd); !read) {
+      return std::unexpected(read.error());
+    }
+    std::optional<int> status;
+    while (!(status = child.Reap())) {
+      if (auto slept = Poll(nullptr, 0, kExitPause); !slept) return std::unexpected(slept.error());
+    }
+    if (*status != 0) {
+      size_t from = complaint_.size() > kMaxErrorText ? complaint_.size() - kMaxErrorText : 0;
+      return Failed(
+          config_, "ended with status " + std::to_string(*status) + ": " + complaint_.substr(from));
+    }
+    auto credential = ParseExecCredential(printed_);
+    if (!credential) return Failed(config_, credential.error().message());
+    return std::move(*credential);
   }
-  return "";
-}
+
+ private:
+  // Waits for one of the two, at most `most`; an error when the run has to end.
+  ApiResult<void> Poll(pollfd* files, size_t count, Duration most = Duration::max()) {
+    pollfd waits[3] = {{interrupt_.fd, POLLIN, 0}, {-1, 0, 0}, {-1, 0, 0}};
+    std::copy_n(files, count, waits + 1);
+    MonotonicTime end = std::min(latest_, wait_.deadline);
+    auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+    left = std::min(left, std::chrono::ceil<std::chrono::milliseconds>(most));
+    int ready = poll(waits, 1 + count, static_cast<int>(std::max<int64_t>(left.count(), 0)));
+    if (ready < 0 && errno != EINTR) return Failed(config_, "poll failed");
+    if (wait_.stop.stop_requested()) return Fail(Reason::kStopped, "stopped");
+    if (wait_.IsOver()) {
+      return Fail(Reason::kDeadline, Name(config_) + " had not ended when the call had to");
+    }
+    if (std::chrono::steady_clock::now() >= latest_) {
+      return Failed(config_, "did not end within 60 s");
+    }
+    std::copy_n(waits + 1, count, files);
+    return {};
+  }
+
+  ApiResult<void> ReadBoth(int out, int err) {
+    pollfd files[2] = {{out, POLLIN, 0}, {err, POLLIN, 0}};
+    std::string* texts[2] = {&printed_, &complaint_};
+    while (files[0].fd >= 0 || files[1].fd >= 0) {
+      if (auto polled = Poll(files, 2); !polled) return polled;
+      for (int i = 0; i < 2; ++i) {
+        if (files[i].fd < 0 || files[i].revents == 0) continue;
+        char buffer[4096];
+        ssize_t got = read(files[i].fd, buffer, sizeof(buffer));
+        if (got <= 0) {
+          files[i].fd = -1;  // poll ignores it
+          continue;
+        }
+        if (texts[i]->size() < kMaxExecOutput) texts[i]->append(buffer, static_cast<size_t>(got));
+      }
+      if (printed_.size() >= kMaxExecOutput) return Failed(config_, "printed more than 1 MiB");
+    }
+    return {};
+  }
+
+  const ClientConfig& config_;
+  const Wait& wait_;
+  const MonotonicTime latest_;
+  Descriptor interrupt_{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+  std::stop_callback<std::function<void()>> on_stop_{wait_.stop,
+                                                     [this] { eventfd_write(interrupt_.fd, 1); }};
+  std::string printed_;
+  std::string complaint_;
+};
 
 }  // namespace
 
-Result<ExecCredential> RunExecPlugin(const ClientConfig& config) {
-  Pipe out;
-  Pipe err;
-  if (!out.Open() || !err.Open()) return Failed(config, "no pipes left");
-  Child child;
-  if (int error = child.Start(config, out.write, err.write); error != 0) {
-    return Failed(config, std::string("cannot be run: ") + std::strerror(error));
-  }
-  out.CloseWrite();
-  err.CloseWrite();
-  std::string printed;
-  std::string complaint;
-  std::string failed = ReadBoth(out.read, err.read, std::chrono::steady_clock::now() + kExecTimeout,
-                                &printed, &complaint);
-  if (!failed.empty()) return Failed(config, failed);
-  if (int status = child.Reap(); status != 0) {
-    size_t from = complaint.size() > kMaxErrorText ? complaint.size() - kMaxErrorText : 0;
-    return Failed(config,
-                  "ended with status " + std::to_string(status) + ": " + complaint.substr(from));
-  }
-  auto credential = ParseExecCredential(printed);
-  if (!credential) return Failed(config, credential.error().message());
-  return credential;
+ApiResult<ExecCredential> RunExecPlugin(const ClientConfig& config, const Wait& wait) {
+  return Run(config, wait).ToItsEnd();
 }
 
 Result<ExecCredential> ParseExecCredential(std::string_view output) {
@@ -194,6 +261,9 @@ Result<ExecCredential> ParseExecCredential(std::string_view output) {
   }
   if (out.token.empty() && out.client_certificate.empty()) {
     return Error(Code::kFailedPrecondition, "printed neither a token nor a client certificate");
+  }
+  if (!IsHeaderText(out.token)) {
+    return Error(Code::kFailedPrecondition, "printed a token with a control character in it");
   }
   std::string_view expires = object->String("/status/expirationTimestamp");
   if (!expires.empty()) {

@@ -51,7 +51,8 @@ constexpr Duration kEventGrace = std::chrono::seconds(2);
 // For keys of a namespace that is not filled.
 constexpr Duration kFillPause = std::chrono::seconds(1);
 
-// A renewal that hangs must leave time for another one.
+// An attempt that hangs must leave time for another one before the renew deadline, which is the
+// election's to keep.
 RestOptions ForLease(RestOptions options, const ElectionOptions& election) {
   options.call_timeout = election.renew_deadline / 2;
   options.connect_timeout = election.renew_deadline / 2;

@@ -2,8 +2,10 @@
 #include "operator/kube/manager.h"
 
 #include <gtest/gtest.h>
+#include <stdlib.h>
 
 #include <atomic>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -90,7 +92,9 @@ class ManagerTest : public testing::Test {
   }
 
   void HandleLease(TestExchange& exchange) {
+    if (lease_hangs_) return exchange.Hang();
     std::lock_guard lock(mutex_);
+    lease_seen_ = std::chrono::steady_clock::now();
     if (lease_down_) return exchange.Refuse(500, "InternalError");
     if (exchange.method == "GET") {
       if (lease_.empty()) return exchange.Refuse(404, "NotFound");
@@ -114,7 +118,9 @@ class ManagerTest : public testing::Test {
     return options;
   }
   void Make(ManagerOptions options, const std::vector<std::string>& namespaces = {}) {
-    manager_ = std::make_unique<Manager>(server_.config(), std::move(options), &timing_);
+    ClientConfig config = server_.config();
+    config.exec = exec_;
+    manager_ = std::make_unique<Manager>(std::move(config), std::move(options), clock_);
     Cache& maps = manager_->Watch(resources::kConfigMaps, {}, namespaces);
     controller_ = &manager_->Add(
         {.name = "maps"}, [this](const Key&, std::stop_token stop) -> ApiResult<ReconcileResult> {
@@ -129,10 +135,14 @@ class ManagerTest : public testing::Test {
   std::string lease_;
   int lease_version_ = 0;
   bool lease_down_ = false;
+  std::atomic<bool> lease_hangs_{false};
+  MonotonicTime lease_seen_;  // when the last request for it was answered, in real time
   std::atomic<bool> lists_work_{true};
   std::atomic<bool> busy_{false};
   std::atomic<int> reconciles_{0};
   FakeTiming timing_{FakeTiming::Mode::kManual};
+  Timing* clock_ = &timing_;
+  ExecPlugin exec_;
   TestServer server_{[this](TestExchange& exchange) { Handle(exchange); }};
   std::unique_ptr<Manager> manager_;
   Controller* controller_ = nullptr;
@@ -257,6 +267,62 @@ TEST_F(ManagerTest, ALostLeaseEndsTheProcess) {
   // Nothing more is written.
   Object map(resources::kConfigMaps, {"n", "b"});
   EXPECT_FALSE(manager_->api().Create(resources::kConfigMaps, map));
+}
+
+// Real time, scaled down by four: it ended after 4.5 s (the pause, the write, the read).
+TEST_F(ManagerTest, ALeaseThatHangsIsLostAtItsRenewDeadline) {
+  ManagerOptions options = Options();
+  options.election.renew_deadline = std::chrono::milliseconds(2500);
+  options.election.retry_period = seconds(2);
+  clock_ = &Timing::System();
+  Make(options);
+  Status result;
+  std::thread runner([&] { result = manager_->Run(); });
+  EXPECT_TRUE(Eventually([&] { return manager_->IsLeader(); }));
+  lease_hangs_ = true;
+  runner.join();
+  MonotonicTime ended = std::chrono::steady_clock::now();
+  EXPECT_NE(result.message().find("lost"), std::string::npos) << result.message();
+  std::lock_guard lock(mutex_);
+  EXPECT_LT(ended - lease_seen_, std::chrono::milliseconds(3500));
+  EXPECT_GT(ended - lease_seen_, seconds(2));
+}
+
+// Each of its threads waited for a run of its own, for a minute each.
+class ManagerFilesTest : public ManagerTest {
+ protected:
+  ManagerFilesTest() { folder_ = mkdtemp(pattern_); }
+  ~ManagerFilesTest() override { std::filesystem::remove_all(folder_); }
+  size_t Runs() {
+    std::error_code none;
+    auto size = std::filesystem::file_size(folder_ + "/runs", none);
+    return none ? 0 : size;
+  }
+  char pattern_[32] = "/tmp/raftkv-manager-test-XXXXXX";
+  std::string folder_;
+};
+
+// Each of its threads waited for a run of its own, for a minute each.
+TEST_F(ManagerFilesTest, APluginThatHangsDoesNotHoldUpTheEnd) {
+  exec_ = {.command = "sh",
+           .arguments = {"-c", "printf x >> \"$FOLDER/runs\"; exec sleep 1000"},
+           .environment = {{"FOLDER", folder_}}};
+  for (bool elects : {true, false}) {
+    std::filesystem::remove(folder_ + "/runs");
+    ManagerOptions options = Options();
+    if (!elects) options.election = {};
+    Make(options, {"n", "other", "third"});
+    Status result;
+    std::thread runner([&] { result = manager_->Run(); });
+    // That of the lease's client, and the one that the others share.
+    EXPECT_TRUE(Eventually([&] { return Runs() == (elects ? 2 : 1); }));
+    MonotonicTime stopped = std::chrono::steady_clock::now();
+    manager_->Stop();
+    runner.join();
+    manager_.reset();
+    EXPECT_LT(std::chrono::steady_clock::now() - stopped, seconds(20));
+    EXPECT_TRUE(result.ok()) << result.ToString();
+  }
 }
 
 TEST_F(ManagerTest, WithoutElectionItWorksAtOnceAndStops) {

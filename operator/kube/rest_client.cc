@@ -92,12 +92,9 @@ ApiResult<RestClient::Opened> RestClient::Open(const Credentials::Snapshot& cred
   }
   if (out.connection != nullptr) return out;
   const ClientConfig& where = credentials_.config();
-  Wait connect_wait{
-      std::min(wait.deadline, std::chrono::steady_clock::now() + options_.connect_timeout),
-      wait.stop};
   auto stream = TlsStream::Connect(where.host, where.port,
                                    where.server_name.empty() ? where.host : where.server_name,
-                                   credentials.tls, connect_wait);
+                                   credentials.tls, wait.AtMost(options_.connect_timeout));
   if (!stream) return std::unexpected(stream.error());
   out.connection = std::make_unique<HttpConnection>(std::move(*stream), options_.http);
   return out;
@@ -141,9 +138,8 @@ void RestClient::Count(std::string_view method, int status, Duration took) {
 
 ApiResult<std::string> RestClient::CallOnce(const HttpCall& call,
                                             const Credentials::Snapshot& credentials,
-                                            std::stop_token stop, bool may_reuse,
-                                            Attempt* attempt) {
-  Wait wait = Wait::For(options_.call_timeout, std::move(stop));
+                                            const Wait& all, bool may_reuse, Attempt* attempt) {
+  Wait wait = all.AtMost(options_.call_timeout);
   auto opened = Open(credentials, wait, may_reuse);
   if (!opened) return std::unexpected(opened.error());
   attempt->reused = opened->reused;
@@ -161,17 +157,18 @@ ApiResult<std::string> RestClient::CallOnce(const HttpCall& call,
   return std::unexpected(ErrorFromAnswer(head->status, *body, RetryAfter(*head)));
 }
 
-ApiResult<std::string> RestClient::Call(HttpCall call, std::stop_token caller_stop) {
-  EitherStop stop(stop_.get_token(), std::move(caller_stop));
+ApiResult<std::string> RestClient::Call(HttpCall call, const CallLimits& limits) {
+  EitherStop stop(stop_.get_token(), limits.stop);
+  const Wait all = Wait::For(limits.timeout, stop.token());
   bool credentials_renewed = false;
   bool may_reuse = true;
   for (int repeats = 0;;) {
     if (!AwaitTurn(stop.token())) return Fail(Reason::kStopped, "stopped");
-    auto credentials = credentials_.Current();
+    auto credentials = credentials_.Current(all);
     if (!credentials) return std::unexpected(credentials.error());
     MonotonicTime start = timing_->Now();
     Attempt attempt;
-    auto body = CallOnce(call, *credentials, stop.token(), may_reuse, &attempt);
+    auto body = CallOnce(call, *credentials, all, may_reuse, &attempt);
     // A refusal by the fence was no request.
     if (body || !body.error().Is(Reason::kFenced)) {
       Count(call.method, attempt.http_status, timing_->Now() - start);
@@ -180,7 +177,7 @@ ApiResult<std::string> RestClient::Call(HttpCall call, std::stop_token caller_st
     const ApiError& error = body.error();
     if (error.Is(Reason::kUnauthorized) && !credentials_renewed) {
       credentials_renewed = true;
-      credentials_.Refused();
+      credentials_.Refused(*credentials);
       continue;
     }
     // The server closed a kept connection while the call was on its way.
@@ -191,15 +188,16 @@ ApiResult<std::string> RestClient::Call(HttpCall call, std::stop_token caller_st
     // A version that the server has not seen yet: whoever asked for it has better things to do.
     bool asked_back = error.retry_after > Duration::zero() && !error.Is(Reason::kVersionTooLarge) &&
                       error.retry_after <= options_.max_retry_after &&
+                      error.retry_after < all.Left() &&
                       (error.http_status == 429 || error.http_status >= 500);
     if (!asked_back || repeats++ >= options_.max_retries) return body;
     if (!timing_->Sleep(error.retry_after, stop.token())) return Fail(Reason::kStopped, "stopped");
   }
 }
 
-ApiResult<Object> RestClient::CallObject(HttpCall call) {
+ApiResult<Object> RestClient::CallObject(HttpCall call, const CallLimits& limits) {
   bool write = IsWrite(call.method);
-  auto body = Call(std::move(call));
+  auto body = Call(std::move(call), limits);
   if (!body) return std::unexpected(body.error());
   auto object = Object::Parse(*body);
   if (object) return std::move(*object);
@@ -215,19 +213,50 @@ ApiResult<Object> RestClient::CallObject(HttpCall call) {
 ApiResult<void> RestClient::ReadEvents(HttpConnection& connection, const Wait& wait,
                                        const std::function<bool(WatchEvent)>& on_event) {
   WatchDecoder decoder(options_.max_event_bytes);
-  while (true) {
-    auto piece = connection.ReadSome(wait);
+  const bool checks = credentials_.has_certificate_files();
+  Wait check = wait;
+  while (!wait.stop.stop_requested()) {
+    if (checks && check.IsOver()) credentials_.RenewCertificates();
+    if (checks && (check.IsOver() || check.deadline == wait.deadline)) {
+      check = wait.AtMost(options_.certificate_check);
+    }
+    auto piece = connection.ReadSome(check);
+    if (!piece && piece.error().Is(Reason::kDeadline) && !wait.IsOver()) continue;
     if (!piece) return std::unexpected(piece.error());
     if (piece->empty()) return decoder.End();
     bool stopped = false;
     if (auto fed = decoder.Feed(*piece, on_event, &stopped); !fed || stopped) return fed;
   }
+  return Fail(Reason::kStopped, "stopped");
+}
+
+ApiResult<void> RestClient::WatchOnce(const HttpCall& call,
+                                      const Credentials::Snapshot& credentials, Duration timeout,
+                                      const std::function<bool(WatchEvent)>& on_event,
+                                      std::stop_token stop, bool* begun) {
+  MonotonicTime start = timing_->Now();
+  Wait head_wait = Wait::For(options_.call_timeout, stop);
+  auto opened = Open(credentials, head_wait, false);
+  if (!opened) {
+    Count("GET", 0, timing_->Now() - start);
+    return std::unexpected(NotBegun(opened.error()));
+  }
+  auto head = opened->connection->Send(Prepare(call, credentials), head_wait);
+  Count("GET", head ? head->status : 0, timing_->Now() - start);
+  if (!head) return std::unexpected(NotBegun(head.error()));
+  if (head->status != 200) {
+    auto body = opened->connection->ReadAll(head_wait);
+    return std::unexpected(ErrorFromAnswer(head->status, body.value_or(""), RetryAfter(*head)));
+  }
+  *begun = true;
+  return ReadEvents(*opened->connection, Wait::For(timeout + options_.watch_leeway, stop),
+                    on_event);
 }
 
 ApiResult<void> RestClient::Watch(const Resource& resource, const WatchOptions& options,
                                   const std::function<bool(WatchEvent)>& on_event,
                                   std::stop_token caller_stop) {
-  EitherStop stop(stop_.get_token(), std::move(caller_stop));
+  EitherStop asked(stop_.get_token(), std::move(caller_stop));
   auto seconds = std::chrono::ceil<std::chrono::seconds>(options.timeout).count();
   HttpCall call{.method = "GET",
                 .target = ResourcePath(resource, options.ns) +
@@ -242,26 +271,23 @@ ApiResult<void> RestClient::Watch(const Resource& resource, const WatchOptions& 
   if (!options.field_selector.empty()) {
     call.target += "&fieldSelector=" + UrlEncode(options.field_selector);
   }
-  if (!AwaitTurn(stop.token())) return Fail(Reason::kStopped, "stopped");
-  auto credentials = credentials_.Current();
-  if (!credentials) return std::unexpected(credentials.error());
-  MonotonicTime start = timing_->Now();
-  Wait head_wait = Wait::For(options_.call_timeout, stop.token());
-  auto opened = Open(*credentials, head_wait, false);
-  if (!opened) {
-    Count("GET", 0, timing_->Now() - start);
-    return std::unexpected(NotBegun(opened.error()));
+  bool begun = false;
+  for (bool again = false;; again = true) {
+    if (!AwaitTurn(asked.token())) return Fail(Reason::kStopped, "stopped");
+    auto credentials = credentials_.Current({.stop = asked.token()});
+    if (!credentials) return std::unexpected(credentials.error());
+    EitherStop stop(asked.token(), credentials->retired);
+    auto ended = WatchOnce(call, *credentials, options.timeout, on_event, stop.token(), &begun);
+    if (ended) return ended;
+    // Under other certificates from now on.
+    if (ended.error().Is(Reason::kStopped) && !asked.token().stop_requested()) return {};
+    if (!ended.error().Is(Reason::kUnauthorized)) return ended;
+    credentials_.Refused(*credentials);
+    // In the middle of the stream: the credential had a time to live. Only the caller knows from
+    // where to go on.
+    if (begun) return {};
+    if (again) return ended;
   }
-  auto head = opened->connection->Send(Prepare(call, *credentials), head_wait);
-  Count("GET", head ? head->status : 0, timing_->Now() - start);
-  if (!head) return std::unexpected(NotBegun(head.error()));
-  if (head->status != 200) {
-    auto body = opened->connection->ReadAll(head_wait);
-    if (head->status == 401) credentials_.Refused();
-    return std::unexpected(ErrorFromAnswer(head->status, body.value_or(""), RetryAfter(*head)));
-  }
-  return ReadEvents(*opened->connection,
-                    Wait::For(options.timeout + options_.watch_leeway, stop.token()), on_event);
 }
 
 }  // namespace raftkv::kube

@@ -2,6 +2,9 @@
 //
 // Connections are kept and shared by calls; each watch has one of its own. A call has a deadline;
 // answers 429 and 5xx that name a Retry-After are repeated, at most 10 times, as the server asks.
+// After a 401 a call is made once more, and a watch begun again, with credentials that were read
+// anew. When certificates change, watches are begun again under the new ones at once, other calls
+// with the next connection.
 //
 // Thread-safety: every method from any thread.
 #pragma once
@@ -40,6 +43,8 @@ struct RestOptions {
   Duration max_retry_after = std::chrono::seconds(60);  // a longer one is the caller's to wait
   // Over WatchOptions::timeout, for a server that has forgotten its end of a stream.
   Duration watch_leeway = std::chrono::seconds(5);
+  // How often a running watch looks whether files of certificates are to be read again.
+  Duration certificate_check = std::chrono::minutes(1);
   size_t max_event_bytes = 8 << 20;
   HttpLimits http;
 
@@ -61,15 +66,18 @@ class RestClient final : public Api {
 
   std::string_view field_manager() const override { return options_.field_manager; }
 
-  ApiResult<Object> Get(const Resource& resource, const Key& key) override;
+  ApiResult<Object> Get(const Resource& resource, const Key& key,
+                        const CallLimits& limits = {}) override;
   ApiResult<ObjectList> List(const Resource& resource, const ListOptions& options,
                              std::stop_token stop = {}) override;
   ApiResult<void> Watch(const Resource& resource, const WatchOptions& options,
                         const std::function<bool(WatchEvent)>& on_event,
                         std::stop_token stop) override;
-  ApiResult<Object> Create(const Resource& resource, const Object& object) override;
+  ApiResult<Object> Create(const Resource& resource, const Object& object,
+                           const CallLimits& limits = {}) override;
   ApiResult<Object> Update(const Resource& resource, const Object& object,
-                           std::string_view subresource = {}) override;
+                           std::string_view subresource = {},
+                           const CallLimits& limits = {}) override;
   ApiResult<Object> Patch(const Resource& resource, const Key& key, PatchType type,
                           const Json& patch, const PatchOptions& options = {}) override;
   ApiResult<Object> Apply(const Resource& resource, const Object& object,
@@ -106,10 +114,10 @@ class RestClient final : public Api {
   };
 
   // Sends with all the repeating; the answer's body.
-  ApiResult<std::string> Call(HttpCall call, std::stop_token stop = {});
+  ApiResult<std::string> Call(HttpCall call, const CallLimits& limits = {});
   ApiResult<std::string> CallOnce(const HttpCall& call, const Credentials::Snapshot& credentials,
-                                  std::stop_token stop, bool may_reuse, Attempt* attempt);
-  ApiResult<Object> CallObject(HttpCall call);
+                                  const Wait& all, bool may_reuse, Attempt* attempt);
+  ApiResult<Object> CallObject(HttpCall call, const CallLimits& limits = {});
   ApiResult<Opened> Open(const Credentials::Snapshot& credentials, const Wait& wait,
                          bool may_reuse);
   void Keep(Opened opened);
@@ -117,6 +125,10 @@ class RestClient final : public Api {
   // Waits for the rate limit.
   bool AwaitTurn(std::stop_token stop);
   void Count(std::string_view method, int status, Duration took);
+  // *begun: the server answered with a stream.
+  ApiResult<void> WatchOnce(const HttpCall& call, const Credentials::Snapshot& credentials,
+                            Duration timeout, const std::function<bool(WatchEvent)>& on_event,
+                            std::stop_token stop, bool* begun);
   ApiResult<void> ReadEvents(HttpConnection& connection, const Wait& wait,
                              const std::function<bool(WatchEvent)>& on_event);
 

@@ -1,7 +1,11 @@
 // RestClient over real sockets against a scripted server.
 #include "operator/kube/rest_client.h"
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -125,6 +129,57 @@ TEST_F(RestClientTest, AHalfOpenConnectionEndsAtTheDeadline) {
   EXPECT_EQ(pod.error().reason, Reason::kDeadline);
   EXPECT_NE(metrics_.Render().find("rest_client_requests_total{code=\"<error>\""),
             std::string::npos);
+}
+
+// Connecting, waiting for a credential, waiting for the answer and repeating share one limit.
+TEST_F(RestClientTest, ACallEndsAtItsLimitWhateverHangs) {
+  Start([this](TestExchange& exchange) {
+    // The first answer of a connection that is then found dead: the call is made anew on another.
+    if (calls_ == 1) return AnswerPod(exchange);
+    if (calls_ == 2) return exchange.Cut();
+    exchange.Hang();
+  });
+  const CallLimits limits{.timeout = milliseconds(200)};
+  auto took = [&](RestClient& client) {
+    MonotonicTime start = std::chrono::steady_clock::now();
+    auto pod = client.Get(resources::kPods, kA, limits);
+    EXPECT_FALSE(pod);
+    EXPECT_TRUE(pod || pod.error().Is(Reason::kDeadline)) << pod.error().ToString();
+    return std::chrono::steady_clock::now() - start;
+  };
+  EXPECT_TRUE(client_->Get(resources::kPods, kA));
+  EXPECT_LT(took(*client_), seconds(8)) << "an answer that does not come";
+  EXPECT_EQ(calls_, 3);
+
+  // Connections are accepted by the kernel, and that is all.
+  int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(listen(listener, 8), 0);
+  ASSERT_EQ(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  ClientConfig config = server_->config();
+  config.port = ntohs(address.sin_port);
+  RestClient mute(config, {}, &timing_);
+  EXPECT_LT(took(mute), seconds(8)) << "a handshake that does not go on";
+  close(listener);
+
+  config = server_->config();
+  config.exec.command = "sleep";
+  config.exec.arguments = {"1000"};
+  RestClient plugin(config, {}, &timing_);
+  EXPECT_LT(took(plugin), seconds(20)) << "a plugin that does not end";
+}
+
+TEST_F(RestClientTest, AServersWishToWaitBeyondTheLimitIsLeftToTheCaller) {
+  Start([](TestExchange& exchange) {
+    exchange.Refuse(429, "TooManyRequests", "Retry-After: 50\r\n");
+  });
+  auto pod = client_->Get(resources::kPods, kA, {.timeout = seconds(40)});
+  EXPECT_EQ(pod.error().reason, Reason::kTooManyRequests);
+  EXPECT_EQ(calls_, 1);
 }
 
 TEST_F(RestClientTest, StopEndsACallAtOnce) {

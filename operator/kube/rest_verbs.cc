@@ -71,8 +71,9 @@ void NameKind(const Resource& resource, Json& json) {
 
 ApiResult<std::string> RestClient::GetRaw(const std::string& path) { return Call(Plain(path)); }
 
-ApiResult<Object> RestClient::Get(const Resource& resource, const Key& key) {
-  return CallObject(Plain(ResourcePath(resource, key.ns, key.name)));
+ApiResult<Object> RestClient::Get(const Resource& resource, const Key& key,
+                                  const CallLimits& limits) {
+  return CallObject(Plain(ResourcePath(resource, key.ns, key.name)), limits);
 }
 
 ApiResult<Object> RestClient::GetSubresource(const Resource& resource, const Key& key,
@@ -82,7 +83,8 @@ ApiResult<Object> RestClient::GetSubresource(const Resource& resource, const Key
 
 ApiResult<ObjectList> RestClient::List(const Resource& resource, const ListOptions& options,
                                        std::stop_token stop) {
-  auto body = Call(Plain(ResourcePath(resource, options.ns) + ListQuery(options)), std::move(stop));
+  auto body = Call(Plain(ResourcePath(resource, options.ns) + ListQuery(options)),
+                   {.stop = std::move(stop)});
   if (!body) return std::unexpected(body.error());
   auto parsed = Object::Parse(*body);
   if (!parsed) return Fail(Reason::kMalformed, "a list: " + parsed.error().message());
@@ -106,20 +108,21 @@ ApiResult<ObjectList> RestClient::List(const Resource& resource, const ListOptio
   return list;
 }
 
-ApiResult<Object> RestClient::Create(const Resource& resource, const Object& object) {
+ApiResult<Object> RestClient::Create(const Resource& resource, const Object& object,
+                                     const CallLimits& limits) {
   std::string target =
       ResourcePath(resource, object.ns()) + "?fieldManager=" + UrlEncode(options_.field_manager);
-  return CallObject(WithBody("POST", std::move(target), "application/json", object.json()));
+  return CallObject(WithBody("POST", std::move(target), "application/json", object.json()), limits);
 }
 
 ApiResult<Object> RestClient::Update(const Resource& resource, const Object& object,
-                                     std::string_view subresource) {
+                                     std::string_view subresource, const CallLimits& limits) {
   if (object.resource_version().empty()) {
     return Fail(Reason::kInvalid, "an update needs the resourceVersion that it is based on");
   }
   std::string target = ResourcePath(resource, object.ns(), object.name(), subresource) +
                        "?fieldManager=" + UrlEncode(options_.field_manager);
-  return CallObject(WithBody("PUT", std::move(target), "application/json", object.json()));
+  return CallObject(WithBody("PUT", std::move(target), "application/json", object.json()), limits);
 }
 
 ApiResult<Object> RestClient::Patch(const Resource& resource, const Key& key, PatchType type,

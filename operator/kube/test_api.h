@@ -25,8 +25,10 @@ class MemoryApi final : public Api {
 
   std::string_view field_manager() const override { return "raftkv-operator"; }
 
-  ApiResult<Object> Get(const Resource& resource, const Key& key) override {
-    if (auto ok = Before("GET", resource, key.name); !ok) return std::unexpected(ok.error());
+  ApiResult<Object> Get(const Resource& resource, const Key& key,
+                        const CallLimits& limits = {}) override {
+    if (auto ok = Before("GET", resource, key.name, limits); !ok)
+      return std::unexpected(ok.error());
     std::lock_guard lock(mutex_);
     auto found = objects_.find(Path(resource, key));
     if (found == objects_.end()) return Fail(Reason::kNotFound, "not found");
@@ -49,8 +51,9 @@ class MemoryApi final : public Api {
     return Fail(Reason::kServer, "MemoryApi has no watches");
   }
 
-  ApiResult<Object> Create(const Resource& resource, const Object& object) override {
-    if (auto ok = Before("CREATE", resource, object.name()); !ok) {
+  ApiResult<Object> Create(const Resource& resource, const Object& object,
+                           const CallLimits& limits = {}) override {
+    if (auto ok = Before("CREATE", resource, object.name(), limits); !ok) {
       return std::unexpected(ok.error());
     }
     std::lock_guard lock(mutex_);
@@ -62,9 +65,9 @@ class MemoryApi final : public Api {
     return Store(path, std::move(made));
   }
 
-  ApiResult<Object> Update(const Resource& resource, const Object& object,
-                           std::string_view = {}) override {
-    if (auto ok = Before("UPDATE", resource, object.name()); !ok) {
+  ApiResult<Object> Update(const Resource& resource, const Object& object, std::string_view = {},
+                           const CallLimits& limits = {}) override {
+    if (auto ok = Before("UPDATE", resource, object.name(), limits); !ok) {
       return std::unexpected(ok.error());
     }
     std::lock_guard lock(mutex_);
@@ -140,6 +143,11 @@ class MemoryApi final : public Api {
     Store(path, objects_.at(path));
   }
 
+  // How long the last call might have gone on.
+  Duration last_timeout() const {
+    std::lock_guard lock(mutex_);
+    return last_timeout_;
+  }
   // All calls so far, as `before` sees them.
   std::vector<std::string> calls() const {
     std::lock_guard lock(mutex_);
@@ -164,12 +172,14 @@ class MemoryApi final : public Api {
     return ResourcePath(resource, key.ns, key.name);
   }
 
-  ApiResult<void> Before(const char* verb, const Resource& resource, std::string_view name) {
+  ApiResult<void> Before(const char* verb, const Resource& resource, std::string_view name,
+                         const CallLimits& limits = {}) {
     std::string call(verb);
     call.append(" ").append(resource.plural).append("/").append(name);
     {
       std::lock_guard lock(mutex_);
       calls_.push_back(call);
+      last_timeout_ = limits.timeout;
     }
     if (before) return before(call);
     return {};
@@ -184,6 +194,7 @@ class MemoryApi final : public Api {
   mutable std::mutex mutex_;
   std::map<std::string, Object> objects_;
   std::vector<std::string> calls_;
+  Duration last_timeout_{};
   uint64_t version_ = 100;
   int uids_ = 0;
 };

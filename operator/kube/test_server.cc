@@ -215,6 +215,11 @@ void TestServer::UseIdentity(const TestIdentity& identity) {
   context_ = context;
 }
 
+void TestServer::DemandClientCertificates() {
+  std::lock_guard lock(mutex_);
+  SSL_CTX_set_verify(context_, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+}
+
 std::vector<std::string> TestServer::requests() const {
   std::lock_guard lock(mutex_);
   return requests_;

@@ -84,6 +84,8 @@ class TestServer {
   uint16_t port() const { return port_; }
   // For new connections.
   void UseIdentity(const TestIdentity& identity);
+  // New connections need a client certificate of the authority.
+  void DemandClientCertificates();
 
   // "METHOD target" of all so far.
   std::vector<std::string> requests() const;
