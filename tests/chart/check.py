@@ -312,9 +312,7 @@ def check_alerts():
     promtool = program("promtool")
     expect((done := run(promtool, "check", "rules", rules)).returncode == 0, done.stdout + done.stderr)
     expect((done := run(promtool, "test", "rules", ROOT / "tests/chart/alerts_test.yaml")).returncode == 0, done.stdout + done.stderr)
-    tested = {test["name"] for test in yaml.safe_load((ROOT / "tests/chart/alerts_test.yaml").read_text())["tests"]}
     runbooks = set(re.findall(r"^## (\w+)$", (ROOT / "docs/runbooks.md").read_text(), re.M))
-    reasons = set(re.findall(r'\{"(\w+)"', (ROOT / "operator/raftkv/plan_rules.h").read_text()))
     alerts = {}
     for group in yaml.safe_load(rules.read_text())["groups"]:
         for rule in group["rules"]:
@@ -323,16 +321,64 @@ def check_alerts():
             expect(rule["labels"].get("severity") in ("warning", "critical"), f"{name}: severity")
             expect(rule["annotations"].get("summary", "").endswith("."), f"{name}: summary")
             expect(rule["annotations"].get("runbook_url") == f"RUNBOOK_URL#{name.lower()}", f"{name}: runbook_url")
-            unknown = {reason for text in re.findall(r'reason=~"([^"]*)"', rule["expr"]) for reason in text.split("|")} - reasons
-            expect(not unknown, f"{name}: no condition has the reasons {unknown}")
     # Clients cannot write, or soon will not: a person is woken for nothing else.
     critical = {name for name, rule in alerts.items() if rule["labels"]["severity"] == "critical"}
     expect(critical == {"RaftKVInsufficientMembers", "RaftKVNoLeader", "RaftKVQuorumLost", "RaftKVManyHttpErrors", "RaftKVVerySlowFsync", "RaftKVOutOfSpace"},
            f"critical are {critical}")
-    expect(set(alerts) == tested, f"alerts without test or the reverse: {set(alerts) ^ tested}")
+    check_alert_tests(alerts)
+    check_reasons(alerts)
     expect(set(alerts) == runbooks, f"alerts without runbook or the reverse: {set(alerts) ^ runbooks}")
     rendered = of(template(ALL_ON, *MONITORING), "PrometheusRule")[0]
     expect("RUNBOOK_URL" not in json.dumps(rendered), "the chart fills in the runbooks' address")
+
+
+def check_alert_tests(alerts):
+    """Each alert has a test in which it is silent with everything well, fires, and is silent again."""
+    cases = {}
+    for case in yaml.safe_load((ROOT / "tests/chart/alerts_test.yaml").read_text())["tests"]:
+        cases.setdefault(case["name"], []).append(case)
+    expect(set(alerts) == set(cases), f"alerts without test or the reverse: {set(alerts) ^ set(cases)}")
+    for name in set(alerts) & set(cases):
+        expect(any(comes_and_goes(name, case) for case in cases[name]),
+               f"{name}: no test has 'ALERTS{{alertname=\"{name}\"}}' empty, then firing, then empty, over series that are there from the beginning")
+
+
+def comes_and_goes(name, case):
+    """Without alertstate also no pending alert is let through: what is silent then is not what waits for its time."""
+    silent = [minutes(part) for part in case["promql_expr_test"] if part["expr"] == f'ALERTS{{alertname="{name}"}}' and not part["exp_samples"]]
+    firing = [minutes(part) for part in case["promql_expr_test"] if f'ALERTS{{alertname="{name}", alertstate="firing"}}' in part["expr"] and part["exp_samples"]]
+    there = any(not series["values"].startswith("_") for series in case["input_series"])
+    return bool(silent and firing and there) and 0 < min(silent) < min(firing) <= max(firing) < max(silent)
+
+
+def minutes(part):
+    return int(re.fullmatch(r"(\d+)m", part["eval_time"])[1])
+
+
+# Reasons of warnings that another alert tells of. Every other one raises RaftKVRefused.
+TOLD_BY = {
+    "DeadlineExceeded": "RaftKVOperationStuck", "LearnerBehind": "RaftKVOperationStuck", "LearnerSilent": "RaftKVOperationStuck",
+    "MembersDown": "RaftKVMembersMissing", "MemberLost": "RaftKVMembersMissing", "ReplacementDisabled": "RaftKVMembersMissing",
+    "QuorumLost": "RaftKVQuorumLost", "DataLost": "RaftKVQuorumLost", "ClusterUnreachable": "RaftKVQuorumLost", "ElectionsFail": "RaftKVQuorumLost",
+}
+
+
+def check_reasons(alerts):
+    """Each reason of the planner that warns raises an alert; RaftKVRefused is tested and has a runbook for each of its own."""
+    source = (ROOT / "operator/raftkv/plan_rules.h").read_text()
+    warnings = set(re.findall(r'\{"(\w+)", true\}', source[source.index("kConditionReasons[] = {"):]))
+    refused = set(re.search(r'reason=~"([^"]*)"', alerts["RaftKVRefused"]["expr"])[1].split("|"))
+    expect(not refused & set(TOLD_BY), f"two alerts for {refused & set(TOLD_BY)}")
+    expect(set(TOLD_BY.values()) <= set(alerts), f"no alerts: {set(TOLD_BY.values()) - set(alerts)}")
+    expect(warnings == refused | set(TOLD_BY), f"reasons of the planner without alert, or alerts of no reason: {warnings ^ (refused | set(TOLD_BY))}")
+    tested = set()
+    for case in yaml.safe_load((ROOT / "tests/chart/alerts_test.yaml").read_text())["tests"]:
+        if case["name"] == "RaftKVRefused" and comes_and_goes("RaftKVRefused", case):
+            tested |= {reason for part in case["promql_expr_test"] for sample in part["exp_samples"] for reason in re.findall(r'reason="(\w+)"', sample.get("labels", ""))}
+    expect(tested == refused, f"reasons of RaftKVRefused without test, or the reverse: {tested ^ refused}")
+    section = (ROOT / "docs/runbooks.md").read_text().split("\n## RaftKVRefused\n")[1].split("\n## ")[0]
+    rows = {reason for row in re.findall(r"^\| ([A-Z][\w, ]+) \|", section, re.M) for reason in row.split(", ")} - {"Reason"}
+    expect(rows == refused, f"docs/runbooks.md has other reasons of RaftKVRefused: {rows ^ refused}")
 
 
 def check_layout(name, panels):
