@@ -49,6 +49,14 @@ claims_are() { [ "$(k get pvc -l "app.kubernetes.io/instance=$NAME" -o name | wc
 status_is() { [ "$(status "$1")" = "$2" ]; }
 patch() { k patch rkv "${2:-$NAME}" --type merge -p "$1" >/dev/null; }
 
+# Of the three slots that stay.
+members_and_claims() {
+  local slot
+  for slot in 0 1 2; do echo "slot $slot: member $(member_of_slot $slot) on claim $(uid pvc "data-$NAME-$slot")"; done
+}
+# still_are BEFORE: members and claims are those of then.
+still_are() { [ "$(members_and_claims)" = "$1" ] || fail "members or claims are not what they were: $(diff <(echo "$1") <(members_and_claims))"; }
+
 # blocks_of FILE SECTION FOLDER: the section's blocks of commands, a file each.
 blocks_of() {
   awk -v section="## $2" -v folder="$3" '
@@ -106,90 +114,6 @@ check_confinement() {
 }
 
 # --- Scenarios ------------------------------------------------------------------------------------
-
-scale() {
-  local size before=3
-  for size in 1 3; do resize $size; done
-  turn_round_growing
-  resize 5
-  turn_round_shrinking
-  resize 3
-  soon 30 claims_are 3 || fail "claims of removed members are left"
-  scale_with_retained_claims
-}
-# resize SIZE: from the caller's `before`.
-resize() {
-  local from
-  from=$(now)
-  k scale "rkv/$NAME" --replicas="$1" >/dev/null
-  settle "$1"
-  report "scale $before -> $1" "$(since "$from")" "$([ "$1" -gt "$before" ] && echo 20 || echo 15)"
-  report "  longest gap of a writer" "$(longest_gap "$from")"
-  before=$1
-}
-# The wish is taken back while it is being fulfilled: before the new ones vote. Their pods take a second or two to start.
-turn_round_growing() {
-  local from staying
-  staying=$(members_and_claims)
-  from=$(now)
-  k scale "rkv/$NAME" --replicas=5 >/dev/null
-  soon 30 status_is operation.step WaitForNodes || fail "no pods are waited for: $(status operation.step)"
-  k scale "rkv/$NAME" --replicas=3 >/dev/null
-  settle 3
-  report "3 -> 5, and back while the new pods start" "$(since "$from")"
-  report "  longest gap of a writer" "$(longest_gap "$from")" 1
-  still_are "$staying"
-  soon 30 claims_are 3 || fail "claims are left of members that were not wanted any more"
-}
-# Two members are removed for good by then, and their slots are not used again while they end there.
-turn_round_shrinking() {
-  local from staying left step id
-  staying=$(members_and_claims)
-  left="$(member_of_slot 3) $(member_of_slot 4)"
-  from=$(now)
-  k scale "rkv/$NAME" --replicas=3 >/dev/null
-  soon 30 status_is voters 3 || fail "nobody is removed: $(status operation.step)"
-  k scale "rkv/$NAME" --replicas=5 >/dev/null
-  step=$(status operation.step)
-  settle 5
-  report "5 -> 3, and back at ${step:-the end}" "$(since "$from")"
-  report "  longest gap of a writer" "$(longest_gap "$from")" 1
-  still_are "$staying"
-  for id in $left; do never_back "$id"; done
-}
-# Of the three slots that stay.
-members_and_claims() {
-  local slot
-  for slot in 0 1 2; do echo "slot $slot: member $(member_of_slot $slot) on claim $(uid pvc "data-$NAME-$slot")"; done
-}
-# still_are BEFORE: members and claims are those of then.
-still_are() { [ "$(members_and_claims)" = "$1" ] || fail "members or claims are not what they were: $(diff <(echo "$1") <(members_and_claims))"; }
-# Slots whose claims were to stay are not filled again before somebody has said that what they hold may go, in the words of
-# docs/runbooks.md.
-scale_with_retained_claims() {
-  local from slot delete before=3
-  delete=$(grep -o 'kubectl -n NS delete pvc data-NAME-SLOT[^`]*' docs/runbooks.md)
-  patch '{"spec":{"storage":{"retention":{"onScaleDown":"Retain"}}}}'
-  resize 1
-  claims_are 3 || fail "not every claim stayed although they are to"
-  from=$(now)
-  k scale "rkv/$NAME" --replicas=3 >/dev/null
-  for slot in 1 2; do
-    soon 30 retained_is_said $slot || fail "nobody says that data-$NAME-$slot was retained: $(status 'conditions[?(@.type=="Degraded")].message')"
-    soon 10 warned ClaimOfRemovedMember || fail "there is no event ClaimOfRemovedMember"
-    [ "$(status voters)" = 1 ] || fail "there are $(status voters) voters although a slot is not free"
-    bash -c "$(sed "s/\bNS\b/$NS/; s/NAME/$NAME/; s/SLOT/$slot/" <<<"$delete")" >/dev/null || fail "$delete"
-  done
-  settle 3
-  report "1 -> 3 onto retained claims, refused until they are deleted" "$(since "$from")"
-  report "  longest gap of a writer" "$(longest_gap "$from")" 1
-  patch '{"spec":{"storage":{"retention":{"onScaleDown":null}}}}'
-  settle 3
-  claims_are 3 || fail "there are other claims than those of the members"
-}
-retained_is_said() {
-  degraded_says ClaimOfRemovedMember && [[ $(status 'conditions[?(@.type=="Degraded")].message') == *"data-$NAME-$1 "* ]]
-}
 
 # SIGTERM: the leader hands over before it ends.
 restart_process() {
@@ -253,137 +177,6 @@ images_in_use() {
     sort -u
 }
 
-# A setting comes into force, and goes when it is taken back.
-config() {
-  local from large=$work/large
-  head -c 3072 /dev/zero >"$large"
-  from=$(now)
-  patch '{"spec":{"config":{"http":{"maxValueBytes":"2Ki"}}}}'
-  settle 3
-  report "roll of a setting" "$(since "$from")"
-  report "  longest gap of a writer" "$(longest_gap "$from")" 1
-  [ "$(code_of_put "$large")" = 413 ] || fail "a value beyond the new setting is answered with $(code_of_put "$large")"
-  from=$(now)
-  k patch rkv "$NAME" --type json -p '[{"op":"remove","path":"/spec/config"}]' >/dev/null
-  settle 3
-  report "the setting taken back" "$(since "$from")"
-  report "  longest gap of a writer" "$(longest_gap "$from")" 1
-  [[ $(code_of_put "$large") == 20? ]] || fail "a value that is allowed again is answered with $(code_of_put "$large")"
-}
-code_of_put() {
-  "${enter[@]}" curl -s -m 2 -o /dev/null -w '%{http_code}' --retry 3 -T "$1" "http://$service:7070/kv/large"
-}
-
-# A field of each group of the spec on a store of its own, set and taken back while it is written to.
-fields() {
-  local from pid before wanted
-  apply_store fields 3
-  k wait --for=condition=Available rkv/fields --timeout=60s >/dev/null || fail "not available"
-  settle 3 60 fields
-  start_load "$(k get service fields -o 'jsonpath={.spec.clusterIP}')" "$work/fields"
-  pid=$!
-  before=$(fields_seen)
-  from=$(now)
-  patch '{"spec":{
-    "resources": {"requests": {"cpu": "11m"}},
-    "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 7, "preference":
-      {"matchExpressions": [{"key": "kubernetes.io/os", "operator": "Exists"}]}}]}},
-    "topologySpreadConstraints": [{"maxSkew": 3, "topologyKey": "kubernetes.io/os", "whenUnsatisfiable": "ScheduleAnyway"}],
-    "pod": {"labels": {"e2e-field": "set"}, "annotations": {"e2e-field": "set"}, "env": [{"name": "E2E_FIELD", "value": "set"}],
-      "nodeSelector": {"kubernetes.io/os": "linux"}, "tolerations": [{"key": "e2e-field", "operator": "Exists"}],
-      "podSecurityContext": {"fsGroupChangePolicy": "Always"}},
-    "config": {"log": {"level": "debug"}},
-    "service": {"type": "NodePort", "annotations": {"e2e-field": "set"}},
-    "disruptionBudget": {"enabled": false}}}' fields
-  settle 3 120 fields
-  report "fields of the pods, the Service and the budget" "$(since "$from")"
-  wanted='cpu 11m
-affinity 7
-spread kubernetes.io/os
-label set
-annotation set
-env set
-nodeSelector linux
-toleration Exists
-security Always
-config debug
-service NodePort
-service annotation set
-budget '
-  [ "$(fields_seen)" = "$wanted" ] || fail "set, and seen otherwise: $(diff <(echo "$wanted") <(fields_seen))"
-  from=$(now)
-  patch '{"spec":{"resources":null,"affinity":null,"topologySpreadConstraints":null,"pod":null,"config":null,"service":null,
-    "disruptionBudget":null}}' fields
-  settle 3 120 fields
-  report "taken back" "$(since "$from")"
-  [ "$(fields_seen)" = "$before" ] || fail "taken back, and seen otherwise: $(diff <(echo "$before") <(fields_seen))"
-  fields_of_what_is_done
-  check_history $pid "$work/fields"
-  patch '{"spec":{"storage":{"retention":{"onDelete":"Delete"}}}}' fields
-  k delete rkv fields --timeout=60s >/dev/null || fail "not deleted within 60 s"
-}
-# A line for each: what all pods have alike, and the objects around them.
-fields_seen() {
-  local row
-  for row in 'cpu .spec.containers[0].resources.requests.cpu' \
-    'affinity .spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight' \
-    'spread .spec.topologySpreadConstraints[0].topologyKey' 'label .metadata.labels.e2e-field' \
-    'annotation .metadata.annotations.e2e-field' 'env .spec.containers[0].env[?(@.name=="E2E_FIELD")].value' \
-    'nodeSelector .spec.nodeSelector.kubernetes\.io/os' 'toleration .spec.tolerations[?(@.key=="e2e-field")].operator' \
-    'security .spec.securityContext.fsGroupChangePolicy' 'config .spec.containers[0].env[?(@.name=="RAFTKV_LOG_LEVEL")].value'; do
-    printf '%s %s\n' "${row%% *}" "$(pods_have "${row#* }")"
-  done
-  printf 'service %s\n' "$(k get service fields -o 'jsonpath={.spec.type}')"
-  printf 'service annotation %s\n' "$(k get service fields -o 'jsonpath={.metadata.annotations.e2e-field}')"
-  printf 'budget %s\n' "$(k get pdb fields --ignore-not-found -o name)"
-}
-# A value that not all of them have shows as several.
-pods_have() {
-  k get pods -l app.kubernetes.io/instance=fields -o "jsonpath={range .items[*]}{$1}{\"\\n\"}{end}" | sort -u | paste -sd,
-}
-# Those that say what the operator does.
-fields_of_what_is_done() {
-  local from before size
-  # Neither strategy OnDelete, nor an update or an operator that is paused, touches a pod.
-  before=$(uids_of_fields)
-  patch '{"spec":{"update":{"strategy":"OnDelete"},"pod":{"annotations":{"e2e-field":"later"}}}}' fields
-  sleep 5
-  patch '{"spec":{"update":{"strategy":null,"paused":true}}}' fields
-  sleep 5
-  patch '{"spec":{"update":null,"paused":true}}' fields
-  soon 30 status_of_fields_is phase Paused || fail "its phase is $(status phase fields), not Paused"
-  [ "$(uids_of_fields)" = "$before" ] || fail "pods were touched although it was not to be"
-  from=$(now)
-  patch '{"spec":{"paused":null}}' fields
-  settle 3 120 fields
-  report "update and paused taken back, until the change has rolled" "$(since "$from")"
-  [ "$(pods_have .metadata.annotations.e2e-field)" = later ] || fail "the change has not reached every pod"
-
-  patch '{"spec":{"replacement":{"enabled":false}}}' fields
-  before=$(status 'members[?(@.slot==2)].memberID' fields)
-  k delete pvc data-fields-2 --wait=false >/dev/null
-  k delete pod fields-2 --grace-period=0 --force >/dev/null 2>&1
-  soon 60 degraded_fields_say ReplacementDisabled || fail "nobody says that replacement is off"
-  sleep 3
-  [[ $(status 'members[*].memberID' fields) == *$before* ]] || fail "the member was replaced although that is off"
-  from=$(now)
-  patch '{"spec":{"replacement":{"enabled":null}}}' fields
-  settle 3 120 fields
-  report "replacement taken back, until the member is replaced" "$(since "$from")"
-
-  # Volumes grow where their class lets them, and never shrink.
-  patch '{"spec":{"storage":{"size":"2Gi"}}}' fields
-  settle 3 60 fields
-  size=$(k get pvc -l app.kubernetes.io/instance=fields -o 'jsonpath={range .items[*]}{.spec.resources.requests.storage}{"\n"}{end}' | sort -u)
-  [ "$size" = 2147483648 ] || [ "$size" = 2Gi ] || fail "the claims ask for $size"
-  size=$(k get pvc -l app.kubernetes.io/instance=fields -o 'jsonpath={range .items[*]}{.status.capacity.storage}{"\n"}{end}' | sort -u)
-  [ "$size" = 2147483648 ] || [ "$size" = 2Gi ] || fail "the resize is finished, and the volumes have $size"
-  ! patch '{"spec":{"storage":{"size":"1Gi"}}}' fields 2>/dev/null || fail "a volume was to shrink, and nobody objected"
-}
-uids_of_fields() { k get pods -l app.kubernetes.io/instance=fields -o 'jsonpath={.items[*].metadata.uid}'; }
-status_of_fields_is() { [ "$(status "$1" fields)" = "$2" ]; }
-degraded_fields_say() { [ "$(status 'conditions[?(@.type=="Degraded")].reason' fields)" = "$1" ]; }
-
 broken_image() {
   local from
   from=$(now)
@@ -395,74 +188,6 @@ broken_image() {
   settle 3
   report "broken image, and back" "$(since "$from")"
   report "  longest gap of a writer" "$(longest_gap "$from")" 1
-}
-
-# What the refusal must name, and what is put over a right spec. As `kubectl apply` sends it: it is that which refuses
-# fields that there are not.
-bad_spec() {
-  local row field wrong answer
-  for row in 'spec.replicas {"replicas":11}' 'spec.replicas {"replicas":-1}' 'spec.storage {"storage":{"size":"1Mi"}}' \
-    'spec.storage {"storage":{"size":"1Gi","className":"other"}}' 'electionTick {"config":{"raft":{"electionTick":3}}}' \
-    'heartbeatTicks {"config":{"raft":{"heartbeatTicks":9}}}' 'version {"version":"1","image":"a:1"}' \
-    'spec.config {"pod":{"env":[{"name":"RAFTKV_X","value":"1"}]}}' 'spec.replacement.after {"replacement":{"after":"soon"}}'; do
-    field=${row%% *}
-    wrong=${row#* }
-    if answer=$(apply_over "$wrong" 2>&1); then
-      fail "accepted: $wrong"
-    elif [[ $answer != *"$field"* ]]; then
-      fail "the refusal of $wrong does not name $field: $answer"
-    fi
-  done
-  # The same way with nothing wrong, or else this could not fail.
-  answer=$(apply_over '{}' 2>&1) || fail "refused although nothing is wrong: $answer"
-  ! apply_store Not_A_Name 3 2>/dev/null || fail "accepted: a name with capitals"
-  settle 3
-  say "  wrong specs are refused, and the refusal says of what"
-  refused_pods
-}
-# The schema takes it, and the API server does not take the pods: which resources must have limits no schema knows.
-refused_pods() {
-  local from before pod
-  patch '{"spec":{"resources":{"requests":{"example.com/device":"1"}}}}'
-  soon 30 degraded_says ApplyRefused || fail "nobody says that the pods are refused"
-  [[ $(status 'conditions[?(@.type=="Degraded")].message') == *"StatefulSet $NAME:"*"Limit must be set"* ]] ||
-    fail "Degraded does not say what is refused: $(status 'conditions[?(@.type=="Degraded")].message')"
-  if [ "$own_cluster" = yes ]; then
-    pod=$(leader)
-    from=$(now)
-    kill_process "$pod"
-    soon 60 leader_service_is_right || fail "the leader Service leads to '$(leader_endpoint)', not to $(leader)"
-    report "refused pods: leader killed, until its Service is right" "$(since "$from")"
-    started_again "$pod"
-    soon 60 status_is ready 3 || fail "$(status ready) members are ready, not 3"
-  fi
-  before=$(member_of_slot 2)
-  from=$(now)
-  lose_claim 2
-  soon 60 replaced 2 "$before" || fail "no replacement within 60 s"
-  report "refused pods: claim lost, until replaced" "$(since "$from")" 30
-  from=$(now)
-  k scale "rkv/$NAME" --replicas=5 >/dev/null
-  soon 60 status_is voters 5 || fail "$(status voters) voters, not 5"
-  report "refused pods: 3 -> 5" "$(since "$from")" 20
-  k scale "rkv/$NAME" --replicas=3 >/dev/null
-  soon 60 status_is voters 3 || fail "$(status voters) voters, not 3"
-  degraded_says ApplyRefused || fail "nobody says any more that the pods are refused"
-  from=$(now)
-  patch '{"spec":{"resources":{"requests":{"example.com/device":null,"cpu":"11m"}}}}'
-  settle 3
-  report "refused pods: mended, until it has rolled" "$(since "$from")"
-  degraded_says AsExpected || fail "Degraded is still $(status 'conditions[?(@.type=="Degraded")].reason')"
-  k patch rkv "$NAME" --type json -p '[{"op":"remove","path":"/spec/resources"}]' >/dev/null
-  settle 3
-}
-degraded_says() { [ "$(status 'conditions[?(@.type=="Degraded")].reason')" = "$1" ]; }
-apply_over() {
-  python3 -c '
-import json, sys
-spec = {"replicas": 3, "storage": {"size": "1Gi"}, "replacement": {"after": "20s"}} | json.loads(sys.argv[2])
-print(json.dumps({"apiVersion": "raftkv.dev/v1alpha1", "kind": "RaftKV", "metadata": {"name": sys.argv[1]}, "spec": spec}))' \
-    "$NAME" "$1" | k apply --dry-run=server -f -
 }
 
 drain() {
@@ -480,26 +205,6 @@ drain() {
     report "  longest gap of a writer" "$(longest_gap "$from")" 1
   done
   still_are "$before"
-}
-
-hibernate() {
-  local from value before
-  before=$(members_and_claims)
-  kill -STOP "$load_pid"
-  from=$(now)
-  k scale "rkv/$NAME" --replicas=0 >/dev/null
-  soon 60 no_pods_of "$NAME" || fail "pods are left"
-  report "hibernate" "$(since "$from")"
-  claims_are 3 || fail "not every volume stayed"
-  from=$(now)
-  k scale "rkv/$NAME" --replicas=3 >/dev/null
-  settle 3
-  report "wake" "$(since "$from")"
-  still_are "$before"
-  kill -CONT "$load_pid"
-  # As a client would: the Service may lead nowhere for a moment yet.
-  value=$(ask --retry 20 --retry-delay 1 --retry-connrefused "http://$service:7070/kv/hello") || true
-  [ "$value" = world ] || fail "what was written is '$value' now"
 }
 
 # With what it wrote if the volumes are kept, and blank if they go.
