@@ -183,6 +183,26 @@ std::string World::ActOn(const TransferLeadership& a, const Kube&) {
   return raft.Transfer(a, Live(cluster));
 }
 
+// Over all of the changes that a replacement takes, and all replacements that go on at a time.
+void World::CheckReplacement(const std::set<MemberId>& next, const std::set<MemberId>& live) {
+  const Conf& conf = raft()->Latest();
+  if (next.size() + 1 < conf.voters.size()) Fail("P4: a replacement takes several members at once");
+  if (next.size() > conf.size) {
+    Fail("P4: replacements make " + std::to_string(next.size()) + " voters of " +
+         std::to_string(conf.size));
+  }
+  // A voter that does not live counts for nothing. Of those that live one may be missing, of as
+  // many as there were or are wanted.
+  const int wanted = kube.resource->spec.replicas;
+  const size_t whole = wanted == 0 ? conf.size : std::min(conf.size, static_cast<size_t>(wanted));
+  if (next.size() >= conf.voters.size() || conf.voters.size() >= whole) return;
+  for (const MemberId id : conf.voters) {
+    if (next.contains(id) || !live.contains(id)) continue;
+    Fail("P4: a member that lives is taken out, " + std::to_string(conf.size) + " voters -> " +
+         std::to_string(conf.voters.size()) + " -> " + std::to_string(next.size()));
+  }
+}
+
 void World::CheckVotersChange(const ChangeMembership& change) {
   const Conf& conf = raft()->Latest();
   std::set<MemberId> next = conf.voters;
@@ -204,8 +224,10 @@ void World::CheckVotersChange(const ChangeMembership& change) {
     Fail("P4: a change to " + std::to_string(size) + " voters instead of " +
          std::to_string(intent.target));
   }
-  if (intent.type == Operation::Type::kReplace && next.size() + 1 < conf.voters.size()) {
-    Fail("P4: a replacement takes several members at once");
+  if (intent.type == Operation::Type::kReplace) {
+    CheckReplacement(next, live);
+  } else if (next.size() == conf.size && conf.voters.size() == conf.size && !leader_last) {
+    Fail("P4: another change for a size that is reached");
   }
   const bool grows = intent.type == Operation::Type::kScale && next.size() > conf.voters.size();
   if (grows && !leader_last && kube.min_available < Quorum(next.size())) {
@@ -223,7 +245,8 @@ std::string World::ActOn(const ChangeMembership& a, const Kube&) {
       a.epoch >= raft.Latest().epoch) {
     CheckVotersChange(a);
   }
-  return raft.Change(a, Live(cluster));
+  const bool resizes = kube.resource->status.operation.type != Operation::Type::kReplace;
+  return raft.Change(a, resizes, Live(cluster));
 }
 
 std::string World::ActOn(const DeletePod& a, const Kube&) {

@@ -172,6 +172,7 @@ class World {
   bool HasMember(int slot) const;
   bool IsRetained(int slot, const Directory& directory) const;
   void CheckVotersChange(const ChangeMembership& change);
+  void CheckReplacement(const std::set<MemberId>& next, const std::set<MemberId>& live);
   // P2: the live voters but those in `slots` are a quorum of each half.
   bool QuorumWithout(const std::set<int>& slots) const;
   // A removed member that still votes, and would not if its process were stopped now.

@@ -31,6 +31,7 @@ Raft::Raft(const std::vector<MemberView>& members) {
     first.voters.insert(member.id);
     first.names[member.id] = member.name;
   }
+  first.size = first.voters.size();
   confs_.push_back(first);
 }
 
@@ -165,7 +166,8 @@ std::string Raft::Transfer(const TransferLeadership& transfer,
   return "";
 }
 
-std::string Raft::Change(const ChangeMembership& change, const std::vector<Directory*>& live) {
+std::string Raft::Change(const ChangeMembership& change, bool resizes,
+                         const std::vector<Directory*>& live) {
   if (leader_ == 0) return "no leader";
   const Conf& now = Latest();
   if (now.joint() || now.index > commit_) return "another change is under way";
@@ -194,6 +196,7 @@ std::string Raft::Change(const ChangeMembership& change, const std::vector<Direc
   if (next.voters.empty()) return "the last voter";
   if (next.voters != now.voters) {
     next.outgoing = now.voters;
+    if (resizes) next.size = next.voters.size();
   } else {
     for (const MemberId id : change.remove) next.names.erase(id);
   }

@@ -35,6 +35,8 @@ struct Conf {
   std::set<MemberId> learners;
   std::set<MemberId> removed;  // for ever
   std::map<MemberId, std::string> names;
+  // The voters that the last change of size left, or the beginning: a replacement may be below.
+  size_t size = 0;
 
   bool joint() const { return !outgoing.empty(); }
 };
@@ -48,11 +50,14 @@ class Raft {
   std::string Tick(const std::vector<Directory*>& all, const std::vector<Directory*>& live,
                    int64_t now_s, Random& random);
 
-  // The leader's answer: empty if it was done.
-  std::string Change(const ChangeMembership& change, const std::vector<Directory*>& live);
+  // The leader's answer: empty if it was done. `resizes`: it is of a change of size.
+  std::string Change(const ChangeMembership& change, bool resizes,
+                     const std::vector<Directory*>& live);
   std::string Transfer(const TransferLeadership& transfer, const std::vector<Directory*>& live);
 
   const Conf& Latest() const { return confs_.back(); }
+  // Every configuration that was not lost, joint ones among them.
+  const std::vector<Conf>& all() const { return confs_; }
   // In force, and not to be lost any more.
   const Conf& Committed() const { return Appended(commit_); }
   // What a member knows that has the log up to `match`.

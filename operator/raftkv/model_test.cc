@@ -76,14 +76,28 @@ class History {
       if (Uniform(12) == 0) Fault();
       if (!HasCluster() && Uniform(10) == 0) Disturb();
       if (WaitsForSnapshot() && Uniform(10) == 0) world_.Restore(static_cast<int>(Uniform(5)));
-      if (Uniform(40) == 0) old_ = world_.kube;
-      if (Uniform(30) == 0) TakeOver();
-      world_.Tick();
-      Step(&a_, &a_ == active_ || both_ > 0);
-      Step(&b_, &b_ == active_ || both_ > 0);
-      if (both_ > 0) --both_;
+      Go();
     }
     if (!world_.failed()) Converge();
+    return world_.failure();
+  }
+
+  // These sizes, each when the one before is reached. Nothing fails but operators, whose caches are
+  // as old as ever. Empty: each was one joint change of voters, from all of the old to all of the
+  // new.
+  std::string RunSizes(const std::vector<int>& sizes) {
+    world_.kube.resource->spec.restore = false;
+    world_.kube.resource->spec.on_scale_down = Retention::kDelete;
+    for (const int size : sizes) {
+      const size_t known = world_.raft() == nullptr ? 0 : world_.raft()->all().size();
+      EditSpec("replicas " + std::to_string(size), [&](Resource* r) { r->spec.replicas = size; });
+      for (int step = 0; step < 100 && !world_.failed(); ++step) Go();
+      if (!world_.failed()) Settle();
+      if (world_.failed()) break;
+      const std::string changes = ChangesSince(known);
+      const std::string wanted = known == 0 ? "" : " -> " + std::to_string(size);
+      if (changes != wanted) world_.Fail("P4: not one joint change but" + changes);
+    }
     return world_.failure();
   }
 
@@ -99,6 +113,25 @@ class History {
 
  private:
   uint64_t Uniform(uint64_t n) { return world_.random.Uniform(n); }
+
+  void Go() {
+    if (Uniform(40) == 0) old_ = world_.kube;
+    if (Uniform(30) == 0) TakeOver();
+    world_.Tick();
+    Step(&a_, &a_ == active_ || both_ > 0);
+    Step(&b_, &b_ == active_ || both_ > 0);
+    if (both_ > 0) --both_;
+  }
+
+  // The number of voters after each joint change but the first `known` configurations.
+  std::string ChangesSince(size_t known) const {
+    std::string out;
+    const std::vector<Conf>& all = world_.raft()->all();
+    for (size_t i = known; i < all.size(); ++i) {
+      if (i > 0 && all[i].joint()) out += " -> " + std::to_string(all[i].voters.size());
+    }
+    return out;
+  }
 
   void Step(Operator* op, bool runs) {
     if (Uniform(2) == 0) op->Watch(false);
@@ -454,6 +487,21 @@ TEST(Model, RandomHistories) {
   if (last - first + 1 < kUsualHistories) return;
   EXPECT_GT(refused, 0);
   for (const char* action : kRefusable) EXPECT_GT(refusals[action], 0) << action;
+}
+
+TEST(Model, AChangeOfSizeIsOneJointChange) {
+  constexpr uint64_t kHistories = 40;
+  constexpr int kLargest = 7;
+  for (uint64_t seed = 1; seed <= kHistories; ++seed) {
+    SeededRandom random(seed);
+    std::vector<int> sizes{1, 3, 5, 1};
+    while (sizes.size() < 12) sizes.push_back(static_cast<int>(1 + random.Uniform(kLargest)));
+    sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
+    History history(seed);
+    const std::string failure = history.RunSizes(sizes);
+    if (!failure.empty()) Print(history.world());
+    ASSERT_EQ(failure, "") << "seed " << seed;
+  }
 }
 
 }  // namespace

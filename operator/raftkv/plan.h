@@ -19,7 +19,8 @@
 //       state is in force.
 //   P4  Members come as learners; voters change by one joint change straight to the target set (but
 //       the leader stays one change longer if no voter stays that it could hand over to), in a
-//       replacement by one member at a time.
+//       replacement by one member at a time. Of members that live, all replacements together take
+//       one out before another is there.
 //   P5  The leader is not removed, and its pod not deleted, before it has handed over, unless it is
 //       the only voter.
 //   P6  At most one pod at a time is deleted on purpose.

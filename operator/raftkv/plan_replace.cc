@@ -4,7 +4,9 @@
 // change puts it in the old one's place. Where the old data is still there (damaged, or out of
 // reach with its node), the member is removed first: its claim may go only when it belongs to no
 // member (P3), and a voter that does not answer is no loss to the quorum. So it is with a member
-// whose claim somebody deletes under its running pod: it goes in order, before its data does.
+// whose claim somebody deletes under its running pod: it goes in order, before its data does. But
+// it still counts, so it goes when no other is missing: of those that live, replacements take one
+// at a time (P4).
 
 #include <algorithm>
 #include <set>
@@ -68,8 +70,6 @@ bool TouchesNoPod(const Action& action) {
 // size adds them above. So the slot of the operation is the highest of several.
 bool WasTakenOut(const Facts& facts, int slot) {
   if (facts.VoterIn(slot)) return false;
-  const MemberId left = facts.slot(slot).claim ? facts.slot(slot).claim->member : 0;
-  if (facts.Removed(left)) return true;
   const std::set<MemberId>& voters = facts.config()->voters;
   return slot < facts.seen.operation.slot ||
          std::ranges::any_of(voters, [&](MemberId voter) { return slot < facts.SlotOf(voter); });
@@ -91,26 +91,33 @@ std::optional<Decision> PlanReplace(const Facts& facts) {
   if (!facts.spec.replacement_enabled) return std::nullopt;
 
   std::vector<MemberId> lost;
+  std::vector<MemberId> going;
   for (const MemberId voter : facts.config()->voters) {
     const int slot = facts.SlotOf(voter);
     if (slot < 0 || slot >= facts.target()) continue;
-    // Where the others are not enough yet, a scale-up or a repair has to come first.
-    const bool goes = facts.ClaimGoes(voter) && facts.SafeWithout(voter);
-    if (facts.LossOf(voter) != Loss::kNone || goes) lost.push_back(voter);
+    if (facts.LossOf(voter) != Loss::kNone) {
+      lost.push_back(voter);
+    } else if (facts.ClaimGoes(voter) && facts.SafeWithout(voter)) {
+      // Where the others are not enough yet, a scale-up or a repair has to come first.
+      going.push_back(voter);
+    }
   }
-  // Who is still there goes last; the one that was begun is finished first.
-  std::ranges::stable_sort(lost, {}, [&](MemberId voter) {
-    const int slot = facts.SlotOf(voter);
-    const bool begun = replacing && slot == running.slot;
-    return std::tuple(facts.LossOf(voter) == Loss::kNone, !begun, slot);
-  });
+  // The one that was begun is finished first.
+  for (std::vector<MemberId>* voters : {&lost, &going}) {
+    std::ranges::stable_sort(*voters, {}, [&](MemberId voter) {
+      const int slot = facts.SlotOf(voter);
+      return std::tuple(!replacing || slot != running.slot, slot);
+    });
+  }
 
   AnyOf repairs(facts);
+  bool missing = false;
   std::optional<Decision> first;
   // What is refused of one keeps no other from being repaired, nor does one that waits, if the
   // other's action may be done meanwhile.
   const auto add = [&](std::optional<Decision> repair, bool (*may_go)(const Action&)) {
     if (!repair) return;
+    missing = true;
     if (Refused(facts, repair->action)) {
       repairs.Add(*std::move(repair));
     } else if (!first) {
@@ -126,12 +133,15 @@ std::optional<Decision> PlanReplace(const Facts& facts) {
     add(FillAgain(facts, running.slot), DoesSomething);
   }
   for (const MemberId voter : lost) add(ReplaceOne(facts, voter), TouchesNoPod);
-  // Those that were taken out before this one was, and are not back.
+  // Those that were taken out before this one was, and are not back. Where the operation is another
+  // one it fills them.
   const int pods = std::min(facts.target(), facts.seen.objects.stateful_set_replicas);
-  for (int slot = 0; replacing && slot < pods; ++slot) {
+  for (int slot = 0; slot < pods; ++slot) {
     if (slot == running.slot || !WasTakenOut(facts, slot) || facts.Retained(slot)) continue;
-    add(FillAgain(facts, slot), DoesSomething);
+    missing = true;
+    if (replacing) add(FillAgain(facts, slot), DoesSomething);
   }
+  if (!missing && !going.empty()) add(ReplaceOne(facts, going.front()), DoesSomething);
   if (first) repairs.Add(*std::move(first));
   return std::move(repairs).Chosen();
 }

@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "operator/raftkv/plan_rules.h"
 #include "operator/raftkv/plan_test.h"
 
 namespace raftkv::op {
@@ -15,6 +16,8 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using Role = NodeReport::Role;
 using Type = Operation::Type;
+
+void AdaptBudget(Given* given) { given->objects.min_available = WantedMinAvailable(Facts(*given)); }
 
 TEST(Replace, DamagedMemberIsRemovedThenItsClaimThenItsPod) {
   Given given = Given::Cluster(3);
@@ -240,6 +243,54 @@ TEST(Replace, AClaimThatGoesWaitsForOthersWithoutHoldingThemUp) {
   EXPECT_EQ(ReasonOf(MakePlan(off), "Degraded"), "+ClaimGoes");
 }
 
+// Seed 148 of the model run: five voters were four, and then three, when the claims of two of them
+// were deleted at once, and three were one.
+TEST(Replace, OfTheMembersThatLiveOneIsMissingAtATime) {
+  for (const int size : {3, 5}) {
+    Given given = Given::Cluster(size);
+    given.Claim(1).deleting = given.Claim(2).deleting = true;
+    EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a1");
+    given.Wrote(MakePlan(given));
+    given.Remove(Id(1));
+    AdaptBudget(&given);
+    given.slots[1].report->role = Role::kRemoved;
+    EXPECT_EQ(Do(given), "Nothing");
+    Given lost_operation = given;
+    lost_operation.operation = {};
+    EXPECT_EQ(Do(lost_operation), "Nothing") << "whatever became of what was written";
+    given.Silent(1, 1);
+    given.Pod(1).finished = true;
+    EXPECT_EQ(Do(given), "DeletePod slot=1 uid=pod-uid-1");
+    given.Refuse(DeletePod{1, "pod-uid-1", "", false}, "Pod db-1: no", 5);
+    EXPECT_EQ(Do(given), "Nothing") << "what is refused of one is no reason to take another";
+    given.refusals.clear();
+    given.slots.erase(1);
+    given.Node(1, Role::kBlank, 0xB1);
+    given.Claim(1).member = 0xB1;
+    EXPECT_EQ(Do(given), "ChangeMembership add=00000000000000b1 promote= remove=");
+    given.Learner(1, 0xB1);
+    given.membership->members[0xB1].match = 0;
+    given.membership->leader_commit = 5000;
+    for (const MemberId id : given.membership->voters) given.membership->members[id].match = 5000;
+    AdaptBudget(&given);
+    EXPECT_EQ(Do(given), "Nothing") << "it catches up";
+    // One that does not live is no loss, and does not wait.
+    Given damaged = given;
+    damaged.Node(0, Role::kDamaged, Id(0));
+    damaged.membership->members[Id(0)].active = false;
+    damaged.Leader(2);
+    if (size == 5) {
+      EXPECT_EQ(Do(damaged), "ChangeMembership add= promote= remove=00000000000000a0");
+    }
+    given.membership->learners.erase(0xB1);
+    given.membership->members[0xB1].match = 5000;
+    given.Voter(1, 0xB1);
+    given.membership->members[0xB1].match = 5000;
+    AdaptBudget(&given);
+    EXPECT_EQ(Do(given), "ChangeMembership add= promote= remove=00000000000000a2");
+  }
+}
+
 // The first was held up by the second, for as long as the cleaning up behind that was refused.
 TEST(Replace, TwoLostMembersOfWhichOneCannotBeCleanedUpBehind) {
   Given given = Given::Cluster(5);
@@ -351,6 +402,32 @@ TEST(Replace, ASlotThatTheStatefulSetLacksIsFilledByAChangeOfSize) {
   const Plan plan = MakePlan(given);
   EXPECT_EQ(ToString(plan.action), "ApplyStatefulSet replicas=3");
   EXPECT_EQ(plan.status.operation.type, Type::kScale);
+}
+
+// Seed 1084 of the model run: the slots that a change from five to three had left were taken for
+// those of members that were lost beside another one, and filled one by one: three voters were
+// four.
+TEST(Replace, SlotsThatAShrinkHasLeftAreFilledByOneChangeOfSize) {
+  Given given = Given::Cluster(5);
+  for (const int slot : {3, 4}) {
+    given.Silent(slot, 5);
+    given.Pod(slot).finished = true;
+    given.Remove(Id(slot));
+  }
+  given.Blanked(1, 0xB1);
+  given.Learner(1, 0xB1);
+  given.membership->members[0xB1].match = 0;
+  given.operation.type = Type::kReplace;
+  given.operation.slot = 1;
+  AdaptBudget(&given);
+  EXPECT_EQ(Do(given), "Nothing");
+  EXPECT_EQ(MakePlan(given).status.operation.slot, 1);
+  given.Remove(Id(1));
+  given.membership->learners.erase(0xB1);
+  given.Voter(1, 0xB1);
+  AdaptBudget(&given);
+  EXPECT_EQ(Do(given), "DeleteClaim slot=3 uid=claim-uid-3 member=00000000000000a3");
+  EXPECT_EQ(MakePlan(given).status.operation.type, Type::kScale);
 }
 
 TEST(Stranger, DataThatNobodyKnowsInASlotThatIsToBeFilledIsRefused) {
