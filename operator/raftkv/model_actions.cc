@@ -187,13 +187,14 @@ std::string World::ActOn(const TransferLeadership& a, const Kube&) {
 void World::CheckReplacement(const std::set<MemberId>& next, const std::set<MemberId>& live) {
   const Conf& conf = raft()->Latest();
   if (next.size() + 1 < conf.voters.size()) Fail("P4: a replacement takes several members at once");
-  if (next.size() > conf.size) {
+  // One whose removal was not known to be in force may be filled as a lost member's.
+  const int wanted = kube.resource->spec.replicas;
+  if (next.size() > conf.size && static_cast<int>(next.size()) != wanted) {
     Fail("P4: replacements make " + std::to_string(next.size()) + " voters of " +
          std::to_string(conf.size));
   }
   // A voter that does not live counts for nothing. Of those that live one may be missing, of as
   // many as there were or are wanted.
-  const int wanted = kube.resource->spec.replicas;
   const size_t whole = wanted == 0 ? conf.size : std::min(conf.size, static_cast<size_t>(wanted));
   if (next.size() >= conf.voters.size() || conf.voters.size() >= whole) return;
   for (const MemberId id : conf.voters) {
@@ -226,7 +227,8 @@ void World::CheckVotersChange(const ChangeMembership& change) {
   }
   if (intent.type == Operation::Type::kReplace) {
     CheckReplacement(next, live);
-  } else if (next.size() == conf.size && conf.voters.size() == conf.size && !leader_last) {
+  } else if (next.size() == conf.size && conf.voters.size() == conf.size && !conf.leader_goes &&
+             !leader_last) {
     Fail("P4: another change for a size that is reached");
   }
   const bool grows = intent.type == Operation::Type::kScale && next.size() > conf.voters.size();
@@ -245,8 +247,10 @@ std::string World::ActOn(const ChangeMembership& a, const Kube&) {
       a.epoch >= raft.Latest().epoch) {
     CheckVotersChange(a);
   }
-  const bool resizes = kube.resource->status.operation.type != Operation::Type::kReplace;
-  return raft.Change(a, resizes, Live(cluster));
+  const Operation& intent = kube.resource->status.operation;
+  std::optional<int> target;
+  if (intent.type != Operation::Type::kReplace) target = intent.target;
+  return raft.Change(a, target, Live(cluster));
 }
 
 std::string World::ActOn(const DeletePod& a, const Kube&) {

@@ -166,7 +166,7 @@ std::string Raft::Transfer(const TransferLeadership& transfer,
   return "";
 }
 
-std::string Raft::Change(const ChangeMembership& change, bool resizes,
+std::string Raft::Change(const ChangeMembership& change, std::optional<int> target,
                          const std::vector<Directory*>& live) {
   if (leader_ == 0) return "no leader";
   const Conf& now = Latest();
@@ -196,7 +196,10 @@ std::string Raft::Change(const ChangeMembership& change, bool resizes,
   if (next.voters.empty()) return "the last voter";
   if (next.voters != now.voters) {
     next.outgoing = now.voters;
-    if (resizes) next.size = next.voters.size();
+    if (target) {
+      next.size = next.voters.size();
+      next.leader_goes = static_cast<int>(next.size) > *target;
+    }
   } else {
     for (const MemberId id : change.remove) next.names.erase(id);
   }

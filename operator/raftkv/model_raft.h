@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -37,6 +38,7 @@ struct Conf {
   std::map<MemberId, std::string> names;
   // The voters that the last change of size left, or the beginning: a replacement may be below.
   size_t size = 0;
+  bool leader_goes = false;  // in one more change, because nobody had stayed beside it
 
   bool joint() const { return !outgoing.empty(); }
 };
@@ -50,8 +52,8 @@ class Raft {
   std::string Tick(const std::vector<Directory*>& all, const std::vector<Directory*>& live,
                    int64_t now_s, Random& random);
 
-  // The leader's answer: empty if it was done. `resizes`: it is of a change of size.
-  std::string Change(const ChangeMembership& change, bool resizes,
+  // The leader's answer: empty if it was done. `target`: of the change of size that it is part of.
+  std::string Change(const ChangeMembership& change, std::optional<int> target,
                      const std::vector<Directory*>& live);
   std::string Transfer(const TransferLeadership& transfer, const std::vector<Directory*>& live);
 

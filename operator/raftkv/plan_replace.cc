@@ -137,7 +137,8 @@ std::optional<Decision> PlanReplace(const Facts& facts) {
   // one it fills them.
   const int pods = std::min(facts.target(), facts.seen.objects.stateful_set_replicas);
   for (int slot = 0; slot < pods; ++slot) {
-    if (slot == running.slot || !WasTakenOut(facts, slot) || facts.Retained(slot)) continue;
+    if (replacing && slot == running.slot) continue;
+    if (!WasTakenOut(facts, slot) || facts.Retained(slot)) continue;
     missing = true;
     if (replacing) add(FillAgain(facts, slot), DoesSomething);
   }
