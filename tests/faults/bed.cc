@@ -47,11 +47,16 @@ Status Expect(bool holds, const std::string& what) {
   return holds ? Status::Ok() : Status(Code::kInternal, "not so: " + what);
 }
 
-milliseconds Bound(std::chrono::seconds promised, const Gaps& gaps, milliseconds observed) {
-  return std::min<milliseconds>(promised, std::max<milliseconds>(gaps.least, observed / 2));
+milliseconds Gaps::Promised(const Timing& timing) const {
+  return elections * timing.longest_election() + timing.client_timeout + beside;
 }
 
-Status JudgeGaps(const Gaps& gaps, const LoadCounts& counts) {
+milliseconds Gaps::Bound(const Timing& timing, milliseconds observed) const {
+  const Gaps least{.elections = elections - 1, .beside = beside / 2};
+  return std::min(Promised(timing), std::max(least.Promised(timing), observed / 2));
+}
+
+Status JudgeGaps(const Gaps& gaps, const Timing& timing, const LoadCounts& counts) {
   if (!counts.answered_in_outage.empty()) {
     return {Code::kInternal,
             counts.answered_in_outage + " was answered though there was no majority"};
@@ -60,16 +65,24 @@ Status JudgeGaps(const Gaps& gaps, const LoadCounts& counts) {
     return {Code::kInternal,
             counts.answered_by_minority + " was answered though that node reaches no majority"};
   }
-  const auto judge = [&](const char* what, milliseconds gap, std::chrono::seconds promised) {
-    const milliseconds most = Bound(promised, gaps, counts.observed);
+  const milliseconds most = gaps.Bound(timing, counts.observed);
+  const auto judge = [&](const char* what, milliseconds gap) {
     if (gap <= most) return Status::Ok();
     return Status(Code::kInternal,
                   "no " + std::string(what) + " for " + std::to_string(gap.count()) + " of " +
                       std::to_string(counts.observed.count()) + " ms, promised are " +
                       std::to_string(most.count()) + " at most");
   };
-  RETURN_IF_ERROR(judge("write", counts.write_gap, gaps.writes));
-  return judge("linearizable read", counts.read_gap, gaps.reads);
+  RETURN_IF_ERROR(judge("write", counts.write_gap));
+  return judge("linearizable read", counts.read_gap);
+}
+
+Status JudgeErrors(const std::string& why_errors, const LoadCounts& counts) {
+  if (counts.errors == 0 || !why_errors.empty()) return Status::Ok();
+  return {Code::kInternal, std::to_string(counts.errors) +
+                               " requests were answered with 500, which the row does not promise; "
+                               "the first of them: " +
+                               counts.first_error};
 }
 
 Bed::Bed(const Sandbox* sandbox, fs::path directory, BedOptions options)
@@ -115,6 +128,8 @@ size_t Bed::Add() {
 
 std::vector<std::string> Bed::Flags(std::vector<std::string> own) const {
   std::vector<std::string> all = kFlags;
+  all.insert(all.end(),
+             {"--raft-election-ticks", std::to_string(options_.timing().election_ticks)});
   for (const std::vector<std::string>* part : {&options_.space_flags, &options_.flags}) {
     all.insert(all.end(), part->begin(), part->end());
   }
@@ -436,7 +451,13 @@ Status Bed::Verify(const fs::path& folder) {
   RETURN_IF_ERROR(ProgressOfBoth());
   RETURN_IF_ERROR(EndChanges());
   load_->Stop();
-  RETURN_IF_ERROR(JudgeGaps(options_.gaps, load_->counts()));
+  LoadCounts counts = load_->counts();
+  if (churn_ != nullptr && !churn_->error().empty()) {
+    ++counts.errors;
+    counts.first_error += churn_->error();
+  }
+  RETURN_IF_ERROR(JudgeGaps(options_.gaps, options_.timing(), counts));
+  RETURN_IF_ERROR(JudgeErrors(options_.why_errors, counts));
   // An answer to a client that gave up may still be on its way into the store.
   std::this_thread::sleep_for(options_.load.timeout);
   RETURN_IF_ERROR(SameEverywhere());

@@ -22,20 +22,34 @@
 
 namespace raftkv::faults {
 
-// The longest times without a finished write and without a finished linearizable read that a row
-// promises, whatever else the machine does. While there is no majority (Bed::BeginOutage) nothing
-// is promised but that nothing is answered.
-struct Gaps {
-  std::chrono::seconds writes{};
-  std::chrono::seconds reads{};
-  // A short row has less: no more than half of the time that was observed, but at least this much.
-  std::chrono::seconds least{};
+// The clocks of a row's nodes and clients, of which the length of an outage follows.
+struct Timing {
+  std::chrono::milliseconds tick = testing::kTick;
+  int election_ticks = 10;
+  std::chrono::milliseconds client_timeout{1500};
+
+  // Who hears no leader campaigns after at most so long.
+  std::chrono::milliseconds longest_election() const { return tick * 2 * election_ticks; }
 };
-// The bound for one of them in a row that was observed for so long.
-std::chrono::milliseconds Bound(std::chrono::seconds promised, const Gaps& gaps,
-                                std::chrono::milliseconds observed);
+
+// The longest time without a finished write, and without a finished linearizable read, that a row
+// promises. While there is no majority (Bed::BeginOutage) nothing is promised but that nothing is
+// answered.
+struct Gaps {
+  int elections = 1;                   // each as long as may be, one right after the other
+  std::chrono::milliseconds beside{};  // nodes start, and what else has to happen
+
+  // With the request after which a client sees that it is over: another one was under way when it
+  // began, and is given up.
+  std::chrono::milliseconds Promised(const Timing& timing) const;
+  // In a row that was observed for so long. A short one has less: no more than half of that time,
+  // but an election less and half of the rest anyhow.
+  std::chrono::milliseconds Bound(const Timing& timing, std::chrono::milliseconds observed) const;
+};
 // kInternal: what the load has seen exceeds the gaps, or was answered in an outage.
-Status JudgeGaps(const Gaps& gaps, const LoadCounts& counts);
+Status JudgeGaps(const Gaps& gaps, const Timing& timing, const LoadCounts& counts);
+// kInternal: requests were answered with 500, and nothing says why they may be.
+Status JudgeErrors(const std::string& why_errors, const LoadCounts& counts);
 
 // kInternal with `what` unless it holds.
 Status Expect(bool holds, const std::string& what);
@@ -63,6 +77,9 @@ struct BedOptions {
   LoadOptions load;
   bool churn = true;  // the membership is changed all the time
   Gaps gaps;
+  std::string why_errors;  // some requests may be answered with 500. Empty: none may
+
+  Timing timing() const { return {.client_timeout = load.timeout}; }
 };
 
 class Bed {

@@ -21,12 +21,10 @@ constexpr seconds kUntilSeen{60};
 constexpr int kExitRemoved = 0;
 constexpr int kExitFailed = 1;
 
-int SendRemoval(const Churn::Admin& member, uint64_t id) {
+testing::HttpReply SendRemoval(const Churn::Admin& member, uint64_t id) {
   testing::HttpClient client(member.host, member.port, seconds(2));
-  return client
-      .Send("POST", "/admin/membership", R"({"remove":[")" + HexId(id) + R"("]})",
-            {{"Content-Type", "application/json"}})
-      .status;
+  return client.Send("POST", "/admin/membership", R"({"remove":[")" + HexId(id) + R"("]})",
+                     {{"Content-Type", "application/json"}});
 }
 
 std::optional<v1::StatusResponse> StatusOf(const Churn::Admin& member) {
@@ -121,7 +119,9 @@ int Churn::Remove(uint64_t id, milliseconds limit) {
   const bool answered = Await(
       [&] {
         const Admin& member = members_[next_++ % members_.size()];
-        status = SendRemoval(member, id);
+        const testing::HttpReply reply = SendRemoval(member, id);
+        status = reply.status;
+        if (status == 500) error_ = "the removal of the spare: " + reply.body;
         return status == 200 || status == 404;
       },
       limit);

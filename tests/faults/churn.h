@@ -65,6 +65,8 @@ class Churn {
   int begun_in_fault() const { return begun_in_fault_; }
   int done_in_fault() const { return done_in_fault_; }
   const testing::NodeProcess& spare() const { return *spare_; }
+  // After Stop: a removal that was answered with 500, and by what. Empty: none was.
+  const std::string& error() const { return error_; }
   // After Stop: how the spare ended though nobody asked it to. Empty: it did not.
   const std::string& surprises() const { return surprises_; }
 
@@ -96,6 +98,7 @@ class Churn {
   std::atomic<int> begun_in_fault_ = 0;
   std::atomic<int> done_in_fault_ = 0;
   std::string surprises_;  // of the thread, until it has ended
+  std::string error_;      // likewise
   std::thread thread_;
 };
 

@@ -6,8 +6,6 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "tests/integration/cluster.h"
-
 namespace raftkv::faults {
 namespace {
 
@@ -289,10 +287,11 @@ void Load::Compact() {
     const Target& target = *targets_[next++ % targets_.size()];
     const std::string body = R"({"revision":)" + std::to_string(seen_ - kKeptRevisions) + "}";
     testing::HttpClient client(target.host, target.admin_port, options_.timeout);
-    const int status =
-        client.Send("POST", "/admin/compact", body, {{"Content-Type", "application/json"}}).status;
+    const testing::HttpReply reply =
+        client.Send("POST", "/admin/compact", body, {{"Content-Type", "application/json"}});
     const std::lock_guard lock(mutex_);
-    if (status == 200) ++counts_.compactions;
+    if (reply.status == 200) ++counts_.compactions;
+    if (reply.status == 500) CountError("a compaction", target, reply);
   }
 }
 
@@ -322,7 +321,7 @@ bool Load::Perform(Client& client, Target& target, Operation& operation) {
   } else if (reply.status == 412 || reply.status == 404) {
     client.seen[operation.key] = operation.key_revision.value_or(0);
   }
-  Count(target, operation, reply.status);
+  Count(target, operation, reply);
   return !IsFinished(operation);
 }
 
@@ -346,7 +345,7 @@ void Load::PerformTxn(Client& client, Target& target, Operation put) {
   if (put.outcome != Outcome::kUnknown) put.completed = mark.completed = end;
   if (reply.status != 200) {
     client.seen[put.key] = 0;
-    Count(target, put, reply.status);
+    Count(target, put, reply);
     // Either of the two may have happened, or may yet.
     Record(put);
     if (put.outcome == Outcome::kUnknown) Record(mark);
@@ -357,7 +356,7 @@ void Load::PerformTxn(Client& client, Target& target, Operation put) {
   Operation& done = body.value("succeeded", false) ? put : mark;
   done.revision = revision;
   client.seen[put.key] = &done == &put ? revision : 0;
-  Count(target, done, reply.status);
+  Count(target, done, reply);
   for (const nlohmann::json& item : body.value("gets", nlohmann::json::array())) {
     if (!item.value("omitted", false)) Record(ReadOfTxn(done, item, revision));
   }
@@ -366,7 +365,8 @@ void Load::PerformTxn(Client& client, Target& target, Operation put) {
   ++counts_.transactions;
 }
 
-void Load::Count(const Target& target, const Operation& operation, int status) {
+void Load::Count(const Target& target, const Operation& operation,
+                 const testing::HttpReply& reply) {
   const bool write = operation.kind == Kind::kPut || operation.kind == Kind::kDelete;
   const std::lock_guard lock(mutex_);
   ++counts_.operations;
@@ -385,8 +385,17 @@ void Load::Count(const Target& target, const Operation& operation, int status) {
   CountInMinority(target, operation);
   if (operation.outcome == Outcome::kFail) ++counts_.refused;
   if (operation.outcome == Outcome::kUnknown) ++counts_.unknown;
-  if (status == 507) ++counts_.out_of_space;
-  if (status == 500) ++counts_.errors;
+  if (reply.status == 507) ++counts_.out_of_space;
+  if (reply.status == 500) {
+    CountError(std::string(Method(operation.kind)) + " of " + operation.key, target, reply);
+  }
+}
+
+void Load::CountError(const std::string& asked, const Target& target,
+                      const testing::HttpReply& reply) {
+  if (counts_.errors++ == 0) {
+    counts_.first_error = asked + ", asked of " + target.name + ": " + reply.body;
+  }
 }
 
 void Load::CountInFault(const Operation& operation, bool write) {

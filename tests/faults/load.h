@@ -22,6 +22,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/integration/cluster.h"
 #include "tests/linearizability/history.h"
 
 namespace raftkv::faults {
@@ -55,7 +56,8 @@ struct LoadCounts {
   uint64_t refused = 0;  // certainly no effect
   uint64_t unknown = 0;
   uint64_t out_of_space = 0;  // of the refused: 507
-  uint64_t errors = 0;        // answers with 500
+  uint64_t errors = 0;        // answers with 500, to whatever the load asked for
+  std::string first_error;    // what was asked of whom, and the answer
   uint64_t transactions = 0;  // done
   uint64_t old_reads = 0;     // done: at a revision
   uint64_t compactions = 0;   // done
@@ -125,7 +127,9 @@ class Load {
   // Sends `put` as a transaction and records what it did and saw.
   void PerformTxn(Client& client, Target& target, Operation put);
   void Record(Operation operation);
-  void Count(const Target& target, const Operation& operation, int status);
+  void Count(const Target& target, const Operation& operation, const testing::HttpReply& reply);
+  // An answer with 500; with mutex_.
+  void CountError(const std::string& asked, const Target& target, const testing::HttpReply& reply);
   void CountInFault(const Operation& operation, bool write);
   void CountInMinority(const Target& target, const Operation& operation);
   void Learn(const Operation& operation, bool write, Time now);

@@ -86,6 +86,7 @@ Ending RunRow(const Row& row, const Sandbox& sandbox, const Settings& settings, 
   options.seed = seed;
   options.span = std::chrono::milliseconds(static_cast<int64_t>(settings.span_s * 1000));
   options.gaps = row.gaps;
+  options.why_errors = row.why_errors;
   if (row.prepare) row.prepare(options);
   const fs::path failures = fs::path(settings.out) / (row.name + "-" + std::to_string(seed));
   Bed bed(&sandbox, sandbox.directory() / row.name, options);
@@ -109,19 +110,23 @@ Ending RunRow(const Row& row, const Sandbox& sandbox, const Settings& settings, 
       " refused, " + std::to_string(counts.unknown) + " unknown, " +
       std::to_string(counts.transactions) + " transactions, " + std::to_string(counts.old_reads) +
       " old reads, " + std::to_string(counts.compactions) + " compactions";
+  if (counts.errors > 0) {
+    seen += ", " + std::to_string(counts.errors) + " answers with 500";
+    if (!row.why_errors.empty()) seen += " (" + row.why_errors + ")";
+  }
   if (!bed.notes().empty()) seen += "; " + bed.notes();
-  const auto gap = [&](std::chrono::milliseconds seen_gap, std::chrono::seconds promised) {
+  const auto gap = [&](std::chrono::milliseconds seen_gap) {
     const auto in_seconds = [](std::chrono::milliseconds time) {
       return static_cast<double>(time.count()) / 1000;
     };
     std::ostringstream text;
     text << std::fixed << std::setprecision(1) << in_seconds(seen_gap) << " of "
-         << in_seconds(Bound(promised, row.gaps, counts.observed)) << " s";
+         << in_seconds(row.gaps.Bound(bed.options().timing(), counts.observed)) << " s";
     return text.str();
   };
   std::printf("| %s | %s | %s | %s | %s | %s | %s |\n", row.name.c_str(), row.injected.c_str(),
-              row.promised.c_str(), seen.c_str(), gap(counts.write_gap, row.gaps.writes).c_str(),
-              gap(counts.read_gap, row.gaps.reads).c_str(), status.ok() ? "held" : "BROKEN");
+              row.promised.c_str(), seen.c_str(), gap(counts.write_gap).c_str(),
+              gap(counts.read_gap).c_str(), status.ok() ? "held" : "BROKEN");
   std::fflush(stdout);
   if (!status.ok()) {
     std::fprintf(stderr, "%s, seed %llu: %s%s\n  commit: %s\n  logs: %s\n", row.name.c_str(),

@@ -396,6 +396,7 @@ std::vector<Row> DiskRows() {
        .promised = "no wrong answer; it is met at the latest by a compaction: the node names the "
                    "file and ends, and is rebuilt at its next start without a hand",
        .gaps = kNoElection,
+       .why_errors = kMeetsDamage,
        .run = [](Bed& bed) { return FlipTable(bed, "state"); }},
       {.name = "flip-log-table",
        .injected = "a flipped bit in a table file of a follower's log",

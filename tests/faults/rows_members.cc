@@ -134,6 +134,7 @@ std::vector<Row> MemberRows() {
       {.name = "replace-over-bad-links",
        .injected = "the same with 10 to 50 ms, stalls and resets on every link",
        .promised = "as above",
+       .gaps = kBadLinks,
        .run = ReplaceOverBadLinks},
       {.name = "transfer",
        .injected = "leadership is handed over all the time; now and then to a node just killed",

@@ -115,7 +115,7 @@ std::vector<Row> PacketRows() {
       {.name = "packets-loss",
        .injected = "20 % of the packets between nodes are lost",
        .promised = "goes on",
-       .gaps = kAfterOutage,
+       .gaps = kBadLinks,
        .run =
            [](Bed& bed) {
              return AgainAndAgain(bed, false, [&bed] { return Network(bed).Lose(0.2); });
@@ -123,10 +123,12 @@ std::vector<Row> PacketRows() {
       {.name = "packets-reset",
        .injected = "packets between two nodes are answered with resets",
        .promised = "goes on; reconnects",
+       .gaps = kBadLinks,
        .run = Resets},
       {.name = "packets-slow",
        .injected = "the leader's link has 1 Mbit/s",
        .promised = "goes on",
+       .gaps = kBadLinks,
        .run = SlowLeader},
   };
   for (Row& row : rows) {

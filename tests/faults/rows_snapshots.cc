@@ -179,6 +179,7 @@ std::vector<Row> SnapshotRows() {
            "nothing wrong is served: what is there at a start is sent again if it is wrong; "
            "whoever meets the damage later names the file and ends with 74, and is rebuilt at its "
            "next start without a hand",
+       .why_errors = kMeetsDamage,
        .run = FlipReceivedSnapshots,
        .prepare = ShortLogs,
        .shim = true},

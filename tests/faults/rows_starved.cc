@@ -251,7 +251,7 @@ std::vector<Row> StarvedRows() {
       {.name = "little-memory",
        .injected = "24 clients send values of 1 MB to nodes with 512 MiB of memory (RLIMIT_DATA)",
        .promised = "takes or refuses them; no node ends",
-       .gaps = {seconds(45), seconds(45), seconds(20)},
+       .gaps = {.elections = 3, .beside = seconds(40)},
        .run = LittleMemory,
        .prepare =
            [](BedOptions& options) {

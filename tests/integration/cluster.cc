@@ -13,9 +13,6 @@
 namespace raftkv::testing {
 namespace {
 
-// Elections within a second, yet calm on a machine that does other things too.
-constexpr const char* kTick = "50ms";
-
 // Short, because a paused node is asked too.
 constexpr std::chrono::seconds kAdminTimeout{2};
 
@@ -78,11 +75,12 @@ NodeProcess::NodeProcess(std::string name, std::string directory, std::string ho
 
 void NodeProcess::Start() {
   std::vector<std::string> args = prefix_;
-  const std::vector<std::string> own = {NodeBinary(),      "--name",        name_,
-                                        "--data-dir",      data_dir(),      "--client-listen",
-                                        At(client_port_),  "--peer-listen", peer_address(),
-                                        "--admin-listen",  At(admin_port_), "--metrics-listen",
-                                        At(metrics_port_), "--raft-tick",   kTick};
+  const std::vector<std::string> own = {
+      NodeBinary(),      "--name",        name_,
+      "--data-dir",      data_dir(),      "--client-listen",
+      At(client_port_),  "--peer-listen", peer_address(),
+      "--admin-listen",  At(admin_port_), "--metrics-listen",
+      At(metrics_port_), "--raft-tick",   std::to_string(kTick.count()) + "ms"};
   args.insert(args.end(), own.begin(), own.end());
   if (!peer_advertise_.empty()) {
     args.insert(args.end(), {"--peer-advertise", peer_advertise_});

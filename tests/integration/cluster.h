@@ -18,6 +18,10 @@ class Client;
 
 namespace raftkv::testing {
 
+// Of the nodes that are started here: elections within a second, yet calm on a machine that does
+// other things too.
+inline constexpr std::chrono::milliseconds kTick{50};
+
 struct HttpReply {
   int status = 0;  // 0: no answer (refused, broken or timed out)
   // Without an answer: certainly nothing was sent, because no connection came about.
