@@ -259,5 +259,38 @@ TEST(Membership, LearnerWhoseSeedsAreGoneIsReached) {
   EXPECT_TRUE(cluster.Run(100, [&] { return ValueAt(joiner, "news") == "yes"; }));
 }
 
+// The simulator's: a learner without a configuration yet takes messages from whoever leads, and
+// does not know where to send its answers. It was told once, and where that got lost, never again.
+TEST(Membership, AnIntroductionThatGetsLostIsRepeated) {
+  TestCluster cluster;
+  TestNode& first = cluster.Add("n1", {Bootstrap::Mode::kSingle, {}});
+  ASSERT_TRUE(cluster.Run(50, [&] { return first.replica().is_leader(); }));
+  TestNode& joiner = cluster.Add("n2", {Bootstrap::Mode::kJoin, {"n1:1"}});
+  ASSERT_TRUE(cluster.Run(100, [&] { return !joiner.replica().blank(); }));
+  joiner.Crash();
+  TestNode& leader = cluster.Add("n3");
+  v1::ChangeMembershipRequest change;
+  change.set_force(true);
+  v1::Member& voter = *change.add_add_voters();
+  voter.set_id(leader.id().value);
+  voter.set_name("n3");
+  voter.set_peer_address("n3:1");
+  change.add_remove(first.id().value);
+  auto changed = first.Change(change);
+  ASSERT_TRUE(cluster.Run(200, [&] {
+    return changed->has_value() && leader.replica().is_leader() && first.removed();
+  }));
+  first.Crash();
+  (void)leader.Put("news", "yes");
+  joiner.Boot();
+  cluster.Cut("n2", "n3");
+  // The stream is there; the call beside it gets lost.
+  leader.replica().OnPeerUp(joiner.id());
+  cluster.Run(5);
+  EXPECT_EQ(ValueAt(joiner, "news"), "<none>");
+  cluster.Heal();
+  EXPECT_TRUE(cluster.Run(100, [&] { return ValueAt(joiner, "news") == "yes"; }));
+}
+
 }  // namespace
 }  // namespace raftkv::runtime
