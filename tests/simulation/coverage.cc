@@ -50,4 +50,14 @@ std::string Coverage::Missing() const {
   return out;
 }
 
+std::string Coverage::MissingNames() const {
+  std::string out;
+  for (size_t i = 0; i < counts_.size(); ++i) {
+    if (counts_[i] > 0) continue;
+    if (!out.empty()) out += ' ';
+    out += kPaths[i].name;
+  }
+  return out;
+}
+
 }  // namespace raftkv::sim

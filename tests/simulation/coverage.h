@@ -59,6 +59,9 @@ namespace raftkv::sim {
   X(old_state_replayed, "a member started with an older copy of its state")          \
   X(old_state_refused, "... which its log does not continue: it did not start")      \
   X(old_log_refused, "a member did not start with an older copy of its log")         \
+  X(other_format_refused, "a state of another format was refused, and left alone")   \
+  X(other_program_back, "... and the program that wrote it went on with it")         \
+  X(other_format_replaced, "... and its member was replaced")                        \
   X(clock_jumped, "a monotonic clock jumped ahead")                                  \
   X(clock_went_back, "a monotonic clock went back")                                  \
   X(clock_stood_still, "a monotonic clock hardly moved")                             \
@@ -141,6 +144,8 @@ class Coverage {
   std::string Table() const;
   // The paths never taken, one a line; empty if there are none.
   std::string Missing() const;
+  // Their names alone, in one line; empty if there are none.
+  std::string MissingNames() const;
 
  private:
   std::array<uint64_t, static_cast<size_t>(Path::kCount)> counts_{};

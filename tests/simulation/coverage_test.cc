@@ -12,6 +12,17 @@ TEST(Coverage, SaysWhatWasNeverReached) {
   EXPECT_EQ(coverage.Missing().find("conflicting_suffix"), std::string::npos);
 }
 
+TEST(Coverage, NamesWhatWasNeverReachedInOneLine) {
+  Coverage coverage;
+  const std::string names = coverage.MissingNames();
+  EXPECT_NE(names.find(" conflicting_suffix "), std::string::npos);
+  EXPECT_EQ(names.find('\n'), std::string::npos);
+  for (size_t path = 0; path < static_cast<size_t>(Path::kCount); ++path) {
+    coverage.Hit(static_cast<Path>(path));
+  }
+  EXPECT_EQ(coverage.MissingNames(), "");
+}
+
 TEST(Coverage, Adds) {
   Coverage a;
   Coverage b;

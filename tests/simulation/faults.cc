@@ -363,6 +363,7 @@ void Injector::InjectDisk(const Fault& fault, Random& random) {
     case FaultKind::k_copied_disk:
       return operator_->StartCopy(random);
     case FaultKind::k_old_part:
+      if (random.Uniform(3) == 0) return operator_->StartWithOtherFormat(random);
       return operator_->PutBackOldPart(random);
     case FaultKind::k_slow_disk: {
       SimNode& node = random.Uniform(2) == 0 ? LeaderOrAny(random) : AnyNode(random);
@@ -441,6 +442,7 @@ void Injector::HealAll() {
   for (const auto& node : world_->nodes) {
     node->ClearFaults();
     operator_->Mend(*node);
+    operator_->WriteInOwnFormat(*node);
     if (!node->running()) operator_->RestartAfter(*node, Duration(0));
   }
 }

@@ -118,6 +118,8 @@ class Batch {
         "%zu faults drawn, %.1f s simulated, %llu operations, %llu events, hash %016llx\n",
         last_.faults, Seconds(last_.simulated), static_cast<unsigned long long>(last_.operations),
         static_cast<unsigned long long>(last_.events), static_cast<unsigned long long>(last_.hash));
+    const std::string missing = last_.coverage.MissingNames();
+    if (!missing.empty()) std::printf("never reached in this run: %s\n", missing.c_str());
   }
 
   uint64_t failed() const { return failed_; }

@@ -49,6 +49,10 @@ class Operator {
   void StartCopy(Random& random);
   // A member's state or log is put back as it was when a copy was kept.
   void PutBackOldPart(Random& random);
+  // A member is started with the state that an older program, or a later one, wrote; later that
+  // program goes on with it, or the member is replaced.
+  void StartWithOtherFormat(Random& random);
+  void WriteInOwnFormat(SimNode& node);
   // Takes the disk of some member away, if that can be survived. True if it did.
   bool Lose(Random& random, bool rot);
   // The disks of some members, or of all, cannot be read for a while.
@@ -86,8 +90,8 @@ class Operator {
   }
   void Send(v1::ChangeMembershipRequest request, Random& random, Fate fate);
   void SendThrough(SimNode* node, v1::ChangeMembershipRequest request, Random& random, Fate fate);
-  // Counts an answer that refuses for one of these reasons.
-  Fate CountRefusal(Path path, std::set<Code> codes) const;
+  // Counts an answer that refuses for this reason.
+  Fate CountRefusal(Path path, bool (*is_for)(const Status&)) const;
   void CheckAnswered(const SimNode& node);
   // Whether it gets its place back without anybody's hand.
   bool RebuildsItself(uint64_t lost) const;

@@ -6,6 +6,7 @@
 
 #include "tests/simulation/member_ids.h"
 #include "tests/simulation/operator.h"
+#include "tests/simulation/refusals.h"
 #include "tests/simulation/sim_node.h"
 
 namespace raftkv::sim {
@@ -20,10 +21,10 @@ void Operator::Send(v1::ChangeMembershipRequest request, Random& random, Fate fa
   if (node != nullptr) SendThrough(node, std::move(request), random, std::move(fate));
 }
 
-Operator::Fate Operator::CountRefusal(Path path, std::set<Code> codes) const {
-  return {.on_answer = [world = world_, path, codes = std::move(codes)](
-                           const Result<v1::ChangeMembershipResponse>& response) {
-    if (!response && codes.contains(response.error().code())) world->coverage.Hit(path);
+Operator::Fate Operator::CountRefusal(Path path, bool (*is_for)(const Status&)) const {
+  return {.on_answer = [world = world_, path,
+                        is_for](const Result<v1::ChangeMembershipResponse>& response) {
+    if (!response && is_for(response.error())) world->coverage.Hit(path);
   }};
 }
 
@@ -60,7 +61,7 @@ void Operator::SendThrough(SimNode* node, v1::ChangeMembershipRequest request, R
                                if (!response && response.error().code() != Code::kUnavailable &&
                                    response.error().code() != Code::kNotServing) {
                                  world->coverage.Hit(Path::change_refused);
-                                 if (response.error().code() == Code::kConflict) {
+                                 if (ForStaleIndex(response.error())) {
                                    world->coverage.Hit(Path::change_stale_index);
                                  }
                                }
@@ -199,8 +200,7 @@ void Operator::AskForRemovedId(Random& random) {
   member.set_id(ids[static_cast<int>(random.Uniform(static_cast<uint64_t>(ids.size())))]);
   member.set_name("again");
   member.set_peer_address("again:1");
-  Send(std::move(request), random,
-       CountRefusal(Path::removed_id_refused, {Code::kFailedPrecondition}));
+  Send(std::move(request), random, CountRefusal(Path::removed_id_refused, ForRemovedId));
 }
 
 void Operator::AskForUsedId(Random& random) {
@@ -220,8 +220,7 @@ void Operator::AskForUsedId(Random& random) {
     member.set_name("twice");
     member.set_peer_address("twice:1");
   }
-  Send(std::move(request), random,
-       CountRefusal(Path::used_id_refused, {Code::kConflict, Code::kInvalidArgument}));
+  Send(std::move(request), random, CountRefusal(Path::used_id_refused, ForUsedId));
 }
 
 void Operator::Join(Random& random) {

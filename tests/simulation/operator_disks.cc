@@ -108,6 +108,37 @@ void Operator::PutBackOldPart(Random& random) {
   RestartAfter(*node, std::chrono::milliseconds(random.Uniform(2000)));
 }
 
+void Operator::StartWithOtherFormat(Random& random) {
+  std::vector<SimNode*> candidates;
+  for (const auto& node : world_->nodes) {
+    // Nothing is lost by that: whatever it holds comes back.
+    const bool member = node->running() && !node->disk().blank() && !node->disk().copied();
+    if (member) candidates.push_back(node.get());
+  }
+  if (candidates.empty()) return;
+  SimNode* node = candidates[random.Uniform(candidates.size())];
+  node->Crash();
+  constexpr uint32_t kFormats[] = {1, 2, kv::kStateFormat + 1};
+  (void)node->disk().WriteInFormat(kFormats[random.Uniform(std::size(kFormats))]);
+  RestartAfter(*node, std::chrono::milliseconds(random.Uniform(500)));
+  const bool replaced = random.Uniform(4) > 0;
+  world_->scheduler.After(
+      std::chrono::milliseconds(1000 + random.Uniform(20'000)), [=, this, id = node->id()] {
+        if (node->id() != id || node->disk().format() != SimDisk::Format::kOther) return;
+        if (!replaced || patient_ || node->disk().rotten() || !CanLose(id.value)) {
+          return WriteInOwnFormat(*node);
+        }
+        world_->coverage.Hit(Path::other_format_replaced);
+        node->Format();
+        RestartAfter(*node, std::chrono::milliseconds(random_.Uniform(500)));
+      });
+}
+
+void Operator::WriteInOwnFormat(SimNode& node) {
+  node.disk().WriteInOwnFormat();
+  RestartAfter(node, std::chrono::milliseconds(random_.Uniform(500)));
+}
+
 bool Operator::Lose(Random& random, bool rot) {
   const v1::ClusterState cluster = Newest();
   std::vector<SimNode*> candidates;

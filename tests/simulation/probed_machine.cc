@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "tests/simulation/refusals.h"
+
 namespace raftkv::sim {
 namespace {
 
@@ -25,9 +27,7 @@ Result<std::vector<kv::ApplyResult>> ProbedMachine::Apply(std::span<const raft::
     if (!result.membership) continue;
     changed = changed || result.membership->status.ok();
     if (!result.membership->status.ok()) coverage_->Hit(Path::change_refused);
-    if (result.membership->status.code() == Code::kConflict) {
-      coverage_->Hit(Path::change_stale_index);
-    }
+    if (ForStaleIndex(result.membership->status)) coverage_->Hit(Path::change_stale_index);
   }
   if (changed) {
     const std::shared_ptr<const v1::ClusterState> after = real_->cluster();

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "node/kv/format.h"
 #include "node/runtime/recovery.h"
 
 namespace raftkv::sim {
@@ -69,6 +70,22 @@ void SimDisk::LoadCopy(const Image& image) {
   log_.Load(image.log);
   state_.Load(image.state);
   copied_ = true;
+}
+
+bool SimDisk::WriteInFormat(uint32_t format) {
+  SimState::Image image = state_.Copy();
+  const auto stored = image.contents.find(kv::kFormatKey);
+  if (stored == image.contents.end()) return false;
+  stored->second = kv::EncodeFormat(format);
+  state_.Load(image);
+  format_ = Format::kOther;
+  return true;
+}
+
+void SimDisk::WriteInOwnFormat() {
+  if (format_ != Format::kOther) return;
+  CHECK(WriteInFormat(kv::kStateFormat), "what was stored stays");
+  format_ = Format::kOwnAgain;
 }
 
 }  // namespace raftkv::sim

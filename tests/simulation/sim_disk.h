@@ -104,6 +104,14 @@ class SimDisk {
   OldPart old_part() const { return old_part_; }
   void ForgetOldPart() { old_part_ = OldPart::kNone; }
 
+  // Whose format the state has: this program's, or that of an older or a later one, until that one
+  // goes on with it. The process must not run. False: nothing is stored yet, that has a format.
+  enum class Format { kOwn, kOther, kOwnAgain };
+  bool WriteInFormat(uint32_t format);
+  void WriteInOwnFormat();
+  Format format() const { return format_; }
+  void ForgetFormat() { format_ = Format::kOwn; }
+
  private:
   // As opening a database: a new one, if that may be.
   Status OpenDatabase(const std::string& path, bool may_be_made, const std::function<void()>& make);
@@ -126,6 +134,7 @@ class SimDisk {
   uint64_t place_of_ = 0;
   bool copied_ = false;
   OldPart old_part_ = OldPart::kNone;
+  Format format_ = Format::kOwn;
 };
 
 }  // namespace raftkv::sim

@@ -97,6 +97,11 @@ bool SimNode::Started() {
     return false;
   }
   if (!MakeRoom()) return false;
+  if (disk_->format() == SimDisk::Format::kOther) {
+    const SimState::Image before = disk_->state().Copy();
+    CheckRefusal(Open(), before);
+    return false;
+  }
   if (!Opened(Open())) return false;
   const Status place =
       runtime::TakePlaceOf(*given_up, disk_->identity(), &options_, disk_->files());
@@ -147,11 +152,27 @@ bool SimNode::MakeRoom() {
   return false;
 }
 
+void SimNode::CheckRefusal(const Status& opened, const SimState::Image& before) {
+  const SimState::Image after = disk_->state().Copy();
+  const bool kept = after.contents == before.contents && after.installing == before.installing;
+  if (opened.code() == Code::kFailedPrecondition && kept) {
+    world_->coverage.Hit(Path::other_format_refused);
+    return;
+  }
+  world_->checker.Fail("recovery: member " + HexId(id().value) +
+                       " met a state that another program wrote: " + opened.ToString() +
+                       (kept ? "" : ", and changed it"));
+}
+
 // Whether the process goes on, and whether that is right.
 bool SimNode::Opened(const Status& opened) {
   const SimDisk::OldPart old = disk_->old_part();
   disk_->ForgetOldPart();
   if (opened.ok()) {
+    if (disk_->format() == SimDisk::Format::kOwnAgain) {
+      world_->coverage.Hit(Path::other_program_back);
+      disk_->ForgetFormat();
+    }
     if (old == SimDisk::OldPart::kState) world_->coverage.Hit(Path::old_state_replayed);
     if (old != SimDisk::OldPart::kLog) return true;
     world_->checker.Fail("recovery: member " + HexId(id().value) +

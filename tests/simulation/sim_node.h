@@ -191,6 +191,8 @@ class SimNode final : public transport::Transport, private runtime::NodeLoop::Th
   bool MakeRoom();
   Status Open();
   bool Opened(const Status& opened);
+  // Of a state that another program wrote: it is refused, not called damaged, and stays as it is.
+  void CheckRefusal(const Status& opened, const SimState::Image& before);
   Status BeginFrom(const Backup& backup);
   void StartDamaged();
   Status SetAside();
