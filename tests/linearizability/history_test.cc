@@ -17,13 +17,13 @@ std::string ErrorOf(std::string_view text) {
 }
 
 TEST(HistoryTest, WhatIsWrittenIsRead) {
-  for (uint64_t seed = 1; seed <= 20; ++seed) {
+  for (const uint64_t seed : Seeds(20)) {
     SeededRandom random(seed);
     History history = SimulateStore({.operations = 200, .unknown_percent = 10}, &random);
     history.initial_revision = seed;
     const auto read = ParseHistory(FormatHistory(history));
-    ASSERT_TRUE(read.has_value()) << read.error().message();
-    EXPECT_EQ(read->operations, history.operations);
+    ASSERT_TRUE(read.has_value()) << Again(seed) << read.error().message();
+    EXPECT_EQ(read->operations, history.operations) << Again(seed);
     EXPECT_EQ(read->initial_revision, seed);
   }
 }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/random.h"
 #include "tests/linearizability/history.h"
@@ -27,5 +28,11 @@ History SimulateStore(const WorkloadOptions& options, Random* random);
 
 // Tries all orders, with a model of the store of its own. For histories of a few operations.
 bool IsLinearizableByBruteForce(const History& history);
+
+// The seeds of a random test: 1 to `usual`, unless RAFTKV_RANDOM_SEEDS says otherwise: 17 is that
+// one alone, 17-40 are these, 17+ as many as usual from that one on.
+std::vector<uint64_t> Seeds(uint64_t usual);
+// What a failure says of its seed.
+std::string Again(uint64_t seed);
 
 }  // namespace raftkv::linearizability
