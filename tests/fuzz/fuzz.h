@@ -31,6 +31,7 @@ std::vector<Target> SettingsTargets();  // flags, variables and files of setting
 std::vector<Target> TextTargets();      // kubeconfigs, Kubernetes objects and watches
 std::vector<Target> StreamTargets();    // HTTP and peer connections, answers of nodes
 std::vector<Target> DialectTargets();   // the client APIs of the example programs
+std::vector<Target> KubeTargets();      // framing of the API server's answers, exec plugins
 std::vector<Target> OperatorTargets();  // RaftKV resources, answers of nodes and the API server
 
 // Cuts an input into parts, for targets that take several: bytes 0xff 0xfe end a part.

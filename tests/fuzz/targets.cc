@@ -11,7 +11,7 @@ const std::vector<Target>& Targets() {
   static const std::vector<Target> all = [] {
     std::vector<Target> targets;
     for (const auto group : {WireTargets, StorageTargets, HttpTargets, SettingsTargets, TextTargets,
-                             StreamTargets, DialectTargets, OperatorTargets}) {
+                             StreamTargets, DialectTargets, OperatorTargets, KubeTargets}) {
       for (const Target& target : group()) targets.push_back(target);
     }
     return targets;
