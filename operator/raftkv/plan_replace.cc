@@ -66,10 +66,10 @@ bool TouchesNoPod(const Action& action) {
          std::holds_alternative<MarkClaim>(action);
 }
 
-// Below a voter, and below the slot that is being replaced, every slot has had one: a change of
-// size adds them above. So the slot of the operation is the highest of several.
+// Of a slot without a voter. Below one, and below the slot that is being replaced, every slot has
+// had one: a change of size adds them above. So the slot of the operation is the highest of
+// several.
 bool WasTakenOut(const Facts& facts, int slot) {
-  if (facts.VoterIn(slot)) return false;
   const std::set<MemberId>& voters = facts.config()->voters;
   return slot < facts.seen.operation.slot ||
          std::ranges::any_of(voters, [&](MemberId voter) { return slot < facts.SlotOf(voter); });
@@ -133,14 +133,14 @@ std::optional<Decision> PlanReplace(const Facts& facts) {
     add(FillAgain(facts, running.slot), DoesSomething);
   }
   for (const MemberId voter : lost) add(ReplaceOne(facts, voter), TouchesNoPod);
-  // Those that were taken out before this one was, and are not back. Where the operation is another
-  // one it fills them.
+  // Those that were taken out before this one was, and are not back. Without the operation nobody
+  // can tell a lost member's slot above all voters from a new one: both are waited for.
   const int pods = std::min(facts.target(), facts.seen.objects.stateful_set_replicas);
   for (int slot = 0; slot < pods; ++slot) {
-    if (replacing && slot == running.slot) continue;
-    if (!WasTakenOut(facts, slot) || facts.Retained(slot)) continue;
+    if (facts.VoterIn(slot) || facts.Retained(slot)) continue;
     missing = true;
-    if (replacing) add(FillAgain(facts, slot), DoesSomething);
+    if (!replacing || slot == running.slot || !WasTakenOut(facts, slot)) continue;
+    add(FillAgain(facts, slot), DoesSomething);
   }
   if (!missing && !going.empty()) add(ReplaceOne(facts, going.front()), DoesSomething);
   if (first) repairs.Add(*std::move(first));

@@ -258,6 +258,15 @@ TEST(Replace, OfTheMembersThatLiveOneIsMissingAtATime) {
     Given lost_operation = given;
     lost_operation.operation = {};
     EXPECT_EQ(Do(lost_operation), "Nothing") << "whatever became of what was written";
+    // Seed 17364: another operation was written, and the slot filled as by a growth.
+    Given top = Given::Cluster(size);
+    top.Claim(1).deleting = true;
+    top.Remove(Id(size - 1));
+    top.slots.erase(size - 1);
+    top.Node(size - 1, Role::kBlank, 0xBB);
+    top.Claim(size - 1).member = 0xBB;
+    AdaptBudget(&top);
+    EXPECT_EQ(Do(top), "ChangeMembership add=00000000000000bb promote= remove=");
     given.Silent(1, 1);
     given.Pod(1).finished = true;
     EXPECT_EQ(Do(given), "DeletePod slot=1 uid=pod-uid-1");
