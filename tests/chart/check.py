@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks the chart: lint, templates under many values and Kubernetes versions, refusals of its schema, roles, Pod
+"""Checks the chart: lint, templates under many values and Kubernetes versions, notes, refusals of its schema, roles, Pod
 Security, alerts, dashboards, generated documents; with --server also against a real API server: dry runs of everything,
 the samples, install, upgrade, rollback and uninstall.
 
@@ -307,6 +307,95 @@ def check_refusals():
     expect(done.returncode != 0 and "serviceAccount.name is needed" in done.stderr, "serviceAccount.name is needed without create")
 
 
+NOTES = {
+    "every namespace": "looks after the RaftKV resources of every namespace.",
+    "some namespaces": "looks after RaftKV resources in prod, test.",
+    "test": "Test:   helm test raftkv -n ops",
+    "no definition": "crds.enabled is false: the RaftKV definition has to be applied by somebody else",
+    "kept": "helm uninstall leaves the RaftKV definition, every RaftKV and its volumes",
+    "not kept": "CAREFUL: crds.keep is false. helm uninstall deletes the RaftKV definition and with it EVERY RaftKV.",
+    "no monitors": "Monitors and alerts were NOT installed: this cluster does not know monitoring.coreos.com/v1.",
+    "no nodes": "Without rbac.readNodes members on lost nodes are not replaced.",
+}
+SOME = {"watchNamespaces": ["prod", "test"]}
+# (values, what of NOTES is said with them): all else is not.
+NOTED = [
+    ({}, {"every namespace", "test", "kept"}),
+    (SOME, {"some namespaces", "test", "kept"}),
+    ({**SOME, "rbac": {"readNodes": False}}, {"some namespaces", "test", "kept", "no nodes"}),
+    ({"rbac": {"readNodes": False}}, {"every namespace", "test", "kept"}),  # that mode reads them nevertheless
+    ({"watchNamespaces": None}, {"every namespace", "test", "kept"}),
+    ({"tests": {"enabled": False}}, {"every namespace", "kept"}),
+    ({"crds": {"enabled": False}}, {"every namespace", "test", "no definition"}),
+    ({"crds": {"enabled": False, "keep": False}}, {"every namespace", "test", "no definition"}),
+    ({"crds": {"keep": False}}, {"every namespace", "test", "not kept"}),
+    ({"monitoring": {"serviceMonitor": {"enabled": True}}}, {"every namespace", "test", "kept", "no monitors"}),
+    ({"monitoring": {"podMonitor": {"enabled": True}}}, {"every namespace", "test", "kept", "no monitors"}),
+    ({"monitoring": {"prometheusRule": {"enabled": True}}}, {"every namespace", "test", "kept", "no monitors"}),
+    ({"monitoring": {"dashboards": {"enabled": True}}}, {"every namespace", "test", "kept"}),
+]
+
+
+def notes(values, *arguments, dry_run="client"):
+    """What helm install prints; `helm template` does not print it."""
+    done = helm("install", "raftkv", CHART, "-n", "ops", f"--dry-run={dry_run}", "-o", "json", *arguments, values=values)
+    expect(done.returncode == 0, f"helm install {values}: {done.stderr.strip()}")
+    return json.loads(done.stdout)["info"]["notes"] if done.returncode == 0 else ""
+
+
+def check_notes():
+    """Every branch, and what a shell makes of the commands."""
+    lines = set()
+    for values, wanted in NOTED:
+        text = notes(values)
+        said = {name for name, sentence in NOTES.items() if sentence in text}
+        expect(said == wanted, f"notes of {values} say {said}")
+        expect("\n\n\n" not in text and "{{" not in text and "<no value>" not in text, f"notes of {values}: {text}")
+        check_commands(text, (values.get("watchNamespaces") or ["default"])[0])
+        lines |= set(text.splitlines())
+    literal = {line for line in (CHART / "templates/NOTES.txt").read_text().splitlines() if line.strip() and "{{" not in line}
+    expect(literal <= lines, f"notes that no values print: {literal - lines}")
+
+
+def commands_of(text):
+    """The block after "A store of three members:", and the commands behind "Look:" and "Test:", as they stand there."""
+    block = text.split("A store of three members:\n\n")[1].split("\nLook:")[0]
+    return block, [command for line in re.findall(r"^(?:Look|Test): +(.*)$", text, re.M) for command in re.split(r" {2,}", line)]
+
+
+# Writes down what it is called with; of `kubectl apply` also the manifest.
+RECORDER = """
+record() { printf '%s\\n' "$*" >&3; case " $* " in *" apply "*) cat >&3 ;; esac; }
+kubectl() { record kubectl "$@"; }
+curl() { record curl "$@"; }
+helm() { record helm "$@"; }
+"""
+
+
+def called(commands):
+    """The calls that a shell makes of them; of what it does not take, none."""
+    done = run("bash", "-euo", "pipefail", "-c", f"{RECORDER}exec 3>&1\n{commands}\nwait", stdin="")
+    expect(done.returncode == 0 and not done.stderr, f"a shell does not take what the notes print: {done.stderr}")
+    return "" if done.stderr else done.stdout
+
+
+def check_commands(text, ns):
+    block, others = commands_of(text)
+    if not (calls := called(block)):
+        return
+    first, _, rest = calls.partition("\n")
+    manifest, _, rest = rest.partition("kubectl ")
+    expect(first == "kubectl apply -f -", f"notes: {first}")
+    store = yaml.safe_load(manifest)
+    expect(store == {"apiVersion": "raftkv.dev/v1alpha1", "kind": "RaftKV", "metadata": {"name": "db", "namespace": ns}, "spec": {"replicas": 3}}, f"notes apply {store}")
+    # The port-forward runs behind the others.
+    expect(sorted(("kubectl " + rest).splitlines()) == [
+        "curl --retry 9 --retry-connrefused -X PUT -d hello world http://127.0.0.1:7070/kv/greeting", "curl http://127.0.0.1:7070/kv/greeting",
+        f"kubectl -n {ns} port-forward service/db 7070", f"kubectl -n {ns} wait --for=condition=Available --timeout=2m rkv/db"], f"notes of a store in {ns} call {rest}")
+    for command in others:
+        expect(called(command) in ("kubectl get rkv -A\n", "kubectl explain rkv.spec\n", f"kubectl -n {ns} describe rkv db\n", "helm test raftkv -n ops\n"), f"notes: {command}")
+
+
 def check_alerts():
     rules = CHART / "files/alerts/rules.yaml"
     promtool = program("promtool")
@@ -539,6 +628,7 @@ def check_server():
     if "--operator" in sys.argv[1:]:
         check_operator(sys.argv[sys.argv.index("--operator") + 1])
 
+    check_notes_on_server()
     must("apply", "-n", "chart-test", "-f", ROOT / "docs/samples/three.yaml")
     must("scale", "-n", "chart-test", "rkv/db", "--replicas=5")
     must("patch", "-n", "chart-test", "rkv/db", "--subresource=status", "--type=merge", "-p", '{"status": {"voters": 5, "selector": "raftkv.dev/cluster=db"}}')
@@ -564,6 +654,17 @@ def check_server():
     must("delete", "namespace", "chart-test", "--wait=false")
     kubectl("delete", "namespace", "chart-watched", "chart-also", "--wait=false")
     must("delete", "crd", "raftkvs.raftkv.dev", "--wait=false")
+
+
+def check_notes_on_server():
+    """The commands as they stand there, but for those that need a node: tests/chart/live.py runs all of them."""
+    installed = json.loads(helm("status", "raftkv", "-n", "chart-test", "-o", "json").stdout)["info"]["notes"]
+    block, others = commands_of(installed)
+    apply = block[:block.index("\nYAML\n") + len("\nYAML\n")]
+    for command in [apply, *(command for command in others if command.startswith("kubectl "))]:
+        done = run("bash", "-euo", "pipefail", "-c", f"kubectl() {{ {program('kubectl')} \"$@\"; }}\n{command}")
+        expect(done.returncode == 0 and (done.stdout.strip() or command == apply), f"notes: {command}: {done.stdout}{done.stderr}")
+    must("delete", "rkv", "db", "-n", re.search(r"namespace: (\S+)", block)[1], "--timeout=60s")
 
 
 def check_permissions():
@@ -640,6 +741,8 @@ def monitoring_objects():
     for kind in ("podmonitors", "servicemonitors", "prometheusrules"):
         must("apply", "--server-side", "-f", folder / f"monitoring.coreos.com_{kind}.yaml")
         must("wait", "--for=condition=Established", f"crd/{kind}.monitoring.coreos.com", "--timeout=30s")
+    said = notes({"crds": {"enabled": False}, "monitoring": {"prometheusRule": {"enabled": True}}}, dry_run="server")
+    expect(NOTES["test"] in said and NOTES["no monitors"] not in said, f"notes where the cluster knows the monitors: {said}")
     rendered = [item for item in template(ALL_ON, *MONITORING, name="other", ns="chart-test") if item["apiVersion"].startswith("monitoring.")]
     expect(len(rendered) == 3, "three monitoring objects")
     must("apply", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump_all(rendered))
@@ -665,6 +768,7 @@ def main():
     check_templates()
     check_namespaced()
     check_refusals()
+    check_notes()
     check_alerts()
     check_dashboards()
     check_settings()

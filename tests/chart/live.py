@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The chart on a real Kubernetes with running pods: `helm test`, two operators, cost at rest, the samples, namespaced mode.
+"""The chart on a real Kubernetes with running pods: `helm test`, the commands of its notes, two operators, cost at rest, the samples, namespaced mode.
 
     tests/chart/live.py [--images FILES] [--resources N] [--members N] [CHECK...]
 
-Checks: helm_test, two_operators, at_rest, samples, namespaced (default: all, in this order; they build on one release). Cluster
+Checks: helm_test, notes, two_operators, at_rest, samples, namespaced (default: all, in this order; they build on one release). Cluster
 and images as in monitoring.py, with five nodes if the samples are checked, one of which needs them. at_rest makes N RaftKV resources (100) of N members (3) each, which run without containers (bare.py), and
 measures the operator's process for a minute: memory, processor, calls to the API server.
 """
@@ -19,6 +19,7 @@ import yaml
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import bare  # noqa: E402  pylint: disable=wrong-import-position
+import check  # noqa: E402  pylint: disable=wrong-import-position
 import cluster as m  # noqa: E402  pylint: disable=wrong-import-position
 import queries  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -62,6 +63,17 @@ def helm_test():
     expect("Succeeded" in done, "helm test asks the operator with raftkvctl")
 
 
+def notes(ns="default"):
+    """The commands that helm install has printed, as they stand there."""
+    done = m.run(m.KUBE_HOME / "bin/helm", "status", "raftkv", "-n", m.SYSTEM, "-o", "json")
+    block, others = check.commands_of(json.loads(done)["info"]["notes"])
+    programs = f"PATH={m.KUBE_HOME}/bin:$PATH\ntrap 'kill $(jobs -p)' EXIT\n"
+    said = m.run("bash", "-euo", "pipefail", "-c", "\n".join([programs, block, *others]))
+    expect("hello world" in said and "Succeeded" in said and f"Namespace:    {ns}" in said, f"the commands of the notes make a store in {ns}, write to it and look at it")
+    m.kubectl("patch", "rkv", "db", "-n", ns, "--type=merge", "-p", '{"spec": {"storage": {"retention": {"onDelete": "Delete"}}}}')
+    m.kubectl("delete", "rkv", "db", "-n", ns, "--timeout=60s")
+
+
 def two_operators():
     """One works, the other waits; when the first is killed the second goes on where it was."""
     pods = operators()
@@ -95,6 +107,7 @@ def namespaced():
     helm("upgrade", watchNamespaces=["mine", "second"], rbac={"readNodes": False})
     roles = m.kubectl("get", "clusterrole,clusterrolebinding", "-l", "app.kubernetes.io/instance=raftkv", "-o", "name").split()
     expect(all("view" in role or "edit" in role for role in roles), f"no ClusterRole but those for people: {roles}")
+    notes("mine")
     for ns in ("mine", "second", "other"):
         m.apply(m.raftkv("db", replicas=1), ns=ns)
     for ns in ("mine", "second"):
@@ -197,7 +210,7 @@ def main():
     while arguments and arguments[0] in options:
         options[arguments[0]] = arguments[1]
         arguments = arguments[2:]
-    checks = {"helm_test": helm_test, "two_operators": two_operators, "at_rest": lambda: at_rest(int(options["--resources"]), int(options["--members"])), "samples": samples, "namespaced": namespaced}
+    checks = {"helm_test": helm_test, "notes": notes, "two_operators": two_operators, "at_rest": lambda: at_rest(int(options["--resources"]), int(options["--members"])), "samples": samples, "namespaced": namespaced}
     if unknown := set(arguments) - set(checks):
         sys.exit(f"no such check: {unknown}\n{__doc__}")
     take_down = m.start(options["--images"], nodes=5 if "samples" in (arguments or checks) else 3)
