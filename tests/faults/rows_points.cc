@@ -167,8 +167,10 @@ Status DieAgainAndAgain(Bed& bed, const Point& point) {
 
 // Each pass sleeps. Where the load passes a read takes several, within the second that requests
 // have; what comes rarely may take longer than an election.
+constexpr milliseconds kLongestSleep{3000};
 std::string SleepAt(Bed& bed, const Point& point) {
-  const size_t ms = point.work == Work::kLoad ? 10 + bed.Pick(50) : 1500 + bed.Pick(1500);
+  constexpr size_t kRare = kLongestSleep.count() / 2;
+  const size_t ms = point.work == Work::kLoad ? 10 + bed.Pick(50) : kRare + bed.Pick(kRare);
   return std::string(point.name) + " sleep " + std::to_string(ms);
 }
 
@@ -230,6 +232,8 @@ std::vector<Row> PointRows() {
            "a node sleeps at a point, one point after the other: 10 to 60 ms each time where "
            "the load passes, 1.5 to 3 s where snapshots and configurations do",
        .promised = "goes on; each point is slept at",
+       // A leader that sleeps while it applies goes on leading.
+       .gaps = {.elections = 3, .beside = kLongestSleep},
        .run = SleepEverywhere,
        .prepare = ShortLogs,
        .points = true});

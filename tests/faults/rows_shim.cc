@@ -317,6 +317,7 @@ std::vector<Row> ShimRows() {
       {.name = "sync-slow-leader",
        .injected = "each sync of the leader takes 0.1 to 1 s",
        .promised = "goes on with the others' disks",
+       .gaps = {.elections = 3, .beside = seconds(1)},  // a sync
        .run = [](Bed& bed) { return SlowSyncs(bed, true); },
        .shim = true},
       {.name = "clock-jumps",
