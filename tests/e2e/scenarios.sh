@@ -190,10 +190,21 @@ broken_image() {
   report "  longest gap of a writer" "$(longest_gap "$from")" 1
 }
 
+# Every node in turn, as kubectl does it; and two members at once, of which the budget lets one go.
 drain() {
-  local node from before
+  local node from before pods
   needs_own_cluster "it cordons every node in turn and evicts what others run there"
   before=$(members_and_claims)
+  mapfile -t pods < <(k get pods -l "app.kubernetes.io/instance=$NAME" -o name)
+  from=$(now)
+  evict "${pods[0]#pod/}" >"$work/evict.log" 2>&1 || fail "no member can be evicted: $(<"$work/evict.log")"
+  for node in 1 2; do
+    ! evict "${pods[node]#pod/}" >"$work/evict.log" 2>&1 || fail "${pods[node]} was evicted beside ${pods[0]}"
+    grep -q "disruption budget" "$work/evict.log" || fail "refused, but not by the budget: $(<"$work/evict.log")"
+  done
+  settle 3
+  report "eviction of one member, the others' refused meanwhile" "$(since "$from")"
+  report "  longest gap of a writer" "$(longest_gap "$from")" 1
   for node in 1 2 3; do
     from=$(now)
     kubectl drain "node$node" --ignore-daemonsets --delete-emptydir-data --timeout=60s >"$work/drain.log" 2>&1 ||
@@ -205,6 +216,12 @@ drain() {
     report "  longest gap of a writer" "$(longest_gap "$from")" 1
   done
   still_are "$before"
+}
+
+# evict POD: as a drain asks for it.
+evict() {
+  k create --raw "/api/v1/namespaces/$NS/pods/$1/eviction" -f - \
+    <<<'{"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "'"$1"'", "namespace": "'"$NS"'"}}'
 }
 
 # With what it wrote if the volumes are kept, and blank if they go.
@@ -284,24 +301,21 @@ walkthrough() {
   report "docs/kubernetes.md, block by block" "$(since "$from")"
   # Or else a block that is added would go unseen.
   count=$(grep -c '^```sh$' docs/kubernetes.md)
-  [ "$(find "$folder" -name '*.sh.log' | wc -l)" = $((count - $(blocks_in Install))) ] || fail "docs/kubernetes.md has blocks that were not run"
+  [ "$(find "$folder"/blocks-* -name '*.sh' | wc -l)" = $((count - $(blocks_in Install))) ] || fail "docs/kubernetes.md has blocks that were not run"
   for section in db restored; do
     patch '{"spec":{"storage":{"retention":{"onDelete":"Delete"}}}}' $section
     k delete rkv $section --timeout=60s >/dev/null || fail "$section is not deleted within 60 s"
   done
 }
-# walk SECTION: its blocks, with what they say in SECTION.log.
+# walk SECTION: its blocks, in one shell as somebody pastes them, with what they say in SECTION.log. (Each in a shell of its
+# own hid that what one had left running was in the way of the next.)
 walk() {
-  local block part=$work/walkthrough/blocks-${1%%,*}
+  local part=$work/walkthrough/blocks-${1%%,*} section=$work/walkthrough/${1%%,*}.sh
   mkdir "$part"
   blocks_of docs/kubernetes.md "$1" "$part"
-  for block in "$part"/*.sh; do
-    sed -i "s/\bNAMESPACE\b/$NS/g" "$block"
-    mv "$block" "$work/walkthrough/${1%%,*}-${block##*/}"
-    block=$work/walkthrough/${1%%,*}-${block##*/}
-    KUBECONFIG=$work/kubeconfig run_block "$block" "${enter[@]}" || return 0
-    cat "$block.log" >>"$work/walkthrough/${1%%,*}.log"
-  done
+  cat "$part"/*.sh | sed "s/\bNAMESPACE\b/$NS/g" >"$section"
+  KUBECONFIG=$work/kubeconfig run_block "$section" "${enter[@]}" || return 0
+  mv "$section.log" "${section%.sh}.log"
 }
 blocks_in() {
   awk -v section="## $1" '/^## / { inside = $0 == section } inside && /^```sh$/ { ++count } END { print count + 0 }' docs/kubernetes.md
