@@ -398,13 +398,38 @@ kill_a_follower() {
   k wait --for=condition=Ready "pod/$pod" --timeout=60s >/dev/null || fail "$pod is not ready again"
 }
 
+# 20 at once, three of them with three members. They go at once, too, and leave nothing.
 many() {
   local n from
   from=$(now)
-  for n in $(seq 20); do apply_store "many-$n" 1; done
+  for n in $(seq 20); do apply_store "many-$n" "$(members_of_many "$n")"; done
+  for n in $(seq 20); do settle "$(members_of_many "$n")" 300 "many-$n"; done
+  report "20 RaftKV, 17 of one member and 3 of three" "$(since "$from")"
   for n in $(seq 20); do
-    k wait --for=condition=Available "rkv/many-$n" --timeout=180s >/dev/null || fail "many-$n is not available"
+    soon 30 ask -X PUT -d "of $n" "$(url_of_many "$n")" || fail "many-$n takes no write"
   done
-  report "20 RaftKV of one member until Available" "$(since "$from")"
-  for n in $(seq 20); do k delete rkv "many-$n" --wait=false >/dev/null; done
+  for n in $(seq 20); do
+    soon 30 value_is "of $n" "$(url_of_many "$n")" || fail "many-$n has not what was written to it"
+    patch '{"spec":{"storage":{"retention":{"onDelete":"Delete"}}}}' "many-$n"
+  done
+  [ "$(left_of_many | grep -c '^pod/')" = 26 ] || fail "there are not 26 pods: $(left_of_many | tr '\n' ' ')"
+  from=$(now)
+  # shellcheck disable=SC2046  # a list
+  k delete rkv $(seq -f 'many-%g' 20) --timeout=180s >/dev/null || fail "not all are deleted within 180 s"
+  soon 120 nothing_left_of_many || fail "left of 20 that were deleted: $(left_of_many | tr '\n' ' ')"
+  report "the 20 deleted at once, until no object is left" "$(since "$from")"
+}
+members_of_many() { [ "$1" -le 3 ] && echo 3 || echo 1; }
+url_of_many() { echo "http://$(k get service "many-$1" -o 'jsonpath={.spec.clusterIP}'):7070/kv/many"; }
+# Objects of every kind with their names, and volumes of their claims. Events are told of what is gone.
+left_of_many() {
+  local kinds all
+  kinds=$(kubectl api-resources --namespaced --verbs=list,delete -o name | grep -v '^events' | paste -sd,) &&
+    all=$(k get "$kinds" -o name) &&
+    all+=$(kubectl get pv -o "jsonpath={range .items[?(@.spec.claimRef.namespace==\"$NS\")]}{\"\\n\"}volume/{.spec.claimRef.name}{end}") || return
+  grep -E '/(data-)?many-' <<<"$all" || true
+}
+nothing_left_of_many() {
+  local left
+  left=$(left_of_many) && [ -z "$left" ]
 }

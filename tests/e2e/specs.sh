@@ -92,7 +92,7 @@ pods_have() {
 }
 # Those that say what the operator does.
 fields_of_what_is_done() {
-  local from before size
+  local from before
   # Neither strategy OnDelete, nor an update or an operator that is paused, touches a pod.
   before=$(uids_of_fields)
   patch '{"spec":{"update":{"strategy":"OnDelete"},"pod":{"annotations":{"e2e-field":"later"}}}}' fields
@@ -120,15 +120,61 @@ fields_of_what_is_done() {
   settle 3 120 fields
   report "replacement taken back, until the member is replaced" "$(since "$from")"
 
-  # Volumes grow where their class lets them, and never shrink.
+  sizes_of_volumes
+}
+# Volumes grow where their class lets them, and never shrink. On a cluster of its own the class does not let them first, and
+# then somebody mends it.
+sizes_of_volumes() {
+  local class
+  class=$(k get pvc data-fields-0 -o 'jsonpath={.spec.storageClassName}')
+  [ "$own_cluster" = no ] || let_grow "$class" false
   patch '{"spec":{"storage":{"size":"2Gi"}}}' fields
-  settle 3 60 fields
-  size=$(k get pvc -l app.kubernetes.io/instance=fields -o 'jsonpath={range .items[*]}{.spec.resources.requests.storage}{"\n"}{end}' | sort -u)
-  [ "$size" = 2147483648 ] || [ "$size" = 2Gi ] || fail "the claims ask for $size"
-  size=$(k get pvc -l app.kubernetes.io/instance=fields -o 'jsonpath={range .items[*]}{.status.capacity.storage}{"\n"}{end}' | sort -u)
-  [ "$size" = 2147483648 ] || [ "$size" = 2Gi ] || fail "the resize is finished, and the volumes have $size"
+  case $(kubectl get storageclass "$class" -o 'jsonpath=allowVolumeExpansion: {.allowVolumeExpansion}') in
+    "allowVolumeExpansion: true") volumes_grow ;;
+    "allowVolumeExpansion: "*) growth_is_refused "$class" ;;
+    *) fail "StorageClass '$class' cannot be read, and whether its volumes can grow not be told" ;;
+  esac
+  if [ "$own_cluster" = yes ]; then
+    let_grow "$class" true
+    volumes_grow
+  fi
   ! patch '{"spec":{"storage":{"size":"1Gi"}}}' fields 2>/dev/null || fail "a volume was to shrink, and nobody objected"
 }
+let_grow() { kubectl patch storageclass "$1" -p "{\"allowVolumeExpansion\":$2}" >/dev/null; }
+volumes_grow() {
+  local from
+  from=$(now)
+  # What was refused before is tried again after up to a minute in so short a time.
+  soon 120 volumes_of_fields_are .status.capacity.storage 2Gi || fail "the volumes have $(sizes_of_fields .status.capacity.storage)"
+  report "volumes grow" "$(since "$from")"
+  volumes_of_fields_are .spec.resources.requests.storage 2Gi || fail "the claims ask for $(sizes_of_fields .spec.resources.requests.storage)"
+  settle 3 60 fields
+  soon 60 degraded_fields_say AsExpected || fail "the volumes have grown, and Degraded is still $(status 'conditions[?(@.type=="Degraded")].reason' fields)"
+}
+# growth_is_refused CLASS: that is said in the words of the API server, and holds up nothing else.
+growth_is_refused() {
+  local condition
+  soon 60 degraded_fields_say VolumeCannotGrow || fail "nobody says that the volumes cannot grow: Degraded is $(status 'conditions[?(@.type=="Degraded")].reason' fields)"
+  condition=$(status 'conditions[?(@.type=="Degraded")].message' fields)
+  [[ $condition == *"PersistentVolumeClaim data-fields-"*storageclass* ]] || fail "Degraded does not have the API server's words on a claim: $condition"
+  soon 30 progress_of_fields_is VolumeCannotGrow || fail "Progressing is $(status 'conditions[?(@.type=="Progressing")].reason' fields)"
+  soon 10 warned VolumeCannotGrow || fail "there is no event VolumeCannotGrow"
+  patch '{"spec":{"pod":{"annotations":{"e2e-field":"beside"}}}}' fields
+  soon 120 annotations_of_fields_are beside || fail "a growth that is refused holds up a roll"
+  settle 3 120 fields
+  degraded_fields_say VolumeCannotGrow || fail "nobody says any more that the volumes cannot grow"
+  volumes_of_fields_are .spec.resources.requests.storage 1Gi || fail "the claims ask for $(sizes_of_fields .spec.resources.requests.storage)"
+  say "  StorageClass $1 does not let volumes grow: the operator says VolumeCannotGrow, and goes on with all else"
+}
+sizes_of_fields() { k get pvc -l app.kubernetes.io/instance=fields -o "jsonpath={range .items[*]}{$1}{\"\\n\"}{end}" | sort -u | paste -sd,; }
+# volumes_of_fields_are PATH GIBIBYTES: of each claim, however that is written.
+volumes_of_fields_are() {
+  local size
+  size=$(sizes_of_fields "$1")
+  [ "$size" = "$2" ] || [ "$size" = $((${2%Gi} << 30)) ]
+}
+progress_of_fields_is() { [ "$(status 'conditions[?(@.type=="Progressing")].reason' fields)" = "$1" ]; }
+annotations_of_fields_are() { [ "$(pods_have .metadata.annotations.e2e-field)" = "$1" ]; }
 uids_of_fields() { k get pods -l app.kubernetes.io/instance=fields -o 'jsonpath={.items[*].metadata.uid}'; }
 status_of_fields_is() { [ "$(status "$1" fields)" = "$2" ]; }
 degraded_fields_say() { [ "$(status 'conditions[?(@.type=="Degraded")].reason' fields)" = "$1" ]; }
