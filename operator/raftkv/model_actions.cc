@@ -187,14 +187,16 @@ std::string World::ActOn(const TransferLeadership& a, const Kube&) {
 void World::CheckReplacement(const std::set<MemberId>& next, const std::set<MemberId>& live) {
   const Conf& conf = raft()->Latest();
   if (next.size() + 1 < conf.voters.size()) Fail("P4: a replacement takes several members at once");
-  // One whose removal was not known to be in force may be filled as a lost member's.
-  const int wanted = kube.resource->spec.replicas;
-  if (next.size() > conf.size && static_cast<int>(next.size()) != wanted) {
+  // The operation's own slot is filled also if it turns out that a shrink had taken its lost member
+  // out, in a change that nobody knew to be in force.
+  const MemberId begun = kube.resource->status.operation.old_member;
+  if (next.size() > conf.size && !conf.removed.contains(begun)) {
     Fail("P4: replacements make " + std::to_string(next.size()) + " voters of " +
          std::to_string(conf.size));
   }
   // A voter that does not live counts for nothing. Of those that live one may be missing, of as
   // many as there were or are wanted.
+  const int wanted = kube.resource->spec.replicas;
   const size_t whole = wanted == 0 ? conf.size : std::min(conf.size, static_cast<size_t>(wanted));
   if (next.size() >= conf.voters.size() || conf.voters.size() >= whole) return;
   for (const MemberId id : conf.voters) {
