@@ -380,6 +380,42 @@ TEST_F(KvApiTest, BadRangesAre400) {
   }
 }
 
+// A range that can hold no key was answered with whatever revision was asked for.
+TEST_F(KvApiTest, AnEmptyRangeLooksAtItsRevisionAsOthersDo) {
+  Client("PUT", "/kv/a", "1");
+  Client("PUT", "/kv/b", "2");
+  ASSERT_EQ(
+      Admin("POST", "/admin/compact", "{\"revision\":3}", "Content-Type: application/json\r\n")
+          .status,
+      200);
+  const std::vector<std::string> reads = {"/kv/?prefix=a&",
+                                          "/kv/?prefix=nothing&",
+                                          "/kv/?start=p/4&end=p/2&",
+                                          "/kv/?start=a&end=a&",
+                                          "/kv/?prefix=b&end=a&",
+                                          "/kv/?end=b&after=b&",
+                                          "/kv/?start=b&after=b&order=desc&",
+                                          "/kv/missing?"};
+  for (const std::string& read : reads) {
+    std::vector<std::string> forms = {"", "consistency=stale&"};
+    if (read.starts_with("/kv/?")) {
+      forms.insert(forms.end(), {"keys_only=true&", "count_only=true&", "limit=1&"});
+    }
+    for (const std::string& form : forms) {
+      const std::string path = read + form + "revision=";
+      const TestResponse future = Client("GET", path + "99");
+      EXPECT_EQ(future.status, 400) << path;
+      EXPECT_NE(Detail(future).find("lies in the future: the store is at 3"), std::string::npos);
+      EXPECT_EQ(Client("GET", path + "2").status, 410) << path;
+      for (const char* now : {"3", "0"}) {
+        const TestResponse there = Client("GET", path + now);
+        EXPECT_EQ(there.status, read == "/kv/missing?" ? 404 : 200) << path << now;
+        EXPECT_EQ(there.Header("raftkv-revision"), "3") << path << now;
+      }
+    }
+  }
+}
+
 TEST_F(KvApiTest, ClusterShowsMembers) {
   TestResponse response = Client("GET", "/cluster");
   ASSERT_EQ(response.status, 200);

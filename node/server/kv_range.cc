@@ -24,11 +24,6 @@ struct RangeQuery {
   Query query;  // as given, for the link to the next page
 };
 
-// No key can be in [start, end).
-bool IsEmpty(const kv::RangeRequest& range) {
-  return !range.end.empty() && range.start >= range.end;
-}
-
 std::string Earlier(std::string a, std::string b) {  // of two ends; empty: no end
   if (a.empty() || b.empty()) return a.empty() ? b : a;
   return std::min(a, b);
@@ -154,12 +149,7 @@ Result<kv::RangeResult> Read(const kv::StateMachine& state, const kv::RangeReque
     return Error(Code::kUnavailable,
                  "The request waited too long behind other listings; repeat it later.");
   }
-  if (!IsEmpty(range)) {
-    return range.count_only ? Count(state, range, deadline) : state.Range(range);
-  }
-  kv::RangeResult nothing;
-  nothing.revision = range.revision != 0 ? range.revision : state.readable_revision();
-  return nothing;
+  return range.count_only ? Count(state, range, deadline) : state.Range(range);
 }
 
 void Answer(const ExchangePtr& exchange, const kv::StateMachine& state, const RangeQuery& request,
