@@ -1,5 +1,5 @@
 // The key-value example of shaj13/raft: JSON in, text out. Unlike there, a missing key is a 404 and
-// not an empty line.
+// not an empty line, and a body without Value is refused and stores no empty value.
 #include <nlohmann/json.hpp>
 
 #include "base/hex_id.h"
@@ -29,6 +29,7 @@ Result<KeyAndValue> ParseBody(std::string_view body) {
   Json json = Json::parse(body, flat, false);
   if (!json.is_object()) return Error(Code::kInvalidArgument, std::string(kForm));
   KeyAndValue pair;
+  bool has_value = false;
   for (auto& [name, value] : json.items()) {
     bool is_key = EqualsIgnoreCase(name, "Key");
     if (!is_key && !EqualsIgnoreCase(name, "Value")) {
@@ -38,7 +39,10 @@ Result<KeyAndValue> ParseBody(std::string_view body) {
       return Error(Code::kInvalidArgument, "Key and Value must be strings. " + std::string(kForm));
     }
     (is_key ? pair.key : pair.value) = value.get<std::string>();
+    has_value |= !is_key;
   }
+  // A value that was forgotten must not become an empty one.
+  if (!has_value) return Error(Code::kInvalidArgument, "Value is missing. " + std::string(kForm));
   return pair;
 }
 

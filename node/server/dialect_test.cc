@@ -113,6 +113,16 @@ TEST_F(Shaj13Test, WrongBodiesAre400) {
   EXPECT_EQ(node_.writes(), 0u);
 }
 
+// A value that was forgotten became an empty one.
+TEST_F(Shaj13Test, AMissingValueIs400AndAnEmptyOneIsNot) {
+  const TestResponse missing = Client("PUT", "/", R"({"Key":"a"})");
+  EXPECT_EQ(missing.status, 400);
+  EXPECT_NE(Detail(missing).find("Value is missing"), std::string::npos) << missing.body;
+  EXPECT_EQ(node_.writes(), 0u);
+  EXPECT_EQ(Client("PUT", "/", R"({"Key":"a", "Value":""})").status, 204);
+  EXPECT_EQ(Client("GET", "/a").body, "\n");
+}
+
 TEST_F(Shaj13Test, ValuesAreLimitedNotTheirJson) {
   std::string quotes;
   for (int i = 0; i < 1000; ++i) quotes += "\\u0022";
