@@ -4,10 +4,12 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <optional>
+#include <regex>
 #include <set>
 #include <sstream>
 #include <utility>
@@ -193,19 +195,53 @@ Status ApplyFile(const Settings& settings, const std::string& file) {
 
 // --- Environment --------------------------------------------------------------------------------
 
-// Only a near miss is an error: Kubernetes adds variables such as RAFTKV_SERVICE_HOST by itself.
+constexpr std::string_view kVariablePrefix = "RAFTKV_";
+
+// Of the tests and tools of this repository, which start nodes with the environment that they have
+// themselves.
+constexpr std::array<std::string_view, 8> kToolVariables = {
+    "RAFTKV_CONFORMANCE",  "RAFTKV_FAULT_POINT",  "RAFTKV_FUZZ_TARGET", "RAFTKV_MUTATION",
+    "RAFTKV_RANDOM_SEEDS", "RAFTKV_SHIM_CONTROL", "RAFTKV_SHIM_SHADOW", "RAFTKV_WRITE_API_DOCS"};
+
+// What Kubernetes sets in every pod beside a Service called raftkv or raftkv-..., if the pod does
+// not decline it (enableServiceLinks): the kubelet's envvars.FromServices. Told from a setting that
+// somebody hoped for (RAFTKV_PORT=7070) by the value.
+bool IsOfAService(const std::string& name, const std::string& value) {
+  static const std::regex kUrl("RAFTKV_(.+_)?PORT(_[0-9]+_(TCP|UDP|SCTP))?");
+  static const std::regex kPart(
+      "RAFTKV_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|"
+      "PORT_[0-9]+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR))");
+  return std::regex_match(name, kPart) ||
+         (std::regex_match(name, kUrl) && value.find("://") != std::string::npos);
+}
+
+std::string NearestVariable(const std::string& name, const Settings& settings) {
+  std::vector<std::string> names;
+  for (const std::string& variable : settings.Names(VariableOf)) {
+    names.push_back(variable.substr(kVariablePrefix.size()));
+  }
+  const std::string word = name.substr(kVariablePrefix.size());
+  const std::string nearest = Nearest(word, names, HintEdits(word));
+  return nearest.empty() ? "" : std::string(kVariablePrefix) + nearest;
+}
+
 Status ApplyEnvironment(const Settings& settings,
                         const std::map<std::string, std::string>& environment) {
   for (const auto& [name, value] : environment) {
-    if (!name.starts_with("RAFTKV_") || name == "RAFTKV_CONFIG") continue;
+    if (!name.starts_with(kVariablePrefix) || name == "RAFTKV_CONFIG") continue;
     if (const Setting* setting = settings.Find(name, VariableOf)) {
       RETURN_IF_ERROR(Assign(*setting, value, name));
       continue;
     }
-    const std::string nearest = Nearest(name, settings.Names(VariableOf), 2);
-    if (!nearest.empty()) {
-      return Status(Code::kInvalidArgument, name + " is not a setting" + DidYouMean(nearest));
-    }
+    if (IsOfAService(name, value) ||
+        std::ranges::find(kToolVariables, name) != kToolVariables.end())
+      continue;
+    const std::string nearest = NearestVariable(name, settings);
+    return Status(Code::kInvalidArgument,
+                  "the environment variable " + name + " is not a setting" +
+                      (nearest.empty() ? "." : DidYouMean(nearest)) +
+                      " Names that begin with RAFTKV_ are settings of the node (see --help): "
+                      "correct it, or take it out of the environment");
   }
   return Status::Ok();
 }

@@ -6,6 +6,7 @@
 #include <array>
 #include <filesystem>
 #include <fstream>
+#include <regex>
 #include <set>
 #include <sstream>
 
@@ -141,12 +142,74 @@ TEST_F(ConfigTest, UnknownNamesComeWithAHint) {
             std::string::npos);
 }
 
+// As a kubelet sets them for Services called raftkv, raftkv-peer and raftkv-client-listen.
 TEST_F(ConfigTest, VariablesOfKubernetesServicesAreIgnored) {
-  EXPECT_EQ(Refusal({}, {{"RAFTKV_SERVICE_HOST", "10.0.0.1"},
-                         {"RAFTKV_PORT", "tcp://10.0.0.1:7070"},
-                         {"RAFTKV_PORT_7070_TCP_ADDR", "10.0.0.1"},
-                         {"RAFTKV_PEER_SERVICE_PORT", "7071"}}),
-            "accepted");
+  for (const std::string service : {"RAFTKV", "RAFTKV_PEER", "RAFTKV_CLIENT_LISTEN"}) {
+    Environment environment = {{service + "_SERVICE_HOST", "10.0.0.1"},
+                               {service + "_SERVICE_PORT", "7070"},
+                               {service + "_SERVICE_PORT_CLIENT_HTTP", "7070"},
+                               {service + "_PORT", "tcp://10.0.0.1:7070"}};
+    for (const std::string protocol : {"TCP", "UDP", "SCTP"}) {
+      const std::string port = service + "_PORT_7070_" + protocol;
+      environment[port] = "tcp://10.0.0.1:7070";
+      environment[port + "_PROTO"] = "tcp";
+      environment[port + "_PORT"] = "7070";
+      environment[port + "_ADDR"] = "10.0.0.1";
+    }
+    EXPECT_EQ(Refusal({}, environment), "accepted") << service;
+  }
+  // No setting can be taken for one of them, nor one of them for a setting.
+  NodeConfig defaults;
+  for (const SettingGroup& group : MakeTable(&defaults)) {
+    for (const Setting& setting : group.settings) {
+      const std::string name = setting.VariableName();
+      EXPECT_FALSE(name.ends_with("_PORT") || name.ends_with("_HOST") || name.ends_with("_ADDR") ||
+                   name.ends_with("_PROTO") || name.find("_SERVICE_") != std::string::npos)
+          << name;
+    }
+  }
+}
+
+// All but near misses were ignored without a word.
+TEST_F(ConfigTest, UnknownVariablesAreErrors) {
+  const std::vector<std::pair<std::string, std::string>> meant = {
+      {"RAFTKV_HTTP_MAX_VALUE", "RAFTKV_HTTP_MAX_VALUE_BYTES"},
+      {"RAFTKV_ELECTION_TICKS", "RAFTKV_RAFT_ELECTION_TICKS"},
+      {"RAFTKV_RAFT_HEARTBEAT", "RAFTKV_RAFT_HEARTBEAT_TICKS"},
+      {"RAFTKV_SNAPSHOT_BYTES_PER_SECOND", "RAFTKV_LIMITS_SNAPSHOT_BYTES_PER_SECOND"},
+      {"RAFTKV_DATADIR", "RAFTKV_DATA_DIR"}};
+  for (const auto& [name, setting] : meant) {
+    const std::string refusal = Refusal({}, {{name, "1"}});
+    EXPECT_NE(refusal.find("the environment variable " + name + " is not a setting; did you mean " +
+                           setting + "?"),
+              std::string::npos)
+        << refusal;
+  }
+  for (const char* name : {"RAFTKV_BOGUS", "RAFTKV_", "RAFTKV_PORT", "RAFTKV_CLIENT_PORT"}) {
+    const std::string refusal = Refusal({}, {{name, "7070"}});
+    EXPECT_NE(refusal.find(std::string(name) + " is not a setting"), std::string::npos) << refusal;
+    EXPECT_NE(refusal.find("take it out of the environment"), std::string::npos) << refusal;
+  }
+  EXPECT_EQ(Refusal({}, {{"RAFTKVX", "1"}, {"raftkv_bogus", "1"}, {"HOME", "/"}}), "accepted");
+}
+
+// They start nodes with the environment that they have themselves.
+TEST_F(ConfigTest, VariablesOfTheTestsAreIgnored) {
+  const std::regex read("(getenv\\(|kShim[A-Za-z]* = )\"(RAFTKV_[A-Z_]+)\"");
+  Environment environment;
+  for (const char* folder : {"base", "ctl", "node", "operator", "tests"}) {
+    for (const auto& file : std::filesystem::recursive_directory_iterator(folder)) {
+      if (file.path().extension() != ".cc" && file.path().extension() != ".h") continue;
+      std::stringstream content;
+      content << std::ifstream(file.path()).rdbuf();
+      const std::string text = content.str();
+      for (std::sregex_iterator it(text.begin(), text.end(), read), end; it != end; ++it) {
+        environment[(*it)[2]] = "x";
+      }
+    }
+  }
+  EXPECT_EQ(environment.size(), 8u);
+  EXPECT_EQ(Refusal({}, environment), "accepted");
 }
 
 TEST_F(ConfigTest, WrongValuesNameTheirSource) {

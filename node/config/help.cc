@@ -72,10 +72,10 @@ raft:
   election_ticks: 10
 ```
 
-A flag wins over the variable, the variable over the file, the file over the default. Unknown flags
-and keys are errors that name the nearest known one. Variables with the prefix `RAFTKV_` are refused
-only if they look like a misspelled setting, because Kubernetes adds variables of its own for a
-Service named raftkv.
+A flag wins over the variable, the variable over the file, the file over the default. Unknown flags,
+keys, and variables with the prefix `RAFTKV_` are errors that name the nearest known one. Exceptions
+are what Kubernetes sets for a Service whose name begins with raftkv (`RAFTKV_SERVICE_HOST`,
+`RAFTKV_DB_PORT_7070_TCP_ADDR` and the like) and the variables of this project's tests.
 
 Flags follow Go's syntax: `-flag VALUE`, `--flag VALUE`, `--flag=VALUE`; a switch (`true|false`)
 stands alone or takes its value after `=`. Bytes are written `65536`, `64KiB` (or `64Ki`), `1MiB`,

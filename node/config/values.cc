@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 #include <limits>
 #include <numeric>
@@ -224,6 +225,22 @@ size_t EditDistance(const std::string& a, const std::string& b) {
   return row.back();
 }
 
+// Whether `name` has `word` in it as one or several of its own words.
+bool HasWords(const std::string& name, const std::string& word) {
+  const auto ends = [&](size_t at) { return at == name.size() || std::ispunct(name[at]) != 0; };
+  for (size_t at = name.find(word); at != std::string::npos; at = name.find(word, at + 1)) {
+    if ((at == 0 || std::ispunct(name[at - 1]) != 0) && ends(at + word.size())) return true;
+  }
+  return false;
+}
+
+std::string OnlyOneWith(const std::string& word, const std::vector<std::string>& candidates) {
+  const auto has = [&](const std::string& name) { return HasWords(name, word); };
+  const auto found = std::ranges::find_if(candidates, has);
+  if (word.empty() || found == candidates.end()) return "";
+  return std::find_if(found + 1, candidates.end(), has) == candidates.end() ? *found : "";
+}
+
 }  // namespace
 
 Status SetValue(const Value& value, const std::string& text) {
@@ -275,7 +292,7 @@ std::string Nearest(const std::string& word, const std::vector<std::string>& can
     best_distance = distance;
     best = candidate;
   }
-  return best;
+  return best.empty() ? OnlyOneWith(word, candidates) : best;
 }
 
 }  // namespace raftkv

@@ -63,7 +63,8 @@ std::string FormatValue(const Value& value);
 std::string TypeName(const Value& value);
 
 // Of `candidates`, the one that `word` is most probably a misspelling of, with at most `max_edits`
-// letters added, lost or changed; empty if none is near.
+// letters added, lost or changed; else the only one that consists of `word` and further words
+// before or behind it. Empty if there is none.
 std::string Nearest(const std::string& word, const std::vector<std::string>& candidates,
                     size_t max_edits);
 

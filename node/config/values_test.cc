@@ -114,5 +114,17 @@ TEST(ValuesTest, NearestFindsMisspellings) {
   EXPECT_EQ(Nearest("verbose", names, 2), "");
 }
 
+TEST(ValuesTest, NearestFindsNamesThatLackAWord) {
+  const std::vector<std::string> names = {"raft-election-ticks", "http-max-value-bytes",
+                                          "client-listen", "peer-listen"};
+  EXPECT_EQ(Nearest("election-ticks", names, 2), "raft-election-ticks");
+  EXPECT_EQ(Nearest("http-max-value", names, 2), "http-max-value-bytes");
+  EXPECT_EQ(Nearest("max-value", names, 2), "http-max-value-bytes");
+  EXPECT_EQ(Nearest("lection-ticks-xyz", names, 2), "");
+  EXPECT_EQ(Nearest("max-val", names, 2), "");  // words are whole
+  EXPECT_EQ(Nearest("listen", names, 2), "");   // which?
+  EXPECT_EQ(Nearest("", names, 2), "");
+}
+
 }  // namespace
 }  // namespace raftkv
