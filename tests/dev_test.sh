@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # ./dev: every verb tells its usage, and what dev itself reads is refused where it knows no such option; neither builds,
-# installs or starts anything. Images are built with what is there, and what fails where they are made ends that.
+# installs or starts anything. Images are built with what is there, and what fails where they are made ends that. etcd is
+# compared with where Go can be installed and where it cannot.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -71,4 +72,34 @@ image_with $own 0 buildah
 built_by "buildah build --format oci --layers --isolation chroot --ulimit nofile=[0-9a-z:]* --ulimit nproc=[0-9:]*" $own
 image_with none 0 podman
 built_by "podman build --format oci --layers" debian:trixie-slim
-echo "dev_test: $(wc -w <<<"$verbs") verbs are in order, and images are built with what is there"
+
+# bench_where_installs PACKAGE...: `./dev bench` where there is neither Go nor etcd, and apt-get has only these packages.
+bench_where_installs() {
+  local tools=$work/tools program
+  rm -rf "$tools" "$work/ran"
+  mkdir "$tools"
+  for program in bash cat dirname env head sed; do ln -s "$(type -P $program)" "$tools"; done
+  cat >"$tools/apt-get" <<STUB
+#!/bin/sh
+[ "\$1" = install ] || exit 0
+for package; do :; done
+echo "apt-get install \$package" >>"$work/ran"
+case " $* " in *" \$package "*) exit 0 ;; esac
+exit 100
+STUB
+  printf '#!/bin/sh\ncase $* in *etcd-server) ;; *) echo installed ;; esac\n' >"$tools/dpkg-query"
+  printf '#!/bin/sh\necho 0\n' >"$tools/id"
+  printf '#!/bin/sh\nexec cat >/dev/null\n' >"$tools/tee"
+  printf '#!/bin/sh\necho "compare" >>"%s/ran"\n' "$work" >"$tools/python3"
+  chmod +x "$tools"/{apt-get,dpkg-query,id,tee,python3}
+  PATH=$tools ./dev bench --no-build >"$work/said" 2>&1
+}
+did() { [ "$(cat "$work/ran")" = "$(printf '%s\n' "$@")" ] || fail "not '$*': $(cat "$work/ran" "$work/said")"; }
+
+bench_where_installs golang-go || fail "bench ends with $?: $(cat "$work/said")"
+did "apt-get install golang-go" compare
+bench_where_installs etcd-server || fail "bench without Go ends with $?: $(cat "$work/said")"
+did "apt-get install golang-go" "apt-get install etcd-server" compare
+! bench_where_installs || fail "bench goes on without anything to compare with"
+did "apt-get install golang-go" "apt-get install etcd-server"
+echo "dev_test: $(wc -w <<<"$verbs") verbs are in order, images are built and etcd is compared with what is there"
