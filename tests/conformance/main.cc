@@ -24,8 +24,8 @@ constexpr char kUsage[] =
     "or the FILE in one, and compares the output byte for byte.\n"
     "  DIR        default: $RAFTKV_CONFORMANCE, else ../shared/conformance beside the repository\n"
     "  --rewrite  writes the actual output into the files instead\n"
-    "exit status: 0 passed, 1 failed, 2 wrong usage, 77 skipped because the default DIR is "
-    "absent\n";
+    "exit status: 0 passed, 1 failed, 2 wrong usage (a named DIR is absent), 77 skipped because\n"
+    "../shared/conformance is absent\n";
 
 struct Options {
   bool rewrite = false;
@@ -51,9 +51,13 @@ Options ParseOptions(int argc, char** argv) {
   return options;
 }
 
-fs::path DefaultFolder() {
+// Empty: it names none.
+fs::path FolderOfEnvironment() {
   const char* folder = std::getenv("RAFTKV_CONFORMANCE");
-  if (folder != nullptr && *folder != '\0') return folder;
+  return folder == nullptr ? "" : folder;
+}
+
+fs::path DefaultFolder() {
   return (fs::path(RAFTKV_SOURCE_DIR) / "../shared/conformance").lexically_normal();
 }
 
@@ -85,6 +89,13 @@ int Main(int argc, char** argv) {
   if (options.wrong || options.help) {
     std::fputs(kUsage, options.wrong ? stderr : stdout);
     return options.wrong ? kExitUsage : kExitPassed;
+  }
+  if (const fs::path named = FolderOfEnvironment(); options.paths.empty() && !named.empty()) {
+    if (!fs::is_directory(named)) {
+      std::fprintf(stderr, "RAFTKV_CONFORMANCE: there is no folder %s\n", named.c_str());
+      return kExitUsage;
+    }
+    options.paths.push_back(named);
   }
   if (options.paths.empty()) {
     options.paths.push_back(DefaultFolder());

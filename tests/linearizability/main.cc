@@ -27,13 +27,13 @@ struct Arguments {
   RunOptions options{.out = "linearizability-violations"};
 };
 
-fs::path DefaultFolder() {
+// Empty: it names none.
+fs::path FolderOfEnvironment() {
   const char* folder = std::getenv("RAFTKV_CONFORMANCE");
-  const fs::path base = folder != nullptr && *folder != '\0'
-                            ? fs::path(folder)
-                            : fs::path(RAFTKV_SOURCE_DIR) / "../shared/conformance";
-  return (base / "linearizability").lexically_normal();
+  return folder == nullptr ? "" : folder;
 }
+
+fs::path DefaultFolder() { return fs::path(RAFTKV_SOURCE_DIR) / "../shared/conformance"; }
 
 // Folders and files, each by the verdict in its name.
 int RunAll(const std::vector<std::string>& paths, const RunOptions& options) {
@@ -73,7 +73,14 @@ int RunOne(const std::string& path, std::optional<Format> format, const RunOptio
 
 int Run(Arguments arguments) {
   if (arguments.paths.empty()) {
-    const fs::path folder = DefaultFolder();
+    const fs::path named = FolderOfEnvironment();
+    if (!named.empty() && !fs::is_directory(named)) {
+      std::fprintf(stderr, "RAFTKV_CONFORMANCE: there is no folder %s\n", named.c_str());
+      return kExitUsage;
+    }
+    // One that holds other suites alone is named right.
+    const fs::path folder =
+        ((named.empty() ? DefaultFolder() : named) / "linearizability").lexically_normal();
     if (!fs::is_directory(folder)) {
       std::printf(
           "skipped: there is no folder %s\n"
