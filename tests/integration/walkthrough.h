@@ -2,9 +2,10 @@
 //
 // A walk-through is a shell block after a line `<!-- walk-through: NAME -->`. Its lines go one
 // after the other, each once, to one interactive-like bash (with job control: `&`, `kill %N`, `wait
-// %N`). Each must succeed and print exactly the lines that follow it as `# ...`, or nothing (of
-// raftkvctl, which waits for a node, only the exit status counts). Port numbers are replaced by
-// free ones; `raftkv-node` and `raftkvctl` are those built beside the test.
+// %N`). Each must succeed and print exactly the lines that follow it behind `# `, or nothing (of
+// raftkvctl, which waits for a node, only the exit status counts); before the line `# ...` it has
+// to print something. Port numbers are replaced by free ones; `raftkv-node` and `raftkvctl` are
+// those built beside the test.
 //
 // Thread-safety: none.
 #pragma once
