@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <nlohmann/json.hpp>
 
@@ -231,6 +232,86 @@ TEST(MemberTest, ReplaceByAVoterIsRefused) {
   EXPECT_EQ(outcome.status, 8);
   EXPECT_THAT(outcome.err, HasSubstr("is a voter already"));
   for (const auto& request : admin.requests()) EXPECT_EQ(request.method, "GET");
+}
+
+// Answers changes as a leader does: learners that are added get the ID 0xd4, what is updated or
+// removed shows in the status from then on.
+class ChangingNode {
+ public:
+  void Handle(const httplib::Request& request, httplib::Response& response) {
+    if (request.method != "POST") return Reply(response, status_);
+    v1::ChangeMembershipRequest change;
+    ASSERT_TRUE(change.ParseFromString(request.body));
+    requests_.push_back(change);
+    v1::ClusterState& cluster = *status_.mutable_cluster();
+    for (const v1::Member& update : change.update()) Record(update.id()).MergeFrom(update);
+    for (v1::Member added : change.add_learners()) {
+      added.set_id(0xd4);
+      added.set_name("node2");
+      cluster.mutable_conf()->add_learners(added.id());
+      *cluster.add_members() = added;
+    }
+    v1::ChangeMembershipResponse answer;
+    Reply(response, answer);
+  }
+  const std::vector<v1::ChangeMembershipRequest>& requests() const { return requests_; }
+
+ private:
+  v1::Member& Record(uint64_t id) {
+    auto& members = *status_.mutable_cluster()->mutable_members();
+    return *std::ranges::find(members, id, &v1::Member::id);
+  }
+  v1::StatusResponse status_ = LeaderStatus();
+  std::vector<v1::ChangeMembershipRequest> requests_;
+};
+
+// It was refused, with no word of what to do.
+TEST(MemberTest, ReplaceAtTheSameAddressGivesNameAndAddressToTheNewOne) {
+  ChangingNode node;
+  FakeNode admin([&](const auto& request, auto& response) { node.Handle(request, response); });
+  const std::vector<std::string> command = {"--admin-endpoints", admin.address(), "member",
+                                            "replace",           "node2",         "127.0.0.1:9002"};
+  Outcome outcome = RunArgs(command);
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  ASSERT_EQ(node.requests().size(), 2u);
+  const v1::ChangeMembershipRequest& first = node.requests()[0];
+  EXPECT_EQ(first.expected_config_index(), 30u);
+  ASSERT_EQ(first.update_size(), 1);
+  EXPECT_EQ(first.update(0).id(), kFollower);
+  EXPECT_EQ(first.update(0).name(), "node2.00000000000000b2");
+  EXPECT_EQ(first.update(0).peer_address(), "00000000000000b2.former.invalid:9002");
+  ASSERT_EQ(first.add_learners_size(), 1);
+  EXPECT_EQ(first.add_learners(0).peer_address(), "127.0.0.1:9002");
+  EXPECT_EQ(first.remove_size(), 0);
+  const v1::ChangeMembershipRequest& swap = node.requests()[1];
+  EXPECT_THAT(swap.promote(), testing::ElementsAre(0xd4));
+  EXPECT_THAT(swap.remove(), testing::ElementsAre(kFollower));
+
+  // As after an interruption between the two: the name is the new one's, the old one is meant.
+  for (const char* old : {"node2", "00000000000000b2"}) {
+    std::vector<std::string> again = command;
+    again[4] = old;
+    outcome = RunArgs(again);
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    const v1::ChangeMembershipRequest& last = node.requests().back();
+    EXPECT_EQ(last.add_learners_size() + last.update_size(), 0);
+    EXPECT_THAT(last.promote(), testing::ElementsAre(0xd4));
+    EXPECT_THAT(last.remove(), testing::ElementsAre(kFollower));
+  }
+  EXPECT_EQ(node.requests().size(), 4u);
+}
+
+TEST(MemberTest, ReplaceOfAMemberThatIsThereItselfChangesNothing) {
+  FakeNode admin(AdminNode([&](const auto&, auto& response) {
+    Refuse(response, 409, "conflict",
+           "00000000000000b2 is a member already: promote, demote or update it");
+  }));
+  const std::vector<std::string> command = {"--admin-endpoints", admin.address(), "member",
+                                            "replace",           "node2",         "127.0.0.1:9002"};
+  Outcome outcome = RunArgs(command);
+  EXPECT_EQ(outcome.status, 8);
+  EXPECT_THAT(outcome.err, HasSubstr("itself, with its data"));
+  EXPECT_THAT(outcome.err, HasSubstr("start it with an empty directory"));
 }
 
 // Regression: replacing the member that was asked ended with an unknown outcome although it had

@@ -194,16 +194,51 @@ Status ChangeMembers(const Session& session, const MemberArgs& args, Change chan
   return Status::Ok();
 }
 
+// Names and addresses are unique. So a member whose successor is at its own address gives both up,
+// and is called this until it is removed (as the operator does it, docs/design/operator.md).
+std::string FormerName(const std::string& name, uint64_t id) { return name + '.' + HexId(id); }
+
+v1::Member GivenUp(const v1::Member& old) {
+  v1::Member former;
+  former.set_id(old.id());
+  former.set_name(FormerName(old.name(), old.id()));
+  const std::string& address = old.peer_address();
+  former.set_peer_address(HexId(old.id()) + ".former.invalid" + address.substr(address.rfind(':')));
+  return former;
+}
+
+// The member that is to go. If it has given its name up already (a repeated command), the name may
+// be its successor's.
+Result<v1::Member> FindOld(const v1::ClusterState& cluster, const MemberArgs& args) {
+  if (AtAddress(cluster, args.peer_address) != nullptr) {
+    for (const v1::Member& member : cluster.members())
+      if (member.name() == FormerName(args.old, member.id())) return member;
+  }
+  return FindMember(cluster, args.old);
+}
+
 // The member at the new address: made a learner unless it is a member already (a repeated command).
 Result<v1::Member> EnsureLearner(client::Admin& admin, const MemberArgs& args,
-                                 const v1::ClusterState& cluster) {
-  if (const v1::Member* there = AtAddress(cluster, args.peer_address)) return *there;
+                                 const v1::Member& old, const v1::ClusterState& cluster) {
+  const v1::Member* there = AtAddress(cluster, args.peer_address);
+  if (there != nullptr && there->id() != old.id()) return *there;
   v1::ChangeMembershipRequest request;
   request.set_expected_config_index(cluster.config_index());
   ASSIGN_OR_RETURN(*request.add_add_learners(), NewMember(args));
-  ASSIGN_OR_RETURN(auto response, Carry(admin, request));
+  if (there != nullptr) *request.add_update() = GivenUp(old);
+  auto response = Carry(admin, request);
+  // The node at the address said who it is.
+  if (!response && response.error().code() == Code::kConflict &&
+      response.error().message().find(HexId(old.id())) != std::string::npos)
+    return Error(Code::kFailedPrecondition,
+                 "the node at " + args.peer_address + " is " + HexId(old.id()) +
+                     " itself, with its data: nothing is lost, and nothing was changed. To replace "
+                     "it nevertheless, stop it, start it with an empty directory and repeat the "
+                     "command");
+  if (!response) return Error(response.error());
   ASSIGN_OR_RETURN(v1::StatusResponse status, admin.Status());
-  if (const v1::Member* there = AtAddress(status.cluster(), args.peer_address)) return *there;
+  there = AtAddress(status.cluster(), args.peer_address);
+  if (there != nullptr && there->id() != old.id()) return *there;
   return Error(Code::kUnavailable, "the node at " + args.peer_address +
                                        " is not in the member list yet; repeat the command");
 }
@@ -213,10 +248,8 @@ Result<v1::Member> EnsureLearner(client::Admin& admin, const MemberArgs& args,
 Status Replace(const Session& session, const MemberArgs& args) {
   ASSIGN_OR_RETURN_STATUS(client::Admin admin, session.MakeAdmin());
   ASSIGN_OR_RETURN_STATUS(v1::StatusResponse status, admin.Status());
-  ASSIGN_OR_RETURN_STATUS(v1::Member old, FindMember(status.cluster(), args.old));
-  ASSIGN_OR_RETURN_STATUS(v1::Member added, EnsureLearner(admin, args, status.cluster()));
-  if (added.id() == old.id())
-    return Status(Code::kInvalidArgument, "the new address is the old member's own");
+  ASSIGN_OR_RETURN_STATUS(v1::Member old, FindOld(status.cluster(), args));
+  ASSIGN_OR_RETURN_STATUS(v1::Member added, EnsureLearner(admin, args, old, status.cluster()));
   // A learner may be what an interrupted command left; with a voter there is nothing to swap, and
   // the old member would only be removed.
   if (Contains(status.cluster().conf().voters(), added.id()))
@@ -294,7 +327,9 @@ void AddMemberCommands(CLI::App& app, Session& session) {
       "replace", "add a node, wait until it has caught up, then swap it for a member");
   replace->add_option("old", replace_args->old, "ID or name")->required();
   replace
-      ->add_option("peer", replace_args->peer_address, "HOST:PORT of the new one's peer listener")
+      ->add_option("peer", replace_args->peer_address,
+                   "HOST:PORT of the new one's peer listener; the old one's own if the node there "
+                   "has lost its data")
       ->required();
   AddNodeOptions(replace, replace_args);
   replace->add_option("--wait", replace_args->wait_s, "seconds for the new one to catch up")

@@ -341,8 +341,9 @@ void Replica::OnAllDiscovered() {
       if (now - *others_have_cluster_ < kAdoptionTakes) return;
       return LogBootstrap(
           address + " belongs to cluster " + HexId(it->second.cluster_id()) +
-          " already, while this data directory is empty. If its disk was lost: remove the old "
-          "member and start this node with --start-mode join; if not, restore the directory");
+          " already, while this data directory is empty. If its disk was lost, let this node take "
+          "the old member's place: raftkvctl --endpoints OTHER:PORT member replace OLD-NAME " +
+          env_.options->peer_advertise + "; if not, restore the directory");
     }
     v1::Member member = it->second.member();
     member.set_peer_address(address);
