@@ -125,6 +125,13 @@ bool Connection::Deliver() {
     const auto user = user_.lock();
     ok = user == nullptr || user->OnFrame(body);
   }
+  if (error == FrameError::kBadMagic) {
+    const auto user = user_.lock();
+    if (draining_ || (user != nullptr && user->OnForeign(reader_.rest()))) {
+      reader_.DiscardRest();
+      error = FrameError::kNeedMore;
+    }
+  }
   if (const auto user = user_.lock(); user != nullptr && !closed_) user->OnReadEnd();
   delivering_ = false;
   if (!ok) Fail("protocol error: unexpected or malformed message");
@@ -156,6 +163,14 @@ void Connection::CloseFrame() {
 void Connection::SendFrame(const google::protobuf::MessageLite& message) {
   if (frame_open_) CloseFrame();
   AppendFrame(message, pending_);
+  Flush();
+}
+
+void Connection::SendForeign(std::string_view bytes) {
+  CHECK(sent_bytes_ == 0 && writing_.empty(), "nothing has left");
+  frame_open_ = false;
+  pending_.Clear(kKeepWriteBytes);
+  pending_.Append(bytes);
   Flush();
 }
 

@@ -32,6 +32,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
     // The next frame; false (a protocol error) closes the connection. May call SetUser: the frames
     // behind this one are the new user's.
     virtual bool OnFrame(std::string_view body) = 0;
+    // The other side speaks another protocol, and begins with these bytes. False: a protocol error,
+    // as above. True: it gets an answer that it understands (SendForeign, then CloseWhenSent).
+    virtual bool OnForeign(std::string_view /*bytes*/) { return false; }
     // All frames of one read have been handed over.
     virtual void OnReadEnd() {}
     // Every Options::tick.
@@ -67,6 +70,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // The buffer, with a frame open at its end.
   ByteBuffer& OpenFrame();
   void SendFrame(const google::protobuf::MessageLite& message);
+  // In place of all frames, before any has left.
+  void SendForeign(std::string_view bytes);
   void SendKeepAlive();
   void Flush();
 

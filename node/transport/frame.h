@@ -69,6 +69,9 @@ class FrameReader {
   void Commit(size_t n) { end_ += n; }
   // kNone: `body` is the next frame's. Errors other than kNeedMore are final.
   FrameError Next(std::string_view* body);
+  // What has arrived and was not returned.
+  std::string_view rest() const { return {data_.get() + begin_, end_ - begin_}; }
+  void DiscardRest() { begin_ = end_; }
   // Whether the stream stopped in the middle of something.
   bool partial() const { return begin_ != end_ || !magic_seen_; }
 

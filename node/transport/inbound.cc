@@ -1,5 +1,7 @@
 #include "node/transport/inbound.h"
 
+#include <algorithm>
+#include <array>
 #include <utility>
 
 #include "base/log.h"
@@ -10,6 +12,24 @@ namespace raftkv::transport {
 namespace {
 
 std::string HostOf(const std::string& remote) { return remote.substr(0, remote.rfind(':')); }
+
+bool IsHttpRequest(std::string_view bytes) {
+  constexpr std::array<std::string_view, 7> kMethods = {"GET ",    "HEAD ",  "PUT ",    "POST ",
+                                                        "DELETE ", "PATCH ", "OPTIONS "};
+  return std::ranges::any_of(kMethods, [&](auto method) { return bytes.starts_with(method); });
+}
+
+// A problem (RFC 9457), as the other two ports answer with.
+std::string MisdirectedAnswer() {
+  const std::string body =
+      "{\"title\":\"This port speaks no HTTP\",\"status\":421,\"detail\":\"This is the peer port "
+      "of a node (peer.listen), which serves other members only: ask its client port "
+      "(client.listen) or its admin port (admin.listen).\",\"code\":\"" +
+      std::string(CodeName(Code::kInternal)) + "\"}\n";
+  return "HTTP/1.1 421 Misdirected Request\r\nContent-Type: application/problem+json\r\n"
+         "Connection: close\r\nContent-Length: " +
+         std::to_string(body.size()) + "\r\n\r\n" + body;
+}
 
 }  // namespace
 
@@ -48,6 +68,16 @@ bool Handshake::OnFrame(std::string_view body) {
   v1::Hello hello;
   if (!hello.ParseFromArray(body.data(), static_cast<int>(body.size()))) return false;
   if (const auto listener = listener_.lock()) listener->OnHello(shared_from_this(), hello);
+  return true;
+}
+
+// Somebody has taken this port for one of the other two.
+bool Handshake::OnForeign(std::string_view bytes) {
+  if (!IsHttpRequest(bytes)) return false;
+  const auto self = shared_from_this();
+  connection_->SendForeign(MisdirectedAnswer());
+  context_->CloseWhenSent(connection_);
+  OnClosed("protocol error: does not speak the peer protocol, but HTTP");
   return true;
 }
 

@@ -25,6 +25,7 @@ class Handshake final : public Connection::User, public std::enable_shared_from_
 
  private:
   bool OnFrame(std::string_view body) override;
+  bool OnForeign(std::string_view bytes) override;
   void OnClosed(const std::string& reason) override;
 
   const ContextPtr context_;

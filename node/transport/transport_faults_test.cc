@@ -157,6 +157,40 @@ TEST_F(TransportFaultsTest, GarbageOfEverySizeHarmsNobody) {
   EXPECT_TRUE(Until([&] { return b.handler.messages.size() == 1; }));
 }
 
+// It was cut, and raftkvctl and curl could not tell why.
+TEST_F(TransportFaultsTest, WhoSpeaksHttpIsToldThatThisIsThePeerPort) {
+  TestNode b(io_, 2);
+  for (const std::string body : {"", "value"}) {
+    asio::ip::tcp::socket client(io_);
+    client.connect({asio::ip::make_address("127.0.0.1"), b.port});
+    const auto send = [&](const std::string& text) { client.send(asio::buffer(text)); };
+    send("PUT /kv/k HTTP/1.1\r\nHost: h\r\nContent-Length: " + std::to_string(body.size()) +
+         "\r\n\r\n");
+    RunFor(io_, milliseconds(5));
+    // What comes behind the answer is thrown away, and does not turn its end into a reset.
+    send(body);
+    std::string answer;
+    asio::error_code end;
+    client.non_blocking(true);
+    ASSERT_TRUE(Until([&] {
+      char bytes[1024];
+      const size_t n = client.read_some(asio::buffer(bytes), end);
+      answer.append(bytes, end ? 0 : n);
+      return end && end != asio::error::would_block;
+    }));
+    EXPECT_EQ(end, asio::error::eof) << end.message();
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 421 ")) << answer;
+    EXPECT_NE(answer.find("This is the peer port of a node (peer.listen)"), std::string::npos);
+    const size_t head = answer.find("\r\n\r\n") + 4;
+    EXPECT_NE(answer.find("Content-Length: " + std::to_string(answer.size() - head) + "\r\n"),
+              std::string::npos);
+  }
+  EXPECT_EQ(log_.Count("does not speak the peer protocol, but HTTP"), 1);
+  TestNode a(io_, 1);
+  a.Dial(b);
+  EXPECT_TRUE(Until([&] { return a.IsUp(2); }));
+}
+
 // What a member's stream must not carry: each closes it, and none reaches the handler.
 TEST_F(TransportFaultsTest, BadFramesCloseTheConnection) {
   Options options = TestOptions();
