@@ -129,7 +129,7 @@ TEST(HttpTest, WhatMayPassIsWaitedForAndToldRatherThanABlankNode) {
   for (auto first : {blank.endpoint(), node.endpoint()}) {
     auto second = first.port == blank.endpoint().port ? node.endpoint() : blank.endpoint();
     Http::Options options = Quick();
-    options.timeout = std::chrono::milliseconds(100);
+    options.timeout = std::chrono::seconds(1);
     Http http({first, second}, options);
     auto answer = http.Send(Read());
     ASSERT_FALSE(answer);
