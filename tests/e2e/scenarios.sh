@@ -292,6 +292,11 @@ walkthrough() {
   settle 5 120 db
   [ "$(k get pods -l app.kubernetes.io/instance=db -o 'jsonpath={.items[*].spec.containers[0].image}' | tr ' ' '\n' | sort -u)" = \
     "$registry/raftkv-node:0.2.0" ] || fail "not every pod runs the new version"
+  local before
+  before=$(status "members[?(@.slot==1)].memberID" db)
+  walk "Replace a member"
+  settle 5 120 db
+  [ "$(status "members[?(@.slot==1)].memberID" db)" != "$before" ] || fail "slot 1 has the member of before"
   walk "Back up, and begin with a backup"
   settle 3 60 restored
   [ "$(ask "http://$(k get service restored -o 'jsonpath={.spec.clusterIP}'):7070/kv/greeting")" = "hello world" ] ||
