@@ -274,7 +274,7 @@ TEST(Bootstrap, WipedNodeOfAListSaysWhatToDo) {
     const v1::StatusResponse status = node.replica().Status();
     EXPECT_EQ(status.role(), v1::StatusResponse::BLANK);
     ASSERT_EQ(status.warnings_size(), 1) << name;
-    EXPECT_NE(status.warnings(0).find("--start-mode join"), std::string::npos)
+    EXPECT_NE(status.warnings(0).find("member replace OLD-NAME " + name + ":1"), std::string::npos)
         << status.warnings(0);
   }
 }

@@ -65,6 +65,9 @@ class Builder {
   void Closed(const std::string& category, const std::string& bytes) {
     dials_.push_back({.category = category, .bytes = bytes});
   }
+  void Misdirected(const std::string& category, const std::string& bytes) {
+    dials_.push_back({.category = category, .bytes = bytes, .http = true});
+  }
   void Judged(const std::string& category, const v1::Hello& hello, v1::HelloReply::Verdict verdict,
               const std::string& more = "", Then then = Then::kNothing) {
     // Who waits for the answer to a call or an offer stays on the line.
@@ -101,9 +104,11 @@ void OtherProtocols(Builder& out) {
     }
   }
   for (const char* text :
-       {"GET / HTTP/1.1\r\nHost: h\r\n\r\n", "PUT /kv/a HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
-        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "SSH-2.0-OpenSSH_9.2\r\n", "*1\r\n$4\r\nPING\r\n",
-        "RAFTKV\n", "\n", ""}) {
+       {"GET / HTTP/1.1\r\nHost: h\r\n\r\n", "PUT /kv/a HTTP/1.1\r\nContent-Length: 0\r\n\r\n"}) {
+    out.Misdirected("other protocols", text);
+  }
+  for (const char* text : {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "SSH-2.0-OpenSSH_9.2\r\n",
+                           "*1\r\n$4\r\nPING\r\n", "RAFTKV\n", "\n", ""}) {
     out.Closed("other protocols", text);
   }
   out.Closed("other protocols", std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11));
@@ -359,6 +364,7 @@ std::string CallersHello(std::mt19937_64& random) {
 
 std::string MisjudgedDial(const MalformedDial& dial, const std::string& answer) {
   if (answer.starts_with('(')) return answer;
+  if (dial.http) return answer.starts_with("HTTP/1.1 421 ") ? "" : "the answer is not HTTP's 421";
   std::vector<std::string> bodies;
   if (!Cut(answer, &bodies)) return "the answer is no frames";
   size_t wanted = (dial.greeted ? 1 : 0) + (dial.then != Then::kNothing ? 1 : 0);

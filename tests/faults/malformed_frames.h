@@ -25,6 +25,7 @@ struct MalformedDial {
     kAnsweredCall,  // what is right in spite of what comes with it
     kRefusedOffer,  // of a snapshot
   } then = Then::kNothing;
+  bool http = false;       // speaks HTTP, and is told that this port does not
   bool may_close = false;  // instead: of what comes behind it, or because there is no leader to ask
 };
 
