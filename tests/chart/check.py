@@ -416,6 +416,7 @@ def check_alerts():
            f"critical are {critical}")
     check_alert_tests(alerts)
     check_reasons(alerts)
+    check_worries(alerts)
     expect(set(alerts) == runbooks, f"alerts without runbook or the reverse: {set(alerts) ^ runbooks}")
     rendered = of(template(ALL_ON, *MONITORING), "PrometheusRule")[0]
     expect("RUNBOOK_URL" not in json.dumps(rendered), "the chart fills in the runbooks' address")
@@ -442,6 +443,31 @@ def comes_and_goes(name, case):
 
 def minutes(part):
     return int(re.fullmatch(r"(\d+)m", part["eval_time"])[1])
+
+
+def check_worries(alerts):
+    """docs/metrics.md says of each alert on a metric of it when it fires: how much, of what, for how long."""
+    rows = dict(re.findall(r"^\| `(\w+)` \|.*\| ([^|]*) \|$", (ROOT / "docs/metrics.md").read_text(), re.M))
+    said = {}
+    for metric, cell in rows.items():
+        for text, name in re.findall(r"([^();]*) \((RaftKV\w+)\)", cell):
+            said[name] = (metric, text)
+    on_rows = {name for name, rule in alerts.items() if set(re.findall(r"\braftkv_\w+?(?=_bucket\b|\b)", rule["expr"])) & set(rows)}
+    expect(set(said) == on_rows, f"alerts that docs/metrics.md does not name, or names of none: {set(said) ^ on_rows}")
+    for name in set(said) & on_rows:
+        metric, text = said[name]
+        expr, wait = alerts[name]["expr"], int(alerts[name]["for"].removesuffix("m"))
+        wanted = ["for a minute" if wait == 1 else f"for {wait} minutes"]
+        if bounds := re.findall(r"(?:[<>]=?|==) ([\d.]+)", expr):
+            wanted.append(f"{float(bounds[-1]):.0%}".replace("%", " %") if " / " in expr or " + " in expr else f"{float(bounds[-1]):g}")
+        if increase := re.search(r"increase\(.*\[(\d+)m\]", expr):
+            wanted.append(f"in {increase[1]} minutes")
+        elif "histogram_quantile(0.99" in expr:
+            wanted.append("p99")
+        elif "rate(" in expr and " / " not in expr:
+            wanted.append("a second")
+        for part in wanted:
+            expect(re.search(rf"(?<![\d.]){re.escape(part)}(?![\d.])", text) and metric in expr, f"docs/metrics.md: {metric}: '{text}' is not when {name} fires: '{part}' is missing")
 
 
 # Reasons of warnings that another alert tells of. Every other one raises RaftKVRefused.

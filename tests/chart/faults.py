@@ -127,11 +127,26 @@ def make(lab, name, replicas=3, **spec):
 
 @contextlib.contextmanager
 def majority_hangs(_lab):
-    pids = stopped(*followers())
+    """And more clients write to the one that is left: what fails is counted by the second."""
+    leader = status()["leader"]
+    host, over = address(leader), threading.Event()
+
+    def client():
+        while not over.is_set():
+            queries.http("PUT", f"http://{host}:7070/kv/hung", b"x", timeout=4)
+            time.sleep(0.1)  # where it refuses at once
+
+    clients = [threading.Thread(target=client) for _ in range(96)]
+    pids = stopped(*(pod for pod in followers() if pod != leader))
+    for thread in clients:
+        thread.start()
     try:
         yield
     finally:
+        over.set()
         go_on(pids)
+        for thread in clients:
+            thread.join()
     at_rest()
 
 
