@@ -56,11 +56,14 @@ int WithoutClaim(const Observation& seen) {
 struct ClusterMetrics::Families {
   explicit Families(prometheus::Registry* r)
       : desired(MakeGauge(r, "replicas_desired", "Members that the resource asks for.")),
-        ready(MakeGauge(r, "members_ready", "Members that serve.")),
+        ready(MakeGauge(r, "members_ready",
+                        "Members of the configuration that answer and take part.")),
         voters(MakeGauge(r, "voters", "Voting members of the configuration.")),
         learners(MakeGauge(r, "learners", "Members that do not vote yet.")),
         joint(MakeGauge(r, "joint", "1 while a change of the membership is under way.")),
-        quorum_lost(MakeGauge(r, "quorum_lost", "1 while too few members live for a quorum.")),
+        quorum_lost(MakeGauge(r, "quorum_lost",
+                              "1 while the condition QuorumLost is true: too few members answer "
+                              "for a quorum, none at all, or those that do elect no leader.")),
         paused(MakeGauge(r, "paused", "1 while the resource is paused.")),
         deadline(MakeGauge(r, "progress_deadline_exceeded",
                            "1 while the running step takes longer than "

@@ -77,7 +77,7 @@ struct PlannedStatus {
   std::string leader;  // the pod's name
   int voters = 0;
   int learners = 0;
-  int ready = 0;
+  int ready = 0;        // members of the configuration that answer and take part
   std::string version;  // of the leader
   std::string phase;    // the Status column: Available, Scaling, Replacing, QuorumLost, ...
   std::vector<MemberStatus> members;

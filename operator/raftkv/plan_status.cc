@@ -34,6 +34,15 @@ MemberStatus DescribeMember(const Facts& facts, int slot, MemberId member) {
   return out;
 }
 
+// Not pods that the kubelet calls ready: those of removed members and of nodes that have died are,
+// for a while. Whom the others hear of only a leader knows.
+int CountReady(const Facts& facts) {
+  if (facts.config() == nullptr) return 0;
+  return static_cast<int>(std::ranges::count_if(facts.config()->members, [&](const auto& entry) {
+    return facts.TakesPart(entry.first) && (!facts.has_leader() || facts.Active(entry.first));
+  }));
+}
+
 std::vector<MemberStatus> DescribeMembers(const Facts& facts) {
   std::vector<MemberStatus> out;
   std::set<MemberId> described;
@@ -569,9 +578,7 @@ PlannedStatus MakeStatus(const Facts& facts, const Decision& decision) {
       if (facts.slot(leader).report) status.version = facts.slot(leader).report->version;
     }
   }
-  for (const auto& [slot, view] : facts.seen.slots) {
-    if (view.pod && view.pod->ready) ++status.ready;
-  }
+  status.ready = CountReady(facts);
   status.members = DescribeMembers(facts);
   status.operation = WithTimes(facts, decision.operation);
   const PlannedCondition quorum_lost = QuorumLost(facts, status.operation);

@@ -58,6 +58,49 @@ std::optional<uint64_t> ToldAt(Given* given, uint64_t commit) {
   return plan.status.members.at(2).lag;
 }
 
+int ReadyOf(const Given& given) { return MakePlan(given).status.ready; }
+
+// It was the number of pods that the kubelet calls Ready.
+TEST(Status, ReadyAreTheMembersThatAnswerAndTakePart) {
+  EXPECT_EQ(ReadyOf(Given::BlankNodes(3)), 0);
+  EXPECT_EQ(ReadyOf(Given::Cluster(3)), 3);
+  Given learner = Given::Cluster(3);
+  learner.StatefulSet(4);
+  learner.Learner(3);
+  EXPECT_EQ(ReadyOf(learner), 4);
+  learner.Pod(3).ready = false;
+  EXPECT_EQ(ReadyOf(learner), 4) << "it is not the kubelet that says who takes part";
+  learner.slots[3].report->role = Role::kJoining;
+  EXPECT_EQ(ReadyOf(learner), 3);
+}
+
+TEST(Status, ARemovedMemberThatHasYetToEndIsNotReady) {
+  Given given = Given::Cluster(5);
+  given.spec.replicas = 3;
+  for (const int slot : {3, 4}) given.Remove(Id(slot));
+  given.slots[3].report->role = Role::kRemoved;
+  ASSERT_TRUE(given.Pod(3).ready && given.Pod(4).ready);
+  EXPECT_EQ(ReadyOf(given), 3);
+}
+
+TEST(Status, AMemberOnALostNodeIsNotReadyAsSoonAsItDoesNotAnswer) {
+  Given given = Given::Cluster(3);
+  given.Silent(2, 1);
+  given.Pod(2).ready = true;  // what a node that is gone has said last
+  EXPECT_EQ(ReadyOf(given), 2);
+}
+
+// Nobody says then whom the others hear of; they are there all the same.
+TEST(Status, ReadyWithoutALeaderAreThoseThatAnswer) {
+  Given given = Given::Cluster(3);
+  given.membership->members.at(Id(2)).active = false;
+  EXPECT_EQ(ReadyOf(given), 2) << "cut off from the leader";
+  given.membership->leader = 0;
+  given.slots[0].report->role = Role::kFollower;
+  given.slots[1].report.reset();
+  EXPECT_EQ(ReadyOf(given), 2);
+}
+
 // It is at least half of what is told, and less than four times as much; what goes up and down by
 // less moves nothing.
 TEST(Status, ALagIsToldAnewWhenItIsAnother) {

@@ -217,9 +217,8 @@ Json OperationToJson(const Operation& operation) {
 }
 
 Json MemberToJson(const MemberStatus& member) {
-  Json out = {{"role", member.role}, {"healthy", member.healthy}};
+  Json out = {{"slot", member.slot}, {"role", member.role}, {"healthy", member.healthy}};
   if (member.lag) out["lag"] = *member.lag;
-  if (member.slot >= 0) out["slot"] = member.slot;
   if (member.member != 0) out["memberID"] = HexId(member.member);
   if (!member.version.empty()) out["version"] = member.version;
   if (!member.pod.empty()) out["pod"] = member.pod;

@@ -236,7 +236,7 @@ TEST(Status, MembersAndSelector) {
                    {"version", "0.1.0"}, {"healthy", true},
                    {"pod", "store-1"},   {"claimUID", "c"}};
   EXPECT_EQ(json["members"][0], expected);
-  EXPECT_FALSE(json["members"][1].contains("slot"));
+  EXPECT_EQ(json["members"][1]["slot"], -1) << "as the definition says of one without a slot";
   EXPECT_FALSE(json["members"][1].contains("lag")) << "nobody knows it";
   const std::map<MemberId, uint64_t> lags = {{0xb2, 4}};
   EXPECT_EQ(ReadLags(Resource(Json::object(), json)), lags);

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Compares docs/metrics.md and docs/metrics-operator.md with the sources and with what dashboards and alerts use.
 
-Every metric that the node and the operator export has a row there, every row is exported, and no query uses a name
-that is not in them. With --write missing rows of the operator are added, with the source's help text.
+Every metric that the node and the operator export has a row there, the operator's with the source's help text, every row
+is exported, and no query uses a name that is not in them. With --write missing rows of the operator are added, with the source's help text.
 """
 import json
 import pathlib
@@ -72,6 +72,8 @@ def main():
     # process_* is filled in by code that has no help texts of this form.
     wrong += [f"{name} has a row in docs/metrics*.md and nobody exports it" for name in sorted(set(rows) - every)
               if not name.startswith(("process_", "up"))]
+    wrong += [f"docs/metrics-operator.md says of {name} other than its help text: {text}" for name, text in sources["Operator"].items()
+              if f"| `{name}` | {text} |" not in PAGES["Operator"].read_text()]
     for where, expr in expressions():
         for name in re.findall(r"\b(?:raftkv|workqueue|controller_runtime|rest_client|leader_election|process)_[a-z_]+", expr):
             base = re.sub(r"_(bucket|sum|count)$", "", name)
