@@ -8,6 +8,7 @@
 #include "base/fault_points.h"
 #include "base/hex_id.h"
 #include "operator/kube/ownership.h"
+#include "operator/raftkv/quantity.h"
 #include "operator/raftkv/resource.h"
 #include "operator/raftkv/view.h"
 

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/hex_id.h"
+#include "operator/raftkv/quantity.h"
 #include "operator/raftkv/resource.h"
 
 namespace raftkv::op {

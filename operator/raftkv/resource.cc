@@ -11,6 +11,7 @@
 #include "base/hex_id.h"
 #include "operator/kube/conditions.h"
 #include "operator/kube/timing.h"
+#include "operator/raftkv/quantity.h"
 
 namespace raftkv::op {
 namespace {
@@ -31,40 +32,25 @@ constexpr std::array<std::pair<Operation::Type, std::string_view>, 8> kOperation
     {Operation::Type::kDelete, "Delete"},
 }};
 
-struct Suffix {
+struct Unit {
   std::string_view text;
   double factor;
 };
-constexpr std::array<Suffix, 15> kQuantitySuffixes = {{{"", 1},
-                                                       {"m", 1e-3},
-                                                       {"k", 1e3},
-                                                       {"M", 1e6},
-                                                       {"G", 1e9},
-                                                       {"T", 1e12},
-                                                       {"P", 1e15},
-                                                       {"E", 1e18},
-                                                       {"Ki", 1024.0},
-                                                       {"Mi", 1048576.0},
-                                                       {"Gi", 1073741824.0},
-                                                       {"Ti", 1099511627776.0},
-                                                       {"Pi", 1125899906842624.0},
-                                                       {"Ei", 1152921504606846976.0},
-                                                       {"u", 1e-6}}};
-constexpr std::array<Suffix, 7> kDurationUnits = {
+constexpr std::array<Unit, 7> kDurationUnits = {
     {{"ns", 1}, {"us", 1e3}, {"µs", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}}};
 
-template <size_t N>
-std::optional<double> FactorOf(const std::array<Suffix, N>& table, std::string_view text) {
-  for (const Suffix& suffix : table) {
-    if (suffix.text == text) return suffix.factor;
+std::optional<double> FactorOf(std::string_view text) {
+  for (const Unit& unit : kDurationUnits) {
+    if (unit.text == text) return unit.factor;
   }
   return std::nullopt;
 }
 
 // Takes the longest decimal number off the front.
-std::optional<double> TakeNumber(std::string_view& text, std::chars_format format) {
+std::optional<double> TakeNumber(std::string_view& text) {
   double value = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, format);
+  auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed);
   if (error != std::errc() || !std::isfinite(value)) return std::nullopt;
   text.remove_prefix(static_cast<size_t>(end - text.data()));
   return value;
@@ -239,37 +225,15 @@ std::string PodSelector(std::string_view name) {
   return "app.kubernetes.io/name=raftkv,app.kubernetes.io/instance=" + std::string(name);
 }
 
-std::optional<uint64_t> ParseQuantity(std::string_view text) {
-  auto number = TakeNumber(text, std::chars_format::general);
-  if (!number || *number < 0) return std::nullopt;
-  auto factor = FactorOf(kQuantitySuffixes, text);
-  if (!factor) return std::nullopt;
-  double value = std::ceil(*number * *factor);
-  if (value >= 9223372036854775808.0) return std::nullopt;
-  return static_cast<uint64_t>(value);
-}
-
-bool SameQuantity(std::string_view a, std::string_view b) {
-  const auto thousandths = [](std::string_view text) -> std::optional<double> {
-    const auto number = TakeNumber(text, std::chars_format::general);
-    const auto factor = FactorOf(kQuantitySuffixes, text);
-    if (!number || !factor) return std::nullopt;
-    // Less by the rounding errors of the factors.
-    return std::ceil(*number * *factor * 1e3 * (1 - 1e-12));
-  };
-  const auto one = thousandths(a);
-  return one && one == thousandths(b);
-}
-
 std::optional<Duration> ParseDuration(std::string_view text) {
   if (text == "0") return Duration::zero();
   if (text.empty()) return std::nullopt;
   double total = 0;
   while (!text.empty()) {
-    auto number = TakeNumber(text, std::chars_format::fixed);
+    auto number = TakeNumber(text);
     if (!number || *number < 0) return std::nullopt;
     size_t unit = text.find_first_of("0123456789.");
-    auto factor = FactorOf(kDurationUnits, text.substr(0, unit));
+    auto factor = FactorOf(text.substr(0, unit));
     if (!factor) return std::nullopt;
     text.remove_prefix(std::min(unit, text.size()));
     total += *number * *factor;

@@ -46,11 +46,6 @@ kube::Json StatusToJson(const PlannedStatus& status, const kube::Object& resourc
 // The pods of a RaftKV, as a label selector ("a=b,c=d"): status.selector.
 std::string PodSelector(std::string_view name);
 
-// A Kubernetes quantity of bytes, rounded up: "10Gi", "1500M", "1e9", "0.5Ti"; nullopt if it is
-// none, or negative, or 2^63 and more.
-std::optional<uint64_t> ParseQuantity(std::string_view text);
-// The same amount of whatever, as the server keeps it: rounded up to thousandths.
-bool SameQuantity(std::string_view a, std::string_view b);
 // A duration as Go and the CRD write it: "90s", "1h30m", "1.5h"; nullopt if it is none.
 std::optional<Duration> ParseDuration(std::string_view text);
 

@@ -29,34 +29,6 @@ ClusterSpec Readable(const Object& resource) {
   return ReadReadable(resource, &wrong);
 }
 
-TEST(Quantity, TheSameAmountInWhateverWords) {
-  EXPECT_TRUE(SameQuantity("1000m", "1"));
-  EXPECT_TRUE(SameQuantity("0.3", "300m"));
-  EXPECT_TRUE(SameQuantity("1e3", "1k"));
-  EXPECT_TRUE(SameQuantity("1.1Gi", "1181116006400m"));
-  EXPECT_TRUE(SameQuantity("1Ti", "1099511627776"));
-  EXPECT_TRUE(SameQuantity("0.0001", "1m")) << "as the server rounds it";
-  EXPECT_FALSE(SameQuantity("1m", "2m"));
-  EXPECT_FALSE(SameQuantity("500m", "1"));
-  EXPECT_FALSE(SameQuantity("1Gi", "1G"));
-  EXPECT_FALSE(SameQuantity("1Ti", "1099511627777"));
-  EXPECT_FALSE(SameQuantity("", ""));
-  EXPECT_FALSE(SameQuantity("1", "much"));
-}
-
-TEST(Quantity, AsKubernetesWritesThem) {
-  EXPECT_EQ(ParseQuantity("10Gi"), 10ULL << 30);
-  EXPECT_EQ(ParseQuantity("1500M"), 1'500'000'000ULL);
-  EXPECT_EQ(ParseQuantity("0.5Ti"), 1ULL << 39);
-  EXPECT_EQ(ParseQuantity("1e9"), 1'000'000'000ULL);
-  EXPECT_EQ(ParseQuantity("1E"), 1'000'000'000'000'000'000ULL);
-  EXPECT_EQ(ParseQuantity("1500m"), 2ULL);  // rounded up
-  EXPECT_EQ(ParseQuantity("123"), 123ULL);
-  for (const char* bad : {"", "Gi", "-1", "10GB", "10 Gi", "nan", "inf", "9Ei1", "8Ei"}) {
-    EXPECT_EQ(ParseQuantity(bad), std::nullopt) << bad;
-  }
-}
-
 TEST(DurationText, AsGoWritesThem) {
   EXPECT_EQ(ParseDuration("5m"), std::chrono::minutes(5));
   EXPECT_EQ(ParseDuration("1h30m"), std::chrono::minutes(90));

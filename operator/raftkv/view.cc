@@ -8,6 +8,7 @@
 #include "base/hex_id.h"
 #include "operator/kube/timing.h"
 #include "operator/raftkv/objects.h"
+#include "operator/raftkv/quantity.h"
 #include "operator/raftkv/refusals.h"
 #include "operator/raftkv/resource.h"
 

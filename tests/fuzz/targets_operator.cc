@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "operator/kube/api_error.h"
 #include "operator/raftkv/node_client.h"
+#include "operator/raftkv/quantity.h"
 #include "operator/raftkv/resource.h"
 #include "tests/fuzz/fuzz.h"
 

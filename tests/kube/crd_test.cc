@@ -2,6 +2,8 @@
 // change stays, every field is described, kubectl's scale works.
 #include <nlohmann/json.hpp>
 
+#include "operator/raftkv/quantity.h"
+#include "operator/raftkv/test_quantities.h"
 #include "tests/kube/schema_test.h"
 
 namespace raftkv::kube {
@@ -30,6 +32,46 @@ TEST_F(RaftKvSchema, WhatIsLeftOutHasItsDefault) {
                   {"bootstrap", {{"mode", "New"}}},
                   {"paused", false},
                   {"progressDeadlineSeconds", 600}}));
+}
+
+// It took sizes that the operator could not read, and that could not be taken back.
+TEST_F(RaftKvSchema, TheOperatorReadsEverySizeThatIsTaken) {
+  for (const op::QuantityCase& known : op::kQuantityCases) {
+    auto made = Create("/storage/size", known.text);
+    // More than limits.minFreeBytes has to fit.
+    const bool right = known.bytes >= 300ULL << 20 && known.bytes < 1ULL << 60;
+    EXPECT_EQ(made.has_value(), right) << known.text;
+    if (!made) continue;
+    auto spec = op::ReadSpec(*made);
+    ASSERT_TRUE(spec) << spec.error().message();
+    EXPECT_EQ(spec->storage_bytes, known.bytes) << known.text;
+  }
+  for (const op::QuantityCase& known : op::kSignedCases) {
+    EXPECT_FALSE(Create("/storage/size", known.text)) << known.text;
+  }
+  for (const char* bad : op::kNoQuantities) {
+    EXPECT_FALSE(Create("/storage/size", bad)) << bad;
+  }
+}
+
+TEST_F(RaftKvSchema, ResourcesAreTheSameInTheServersWords) {
+  constexpr Resource kPodTemplates{"", "v1", "podtemplates", "PodTemplate"};
+  const auto same = [&](const op::QuantityCase& known) {
+    auto taken = Create("/resources/limits/ephemeral-storage", known.text);
+    EXPECT_TRUE(taken) << known.text << ": " << taken.error().ToString();
+    Object pods(kPodTemplates, {ns_, "p"});
+    const Json limits = {{"ephemeral-storage", known.text}};
+    pods.Set("/template/spec/containers",
+             Json::array({{{"name", "a"}, {"image", "a"}, {"resources", {{"limits", limits}}}}}));
+    auto made = api_->Create(kPodTemplates, pods);
+    ASSERT_TRUE(made) << known.text << ": " << made.error().ToString();
+    const Json& stored = made->At("/template/spec/containers/0/resources/limits/ephemeral-storage");
+    EXPECT_TRUE(op::SameQuantity(known.text, stored.get<std::string>()))
+        << known.text << " is stored as " << stored;
+    EXPECT_TRUE(api_->Delete(kPodTemplates, pods.key(), {}));
+  };
+  for (const op::QuantityCase& known : op::kQuantityCases) same(known);
+  for (const op::QuantityCase& known : op::kSignedCases) same(known);
 }
 
 TEST_F(RaftKvSchema, StorageGrowsAndNeverShrinks) {
