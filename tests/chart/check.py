@@ -315,6 +315,7 @@ NOTES = {
     "kept": "helm uninstall leaves the RaftKV definition, every RaftKV and its volumes",
     "not kept": "CAREFUL: crds.keep is false. helm uninstall deletes the RaftKV definition and with it EVERY RaftKV.",
     "no monitors": "Monitors and alerts were NOT installed: this cluster does not know monitoring.coreos.com/v1.",
+    "no service": "The ServiceMonitor was NOT installed: without metrics.service.enabled it has no Service to look at.",
     "no nodes": "Without rbac.readNodes members on lost nodes are not replaced.",
 }
 SOME = {"watchNamespaces": ["prod", "test"]}
@@ -326,6 +327,10 @@ NOTED = [
     ({"rbac": {"readNodes": False}}, {"every namespace", "test", "kept"}),  # that mode reads them nevertheless
     ({"watchNamespaces": None}, {"every namespace", "test", "kept"}),
     ({"tests": {"enabled": False}}, {"every namespace", "kept"}),
+    # The test asks the operator through its Service: it was told of although there was none.
+    ({"metrics": {"service": {"enabled": False}}}, {"every namespace", "kept"}),
+    ({"metrics": {"service": {"enabled": False}}, "monitoring": {"serviceMonitor": {"enabled": True}}}, {"every namespace", "kept", "no monitors", "no service"}),
+    ({"metrics": {"service": {"enabled": False}}, "monitoring": {"podMonitor": {"enabled": True}}}, {"every namespace", "kept", "no monitors"}),
     ({"crds": {"enabled": False}}, {"every namespace", "test", "no definition"}),
     ({"crds": {"enabled": False, "keep": False}}, {"every namespace", "test", "no definition"}),
     ({"crds": {"keep": False}}, {"every namespace", "test", "not kept"}),
@@ -351,6 +356,8 @@ def check_notes():
         said = {name for name, sentence in NOTES.items() if sentence in text}
         expect(said == wanted, f"notes of {values} say {said}")
         expect("\n\n\n" not in text and "{{" not in text and "<no value>" not in text, f"notes of {values}: {text}")
+        tested = any(item["kind"] == "Pod" for item in template(values))
+        expect(tested == (NOTES["test"] in text), f"notes of {values}: there is {'a' if tested else 'no'} test")
         check_commands(text, (values.get("watchNamespaces") or ["default"])[0])
         lines |= set(text.splitlines())
     literal = {line for line in (CHART / "templates/NOTES.txt").read_text().splitlines() if line.strip() and "{{" not in line}
