@@ -356,6 +356,7 @@ def check_notes():
         said = {name for name, sentence in NOTES.items() if sentence in text}
         expect(said == wanted, f"notes of {values} say {said}")
         expect("\n\n\n" not in text and "{{" not in text and "<no value>" not in text, f"notes of {values}: {text}")
+        expect("One release for each set of namespaces:" in text, f"notes of {values} do not say that two releases fight")
         tested = any(item["kind"] == "Pod" for item in template(values))
         expect(tested == (NOTES["test"] in text), f"notes of {values}: there is {'a' if tested else 'no'} test")
         check_commands(text, (values.get("watchNamespaces") or ["default"])[0])
