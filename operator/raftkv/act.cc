@@ -8,6 +8,7 @@
 #include "base/fault_points.h"
 #include "base/hex_id.h"
 #include "operator/kube/ownership.h"
+#include "operator/raftkv/member_names.h"
 #include "operator/raftkv/quantity.h"
 #include "operator/raftkv/resource.h"
 #include "operator/raftkv/view.h"
@@ -93,7 +94,7 @@ Status Actor::CheckNoMember(const Seen& seen, int first_slot, int last_slot, Mem
     return {Code::kConflict, "a change of the membership is under way"};
   }
   for (const auto& [id, view] : membership->members) {
-    int slot = SlotOfPod(seen.observation.name, view.name);
+    int slot = SlotOfPod(seen.observation.name, PodOfMember(view.name));
     // A slot whose member is known by its claim is judged by that member alone.
     bool concerned = member != 0 ? id == member : slot >= first_slot && slot <= last_slot;
     if (concerned && IsMember(*membership, id)) {
@@ -217,30 +218,6 @@ Status Actor::Apply(const Seen& seen, const Action& action, const DesiredObject&
   caches_.Of(desired.resource)->Wrote(*applied);
   observer_->NoteApplied(seen.resource->key(), desired, *applied);
   return CheckAnswer(seen, action, *applied);
-}
-
-std::vector<MemberView> Actor::WithAddresses(const Seen& seen,
-                                             std::vector<MemberView> members) const {
-  for (MemberView& member : members) {
-    if (!member.peer_address.empty()) continue;
-    member.peer_address = PeerAddress(seen.observation.ns, seen.observation.name, member.name);
-  }
-  return members;
-}
-
-std::vector<MemberView> Actor::OutOfTheWay(const Seen& seen, const std::vector<MemberView>& added) {
-  std::vector<MemberView> out;
-  for (const MemberView& member : added) {
-    for (const auto& [id, view] : seen.observation.membership->members) {
-      // The observation has pods' names; one that is out of the way stays there.
-      bool in_the_way =
-          id != member.id && view.name == member.name && view.peer_address != FormerPeerAddress(id);
-      if (!in_the_way) continue;
-      out.push_back(
-          {.id = id, .name = FormerName(view.name, id), .peer_address = FormerPeerAddress(id)});
-    }
-  }
-  return out;
 }
 
 Status Actor::Do(const Seen&, const Nothing&) { return Status::Ok(); }
@@ -371,10 +348,8 @@ Status Actor::Do(const Seen& seen, const Initialize& action) {
   }
   // The intent must be on the server, and nobody may have made a cluster since.
   RETURN_IF_ERROR(CheckUnchanged(seen));
-  Initialize complete = action;
-  complete.members = WithAddresses(seen, action.members);
   FAULT_POINT(initialize_before);
-  Status sent = nodes_->SendInitialize(host->second, complete);
+  Status sent = nodes_->SendInitialize(host->second, action);
   FAULT_POINT(initialize_after);
   return sent;
 }
@@ -383,10 +358,8 @@ Status Actor::Do(const Seen& seen, const ChangeMembership& action) {
   MemberId leader = seen.observation.membership ? seen.observation.membership->leader : 0;
   std::string host = HostOf(seen, leader);
   if (host.empty()) return NobodyAnswers(leader);
-  ChangeMembership complete = action;
-  complete.add_learners = WithAddresses(seen, action.add_learners);
   FAULT_POINT(membership_before);
-  Status sent = nodes_->SendMembership(host, complete, OutOfTheWay(seen, complete.add_learners));
+  Status sent = nodes_->SendMembership(host, action);
   FAULT_POINT(membership_after);
   return sent;
 }

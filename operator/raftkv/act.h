@@ -70,10 +70,6 @@ class Actor {
   // What a write has failed with; the planner is told of a refusal by the server.
   Status Failed(const Seen& seen, const Action& action, const kube::Resource& resource,
                 const kube::Key& key, const kube::ApiError& error);
-  // The members that have names which `added` need.
-  static std::vector<MemberView> OutOfTheWay(const Seen& seen,
-                                             const std::vector<MemberView>& added);
-  std::vector<MemberView> WithAddresses(const Seen& seen, std::vector<MemberView> members) const;
 
   kube::Api* const api_;
   NodeApi* const nodes_;

@@ -7,6 +7,14 @@ namespace {
 
 std::string Slot(int slot) { return " slot=" + std::to_string(slot); }
 
+// Afterwards nobody could tell what the claim holds, if that is there after all.
+bool HidesAMember(const Observation& seen, const MarkClaim& note) {
+  const auto slot = seen.slots.find(note.slot);
+  if (slot == seen.slots.end() || !slot->second.claim || !seen.membership) return false;
+  const MemberId noted = slot->second.claim->member;
+  return noted != note.member && seen.membership->members.contains(noted);
+}
+
 }  // namespace
 
 std::string ListIds(const std::vector<MemberId>& ids, const char* separator) {
@@ -49,7 +57,8 @@ std::string ToString(const Action& action) {
           },
           [](const ChangeMembership& a) {
             return "ChangeMembership add=" + ListIds(a.add_learners, ",") +
-                   " promote=" + ListIds(a.promote, ",") + " remove=" + ListIds(a.remove, ",");
+                   " promote=" + ListIds(a.promote, ",") + " remove=" + ListIds(a.remove, ",") +
+                   (a.update.empty() ? "" : " update=" + ListIds(a.update, ","));
           },
           [](const TransferLeadership& a) {
             return "TransferLeadership from=" + HexId(a.from) + " to=" + HexId(a.to);
@@ -86,7 +95,7 @@ std::optional<int> ReplicasOf(const Action& action) {
 
 bool NeedsLiveLook(const Action& action) {
   if (const auto* change = std::get_if<ChangeMembership>(&action)) {
-    return !change->promote.empty() || !change->remove.empty();
+    return !change->promote.empty() || !change->remove.empty() || !change->update.empty();
   }
   if (const auto* note = std::get_if<MarkClaim>(&action)) return note->member == 0;
   if (std::holds_alternative<Initialize>(action)) return true;
@@ -98,7 +107,8 @@ bool NeedsLiveLook(const Action& action) {
 bool NeedsConfirmation(const Observation& seen, const Action& action) {
   const std::optional<int> replicas = ReplicasOf(action);
   const bool resizes = replicas && *replicas != seen.objects.stateful_set_replicas;
-  return resizes || NeedsLiveLook(action);
+  const auto* note = std::get_if<MarkClaim>(&action);
+  return resizes || NeedsLiveLook(action) || (note != nullptr && HidesAMember(seen, *note));
 }
 
 }  // namespace raftkv::op

@@ -55,6 +55,8 @@ struct ChangeMembership {
   std::vector<MemberView> add_learners;
   std::vector<MemberId> promote;
   std::vector<MemberId> remove;
+  // Members that get this name and peer address instead of theirs.
+  std::vector<MemberView> update;
 };
 // POST /admin/transfer: refused unless `from` still leads, in this configuration, and no operator
 // with a greater epoch has changed it.
@@ -114,10 +116,11 @@ std::string ActionName(const Action& action);
 std::string RefusalKey(const Action& action);
 // The size that the StatefulSet is given; nullopt: it is another action.
 std::optional<int> ReplicasOf(const Action& action);
-// Takes something away that cannot be had back, or says who votes.
+// Takes something away that cannot be had back, or says who votes, or where members are found.
 bool NeedsLiveLook(const Action& action);
 // That, or it gives the StatefulSet another size, whose new pods mount whatever has the names of
-// their claims: before it, everything is read live and planned once more.
+// their claims, or writes over the note of whose data a claim holds, who is a member yet: before
+// it, everything is read live and planned once more.
 bool NeedsConfirmation(const Observation& seen, const Action& action);
 
 }  // namespace raftkv::op

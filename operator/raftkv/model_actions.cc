@@ -87,7 +87,7 @@ std::string World::ActOn(const ScaleStatefulSet& a, const Kube& cache) {
 bool World::HasMember(int slot) const {
   if (raft() == nullptr) return false;
   return std::ranges::any_of(raft()->Latest().names, [&](const auto& member) {
-    return member.second == PodName("db", slot);
+    return PodOfMember(member.second) == PodName("db", slot);
   });
 }
 
@@ -172,7 +172,10 @@ void World::Restore(int slot) {
   directory->cluster = random.Next() | 1;
   directory->match = 1;
   rafts_.clear();
-  rafts_.emplace(directory->cluster, Raft({{.id = directory->id, .name = PodName("db", slot)}}));
+  const std::string pod = PodName("db", slot);
+  rafts_.emplace(
+      directory->cluster,
+      Raft({{.id = directory->id, .name = pod, .peer_address = PeerAddress("ns", "db", pod)}}));
   Note("people restore a snapshot into slot " + std::to_string(slot));
 }
 
@@ -252,7 +255,12 @@ std::string World::ActOn(const ChangeMembership& a, const Kube&) {
   const Operation& intent = kube.resource->status.operation;
   std::optional<int> target;
   if (intent.type != Operation::Type::kReplace) target = intent.target;
-  return raft.Change(a, target, Live(cluster));
+  const std::string refused = raft.Change(a, target, Live(cluster));
+  const bool gives_back = std::ranges::any_of(a.update, [](const MemberView& view) {
+    return view.peer_address != FormerPeerAddress(view.id);
+  });
+  if (refused.empty() && gives_back) ++addresses_given_back_;
+  return refused;
 }
 
 std::string World::ActOn(const DeletePod& a, const Kube&) {

@@ -120,7 +120,7 @@ void World::Kubelets() {
     pod.finished = can_run && volume->second.tombstone;
     pod.running = can_run && !pod.finished;
     pod.ready = pod.running && volume->second.cluster != 0 && !volume->second.damaged &&
-                !volume->second.hangs;
+                !volume->second.hangs && IsFound(slot);
   }
   for (const int slot : ended) RemovePod(slot);
 }
@@ -211,6 +211,32 @@ void World::Damage(int slot) {
   if (directory == nullptr || directory->cluster == 0) return;
   directory->damaged = true;
   Note("fault: the directory of slot " + std::to_string(slot) + " is damaged");
+}
+
+void World::HideData(int slot) {
+  const auto pod = kube.pods.find(slot);
+  Directory* directory = DirectoryOf(slot);
+  if (directory == nullptr || directory->cluster == 0 || directory->tombstone) return;
+  if (!hidden_.try_emplace(pod->second.claim_uid, *directory).second) return;
+  *directory = {.id = 0x1000 + next_++};
+  Note("fault: the disk of slot " + std::to_string(slot) + " is not mounted");
+}
+
+void World::BringDataBack(int slot) {
+  const auto pod = kube.pods.find(slot);
+  if (pod == kube.pods.end() || !hidden_.contains(pod->second.claim_uid)) return;
+  const std::string& claim = pod->second.claim_uid;
+  const Directory old = hidden_.at(claim);
+  hidden_.erase(claim);
+  const auto volume = volumes_.find(claim);
+  const auto raft = rafts_.find(old.cluster);
+  if (volume == volumes_.end() || raft == rafts_.end()) return;
+  const bool voted_on = std::ranges::any_of(raft->second.all(), [&](const Conf& conf) {
+    return conf.voters.contains(volume->second.id);
+  });
+  if (voted_on) return;
+  volume->second = old;
+  Note("the disk of slot " + std::to_string(slot) + " is mounted: " + HexId(old.id) + " is back");
 }
 
 void World::Hang(int slot) {

@@ -108,6 +108,10 @@ class World {
   void Unlabel(int slot);     // its claim does not look like ours any more
   void LoseVolume(int slot);
   void Damage(int slot);
+  // Its disk is not mounted: the pod starts on an empty one.
+  void HideData(int slot);
+  // And is, as long as no other data is voted on in its place.
+  void BringDataBack(int slot);
   void Hang(int slot);  // if a learner is there
   void EndHangs();      // but those of learners
   void RefuseFor(const std::string& action, int64_t seconds);
@@ -118,8 +122,10 @@ class World {
   // The truth about the members.
   const Raft* raft() const;
   std::set<MemberId> LiveMembers() const;
-  bool QuorumPossible();  // enough directories of the voters exist
+  bool QuorumPossible();  // enough directories of the voters exist, and can be found
   bool PodLives(int slot) const;
+  // The others reach whoever is in this slot, which has a directory.
+  bool IsFound(int slot) const;
   Directory* DirectoryOf(int slot);
   const Directory* DirectoryOf(int slot) const;
 
@@ -128,6 +134,7 @@ class World {
   bool failed() const { return !failure_.empty(); }
   const std::string& failure() const { return failure_; }
   const std::vector<std::string>& history() const { return history_; }
+  int addresses_given_back() const { return addresses_given_back_; }
 
   Kube kube;
   int64_t now_s = 1'000'000;
@@ -179,9 +186,11 @@ class World {
   bool StopsEarly(const Directory& directory) const;
 
   std::map<std::string, Directory> volumes_;  // by the claim's UID
+  std::map<std::string, Directory> hidden_;   // what is on a disk that is not mounted, likewise
   std::map<ClusterId, Raft> rafts_;
   std::map<int, std::string> deleted_on_purpose_;  // pod UIDs, until the slot has a new pod
   uint64_t next_ = 1;
+  int addresses_given_back_ = 0;
   std::string failure_;
   std::vector<std::string> history_;
 };

@@ -27,12 +27,20 @@ const Directory* World::DirectoryOf(int slot) const {
   return const_cast<World*>(this)->DirectoryOf(slot);
 }
 
+bool World::IsFound(int slot) const {
+  const Directory& directory = *DirectoryOf(slot);
+  const std::string address = PeerAddress("ns", "db", PodName("db", slot));
+  return std::ranges::all_of(rafts_, [&](const auto& cluster) {
+    return cluster.second.Latest().Finds(directory.id, address);
+  });
+}
+
 std::vector<Directory*> World::Live(ClusterId cluster) {
   std::vector<Directory*> live;
   for (const auto& [slot, pod] : kube.pods) {
     Directory* directory = PodLives(slot) ? DirectoryOf(slot) : nullptr;
     if (directory == nullptr || directory->cluster != cluster) continue;
-    if (!directory->damaged && !directory->tombstone && !directory->hangs) {
+    if (!directory->damaged && !directory->tombstone && !directory->hangs && IsFound(slot)) {
       live.push_back(directory);
     }
   }
@@ -73,7 +81,7 @@ std::set<MemberId> World::LiveMembers() const {
   for (const auto& [slot, pod] : kube.pods) {
     const Directory* directory = PodLives(slot) ? DirectoryOf(slot) : nullptr;
     if (directory != nullptr && directory->cluster != 0 && !directory->damaged &&
-        !directory->tombstone && !directory->hangs) {
+        !directory->tombstone && !directory->hangs && IsFound(slot)) {
       out.insert(directory->id);
     }
   }
@@ -85,7 +93,10 @@ bool World::QuorumPossible() {
   if (raft() == nullptr) return false;
   std::vector<Directory*> exist;
   for (auto& [uid, directory] : volumes_) {
-    if (directory.cluster != 0 && !directory.damaged && !directory.tombstone) {
+    // Whoever cannot be found any more gets an address from a quorum alone.
+    const bool lost = raft()->Latest().Finds(directory.id, FormerPeerAddress(directory.id)) &&
+                      raft()->Latest().names.contains(directory.id);
+    if (directory.cluster != 0 && !directory.damaged && !directory.tombstone && !lost) {
       exist.push_back(&directory);
     }
   }
@@ -149,7 +160,7 @@ std::optional<Membership> World::AskMembership(const std::map<int, NodeReport>& 
     out->leader_commit = from->commit();
   }
   for (const auto& [id, name] : newest->names) {
-    MemberView view{.id = id, .name = name};
+    MemberView view{.id = id, .name = name, .peer_address = newest->addresses.at(id)};
     if (leader_answers) {
       view.active = live.contains(id);
       for (const auto& [uid, directory] : volumes_) {

@@ -66,6 +66,15 @@ bool Operator::Reconcile(bool faults) {
   const bool differs = last_.status != cache_.resource->status;
   if (differs) {
     if (Crash(faults)) return true;
+    // As Reconciler::ConfirmCluster.
+    if (last_.status.cluster != cache_.resource->status.cluster) {
+      const Resource looked_at = *cache_.resource;
+      ReadLive();
+      const bool same = cache_.resource && cache_.resource->uid == looked_at.uid &&
+                        MakePlan(Observe(faults)).status.cluster == last_.status.cluster;
+      cache_.resource = looked_at;
+      if (!same) return true;
+    }
     const std::string refused = world_->WriteStatus(cache_.resource->version, last_.status);
     if (!refused.empty()) return true;
     // The write's answer is as good as news from the watch.

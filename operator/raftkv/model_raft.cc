@@ -22,6 +22,21 @@ Directory* Find(const std::vector<Directory*>& directories, MemberId id) {
   return nullptr;
 }
 
+void Forget(Conf* conf, MemberId id) {
+  conf->names.erase(id);
+  conf->addresses.erase(id);
+}
+
+// Names and addresses, among the members that stay.
+bool Unique(const Conf& conf) {
+  std::set<std::string> taken;
+  return std::ranges::all_of(conf.names, [&](const auto& member) {
+    const auto& [id, name] = member;
+    return conf.removed.contains(id) ||
+           (taken.insert(name).second && taken.insert(conf.addresses.at(id)).second);
+  });
+}
+
 }  // namespace
 
 Raft::Raft(const std::vector<MemberView>& members) {
@@ -30,6 +45,7 @@ Raft::Raft(const std::vector<MemberView>& members) {
   for (const MemberView& member : members) {
     first.voters.insert(member.id);
     first.names[member.id] = member.name;
+    first.addresses[member.id] = member.peer_address;
   }
   first.size = first.voters.size();
   confs_.push_back(first);
@@ -108,8 +124,7 @@ void Raft::Commit(const std::vector<Directory*>& live) {
   Conf final = Latest();
   final.outgoing.clear();
   final.index = ++last_;
-  std::erase_if(final.names,
-                [&](const auto& entry) { return final.removed.contains(entry.first); });
+  for (const MemberId id : final.removed) Forget(&final, id);
   confs_.push_back(final);
   Find(live, leader_)->match = last_;
 }
@@ -179,6 +194,12 @@ std::string Raft::Change(const ChangeMembership& change, std::optional<int> targ
     if (now.removed.contains(member.id) || now.names.contains(member.id)) return "cannot be added";
     next.learners.insert(member.id);
     next.names[member.id] = member.name;
+    next.addresses[member.id] = member.peer_address;
+  }
+  for (const MemberView& member : change.update) {
+    if (!now.names.contains(member.id)) return "is not a member";
+    next.names[member.id] = member.name;
+    next.addresses[member.id] = member.peer_address;
   }
   for (const MemberId id : change.promote) {
     const Directory* directory = Find(live, id);
@@ -194,6 +215,7 @@ std::string Raft::Change(const ChangeMembership& change, std::optional<int> targ
     next.removed.insert(id);
   }
   if (next.voters.empty()) return "the last voter";
+  if (!Unique(next)) return "another member has the name or the peer address";
   if (next.voters != now.voters) {
     next.outgoing = now.voters;
     if (target) {
@@ -201,7 +223,7 @@ std::string Raft::Change(const ChangeMembership& change, std::optional<int> targ
       next.leader_goes = static_cast<int>(next.size) > *target;
     }
   } else {
-    for (const MemberId id : change.remove) next.names.erase(id);
+    for (const MemberId id : change.remove) Forget(&next, id);
   }
   next.index = ++last_;
   confs_.push_back(next);

@@ -36,11 +36,18 @@ struct Conf {
   std::set<MemberId> learners;
   std::set<MemberId> removed;  // for ever
   std::map<MemberId, std::string> names;
+  std::map<MemberId, std::string> addresses;
   // The voters that the last change of size left, or the beginning: a replacement may be below.
   size_t size = 0;
   bool leader_goes = false;  // in one more change, because nobody had stayed beside it
 
   bool joint() const { return !outgoing.empty(); }
+  // The others find at this address whoever has this id. Nobody is looked for of whom they know
+  // none: it may ask them itself, as removed members do.
+  bool Finds(MemberId id, const std::string& address) const {
+    const auto known = addresses.find(id);
+    return known == addresses.end() || known->second == address;
+  }
 };
 
 class Raft {

@@ -74,6 +74,7 @@ class History {
     for (uint64_t step = 0; step < steps && !world_.failed(); ++step) {
       if (Uniform(8) == 0) Wish();
       if (Uniform(12) == 0) Fault();
+      if (Uniform(12) == 0) world_.BringDataBack(static_cast<int>(Uniform(5)));
       if (!HasCluster() && Uniform(10) == 0) Disturb();
       if (WaitsForSnapshot() && Uniform(10) == 0) world_.Restore(static_cast<int>(Uniform(5)));
       Go();
@@ -250,7 +251,7 @@ class History {
     for (const auto& [slot, claim] : world_.kube.claims) {
       const Directory* directory = world_.DirectoryOf(slot);
       if (slots.contains(slot) || claim.deleting || claim.lost || directory == nullptr) continue;
-      if (!directory->damaged) intact.insert(directory->id);
+      if (!directory->damaged && world_.IsFound(slot)) intact.insert(directory->id);
     }
     const Conf& conf = world_.raft()->Latest();
     return Raft::Quorum(conf.voters, intact) && Raft::Quorum(conf.outgoing, intact);
@@ -269,7 +270,10 @@ class History {
     auto machine = world_.kube.machines.begin();
     std::advance(machine, Uniform(world_.kube.machines.size()));
     const std::string name = machine->first;
-    switch (Uniform(14)) {
+    switch (Uniform(16)) {
+      case 15:
+      case 14:
+        return Bearable({slot}) ? world_.HideData(slot) : void();
       case 13:
         world_.volumes_stay_small = !world_.volumes_stay_small;
         return world_.Note("fault: volumes can grow, or not");
@@ -313,6 +317,9 @@ class History {
     world_.Note("--- the faults stop");
     for (auto& [name, machine] : world_.kube.machines) machine = {};
     world_.EndHangs();
+    for (int slot = 0; slot < 7; ++slot) {
+      if (Uniform(2) == 0) world_.BringDataBack(slot);
+    }
     world_.volumes_stay_small = false;
     for (auto& [slot, claim] : world_.kube.claims) {
       claim.foreign = false;
@@ -469,23 +476,28 @@ TEST(Model, RandomHistories) {
   }
   uint64_t lost = 0;
   int refused = 0;
+  int given_back = 0;
   std::map<std::string, int> refusals;
   for (uint64_t seed = first; seed <= last; ++seed) {
     History history(seed);
     const std::string failure = history.Run();
     if (history.quorum_lost()) ++lost;
     refused += history.refused_at_the_end();
+    given_back += history.world().addresses_given_back();
     history.CountRefusals(&refusals);
     if (first == last || !failure.empty()) Print(history.world());
     ASSERT_EQ(failure, "") << "seed " << seed << ": run again with RAFTKV_RANDOM_SEEDS=" << seed;
   }
   std::cout << last - first + 1 << " histories, " << lost
             << " of them ended without a quorum for good, " << refused
-            << " came to rest with a template that is refused; refusals by the API server:";
+            << " came to rest with a template that is refused; " << given_back
+            << " times a member whose data was back got its address back; refusals by the API "
+               "server:";
   for (const auto& [action, count] : refusals) std::cout << " " << action << " " << count;
   std::cout << "\n";
   if (last - first + 1 < kUsualHistories) return;
   EXPECT_GT(refused, 0);
+  EXPECT_GT(given_back, 0);
   for (const char* action : kRefusable) EXPECT_GT(refusals[action], 0) << action;
 }
 

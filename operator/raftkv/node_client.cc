@@ -151,6 +151,7 @@ Result<NodeStatus> ParseNodeStatus(std::string_view text) {
     return Error(Code::kInvalidArgument, "not the status of a node");
   }
   NodeStatus out;
+  out.name = Text(json, "name");
   NodeReport& report = out.report;
   report.role = known->second;
   report.member = member;
@@ -245,14 +246,13 @@ Status NodeClient::SendInitialize(const std::string& host, const Initialize& act
   return Post(host, "/admin/initialize", body.dump());
 }
 
-Status NodeClient::SendMembership(const std::string& host, const ChangeMembership& action,
-                                  const std::vector<MemberView>& updates) {
+Status NodeClient::SendMembership(const std::string& host, const ChangeMembership& action) {
   Json body = {{"expected_config_index", action.expected_config_index},
                {"epoch", action.epoch},
                {"add_learners", MembersToJson(action.add_learners)},
                {"promote", IdsToJson(action.promote)},
                {"remove", IdsToJson(action.remove)},
-               {"update", MembersToJson(updates)}};
+               {"update", MembersToJson(action.update)}};
   return Post(host, "/admin/membership", body.dump());
 }
 

@@ -22,6 +22,7 @@
 namespace raftkv::op {
 
 struct NodeStatus {
+  std::string name;  // the pod's, in which it runs
   NodeReport report;
   // As this node knows it; config_index 0: it has none. `leader` is set if it leads itself, and
   // then match and active of the members, leader_commit and leader_term are.
@@ -46,9 +47,7 @@ class NodeApi {
   // Errors: kConflict (the node refuses: another configuration, epoch or state), kUnavailable
   // (nothing has happened), kUnknownOutcome (it may have), others as the node says.
   virtual Status SendInitialize(const std::string& host, const Initialize& action) = 0;
-  // `updates`: members that get another name and address in the same change.
-  virtual Status SendMembership(const std::string& host, const ChangeMembership& action,
-                                const std::vector<MemberView>& updates) = 0;
+  virtual Status SendMembership(const std::string& host, const ChangeMembership& action) = 0;
   virtual Status SendTransfer(const std::string& host, const TransferLeadership& action) = 0;
 };
 
@@ -66,8 +65,7 @@ class NodeClient final : public NodeApi {
 
   std::map<int, NodeStatus> Statuses(const std::map<int, std::string>& hosts) override;
   Status SendInitialize(const std::string& host, const Initialize& action) override;
-  Status SendMembership(const std::string& host, const ChangeMembership& action,
-                        const std::vector<MemberView>& updates) override;
+  Status SendMembership(const std::string& host, const ChangeMembership& action) override;
   Status SendTransfer(const std::string& host, const TransferLeadership& action) override;
 
  private:

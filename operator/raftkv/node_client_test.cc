@@ -23,6 +23,7 @@ Json StatusOf(const std::string& id, const std::string& role, uint64_t term,
                  {"peer_address", "store-0.store-peers.ns.svc:7071"}};
   return {{"version", "0.1.0"},
           {"member_id", id},
+          {"name", "store-7"},
           {"cluster_id", "00000000000000c1"},
           {"role", role},
           {"leader", "00000000000000a1"},
@@ -52,6 +53,7 @@ NodeStatus Parse(const Json& json) {
 
 TEST(ParseNodeStatus, OfALeader) {
   NodeStatus status = Parse(StatusOf("00000000000000a1", "LEADER", 2, 5));
+  EXPECT_EQ(status.name, "store-7");
   EXPECT_EQ(status.report.role, Role::kLeader);
   EXPECT_EQ(status.report.member, 0xa1U);
   EXPECT_EQ(status.report.cluster, 0xc1U);
@@ -181,13 +183,12 @@ TEST(NodeClient, SendsWhatWasPlanned) {
   EXPECT_EQ(server.body, Json({{"cluster_id", "00000000000000c1"}, {"members", {as_json}}}));
 
   EXPECT_TRUE(client
-                  .SendMembership("127.0.0.1",
-                                  {.expected_config_index = 5,
-                                   .epoch = 2,
-                                   .add_learners = {member},
-                                   .promote = {0xb2},
-                                   .remove = {0xa1}},
-                                  {member})
+                  .SendMembership("127.0.0.1", {.expected_config_index = 5,
+                                                .epoch = 2,
+                                                .add_learners = {member},
+                                                .promote = {0xb2},
+                                                .remove = {0xa1},
+                                                .update = {member}})
                   .ok());
   EXPECT_EQ(server.path, "/admin/membership");
   EXPECT_EQ(server.body["expected_config_index"], 5);

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/hex_id.h"
+#include "operator/raftkv/member_names.h"
 #include "operator/raftkv/quantity.h"
 #include "operator/raftkv/resource.h"
 
@@ -391,23 +392,6 @@ std::string PodName(std::string_view name, int slot) {
 }
 
 std::string ClaimName(std::string_view name, int slot) { return "data-" + PodName(name, slot); }
-
-std::string PeerAddress(std::string_view ns, std::string_view name, std::string_view pod) {
-  return std::string(pod) + "." + std::string(name) + "-peers." + std::string(ns) +
-         ".svc:" + std::to_string(kPeerPort);
-}
-
-std::string FormerName(std::string_view pod, uint64_t member) {
-  return std::string(pod) + "." + HexId(member);
-}
-
-std::string FormerPeerAddress(uint64_t member) {
-  return HexId(member) + ".former.invalid:" + std::to_string(kPeerPort);
-}
-
-std::string PodOfMember(std::string_view name) {
-  return std::string(name.substr(0, name.find('.')));
-}
 
 int SlotOfPod(std::string_view name, std::string_view pod) {
   return Slot(pod, std::string(name) + "-");

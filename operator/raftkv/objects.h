@@ -28,7 +28,6 @@ inline constexpr std::string_view kRoleLabel = "raftkv.dev/role";
 inline constexpr std::string_view kClusterLabel = "raftkv.dev/cluster";
 inline constexpr std::string_view kContainer = "raftkv";
 inline constexpr int kClientPort = 7070;
-inline constexpr int kPeerPort = 7071;
 inline constexpr int kAdminPort = 7072;
 inline constexpr int kMetricsPort = 7073;  // with health
 
@@ -42,17 +41,9 @@ struct DesiredObject {
   kube::Object object;  // without owner: ApplyOwned adds it
 };
 
-// "NAME-SLOT"; "data-NAME-SLOT"; "NAME-SLOT.NAME-peers.NS.svc:7071".
+// "NAME-SLOT"; "data-NAME-SLOT".
 std::string PodName(std::string_view name, int slot);
 std::string ClaimName(std::string_view name, int slot);
-std::string PeerAddress(std::string_view ns, std::string_view name, std::string_view pod);
-// A member that gives up its slot to a new one is in the way under the pod's name and address,
-// which are unique among members: until it is removed it is called "NAME-SLOT.ID", at an address
-// that leads nowhere (RFC 2606).
-std::string FormerName(std::string_view pod, uint64_t member);
-std::string FormerPeerAddress(uint64_t member);
-// The pod's name in a member's.
-std::string PodOfMember(std::string_view name);
 // The slot in a pod's or a claim's name; -1 if it is none of this resource.
 int SlotOfPod(std::string_view name, std::string_view pod);
 int SlotOfClaim(std::string_view name, std::string_view claim);

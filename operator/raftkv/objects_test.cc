@@ -44,7 +44,6 @@ TEST(Names, OfSlots) {
   EXPECT_EQ(SlotOfPod("store", "store--1"), -1);
   EXPECT_EQ(SlotOfClaim("store", "data-store-0"), 0);
   EXPECT_EQ(SlotOfClaim("store", "store-0"), -1);
-  EXPECT_EQ(PeerAddress("ns", "store", "store-1"), "store-1.store-peers.ns.svc:7071");
 }
 
 TEST(Image, OfSpecVersionOrDefault) {

@@ -84,7 +84,7 @@ struct NodeReport {
 
 struct MemberView {
   MemberId id = 0;
-  std::string name;  // the pod's
+  std::string name;  // the pod's, or FormerName (member_names.h)
   std::string peer_address;
   // Only the leader knows: the log index up to which the member has the leader's log, and whether
   // it has been heard of within an election timeout.

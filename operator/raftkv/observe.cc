@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/hex_id.h"
+#include "base/log.h"
 #include "operator/kube/ownership.h"
 #include "operator/raftkv/plan_facts.h"
 #include "operator/raftkv/resource.h"
@@ -40,12 +41,18 @@ std::set<std::string> ContentOf(const Seen& seen, const std::string& key) {
   return out;
 }
 
-// Members under their pods' names.
-std::optional<Membership> JoinByPods(const std::vector<NodeStatus>& nodes, ClusterId cluster) {
-  auto out = JoinMemberships(nodes, cluster);
-  if (!out) return out;
-  for (auto& [id, member] : out->members) member.name = PodOfMember(member.name);
-  return out;
+// An IP outlives its pod in a cache, and another pod may have it by then: who answers there tells
+// nothing of the slot.
+std::map<int, NodeStatus> Own(const Observation& seen, std::map<int, NodeStatus> statuses) {
+  std::erase_if(statuses, [&](const auto& answer) {
+    const std::string pod = PodName(seen.name, answer.first);
+    if (answer.second.name == pod) return false;
+    log::Warning(
+        "another node answers at the address of a pod",
+        {{"raftkv", seen.ns + "/" + seen.name}, {"pod", pod}, {"node", answer.second.name}});
+    return true;
+  });
+  return statuses;
 }
 
 }  // namespace
@@ -446,7 +453,7 @@ std::map<int, NodeStatus> Observer::Ask(const std::map<int, std::string>& hosts)
 
 void Observer::LookAtNodes(Seen& seen) {
   Memory& memory = MemoryOf(seen.resource->key());
-  std::map<int, NodeStatus> statuses = Ask(seen.hosts);
+  std::map<int, NodeStatus> statuses = Own(seen.observation, Ask(seen.hosts));
   std::map<int, MonotonicTime> silent;
   std::vector<NodeStatus> all;
   for (auto& [slot, view] : seen.observation.slots) {
@@ -461,7 +468,7 @@ void Observer::LookAtNodes(Seen& seen) {
   }
   memory.silent_since = std::move(silent);
   Observation& out = seen.observation;
-  out.membership = JoinByPods(all, out.cluster);
+  out.membership = JoinMemberships(all, out.cluster);
   const Facts facts(out);
   // Those who are too few to elect anybody do not begin to be late with it.
   if (facts.has_leader() || !facts.QuorumAnswers()) {
@@ -474,8 +481,10 @@ void Observer::LookAtNodes(Seen& seen) {
 
 std::optional<Membership> Observer::LookAtMembers(const Seen& seen) {
   std::vector<NodeStatus> all;
-  for (auto& [slot, status] : nodes_->Statuses(seen.hosts)) all.push_back(std::move(status));
-  return JoinByPods(all, seen.observation.cluster);
+  for (auto& [slot, status] : Own(seen.observation, nodes_->Statuses(seen.hosts))) {
+    all.push_back(std::move(status));
+  }
+  return JoinMemberships(all, seen.observation.cluster);
 }
 
 }  // namespace raftkv::op

@@ -88,6 +88,32 @@ TEST_F(Observe, AWallClockThatIsSetMakesNoSilenceLong) {
   EXPECT_EQ(later.now_s - later.leaderless_since_s, 7);
 }
 
+// A pod's IP stays in a cache, and may be another pod's by then: a blank one of another resource
+// was enough to take a member's name, address and note away.
+TEST_F(Observe, WhoAnswersUnderTheNameOfAnotherPodTellsNothingOfTheSlot) {
+  HaveCluster();
+  NodeStatus& answer = nodes_.nodes["10.0.0.0"];
+  answer.name = "other-0";
+  answer.report.member = 0xe5;
+  Observation out = Look().observation;
+  EXPECT_FALSE(out.slots.at(0).report);
+  EXPECT_EQ(out.slots.at(0).silent_since_s, out.now_s) << "its own member is silent";
+  ASSERT_TRUE(out.membership) << "the others answer";
+  answer.name = "store-1";
+  EXPECT_FALSE(Look().observation.slots.at(0).report) << "nor does one of another slot";
+  answer.name = "store-0";
+  out = Look().observation;
+  ASSERT_TRUE(out.slots.at(0).report);
+  EXPECT_EQ(out.slots.at(0).report->member, 0xe5U) << "a new directory of this very slot";
+}
+
+TEST_F(Observe, NoMembershipIsTakenFromTheNodeOfAnother) {
+  for (auto& [ip, node] : nodes_.nodes) node.name = "other" + node.name.substr(5);
+  const Seen seen = Look();
+  EXPECT_FALSE(seen.observation.membership);
+  EXPECT_FALSE(observer_.LookAtMembers(seen));
+}
+
 // Seen on a real cluster: two pods came back after 40 s, and a second later the warning was
 // ElectionsFail, before they had had a chance to elect anybody.
 TEST_F(Observe, AQuorumThatComesBackHasItsTimeToElectALeader) {

@@ -11,19 +11,19 @@ namespace {
 
 // The first that has something to do, or to wait for, decides (plan.h, order of precedence).
 constexpr Rule kRules[] = {
-    PlanDeletion,       PlanFinalizer,   PlanPaused,     PlanInvalidSpec, PlanForeign,
-    PlanObjects,        PlanStatefulSet, PlanStuckPods,  PlanBootstrap,   PlanDisruptionBudget,
-    PlanLeaderMark,     PlanClaimMarks,  PlanWake,       PlanHibernate,   PlanNoQuorum,
-    PlanJoint,          PlanLeave,       PlanReplace,    PlanScale,       PlanRoll,
-    PlanServiceAccount, PlanResize,      PlanRestOfRoll,
+    PlanDeletion,   PlanFinalizer,      PlanPaused,    PlanInvalidSpec, PlanForeign,
+    PlanObjects,    PlanStatefulSet,    PlanStuckPods, PlanBootstrap,   PlanDisruptionBudget,
+    PlanLeaderMark, PlanClaimMarks,     PlanWake,      PlanHibernate,   PlanNoQuorum,
+    PlanJoint,      PlanAddresses,      PlanLeave,     PlanReplace,     PlanScale,
+    PlanRoll,       PlanServiceAccount, PlanResize,    PlanRestOfRoll,
 };
 
 // What depends on a step of the membership that is refused: a size that is not there yet is no
 // reason for another one, and pods of live members go only where nothing else is in the way. A lost
 // member is replaced nevertheless.
 bool ChangesMembership(const Rule rule) {
-  return rule == PlanWake || rule == PlanHibernate || rule == PlanLeave || rule == PlanReplace ||
-         rule == PlanScale;
+  return rule == PlanWake || rule == PlanHibernate || rule == PlanAddresses || rule == PlanLeave ||
+         rule == PlanReplace || rule == PlanScale;
 }
 bool NeedsMembershipDone(const Rule rule) { return rule == PlanScale || rule == PlanRoll; }
 

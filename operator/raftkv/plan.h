@@ -6,10 +6,11 @@
 // Order of precedence (the first that has something to do, or to wait for, decides): deletion and
 // finalizer; paused; a spec that cannot be read; foreign objects; Services and StatefulSet; pods
 // that can never start; bootstrap; disruption budget, leader mark and notes on claims; wake and
-// hibernate; then, with a leader and outside of a joint state only: what members that were removed
-// left behind; replacement; scale; roll; a ServiceAccount that nobody uses; resize; pods that a
-// roll has to leave alone. With a quorum lost nothing is done that needs one or takes anything
-// away. A rule whose action the API server refuses is passed over until it is time to try again.
+// hibernate; then, with a leader and outside of a joint state only: names and addresses of members;
+// what members that were removed left behind; replacement; scale; roll; a ServiceAccount that
+// nobody uses; resize; pods that a roll has to leave alone. With a quorum lost nothing is done that
+// needs one or takes anything away. A rule whose action the API server refuses is passed over until
+// it is time to try again.
 //
 // Rules that no plan breaks (the model run checks them after each step):
 //   P1  Initialize only while status.clusterID is empty, on blank nodes, after the intent is

@@ -16,6 +16,13 @@ std::string Describe(const ChangeMembership& change) {
   add("new learners: ", ListIds(change.add_learners, ", "));
   add("learners that become voters: ", ListIds(change.promote, ", "));
   add("removed: ", ListIds(change.remove, ", "));
+  std::vector<MemberView> taken;
+  std::vector<MemberView> given;
+  for (const MemberView& view : change.update) {
+    (view.peer_address == FormerPeerAddress(view.id) ? taken : given).push_back(view);
+  }
+  add("give their names and peer addresses up: ", ListIds(taken, ", "));
+  add("get their names and peer addresses back: ", ListIds(given, ", "));
   return out.empty() ? "nobody" : out;
 }
 

@@ -160,7 +160,7 @@ int Facts::SlotOf(MemberId member) const {
     if (view.report && view.report->member == member) return index;
   }
   if (InConfig(member)) {
-    const int named = SlotOfPod(seen.name, config()->members.at(member).name);
+    const int named = SlotOfPod(seen.name, PodOfMember(config()->members.at(member).name));
     if (named >= 0) return named;
   }
   for (const auto& [index, view] : seen.slots) {
@@ -286,7 +286,7 @@ MemberView Facts::View(int index) const {
   MemberView view;
   view.id = Occupant(index);
   view.name = PodName(seen.name, index);
-  view.peer_address = view.name + "." + seen.name + "-peers." + seen.ns + ".svc:7071";
+  view.peer_address = PeerAddress(seen.ns, seen.name, view.name);
   return view;
 }
 

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "operator/raftkv/member_names.h"
 #include "operator/raftkv/observation.h"
 
 namespace raftkv::op {

@@ -107,7 +107,8 @@ TEST(Races, R3_LostDiskIsANewMember) {
   given.Blanked(1, 0xB1);
   EXPECT_EQ(Do(given), "MarkClaim slot=1 member=00000000000000b1");
   given.Claim(1).member = 0xB1;
-  EXPECT_EQ(Do(given), "ChangeMembership add=00000000000000b1 promote= remove=");
+  EXPECT_EQ(Do(given),
+            "ChangeMembership add=00000000000000b1 promote= remove= update=00000000000000a1");
   given.Wrote(MakePlan(given));
   given.Learner(1, 0xB1);
   given.objects.min_available = 3;
@@ -273,7 +274,8 @@ TEST(Races, R7_WedgedLearnerDoesNotBlockTheRepairOfAVoter) {
   EXPECT_EQ(given.operation.step, "CatchUp");
   given.Blanked(1, 0xB1);
   given.Claim(1).member = 0xB1;
-  EXPECT_EQ(Do(given), "ChangeMembership add=00000000000000b1 promote= remove=");
+  EXPECT_EQ(Do(given),
+            "ChangeMembership add=00000000000000b1 promote= remove= update=00000000000000a1");
 }
 
 TEST(Races, R7_LearnerThatLostItsDiskIsReplaced) {

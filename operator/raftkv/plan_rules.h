@@ -89,6 +89,14 @@ Operation NewTemplate(const Facts& facts);
 Operation WithNewTemplate(const Facts& facts);
 // plan_replace.cc
 std::optional<Decision> PlanReplace(const Facts& facts);
+// plan_addresses.cc
+// A member that takes part in its slot has the slot's name and peer address. The learner that was
+// to follow it, because its data seemed to be gone, goes.
+std::optional<Decision> PlanAddresses(const Facts& facts);
+// The members that have the names and addresses that `wanted` are to have, without them; those in
+// `wanted` and `removed` are not among them.
+std::vector<MemberView> OutOfTheWay(const Facts& facts, const std::vector<MemberView>& wanted,
+                                    const std::vector<MemberId>& removed);
 // plan_leave.cc
 std::optional<Decision> PlanLeave(const Facts& facts);
 // plan_scale.cc

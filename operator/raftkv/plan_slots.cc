@@ -157,7 +157,10 @@ std::optional<Decision> BringIn(const Facts& facts, const std::vector<int>& slot
     }
   }
   if (node_missing) return node_missing;
-  if (!add.add_learners.empty()) return Do(std::move(add), At(operation, "AddLearners"));
+  if (!add.add_learners.empty()) {
+    add.update = OutOfTheWay(facts, add.add_learners, {});
+    return Do(std::move(add), At(operation, "AddLearners"));
+  }
   if (catching_up) return Wait(At(operation, "CatchUp"));
   std::set<MemberId> voters = config.voters;
   for (const MemberId gone : promote.remove) voters.erase(gone);

@@ -101,6 +101,7 @@ struct Given : Observation {
 
   void Member(int slot, MemberId id) {
     MemberView view{.id = id, .name = PodOf(slot)};
+    view.peer_address = PodOf(slot) + ".db-peers.prod.svc:7071";
     view.match = 100;
     view.active = true;
     membership->members[id] = view;

@@ -91,6 +91,10 @@ ApiResult<ReconcileResult> Reconciler::Reconcile(const Key& key, std::stop_token
   WatchLeader(seen);
   Plan plan = MakePlan(seen.observation);
 
+  if (const Status adopted = ConfirmCluster(seen, plan); !adopted.ok()) {
+    if (adopted.code() == Code::kConflict) return After(kAfterAction);
+    return kube::Fail(Reason::kServer, adopted.ToString());
+  }
   auto written = WriteStatus(seen, plan.status);
   if (!written && written.error().ConcernsThisCallAlone()) {
     observer_.NoteStatus(key, true);
@@ -152,6 +156,18 @@ ApiResult<void> Reconciler::WriteStatus(const Seen& seen, const PlannedStatus& s
     parts_.metrics->CountReplacement(key);
   }
   return {};
+}
+
+Status Reconciler::ConfirmCluster(const Seen& seen, const Plan& plan) {
+  if (plan.status.cluster == seen.observation.cluster) return Status::Ok();
+  const Key key = seen.resource->key();
+  auto live = observer_.LookLive(key, seen.observation.epoch);
+  if (!live && live.error().code() != Code::kNotFound) return live.error();
+  const bool same = live && live->resource->uid() == seen.resource->uid() &&
+                    MakePlan(live->observation).status.cluster == plan.status.cluster;
+  if (same) return Status::Ok();
+  log::Info("a live look finds another cluster, or none", {{"raftkv", key.ToString()}});
+  return {Code::kConflict, "not confirmed by a live look"};
 }
 
 Result<Seen> Reconciler::Confirm(const Seen& seen, const Plan& plan, Planner planner) {

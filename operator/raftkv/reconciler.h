@@ -46,6 +46,8 @@ class Reconciler {
   // Before something is taken away: the same plan must come out of a live look, which is returned.
   using Planner = Plan (*)(const Observation&);
   Result<Seen> Confirm(const Seen& seen, const Plan& plan, Planner planner);
+  // The cluster's ID is written once and for ever: a live look must find the same.
+  Status ConfirmCluster(const Seen& seen, const Plan& plan);
   kube::ApiResult<kube::ReconcileResult> Carry(const Seen& seen, const Plan& plan, Planner planner);
   // The same where the API server refuses the plan's status: what is safe without it.
   kube::ApiResult<kube::ReconcileResult> CarryUnsaid(const Seen& seen, const Plan& plan,

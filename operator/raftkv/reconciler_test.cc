@@ -26,6 +26,53 @@ TEST_F(Reconciling, EndsInAStateInWhichNothingIsWritten) {
   EXPECT_EQ(ConditionsInMetrics("QuorumLost"), "QuorumPresent false 1\n");
 }
 
+// status.clusterID never changes again: it was taken from whoever answered once at an IP that a
+// cache had.
+TEST_F(Reconciling, AClusterIsTakenUpOnlyIfALiveLookFindsIt) {
+  const auto move_pods = [&](const std::string& net) {
+    for (int slot = 0; slot < 3; ++slot) {
+      api_.Patch(resources::kPods, {"ns", PodName("store", slot)}, kube::PatchType::kMerge,
+                 {{"status", {{"podIP", net + std::to_string(slot)}}}});
+    }
+  };
+  const auto cluster = [&] {
+    return std::string(api_.Get(kRaftKvs, {"ns", "store"})->String("/status/clusterID"));
+  };
+  for (int i = 0; i < 20; ++i) {
+    move_pods("10.0.0.");
+    FillCaches();
+    move_pods("10.9.9.");  // where nobody answers
+    ASSERT_TRUE(reconciler_.Reconcile({"ns", "store"}, {}));
+  }
+  EXPECT_EQ(cluster(), "");
+  EXPECT_EQ(leader_, "10.0.0.1") << "the first look saw the members";
+  move_pods("10.0.0.");
+  Settle();
+  EXPECT_EQ(cluster(), "00000000000000c1");
+}
+
+TEST_F(Reconciling, TheClusterOfAnotherIsNotTakenUp) {
+  for (auto& [ip, node] : nodes_.nodes) node.name = "other" + node.name.substr(5);
+  Settle();
+  EXPECT_EQ(api_.Get(kRaftKvs, {"ns", "store"})->String("/status/clusterID"), "");
+}
+
+// With the second look; as docs/operations.md tells to change it.
+TEST_F(Reconciling, AnAddressThatPeopleChangedIsGivenBack) {
+  Settle();
+  configuration_.members[0xc3].peer_address = "elsewhere:7071";
+  ASSERT_TRUE(Reconcile());
+  ASSERT_EQ(nodes_.membership.update.size(), 1U);
+  EXPECT_EQ(nodes_.membership.update[0].id, 0xc3U);
+  EXPECT_EQ(nodes_.membership.update[0].peer_address, "store-2.store-peers.ns.svc:7071");
+  EXPECT_EQ(nodes_.membership.expected_config_index, 5U);
+  EXPECT_EQ(nodes_.membership.epoch, 4U);
+  EXPECT_EQ(nodes_.sent_to, "10.0.0.1");
+  EXPECT_EQ(api_.Get(kRaftKvs, {"ns", "store"})->String("/status/operation/step"),
+            "GiveAddressBack");
+  EXPECT_THAT(Told(), Contains("MembershipChanged"));
+}
+
 // Objects are compared once in each version; what was right must not be believed for ever.
 TEST_F(Reconciling, WhatOthersChangeInAnyObjectIsTakenBack) {
   Settle();

@@ -13,6 +13,7 @@
 #include "operator/kube/test_api.h"
 #include "operator/kube/test_timing.h"
 #include "operator/raftkv/act.h"
+#include "operator/raftkv/member_names.h"
 #include "operator/raftkv/resource.h"
 #include "operator/raftkv/test_caches.h"
 
@@ -38,10 +39,8 @@ class FakeNodes final : public NodeApi {
     initialize = action;
     return answer;
   }
-  Status SendMembership(const std::string& host, const ChangeMembership& action,
-                        const std::vector<MemberView>& changed) override {
+  Status SendMembership(const std::string& host, const ChangeMembership& action) override {
     sent_to = host;
-    updates = changed;
     membership = action;
     return answer;
   }
@@ -55,7 +54,6 @@ class FakeNodes final : public NodeApi {
   std::string sent_to;
   Initialize initialize;
   ChangeMembership membership;
-  std::vector<MemberView> updates;
 };
 
 class ThreeMembers : public ::testing::Test, protected TestCaches {
@@ -112,8 +110,11 @@ class ThreeMembers : public ::testing::Test, protected TestCaches {
   void AddNode(MemberId id) {
     int slot = static_cast<int>(configuration_.members.size());
     configuration_.voters.insert(id);
-    configuration_.members[id] = {.id = id, .name = PodName("store", slot), .active = true};
+    const std::string pod = PodName("store", slot);
+    configuration_.members[id] = {
+        .id = id, .name = pod, .peer_address = PeerAddress("ns", "store", pod), .active = true};
     configuration_.config_index = 5;
+    nodes_.nodes["10.0.0." + std::to_string(slot)].name = pod;
     nodes_.nodes["10.0.0." + std::to_string(slot)].report = {
         .role = NodeReport::Role::kFollower, .member = id, .cluster = 0xc1, .leader = 0xb2};
   }

@@ -26,10 +26,7 @@ class NoNodes final : public NodeApi {
  public:
   std::map<int, NodeStatus> Statuses(const std::map<int, std::string>&) override { return {}; }
   Status SendInitialize(const std::string&, const Initialize&) override { return Nobody(); }
-  Status SendMembership(const std::string&, const ChangeMembership&,
-                        const std::vector<MemberView>&) override {
-    return Nobody();
-  }
+  Status SendMembership(const std::string&, const ChangeMembership&) override { return Nobody(); }
   Status SendTransfer(const std::string&, const TransferLeadership&) override { return Nobody(); }
 
  private:
