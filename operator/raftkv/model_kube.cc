@@ -234,8 +234,8 @@ void World::BringDataBack(int slot) {
   const bool voted_on = std::ranges::any_of(raft->second.all(), [&](const Conf& conf) {
     return conf.voters.contains(volume->second.id);
   });
-  // A member that was removed meanwhile has ended, on a claim that is noted to hold another one: its
-  // slot waits for people (docs/PLAN.md).
+  // A member that was removed meanwhile has ended, on a claim that is noted to hold another one:
+  // its slot waits for people (docs/PLAN.md).
   if (voted_on || raft->second.Latest().removed.contains(old.id)) return;
   volume->second = old;
   Note("the disk of slot " + std::to_string(slot) + " is mounted: " + HexId(old.id) + " is back");
