@@ -49,7 +49,10 @@ Status SimState::Write(storage::StateBatch& batch) {
 
 Status SimState::Flush() {
   RETURN_IF_ERROR(CheckStopped());
-  return FlushIfRoom();
+  RETURN_IF_ERROR(FlushIfRoom());
+  // What is flushed lies in the new state: it is in its place for good.
+  Confirm();
+  return Status::Ok();
 }
 
 Status SimState::Checkpoint(const std::string& dir) {
