@@ -34,7 +34,7 @@ inline constexpr PastBug kPastBugs[] = {
      "who voted in a configuration that was over asked members that had gone, for ever"},
     {84, "departure", "ask_only_old_voters",
      "a removed member waited for voters that had been removed after it"},
-    {208, "copies", "unsorted_removed_ids",
+    {247, "copies", "unsorted_removed_ids",
      "a restored cluster let members in under ids that it had to refuse"},
     {351, "damage", "refusal_names_nobody",
      "a damaged member that knew the address of a follower alone never found the leader"},
