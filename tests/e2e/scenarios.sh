@@ -429,7 +429,7 @@ url_of_many() { echo "http://$(k get service "many-$1" -o 'jsonpath={.spec.clust
 # Objects of every kind with their names, and volumes of their claims. Events are told of what is gone.
 left_of_many() {
   local kinds all
-  kinds=$(kubectl api-resources --namespaced --verbs=list,delete -o name | grep -v '^events' | paste -sd,) &&
+  kinds=$(kubectl api-resources --namespaced --verbs=list,delete -o name | grep -v -e '^events' -e '^endpoints$' | paste -sd,) &&
     all=$(k get "$kinds" -o name) &&
     all+=$(kubectl get pv -o "jsonpath={range .items[?(@.spec.claimRef.namespace==\"$NS\")]}{\"\\n\"}volume/{.spec.claimRef.name}{end}") || return
   grep -E '/(data-)?many-' <<<"$all" || true

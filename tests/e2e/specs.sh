@@ -161,7 +161,7 @@ growth_is_refused() {
   soon 10 warned VolumeCannotGrow || fail "there is no event VolumeCannotGrow"
   patch '{"spec":{"pod":{"annotations":{"e2e-field":"beside"}}}}' fields
   soon 120 annotations_of_fields_are beside || fail "a growth that is refused holds up a roll"
-  settle 3 120 fields
+  soon 60 status_of_fields_is ready 3 || fail "$(status ready fields) members take part after that roll"
   degraded_fields_say VolumeCannotGrow || fail "nobody says any more that the volumes cannot grow"
   volumes_of_fields_are .spec.resources.requests.storage 1Gi || fail "the claims ask for $(sizes_of_fields .spec.resources.requests.storage)"
   say "  StorageClass $1 does not let volumes grow: the operator says VolumeCannotGrow, and goes on with all else"
