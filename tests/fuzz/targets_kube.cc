@@ -145,11 +145,11 @@ void RunKubeAnswer(std::string_view input) {
 std::vector<std::string> KubeAnswerSeeds() {
   const std::string ok = "HTTP/1.1 200 OK\r\n";
   const std::string chunked = ok + "Transfer-Encoding: chunked\r\n\r\n";
+  const std::string busy = "HTTP/1.1 429 Too Many\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
   return {
       "\x03" + ok + "Content-Length: 2\r\nConnection: close\r\n\r\n{}",
       "\x05" + chunked + "4\r\nabcd\r\n1a;x=y\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\nA: b\r\n\r\n",
-      "\x09HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 429 Too Many\r\nRetry-After: 1\r\n"
-      "Content-Length: 0\r\n\r\n",
+      "\x09HTTP/1.1 100 Continue\r\n\r\n" + busy,
       "\x02HTTP/1.0 503 Bad\r\n\r\n<html>bad gateway</html>",
       "\x10HTTP/1.1 204 No Content\r\n\r\n",
       "\x04" + ok + "Content-Length: 1\r\n\r\nx" + ok};
