@@ -1,6 +1,7 @@
 // Executes the commands that change keys or the compact revision.
 //
-// Thread-safety: ExecuteCommand belongs to the apply thread; CheckReadable may be called anywhere.
+// Thread-safety: ExecuteCommand belongs to the applying thread; CheckReadable may be called
+// anywhere.
 #pragma once
 
 #include <string_view>

@@ -1,7 +1,7 @@
 // Garbage collection: frees the versions that compaction has made unreachable, walking the revision
 // table from the last compact revision to the next.
 //
-// Thread-safety: none; the apply thread's.
+// Thread-safety: none; the applying thread's.
 #pragma once
 
 #include "base/status.h"

@@ -153,6 +153,7 @@ struct Habits {
   uint64_t max_slice = 1;
   bool collects = false;
   bool crashes = false;
+  bool in_memory = false;  // whatever can be
 };
 
 // One machine that follows the log with slices, collections and crashes of its own.
@@ -199,15 +200,28 @@ class Follower {
   }
 
   StateHash hash() { return machine_->Hash().value(); }
+  size_t in_memory() const { return in_memory_; }
+  size_t not_in_memory() const { return not_in_memory_; }
 
  private:
   void ApplySlice(const History& history) {
     const size_t first = machine_->applied().index.value;
     const size_t size =
         std::min(1 + random_.Uniform(habits_.max_slice), history.entries.size() - first);
-    const auto results = machine_->Apply(std::span(history.entries).subspan(first, size)).value();
+    const std::span entries = std::span(history.entries).subspan(first, size);
+    std::optional<std::vector<ApplyResult>> applied;
+    if (habits_.in_memory) {
+      const AppliedState before = machine_->applied();
+      applied = machine_->ApplyInMemory(entries);
+      ++(applied ? in_memory_ : not_in_memory_);
+      ASSERT_TRUE(applied || machine_->applied() == before);
+    }
+    if (!applied) {
+      applied = machine_->Apply(entries).value();
+      ASSERT_TRUE(machine_.store()->CatchUp().ok());
+    }
+    const std::vector<ApplyResult>& results = *applied;
     ASSERT_EQ(results.size(), size);
-    ASSERT_TRUE(machine_.store()->CatchUp().ok());
     for (size_t i = 0; i < size; ++i) {
       SCOPED_TRACE(first + i + 1);
       ExpectSame(*results[i].command, history.results[first + i]);
@@ -294,6 +308,8 @@ class Follower {
   SeededRandom random_;
   const Habits habits_;
   TestMachine machine_;
+  size_t in_memory_ = 0;  // slices
+  size_t not_in_memory_ = 0;
 };
 
 void RunModel(StoreKind kind, uint64_t seed, int rounds) {
@@ -304,23 +320,30 @@ void RunModel(StoreKind kind, uint64_t seed, int rounds) {
   Follower plain(StoreKind::kMemory, seed + 1, {});
   Follower rough(kind, seed + 2, {.max_slice = 30, .collects = true, .crashes = true});
   Follower lazy(kind, seed + 3, {.max_slice = 200});
+  Follower quick(kind, seed + 4,
+                 {.max_slice = 3, .collects = true, .crashes = true, .in_memory = true});
   for (int round = 0; round < rounds; ++round) {
     for (int i = 0; i < 100; ++i) {
       const v1::Command command = source.Next();
       history.results.push_back(model.Do(command));
       history.entries.push_back(CommandEntry(history.entries.size() + 1, command));
     }
-    for (Follower* follower : {&plain, &rough, &lazy}) {
+    for (Follower* follower : {&plain, &rough, &lazy, &quick}) {
       follower->CatchUp(history);
       follower->CheckReads(model, 20);
     }
     EXPECT_EQ(plain.hash(), rough.hash());
     EXPECT_EQ(plain.hash(), lazy.hash());
+    EXPECT_EQ(plain.hash(), quick.hash());
     if (round % 4 == 3) rough.CheckCollected(model);
     if (testing::Test::HasFailure()) return;
   }
-  lazy.CheckCollected(model);
-  EXPECT_EQ(plain.hash(), lazy.hash());
+  for (Follower* follower : {&lazy, &quick}) {
+    follower->CheckCollected(model);
+    EXPECT_EQ(plain.hash(), follower->hash());
+  }
+  EXPECT_GT(quick.not_in_memory(), 0u);
+  EXPECT_EQ(quick.in_memory() > 0, kind != StoreKind::kMemory) << "of which nothing says so";
 }
 
 TEST(ModelTest, InMemory) {

@@ -14,10 +14,13 @@ bool InRange(std::string_view key, std::string_view start, std::string_view end)
   return key >= start && (end.empty() || key < end);
 }
 
+Status NeedsDisk() { return {Code::kUnavailable, "this takes a look at the disk"}; }
+
 }  // namespace
 
-SliceWriter::SliceWriter(storage::StateStore* store, HeaderCache* cache, const Meta& meta)
-    : store_(store), cache_(cache), batch_(store->NewBatch()), meta_(meta) {}
+SliceWriter::SliceWriter(storage::StateStore* store, HeaderCache* cache, const Meta& meta,
+                         From from)
+    : store_(store), cache_(cache), from_(from), batch_(store->NewBatch()), meta_(meta) {}
 
 Result<SliceWriter::Slot*> SliceWriter::Find(std::string_view key) {
   current_key_.clear();
@@ -29,7 +32,8 @@ Result<SliceWriter::Slot*> SliceWriter::Find(std::string_view key) {
     slot.header = *cached;
     slot.cached = true;
   } else {
-    ASSIGN_OR_RETURN(const auto stored, store_->Get(current_key_));
+    ASSIGN_OR_RETURN(const auto stored, from_ == From::kMemory ? store_->GetFromMemory(current_key_)
+                                                               : store_->Get(current_key_));
     const auto header = stored ? ParseHeader(*stored) : RecordHeader();
     if (!header) return Error(Unreadable("a record"));
     slot.header = *header;
@@ -41,6 +45,7 @@ Result<SliceWriter::Slot*> SliceWriter::Find(std::string_view key) {
 Result<std::string_view> SliceWriter::Value(const Slot& slot) {
   CHECK(slot.header.live());
   if (slot.put_here) return std::string_view(values_).substr(slot.value_at, slot.value_size);
+  if (from_ == From::kMemory) return Error(NeedsDisk());
   const auto get = [this](std::string_view stored_key) { return store_->Get(stored_key); };
   ASSIGN_OR_RETURN(auto stored, ReadValue(slot.header, get));
   if (!stored) return Error(Unreadable("a value"));
@@ -109,6 +114,7 @@ Result<std::vector<std::string>> SliceWriter::LiveKeys(std::string_view start, s
                                                        size_t max_keys) {
   std::vector<std::string> keys;
   if (!end.empty() && end <= start) return keys;
+  if (from_ == From::kMemory) return Error(NeedsDisk());
   for (const auto& [current_key, slot] : slots_) {
     const std::string_view key = std::string_view(current_key).substr(1);
     if (slot.header.live() && InRange(key, start, end)) keys.emplace_back(key);
@@ -136,12 +142,13 @@ Result<std::vector<std::string>> SliceWriter::LiveKeys(std::string_view start, s
 Status SliceWriter::Commit() {
   batch_->Put(kMetaKey, EncodeMeta(meta_));
   cache_->BeginChange();
-  const Status written = store_->Write(*batch_);
+  const Status written =
+      from_ == From::kMemory ? store_->WriteToMemory(*batch_) : store_->Write(*batch_);
   if (written.ok()) {
     for (const auto& [current_key, slot] : slots_) {
       if (!slot.cached) cache_->Set(std::string_view(current_key).substr(1), slot.header);
     }
-  } else {
+  } else if (from_ == From::kAnywhere) {
     cache_->Clear();
   }
   cache_->EndChange();

@@ -1,7 +1,7 @@
 // SliceWriter: one batch of changes in the making, and the newest version of each key as the
 // commands of the batch see it.
 //
-// Thread-safety: none; the apply thread's.
+// Thread-safety: none; the applying thread's.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +31,14 @@ class SliceWriter {
     bool cached = false;  // the cache has the header
   };
 
+  enum class From {
+    kAnywhere,
+    // Never waits for a disk: calls answer kUnavailable instead, and the batch is to be given up.
+    kMemory,
+  };
+
   // `store` and `cache` must outlive the writer, and nobody else writes to them meanwhile.
-  SliceWriter(storage::StateStore* store, HeaderCache* cache, const Meta& meta);
+  SliceWriter(storage::StateStore* store, HeaderCache* cache, const Meta& meta, From from);
 
   // The revision of the command in progress, if it changes something.
   uint64_t next_revision() const { return meta_.revision + 1; }
@@ -72,6 +78,7 @@ class SliceWriter {
 
   storage::StateStore* const store_;
   HeaderCache* const cache_;
+  const From from_;
   std::unique_ptr<storage::StateBatch> batch_;
   Meta meta_;
   uint32_t sub_ = 0;

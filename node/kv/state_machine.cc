@@ -23,6 +23,7 @@ namespace raftkv::kv {
 namespace {
 
 using raft::Entry;
+using From = SliceWriter::From;
 using v1::ClusterState;
 
 // A slice whose changes take more than this is written in parts, each as whole as the slice.
@@ -46,6 +47,7 @@ class StateMachineImpl final : public StateMachine {
 
   Status InitializeCluster(const ClusterState& initial) override;
   Result<std::vector<ApplyResult>> Apply(std::span<const Entry> entries) override;
+  std::optional<std::vector<ApplyResult>> ApplyInMemory(std::span<const Entry> entries) override;
   Result<bool> CollectGarbage(size_t max_versions) override;
   void PrepareReplace() override {
     cache_.BeginChange();
@@ -121,7 +123,7 @@ class StateMachineImpl final : public StateMachine {
   GcProgress gc_;
   bool format_stored_ = false;
 
-  // Written by the apply thread only, which therefore reads them without the lock. Held for no
+  // Written by the applying thread only, which therefore reads them without the lock. Held for no
   // longer than a copy takes.
   mutable std::mutex mutex_;
   Meta meta_;
@@ -180,7 +182,8 @@ Status StateMachineImpl::InitializeCluster(const ClusterState& initial) {
                                               std::to_string(cluster_->cluster_id()) +
                                               " already, with other members or another id");
   }
-  Slice slice{SliceWriter(store_, &cache_, meta_), std::make_shared<const ClusterState>(first)};
+  Slice slice{SliceWriter(store_, &cache_, meta_, From::kAnywhere),
+              std::make_shared<const ClusterState>(first)};
   slice.writer.meta().index = kFirstIndex;
   slice.writer.meta().term = kFirstTerm;
   RETURN_IF_ERROR(Commit(slice));
@@ -216,11 +219,9 @@ Result<std::vector<ApplyResult>> StateMachineImpl::Apply(std::span<const Entry> 
                                         " was to be applied after entry " +
                                         std::to_string(last.value));
     }
-    if (!slice) slice.emplace(SliceWriter(store_, &cache_, meta_), cluster_);
+    if (!slice) slice.emplace(SliceWriter(store_, &cache_, meta_, From::kAnywhere), cluster_);
     ASSIGN_OR_RETURN(ApplyResult result, ApplyEntry(entry, &*slice));
     results.push_back(std::move(result));
-    slice->writer.meta().index = entry.index;
-    slice->writer.meta().term = entry.term;
     if (slice->writer.memory_bytes() <= kMaxBatchBytes) continue;
     if (Status status = commit(); !status.ok()) return fail(std::move(status));
   }
@@ -230,14 +231,34 @@ Result<std::vector<ApplyResult>> StateMachineImpl::Apply(std::span<const Entry> 
   return results;
 }
 
+std::optional<std::vector<ApplyResult>> StateMachineImpl::ApplyInMemory(
+    std::span<const Entry> entries) {
+  Slice slice{SliceWriter(store_, &cache_, meta_, From::kMemory), cluster_};
+  std::vector<ApplyResult> results;
+  results.reserve(entries.size());
+  for (const Entry& entry : entries) {
+    if (entry.index != slice.writer.meta().index.Next() || entry.IsConfChange()) {
+      return std::nullopt;
+    }
+    Result<ApplyResult> result = ApplyEntry(entry, &slice);
+    if (!result) return std::nullopt;
+    results.push_back(*std::move(result));
+  }
+  if (!Commit(slice).ok()) return std::nullopt;
+  return results;
+}
+
 Result<ApplyResult> StateMachineImpl::ApplyEntry(const Entry& entry, Slice* slice) {
   ApplyResult result{.index = entry.index};
   if (entry.IsConfChange()) {
     RETURN_UNEXPECTED_IF_ERROR(ApplyConfChange(entry, slice, &result));
   } else if (!entry.data().empty()) {
-    RETURN_UNEXPECTED_IF_ERROR(ApplyCommand(entry, slice, &result));
+    const Status applied = ApplyCommand(entry, slice, &result);
     arena_.Reset();
+    RETURN_UNEXPECTED_IF_ERROR(applied);
   }
+  slice->writer.meta().index = entry.index;
+  slice->writer.meta().term = entry.term;
   return result;
 }
 

@@ -6,9 +6,9 @@
 // ...; a key has create revision, mod revision and version (1 for a new key, reset by a delete).
 // The first write gets revision 2, as in etcd (an empty store is at revision 1).
 //
-// Thread-safety: Apply, CollectGarbage, InitializeCluster, PrepareReplace and ReloadAfterReplace
-// from one thread (the apply thread); all const methods from any thread, and never in the apply
-// thread's way.
+// Thread-safety: Apply, ApplyInMemory, CollectGarbage, InitializeCluster, PrepareReplace and
+// ReloadAfterReplace from one thread at a time; all const methods from any thread, and never in
+// that thread's way.
 #pragma once
 
 #include <cstdint>
@@ -86,6 +86,7 @@ struct AppliedState {
   raft::Term term;    // its term
   uint64_t revision = 1;
   uint64_t compact_revision = 0;
+  bool operator==(const AppliedState&) const = default;
 };
 
 struct StateHash {
@@ -134,6 +135,11 @@ class StateMachine {
   // the store's (after kOutOfSpace, call again once there is space), or an entry cannot be
   // understood: the process must stop.
   virtual Result<std::vector<ApplyResult>> Apply(std::span<const raft::Entry> entries) = 0;
+
+  // As Apply, but never waits for a disk. nullopt: something would have to, or went wrong; nothing
+  // was changed, and Apply is to be called. Not for configuration changes.
+  virtual std::optional<std::vector<ApplyResult>> ApplyInMemory(
+      std::span<const raft::Entry> entries) = 0;
 
   // Frees a bounded part of what compaction has made unreachable; returns whether more is left.
   // Local and without effect on any readable state.

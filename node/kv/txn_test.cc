@@ -52,6 +52,28 @@ TEST(TxnTest, AllChangesAreOneRevision) {
   EXPECT_EQ(machine->live_keys(), 2u);
 }
 
+// Whoever applies in memory must not read a value, which may lie on the disk.
+TEST(TxnTest, AComparedValueIsNotReadWhereADiskMayNotBe) {
+  TestMachine machine(StoreKind::kBehind);
+  machine.Do(Put("a", "1"));
+  v1::Command txn = NewTxn();
+  Compare(&txn, "a", v1::TxnCommand::Compare::EQUAL)->set_value("1");
+  ThenPut(&txn, "b", "2");
+  const std::vector entries = {CommandEntry(machine.next_index(), txn)};
+  EXPECT_FALSE(machine->ApplyInMemory(entries));
+  EXPECT_EQ(machine.Value("b"), "(none)");
+  EXPECT_TRUE(machine.Do(txn).succeeded);
+
+  v1::Command by_version = NewTxn();
+  Compare(&by_version, "a", v1::TxnCommand::Compare::EQUAL)->set_version(1);
+  ThenPut(&by_version, "c", "3");
+  const std::vector more = {CommandEntry(machine.next_index(), by_version)};
+  const auto applied = machine->ApplyInMemory(more);
+  ASSERT_TRUE(applied);
+  EXPECT_TRUE(applied->at(0).command->succeeded);
+  EXPECT_EQ(machine.Value("c"), "3");
+}
+
 TEST(TxnTest, ComparesDecide) {
   using C = v1::TxnCommand::Compare;
   TestMachine machine;

@@ -15,6 +15,10 @@ constexpr size_t kGarbageStep = 2000;
 // Entries are applied together until they have so many bytes: a little disk is enough for one step,
 // and no client waits for many others' large values.
 constexpr uint64_t kApplyBytes = 512 << 10;
+// More is left to the thread: the raft thread has heartbeats to answer, and with many clients the
+// two at the same time get through more.
+constexpr size_t kAtOnceEntries = 16;
+constexpr uint64_t kAtOnceBytes = 64 << 10;
 
 }  // namespace
 
@@ -31,6 +35,8 @@ void ApplyWorker::RunOnce() {
     std::lock_guard lock(mutex_);
     jobs.swap(queue_);
     has_work_.store(false, std::memory_order_release);
+    if (jobs.empty()) return;
+    running_ = true;
   }
   for (ApplyJob& job : jobs) {
     if (gave_up_ && !MUTATION(go_on_after_giving_up)) return;
@@ -45,6 +51,32 @@ void ApplyWorker::RunOnce() {
     }
     FAULT_POINT(state_write_after);
   }
+  const std::lock_guard lock(mutex_);
+  running_ = false;
+}
+
+bool ApplyWorker::RunAtOnce(ApplyEntries& job) {
+  if (job.entries.size() > kAtOnceEntries) return false;
+  ApplyDone done;
+  for (const raft::Entry& entry : job.entries) {
+    done.applied_bytes += entry.data().size();
+    if (entry.IsConfChange()) return false;
+  }
+  if (done.applied_bytes > kAtOnceBytes) return false;
+  {
+    // Neither becomes true until this thread submits a job.
+    const std::lock_guard lock(mutex_);
+    if (running_ || !queue_.empty()) return false;
+  }
+  const MonotonicTime start = clock_->Now();
+  FAULT_POINT(apply_before);
+  std::optional<std::vector<kv::ApplyResult>> results = machine_->ApplyInMemory(job.entries);
+  if (!results) return false;
+  FAULT_POINT(apply_after);
+  Answer(start, *results, &done);
+  done.responses = std::move(job.responses);
+  sink_.done(std::move(done));
+  return true;
 }
 
 bool ApplyWorker::AwaitRoom(uint64_t bytes, bool failed) {
@@ -117,17 +149,22 @@ bool ApplyWorker::Apply(std::span<const raft::Entry> entries, ApplyDone* done) {
       Fail(status);
       return false;
     }
-    if (sink_.on_batch) sink_.on_batch(clock_->Now() - start, results->size());
-    Count(*results);
-    for (kv::ApplyResult& result : *results) {
-      if (!result.membership) continue;
-      done->memberships.push_back(*result.membership);
-      if (result.accepted_change) done->accepted_changes.push_back(result.accepted_change);
-    }
-    // Applied by now, and durable on a quorum: the clients may know.
-    waiters_->Complete(member_id_, *results);
+    Answer(start, *results, done);
   }
   return true;
+}
+
+void ApplyWorker::Answer(MonotonicTime start, std::vector<kv::ApplyResult>& results,
+                         ApplyDone* done) {
+  if (sink_.on_batch) sink_.on_batch(clock_->Now() - start, results.size());
+  Count(results);
+  for (kv::ApplyResult& result : results) {
+    if (!result.membership) continue;
+    done->memberships.push_back(*result.membership);
+    if (result.accepted_change) done->accepted_changes.push_back(result.accepted_change);
+  }
+  // Applied by now, and durable on a quorum: the clients may know.
+  waiters_->Complete(member_id_, results);
 }
 
 ApplyDone ApplyWorker::Run(ReplaceState& job) {

@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <utility>
+#include <variant>
 
 #include "node/runtime/rebuild.h"
 #include "node/runtime/write_request.h"
@@ -194,6 +195,8 @@ void NodeLoop::SubmitTruncate(raft::Index index) {
 }
 
 void NodeLoop::SubmitApply(ApplyJob job) {
+  auto* const entries = std::get_if<ApplyEntries>(&job);
+  if (entries != nullptr && !env_.space->is_near_limit() && apply_.RunAtOnce(*entries)) return;
   apply_.Submit(std::move(job));
   env_.threads->Wake(Worker::kApply);
 }

@@ -120,7 +120,8 @@ class NodeLoopTest : public testing::Test, private NodeLoop::Threads {
   SeededRandom random_{1};
   SilentLogger logger_;
   NoNetwork network_;
-  SpaceGuard space_{temp_.path(), {}, &clock_, [] { return std::optional(uint64_t{1} << 40); }};
+  uint64_t free_ = uint64_t{1} << 40;
+  SpaceGuard space_{temp_.path(), {}, &clock_, [this] { return std::optional(free_); }};
   OpenedStorage storage_;
   std::optional<NodeLoop> loop_;
   std::deque<std::function<void()>> raft_;
@@ -215,6 +216,57 @@ TEST_F(NodeLoopTest, TheLookAtTheDiskNotesMembersAndWhatACrashWouldLeave) {
 }
 
 // In this order: the state is flushed when it has applied what the log has got.
+TEST_F(NodeLoopTest, TheRaftThreadAppliesAFewCommandsItself) {
+  Found();
+  Written written;
+  Write(&written);
+  Turn();
+  woken_.erase(Worker::kAppend);
+  loop_->Work(Worker::kAppend);
+  Turn();
+  ASSERT_TRUE(written);
+  EXPECT_TRUE(written->has_value());
+  EXPECT_FALSE(woken_.contains(Worker::kApply));
+  EXPECT_EQ(storage_.machine->Get("k").value()->value, "v");
+  EXPECT_EQ(loop_->applied().puts, 1u);
+}
+
+// What a batch finds in memory would otherwise be from before a job that waits.
+TEST_F(NodeLoopTest, WhileTheApplyThreadHasWorkItAppliesInOrder) {
+  Found();
+  Written first;
+  Written second;
+  loop_->Write(kv::DeleteRange("k", "l"), Deadline(),
+               [&](Result<kv::CommandResult> result) { first = std::move(result); });
+  Turn();
+  loop_->Work(Worker::kAppend);
+  Turn();
+  ASSERT_TRUE(woken_.contains(Worker::kApply)) << "a range has to be looked for on the disk";
+  Write(&second);
+  Turn();
+  loop_->Work(Worker::kAppend);
+  Turn();
+  EXPECT_FALSE(first || second);
+  loop_->Work(Worker::kApply);
+  ASSERT_TRUE(first && second);
+  EXPECT_LT((*first)->revision, (*second)->revision);
+  EXPECT_EQ(storage_.machine->Get("k").value()->value, "v");
+}
+
+TEST_F(NodeLoopTest, NearTheLimitOfTheDiskTheApplyThreadWaitsForRoom) {
+  Found();
+  free_ = 40'000'000;
+  loop_->LookAtDisk();
+  Written written;
+  loop_->Write(kv::Delete("k"), Deadline(),
+               [&](Result<kv::CommandResult> result) { written = std::move(result); });
+  Turn();
+  loop_->Work(Worker::kAppend);
+  Turn();
+  EXPECT_FALSE(written);
+  EXPECT_TRUE(woken_.contains(Worker::kApply));
+}
+
 TEST_F(NodeLoopTest, AtTheEndWhatTheWorkersHaveIsFinishedAndEverybodyAnswered) {
   Found();
   Written written;

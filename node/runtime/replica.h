@@ -147,7 +147,8 @@ class Replica final : public transport::Handler {
   void OnManifest(std::string dir, raft::Snapshot snapshot, Result<v1::SnapshotManifest> manifest);
   // Takes everything the core wants done and hands it out. Call after each batch of events.
   void ProcessReady();
-  // An apply job is done. On the apply worker's thread: the replica looks at it when it is time.
+  // An apply job is done. On the thread that did it, the apply worker's or the raft thread: the
+  // replica looks at it when it is time.
   void TellApplied(ApplyDone done);
 
   // --- Requests of this node's clients

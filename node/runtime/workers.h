@@ -4,11 +4,11 @@
 //   AppendWorker  drains everything queued into one write and one fsync (group commit), then
 //                 releases the responses that had to wait for it
 //   ApplyWorker   applies committed entries in order, answers waiters, installs and makes
-//                 snapshots, collects garbage
+//                 snapshots, collects garbage; a few entries the raft thread applies itself
 //   ReadWorker    reads parts of the log that are in memory no more
 //
 // Thread-safety: Submit and HasWork from any thread; RunOnce from one thread. Sinks are called on
-// that thread.
+// that thread. RunAtOnce says more.
 #pragma once
 
 #include <atomic>
@@ -179,6 +179,10 @@ class ApplyWorker {
   bool HasWork() const { return has_work_.load(std::memory_order_acquire); }
   // Handles everything queued.
   void RunOnce();
+  // Few entries that need no disk are applied sooner than a thread is woken for them. False: it is
+  // a job to submit. On the thread that submits jobs, so that none comes in between; while there is
+  // room on the disk.
+  bool RunAtOnce(ApplyEntries& job);
   // As of the append worker.
   size_t unfinished() const { return unfinished_.load(std::memory_order_relaxed); }
   const Counters& counters() const { return counters_; }
@@ -196,6 +200,8 @@ class ApplyWorker {
   ApplyDone Run(ApplyEntries& job);
   // False: nothing more is to be done.
   bool Apply(std::span<const raft::Entry> entries, ApplyDone* done);
+  // They were applied, since `start`.
+  void Answer(MonotonicTime start, std::vector<kv::ApplyResult>& results, ApplyDone* done);
   ApplyDone Run(ReplaceState& job);
   ApplyDone Run(FinishInstallation& job);
   ApplyDone Run(MakeCheckpoint& job);
@@ -214,6 +220,8 @@ class ApplyWorker {
   std::atomic<size_t> unfinished_ = 0;
   std::mutex mutex_;
   std::vector<ApplyJob> queue_;
+  // RunOnce has taken jobs and is not done with them; for ever, if it gave up.
+  bool running_ = false;
 };
 
 }  // namespace raftkv::runtime

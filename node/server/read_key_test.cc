@@ -27,6 +27,10 @@ class RacingState final : public kv::StateMachine {
   Result<std::vector<kv::ApplyResult>> Apply(std::span<const raft::Entry> entries) override {
     return (*machine_)->Apply(entries);
   }
+  std::optional<std::vector<kv::ApplyResult>> ApplyInMemory(
+      std::span<const raft::Entry> entries) override {
+    return (*machine_)->ApplyInMemory(entries);
+  }
   Result<bool> CollectGarbage(size_t most) override { return (*machine_)->CollectGarbage(most); }
   void PrepareReplace() override { (*machine_)->PrepareReplace(); }
   Status ReloadAfterReplace() override { return (*machine_)->ReloadAfterReplace(); }

@@ -23,6 +23,9 @@ class MemoryState final : public StateStore {
   ~MemoryState() override;
 
   Result<std::optional<std::string>> Get(std::string_view key) const override;
+  Result<std::optional<std::string>> GetFromMemory(std::string_view key) const override {
+    return Get(key);
+  }
   std::shared_ptr<const StateView> View() const override;
   std::unique_ptr<StateBatch> NewBatch() const override;
   Status Write(StateBatch& batch) override;

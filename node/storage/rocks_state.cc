@@ -203,6 +203,7 @@ Result<std::optional<std::string>> GetFrom(rocksdb::DB* db, const rocksdb::ReadO
   rocksdb::PinnableSlice value;  // one copy, from the block or memtable into the result
   const rocksdb::Status status = db->Get(read, db->DefaultColumnFamily(), ToSlice(key), &value);
   if (status.IsNotFound()) return std::nullopt;
+  if (status.IsIncomplete()) return Error(Code::kUnavailable, "the key's block is on the disk");
   if (!status.ok()) return Error(FromRocks(status, "cannot read the state in " + dir));
   return value.ToString();
 }
@@ -231,6 +232,7 @@ class RocksState final : public StateStore {
     const std::shared_ptr<Generation> current = Current();
     return GetFrom(current->db(), rocksdb::ReadOptions(), key, current->dir());
   }
+  Result<std::optional<std::string>> GetFromMemory(std::string_view key) const override;
   std::shared_ptr<const StateView> View() const override {
     return std::make_shared<const RocksView>(Current());
   }
@@ -268,6 +270,13 @@ Status RocksState::Write(StateBatch& batch) {
   options.disableWAL = true;
   return current->Done(current->db()->Write(options, static_cast<RocksBatch&>(batch).get()),
                        "write");
+}
+
+Result<std::optional<std::string>> RocksState::GetFromMemory(std::string_view key) const {
+  const std::shared_ptr<Generation> current = Current();
+  rocksdb::ReadOptions read;
+  read.read_tier = rocksdb::kBlockCacheTier;
+  return GetFrom(current->db(), read, key, current->dir());
 }
 
 Result<std::optional<std::string>> RocksState::FlushedGet(std::string_view key) const {

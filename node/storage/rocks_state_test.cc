@@ -86,6 +86,21 @@ TEST_F(RocksStateTest, BatchesApplyInOrderAndSurviveAPeacefulClose) {
   }
 }
 
+TEST_F(RocksStateTest, AReadFromMemoryTellsWhatIsThereAndDoesNotReadTheDisk) {
+  ASSERT_TRUE(Put(store_.get(), "k", "flushed").ok());
+  EXPECT_EQ(store_->GetFromMemory("k"), "flushed");
+  EXPECT_EQ(store_->GetFromMemory("none"), std::nullopt);
+  ASSERT_TRUE(store_->Flush().ok());
+  Reopen();
+  EXPECT_EQ(store_->GetFromMemory("k").error().code(), Code::kUnavailable);
+  EXPECT_EQ(Get(*store_, "k"), "flushed");
+  EXPECT_EQ(store_->GetFromMemory("k"), "flushed") << "its block is in the cache now";
+  const std::unique_ptr<StateBatch> batch = store_->NewBatch();
+  batch->Put("k", "new");
+  EXPECT_EQ(store_->WriteToMemory(*batch).code(), Code::kUnavailable);
+  EXPECT_EQ(Get(*store_, "k"), "flushed");
+}
+
 TEST_F(RocksStateTest, FlushedGetTellsWhatACrashWouldLeave) {
   ASSERT_OK(Put(store_.get(), "applied", "1"));
   EXPECT_EQ(store_->FlushedGet("applied"), std::nullopt);

@@ -1,9 +1,10 @@
 // StateStore: the ordered map of bytes under the replicated state machine. Its writes are not
 // synced: after a crash it holds some earlier batch's state, whole, and the log replays the rest.
 //
-// Thread-safety: Write, CatchUp, GiveBackSpace, Flush, Checkpoint, Replace, installing and
-// FinishInstallation from one thread at a time (the apply thread); reads and Resume from any thread
-// at any time, also while Replace swaps the database beneath (a view keeps what it looks at alive).
+// Thread-safety: Write, WriteToMemory, CatchUp, GiveBackSpace, Flush, Checkpoint, Replace,
+// installing and FinishInstallation from one thread at a time (the one that applies); reads and
+// Resume from any thread at any time, also while Replace swaps the database beneath (a view keeps
+// what it looks at alive).
 #pragma once
 
 #include <cstdint>
@@ -68,12 +69,16 @@ class StateStore {
 
   // Reads of the newest state, without the cost of a view.
   virtual Result<std::optional<std::string>> Get(std::string_view key) const = 0;
+  // As Get, without waiting for a disk. kUnavailable: only the disk can tell.
+  virtual Result<std::optional<std::string>> GetFromMemory(std::string_view key) const;
   virtual std::shared_ptr<const StateView> View() const = 0;
 
   virtual std::unique_ptr<StateBatch> NewBatch() const = 0;
   // kOutOfSpace: nothing was written; works again once there is space and Resume has returned
   // (reads always do). Other errors are for ever.
   virtual Status Write(StateBatch& batch) = 0;
+  // As Write, if memory is all that it takes. kUnavailable: it is not, and nothing was changed.
+  virtual Status WriteToMemory(StateBatch& batch);
   // Does what writes have put off, if that is worth it by now: called when nobody waits for the
   // writer. The errors are those of Write.
   virtual Status CatchUp() { return Status::Ok(); }
@@ -105,6 +110,13 @@ class StateStore {
 
   virtual StateStats stats() const = 0;
 };
+
+inline Result<std::optional<std::string>> StateStore::GetFromMemory(std::string_view) const {
+  return Error(Code::kUnavailable, "this store reads its disk");
+}
+inline Status StateStore::WriteToMemory(StateBatch&) {
+  return {Code::kUnavailable, "this store writes to its disk"};
+}
 
 struct StateOptions {
   // Two at most are in memory: one being filled, one being flushed.

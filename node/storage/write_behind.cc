@@ -2,7 +2,9 @@
 
 #include <atomic>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -27,15 +29,13 @@ class WriteBehindState final : public StateStore {
   }
 
   Result<std::optional<std::string>> Get(std::string_view key) const override {
-    if (gathered_.load(std::memory_order_acquire)) {
-      const std::lock_guard lock(mutex_);
-      if (const auto change = pending_.Find(key)) {
-        if (!change->value) return std::nullopt;
-        return std::string(*change->value);
-      }
-    }
     // Not, or no longer, gathered: what is taken out of there is beneath before.
+    if (auto gathered = Gathered(key)) return *std::move(gathered);
     return beneath_.Get(key);
+  }
+  Result<std::optional<std::string>> GetFromMemory(std::string_view key) const override {
+    if (auto gathered = Gathered(key)) return *std::move(gathered);
+    return beneath_.GetFromMemory(key);
   }
 
   std::shared_ptr<const StateView> View() const override {
@@ -51,9 +51,14 @@ class WriteBehindState final : public StateStore {
   Status Write(StateBatch& batch) override {
     const std::lock_guard writing(write_mutex_);
     if (IsWorthWriting(kUrgent)) RETURN_IF_ERROR(WritePending());
-    const std::lock_guard lock(mutex_);
-    pending_.Add(static_cast<PendingBatch&>(batch));
-    gathered_.store(pending_.count() > 0, std::memory_order_release);
+    Gather(batch);
+    return Status::Ok();
+  }
+
+  Status WriteToMemory(StateBatch& batch) override {
+    const std::unique_lock writing(write_mutex_, std::try_to_lock);
+    if (!writing || IsWorthWriting(1)) return {Code::kUnavailable, "much is to be written first"};
+    Gather(batch);
     return Status::Ok();
   }
 
@@ -99,6 +104,22 @@ class WriteBehindState final : public StateStore {
   }
 
  private:
+  // nullopt: the key is not among what is gathered.
+  std::optional<std::optional<std::string>> Gathered(std::string_view key) const {
+    if (!gathered_.load(std::memory_order_acquire)) return std::nullopt;
+    const std::lock_guard lock(mutex_);
+    const auto change = pending_.Find(key);
+    if (!change) return std::nullopt;
+    return change->value ? std::optional<std::string>(*change->value) : std::nullopt;
+  }
+
+  // With write_mutex_.
+  void Gather(StateBatch& batch) {
+    const std::lock_guard lock(mutex_);
+    pending_.Add(static_cast<PendingBatch&>(batch));
+    gathered_.store(pending_.count() > 0, std::memory_order_release);
+  }
+
   // Of what was gathered, so many times the amount at which it is.
   bool IsWorthWriting(size_t times) const {
     return pending_.count() >= times * options_.changes ||

@@ -124,6 +124,34 @@ TEST_F(WriteBehindTest, ADeletedKeyIsNotFoundBeneath) {
   EXPECT_EQ(beneath_.Get("a"), std::nullopt);
 }
 
+TEST_F(WriteBehindTest, WhatIsGatheredIsReadFromMemoryAndTheRestIsNot) {
+  ASSERT_TRUE(Put(beneath_, "below", "1").ok());
+  ASSERT_TRUE(Put(*store_, "a", "1").ok());
+  ASSERT_TRUE(Delete(*store_, "gone").ok());
+  EXPECT_EQ(store_->GetFromMemory("a"), "1");
+  EXPECT_EQ(store_->GetFromMemory("gone"), std::nullopt);
+  EXPECT_EQ(store_->GetFromMemory("below").error().code(), Code::kUnavailable);
+}
+
+TEST_F(WriteBehindTest, WritesToMemoryGoOnUntilThereIsEnoughToWrite) {
+  const auto batch = store_->NewBatch();
+  for (const char* key : {"a", "b", "c", "d"}) {
+    batch->Put(key, "1");
+    ASSERT_TRUE(store_->WriteToMemory(*batch).ok()) << key;
+  }
+  batch->Put("e", "1");
+  EXPECT_EQ(store_->WriteToMemory(*batch).code(), Code::kUnavailable);
+  EXPECT_EQ(store_->Get("e"), std::nullopt) << "nothing was changed";
+  EXPECT_EQ(beneath_.writes, 0);
+  // The batch is as it was: whoever may wait writes it.
+  ASSERT_TRUE(store_->Write(*batch).ok());
+  EXPECT_EQ(store_->Get("e"), "1");
+  ASSERT_TRUE(store_->CatchUp().ok());
+  EXPECT_EQ(beneath_.writes, 1);
+  batch->Put("f", "1");
+  EXPECT_TRUE(store_->WriteToMemory(*batch).ok());
+}
+
 TEST_F(WriteBehindTest, CatchUpWritesTheLastChangesSortedOnceItIsWorthIt) {
   for (const char* key : {"c", "longer than eight 2", "longer than eight 1", "c"}) {
     ASSERT_TRUE(Put(*store_, key, "1").ok());

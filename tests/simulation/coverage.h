@@ -69,6 +69,7 @@ namespace raftkv::sim {
   X(clock_drifted, "a monotonic clock changed its speed within the bounds")          \
   X(node_paused, "a node was paused")                                                \
   X(apply_slow, "the apply thread of a node was slow to apply something")            \
+  X(applied_at_once, "the raft thread applied a few entries itself")                 \
   X(ambush, "a fault waited for its moment and struck a process")                    \
   X(crash_at_point, "a node crashed at a chosen kind of event")                      \
   X(message_lost, "a raft message was lost")                                         \

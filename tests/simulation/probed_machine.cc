@@ -38,6 +38,19 @@ Result<std::vector<kv::ApplyResult>> ProbedMachine::Apply(std::span<const raft::
   return results;
 }
 
+std::optional<std::vector<kv::ApplyResult>> ProbedMachine::ApplyInMemory(
+    std::span<const raft::Entry> entries) {
+  if (!in_memory_()) return std::nullopt;
+  const uint64_t revision = real_->applied().revision;
+  std::optional<std::vector<kv::ApplyResult>> results = real_->ApplyInMemory(entries);
+  if (!results) return std::nullopt;
+  coverage_->Hit(Path::applied_at_once);
+  checker_->OnApply(*log_, node_, entries);
+  checker_->OnResults(node_, entries, *results);
+  checker_->OnApplied(node_, entries, revision, *real_);
+  return results;
+}
+
 Status ProbedMachine::ReloadAfterReplace() {
   RETURN_IF_ERROR(real_->ReloadAfterReplace());
   checker_->OnReplaced(node_, *real_);

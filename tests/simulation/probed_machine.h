@@ -14,22 +14,26 @@ namespace raftkv::sim {
 
 class ProbedMachine final : public kv::StateMachine {
  public:
-  // `on_change` hears of every change of the configuration that was accepted.
+  // `on_change` hears of every change of the configuration that was accepted; `in_memory`: whether
+  // what is to be applied now touches no disk.
   ProbedMachine(
       const SimLog* log, raft::NodeId node, std::unique_ptr<kv::StateMachine> real,
-      Checker* checker, Coverage* coverage,
+      Checker* checker, Coverage* coverage, std::function<bool()> in_memory,
       std::function<void(const v1::ClusterState& before, const v1::ClusterState& after)> on_change)
       : log_(log),
         node_(node),
         real_(std::move(real)),
         checker_(checker),
         coverage_(coverage),
+        in_memory_(std::move(in_memory)),
         on_change_(std::move(on_change)) {}
 
   Status InitializeCluster(const v1::ClusterState& initial) override {
     return real_->InitializeCluster(initial);
   }
   Result<std::vector<kv::ApplyResult>> Apply(std::span<const raft::Entry> entries) override;
+  std::optional<std::vector<kv::ApplyResult>> ApplyInMemory(
+      std::span<const raft::Entry> entries) override;
   Result<bool> CollectGarbage(size_t max_versions) override {
     return real_->CollectGarbage(max_versions);
   }
@@ -57,6 +61,7 @@ class ProbedMachine final : public kv::StateMachine {
   const std::unique_ptr<kv::StateMachine> real_;
   Checker* const checker_;
   Coverage* const coverage_;
+  const std::function<bool()> in_memory_;
   const std::function<void(const v1::ClusterState& before, const v1::ClusterState& after)>
       on_change_;
 };

@@ -218,6 +218,7 @@ Status SimNode::Open() {
   if (disk_->log().compacted() != log_begins) world_->coverage.Hit(Path::reconciled);
   machine_ = std::make_unique<ProbedMachine>(
       &disk_->log(), id(), std::move(machine), &world_->checker, &world_->coverage,
+      [this] { return apply_delay_ == Duration(0) && random_.Uniform(2) == 0; },
       [this](const v1::ClusterState& before, const v1::ClusterState& state) {
         CountRebuilt(before, state);
         const bool joint = !state.conf().voters_outgoing().empty();
@@ -246,7 +247,11 @@ void SimNode::StartLoop() {
     world_->coverage.Hit(Path::fsync_failed);
     throw ProcessEnds();
   };
-  env.apply.done = [this](runtime::ApplyDone done) { applied_.push_back(std::move(done)); };
+  env.apply.done = [this](runtime::ApplyDone done) {
+    applied_.push_back(std::move(done));
+    // Not of the apply thread's turn, at whose end it is told otherwise.
+    if (!apply_busy_) TellApplied();
+  };
   env.apply.fatal = fatal;
   env.apply.on_batch = [this](Duration, size_t) {
     if (!ComesToCrashPoint(EventKind::kApplied)) return;
