@@ -231,6 +231,10 @@ Json PodTemplate(const Object& resource, const ObjectSettings& settings) {
       {"serviceAccountName", account.empty() ? std::string(name) : account},
       {"automountServiceAccountToken", false},
       {"enableServiceLinks", false},
+      // The kernel drops a signal that the first process of a namespace does not handle yet: a pod
+      // that is stopped as it starts would run on until it is killed. Here the sandbox is the
+      // first.
+      {"shareProcessNamespace", true},
       {"terminationGracePeriodSeconds", kTerminationGraceSeconds},
       {"securityContext", std::move(security)},
       {"affinity", affinity.is_object() && !affinity.empty() ? affinity : DefaultAffinity(name)},

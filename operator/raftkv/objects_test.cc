@@ -82,6 +82,13 @@ TEST(StatefulSet, MeetsTheRestrictedStandard) {
   EXPECT_EQ(pod.At("/containers/0/securityContext/capabilities/drop"), Json::array({"ALL"}));
 }
 
+// As process 1 it did not hear of a SIGTERM before it had asked for it, and took the whole grace
+// period.
+TEST(StatefulSet, TheNodeIsNotTheFirstProcessOfItsNamespace) {
+  const Object set = Set(Json::object());
+  EXPECT_EQ(set.At("/spec/template/spec/shareProcessNamespace"), true);
+}
+
 // An entry beside it took it away, in resources that are older than the rule against that.
 TEST(StatefulSet, DropsAllCapabilitiesWhateverElseIsSetOfThem) {
   const auto dropped = [](const Json& capabilities) {
