@@ -144,12 +144,13 @@ struct Operation {
   std::string step;          // CamelCase, for people and events
   int64_t since_s = 0;       // wall clock; of the operation
   int64_t step_since_s = 0;  // of the step: progressDeadlineSeconds counts from here
-  int target = 0;            // latched spec.replicas of kScale, kBootstrap
-  ClusterId cluster = 0;     // kBootstrap: chosen before the call
-  MemberId seed = 0;         // kBootstrap: the node that is to initialize
-  int slot = -1;             // kReplace, kRoll
-  MemberId old_member = 0;   // kReplace
-  MemberId new_member = 0;   // kReplace, once known
+  // kScale, kBootstrap: latched spec.replicas. kReplace: the voters there were when it began.
+  int target = 0;
+  ClusterId cluster = 0;    // kBootstrap: chosen before the call
+  MemberId seed = 0;        // kBootstrap: the node that is to initialize
+  int slot = -1;            // kReplace, kRoll
+  MemberId old_member = 0;  // kReplace
+  MemberId new_member = 0;  // kReplace, once known
   friend bool operator==(const Operation&, const Operation&) = default;
 };
 

@@ -212,7 +212,11 @@ Operation Op(Operation::Type type, std::string step) {
 
 Operation Continue(const Facts& facts, Operation::Type type, std::string step) {
   Operation operation = facts.seen.operation;
-  if (operation.type != type) operation = Op(type, "");
+  if (operation.type != type) {
+    operation = Op(type, "");
+    const bool replaces = type == Operation::Type::kReplace && facts.config() != nullptr;
+    if (replaces) operation.target = static_cast<int>(facts.config()->voters.size());
+  }
   if (type == Operation::Type::kScale) operation.target = facts.target();
   operation.step = std::move(step);
   return operation;

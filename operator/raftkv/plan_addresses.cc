@@ -55,7 +55,7 @@ std::optional<Decision> PlanAddresses(const Facts& facts) {
     return Do(std::move(change), running);
   }
   Operation operation = Continue(facts, Operation::Type::kReplace, "GiveAddressBack");
-  if (operation.slot != slot) operation = Op(Operation::Type::kReplace, "GiveAddressBack");
+  if (operation.slot != slot) operation.old_member = operation.new_member = 0;
   operation.slot = slot;
   return Do(std::move(change), std::move(operation));
 }

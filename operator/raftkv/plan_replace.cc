@@ -75,6 +75,16 @@ bool WasTakenOut(const Facts& facts, int slot) {
          std::ranges::any_of(voters, [&](MemberId voter) { return slot < facts.SlotOf(voter); });
 }
 
+// With its own slot filled there are as many voters as there were when it began: a slot that is
+// empty beside it has been left by a change of size (one that hibernation has interrupted leaves
+// voters above it).
+bool IsFull(const Facts& facts) {
+  const Operation& running = facts.seen.operation;
+  const size_t own = facts.VoterIn(running.slot) ? 0 : 1;
+  return running.target > 0 &&
+         static_cast<int>(facts.config()->voters.size() + own) >= running.target;
+}
+
 // `next` is done while another slot is waited for, and all else is said of that one.
 Decision Meanwhile(Decision waits, Decision next) {
   if (next.operation.slot > waits.operation.slot) return next;
@@ -136,10 +146,11 @@ std::optional<Decision> PlanReplace(const Facts& facts) {
   // Those that were taken out before this one was, and are not back. Without the operation nobody
   // can tell a lost member's slot above all voters from a new one: both are waited for.
   const int pods = std::min(facts.target(), facts.seen.objects.stateful_set_replicas);
+  const bool full = IsFull(facts);
   for (int slot = 0; slot < pods; ++slot) {
     if (facts.VoterIn(slot) || facts.Retained(slot)) continue;
     missing = true;
-    if (!replacing || slot == running.slot || !WasTakenOut(facts, slot)) continue;
+    if (!replacing || full || slot == running.slot || !WasTakenOut(facts, slot)) continue;
     add(FillAgain(facts, slot), DoesSomething);
   }
   if (!missing && !going.empty()) add(ReplaceOne(facts, going.front()), DoesSomething);

@@ -439,6 +439,41 @@ TEST(Replace, SlotsThatAShrinkHasLeftAreFilledByOneChangeOfSize) {
   EXPECT_EQ(MakePlan(given).status.operation.type, Type::kScale);
 }
 
+// Seed 4719 of the model run: a change of size that hibernation had interrupted had left a voter in
+// a high slot. Beside the member that was replaced, a slot that had never had one was filled: three
+// voters were four.
+TEST(Replace, NoMoreSlotsAreFilledThanThereWereVoters) {
+  Given given = Given::Cluster(2);
+  given.spec.replicas = 3;
+  given.StatefulSet(5);
+  given.Voter(4);
+  given.Leader(4);
+  given.Node(2, Role::kBlank, Id(2));
+  given.Claim(2).member = Id(2);
+  given.Node(0, Role::kDamaged, Id(0));
+  given.membership->members[Id(0)].active = false;
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "ChangeMembership add= promote= remove=00000000000000a0");
+  EXPECT_EQ(plan.status.operation.type, Type::kReplace);
+  EXPECT_EQ(plan.status.operation.target, 3);
+  given.Wrote(plan);
+  given.Remove(Id(0));
+  AdaptBudget(&given);
+  plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "DeleteClaim slot=0 uid=claim-uid-0 member=00000000000000a0");
+  EXPECT_EQ(plan.status.operation.target, 3) << "of when it began";
+  given.Wrote(plan);
+  given.slots[0].claim->deleting = true;
+  given.slots[0].pod->deleting = true;
+  EXPECT_EQ(Do(given), "Nothing") << "slot 2 is not its own";
+  given.slots.erase(0);
+  given.Voter(0, 0xB0);
+  AdaptBudget(&given);
+  plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "ChangeMembership add=00000000000000a2 promote= remove=");
+  EXPECT_EQ(plan.status.operation.type, Type::kScale) << "slot 2 for slot 4, in one change";
+}
+
 TEST(Stranger, DataThatNobodyKnowsInASlotThatIsToBeFilledIsRefused) {
   Given given = Given::Cluster(3);
   given.spec.replicas = 4;
