@@ -3,6 +3,7 @@
 #include <array>
 #include <charconv>
 #include <initializer_list>
+#include <set>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -316,9 +317,29 @@ Status ToInitial(const json& object, History* history) {
   return Status::Ok();
 }
 
+// Of a member that stands there twice the library keeps the last.
+Result<json> ParseJson(std::string_view line) {
+  std::vector<std::set<std::string>> names;  // of the objects that are open
+  std::string twice;
+  const auto look = [&](int /*depth*/, json::parse_event_t event, json& parsed) {
+    if (event == json::parse_event_t::object_start) names.emplace_back();
+    if (event == json::parse_event_t::object_end) names.pop_back();
+    if (event == json::parse_event_t::key &&
+        !names.back().insert(parsed.get<std::string>()).second) {
+      twice = parsed.get<std::string>();
+    }
+    return true;
+  };
+  json object = json::parse(line, look, /*allow_exceptions=*/false);
+  if (object.is_discarded()) return Error(Code::kInvalidArgument, "is not JSON");
+  if (!twice.empty()) {
+    return Error(Code::kInvalidArgument, "member \"" + twice + "\" stands there twice");
+  }
+  return object;
+}
+
 Status ParseLine(std::string_view line, bool first, History* history) {
-  const json object = json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (object.is_discarded()) return Status(Code::kInvalidArgument, "is not JSON");
+  ASSIGN_OR_RETURN_STATUS(const json object, ParseJson(line));
   if (object.is_object() && object.contains("initial_revision")) {
     if (!first) {
       return Status(Code::kInvalidArgument, "the initial state belongs before all operations");

@@ -101,6 +101,16 @@ TEST(HistoryTest, ErrorsNameTheLine) {
               HasSubstr("\"if\" is neither"));
 }
 
+// The second one took the place of the first without a word.
+TEST(HistoryTest, AMemberThatStandsTwiceIsAnError) {
+  EXPECT_THAT(ErrorOf(R"({"op":"put","key":"a","value":"x","call":1,"completed":2,)"
+                      R"("outcome":"ok","revision":2,"revision":3})"),
+              StartsWith("line 1: member \"revision\" stands there twice"));
+  EXPECT_THAT(ErrorOf(R"({"op":"get","key":"a","call":1,"completed":2,"outcome":"ok",)"
+                      R"("items":[{"value":"x","value":"y"}]})"),
+              HasSubstr("\"value\" stands there twice"));
+}
+
 TEST(HistoryTest, MissingFilesAreNamed) {
   const auto history = ReadHistory("/nonexistent/history.jsonl");
   ASSERT_FALSE(history.has_value());

@@ -82,8 +82,9 @@ bool IsMismatchError(const edn::Value& value) {
 // nullopt: nothing about an operation.
 Result<std::optional<Event>> Assemble(const edn::Value& process, const edn::Value& type,
                                       const edn::Value& function, edn::Value value) {
+  if (process.type == edn::Value::Type::kKeyword) return std::nullopt;  // :nemesis
   const auto number = ToProcess(process);
-  if (!number) return std::nullopt;  // :nemesis
+  if (!number) return Fail("the process '" + process.text + "' is no number");
   Event event{.process = *number};
   const auto known_type = Look(kTypes, type);
   if (!known_type) return Fail("the type :" + type.text + " is unknown");
@@ -117,16 +118,26 @@ Result<std::optional<Event>> ParseMapLine(std::string_view line) {
   return event;
 }
 
+// Whether a line of this logger is about an operation: it names a process, or its second word is a
+// keyword. The logger has other things to say, too.
+bool IsOfOperation(std::string_view line) {
+  const auto first = edn::Take(&line);
+  if (!first || ToProcess(*first)) return true;
+  const auto second = edn::Take(&line);
+  return second && second->type == edn::Value::Type::kKeyword;
+}
+
 // `line` begins behind the name of the logger.
 Result<std::optional<Event>> ParseLogLine(std::string_view line) {
+  if (!IsOfOperation(line)) return std::nullopt;
   std::vector<edn::Value> words;
   while (words.size() < 3) {
     auto word = edn::Take(&line);
-    if (!word) return std::nullopt;  // other text
+    if (!word) return Fail("the process, its type or its function is missing");
     words.push_back(*std::move(word));
   }
   if (words[1].type != edn::Value::Type::kKeyword || words[2].type != edn::Value::Type::kKeyword) {
-    return std::nullopt;
+    return Fail("the type and the function of an operation are keywords");
   }
   edn::Value value;
   if (!edn::IsBlank(line)) {
@@ -148,11 +159,33 @@ std::string_view Trim(std::string_view line) {
   return line;
 }
 
+// "java.io.IOException: broken pipe", and the calls that it came through.
+bool IsOfException(std::string_view line) {
+  const std::string_view first = line.substr(0, line.find_first_of(" :\t"));
+  return first.ends_with("Exception") || first.ends_with("Error") || first == "at" ||
+         first == "..." || line.starts_with("Caused by: ");
+}
+
+// Nothing, a comment, or what somebody else logged: "WARN  jepsen.core - the network heals". All
+// else may be an operation that was damaged.
+bool IsOfAnotherLogger(std::string_view line) {
+  line = Trim(line);
+  if (line.empty() || line.starts_with('#') || line.starts_with(';')) return true;
+  if (IsOfException(line)) return true;
+  constexpr std::string_view kLevels[] = {"TRACE ", "DEBUG ", "INFO ", "WARN ", "ERROR ", "FATAL "};
+  const bool has_level = std::ranges::any_of(
+      kLevels, [&](std::string_view level) { return line.find(level) != line.npos; });
+  return has_level && line.find(" - ") != line.npos;
+}
+
 Result<std::optional<Event>> ParseLine(std::string_view line) {
   constexpr std::string_view kLogger = "jepsen.util";
   if (const std::string_view map = Trim(line); map.starts_with('{')) return ParseMapLine(map);
   const size_t logger = line.find(kLogger);
-  if (logger == line.npos) return std::nullopt;
+  if (logger == line.npos) {
+    if (IsOfAnotherLogger(line)) return std::nullopt;
+    return Fail("is no operation, and no other line of a log");
+  }
   line.remove_prefix(logger + kLogger.size());
   while (line.starts_with(' ') || line.starts_with('-')) line.remove_prefix(1);
   return ParseLogLine(line);
@@ -191,6 +224,12 @@ Status Complete(const Event& event, int64_t line, RegisterOp* op) {
   op->outcome = RegisterOp::Outcome::kOk;
   if (event.function == Function::kRead) {
     ASSIGN_OR_RETURN_STATUS(op->value, ToValue(event.value));
+  } else if (event.value.type != edn::Value::Type::kNil) {
+    // The answer to a write repeats what was asked for.
+    ASSIGN_OR_RETURN_STATUS(const RegisterOp told, Invoke(event, line));
+    if (told.value != op->value || told.expected != op->expected) {
+      return Status(Code::kInvalidArgument, "the process has asked for another value");
+    }
   }
   return Status::Ok();
 }

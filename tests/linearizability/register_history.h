@@ -8,7 +8,9 @@
 // Types: :invoke, :ok, :info (outcome unknown for ever), :fail (certainly no effect; of a cas that
 // tells its values also: the register had another value). Functions: :read or :get, :write or
 // :put, :cas, :append. A process that dies or invokes again leaves its operation open. Lines that
-// are not about an operation (other loggers, the nemesis) are skipped.
+// are not about an operation (of other loggers, with their level, the nemesis's, exceptions;
+// comments that begin with # or ;) are skipped. Any other line is an error: it may be an operation
+// that was damaged.
 //
 // Thread-safety: values, no shared state.
 #pragma once

@@ -94,6 +94,37 @@ TEST(RegisterLogTest, AnotherFormatIsNotAnEmptyHistory) {
   EXPECT_THAT(ops.error().message(), HasSubstr("no operation"));
 }
 
+// Such lines were skipped: a write that an answer had seen, or the answer that nobody can have got,
+// was gone, and the rest was judged as if all were there.
+TEST(RegisterLogTest, ADamagedLineIsAnErrorThatNamesIt) {
+  const std::string log = "INFO  jepsen.util - ";
+  for (const std::string& damaged :
+       {log + "0\t:ok", log + "0", log, log + "0\tok\t:read\t1", log + "0\t:ok\tread\t1",
+        log + "0x\t:ok\t:read\t1", std::string("INFO  jepsen.ut"), std::string("INFO  jep"),
+        std::string("util - 0\t:ok\t:read\t1"), std::string("0\t:ok\t:read\t1"),
+        std::string("process 0, :type :ok, :f :read, :value 1}"),
+        std::string("{:process \"x\", :type :ok, :f :read, :value 1}"),
+        std::string("\0\0\0\0", 4)}) {
+    const auto ops = ParseRegisterLog(log + "0\t:invoke\t:read\tnil\n" + damaged + "\n");
+    ASSERT_FALSE(ops.has_value()) << damaged;
+    EXPECT_THAT(ops.error().message(), StartsWith("line 2: ")) << damaged;
+  }
+}
+
+TEST(RegisterLogTest, TheAnswerToAWriteRepeatsIt) {
+  EXPECT_EQ(
+      Log({"0 :invoke :write 1", "0 :ok :write nil", "1 :invoke :cas [1 2]", "1 :ok :cas [1 2]"})
+          .size(),
+      2U);
+  for (const char* answer : {"0 :invoke :write 1\n{:process 0 :type :ok :f :write :value 2}",
+                             "0 :invoke :cas [1 2]\n{:process 0 :type :ok :f :cas :value [1 3]}",
+                             "0 :invoke :append 1\n{:process 0 :type :ok :f :append :value 2}"}) {
+    const auto ops = ParseRegisterLog("INFO  jepsen.util - " + std::string(answer));
+    ASSERT_FALSE(ops.has_value()) << answer;
+    EXPECT_EQ(ops.error().message(), "line 2: the process has asked for another value");
+  }
+}
+
 TEST(RegisterLogTest, AProcessThatInvokesAgainLeavesItsOperationOpen) {
   const auto ops = Log({"0 :invoke :write 1", "0 :invoke :write 2", "0 :ok :write 2"});
   ASSERT_EQ(ops.size(), 2U);
