@@ -1,6 +1,7 @@
 #include "tests/linearizability/checker.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <fstream>
 #include <limits>
 #include <set>
@@ -121,32 +122,41 @@ Result<Report> Check(const History& history, const Limits& limits) {
   return Report{finding.verdict, std::move(finding.reason), budget.steps()};
 }
 
-Violation Explain(const History& history, const Limits& limits) {
+Violation Explain(const History& history, const Limits& limits, Duration max_time) {
+  const Patience patience(max_time);
   const std::vector<int64_t> ends = EndsOf(history);
   CHECK(!ends.empty(), "without an answer there is no violation");
-  const size_t shortest = SmallestThatHolds(ends.size(), [&](size_t count) {
-    return IsViolation(PrefixUntil(history, ends[count - 1]), limits);
+  const size_t shortest = SmallestThatHolds(ends.size(), patience, [&](size_t count) {
+    return IsViolation(PrefixUntil(history, ends[count - 1]), patience.Within(limits));
   });
   Violation violation{.prefix = PrefixUntil(history, ends[shortest - 1])};
+  violation.out_of_time = patience.is_over();
   const History& prefix = violation.prefix;
   const Limits tight = LimitsOfATry(limits, prefix.operations.size());
-  std::vector<size_t> kept = SmallestSubset(prefix.operations.size(), kMaxShrinkTime,
-                                            [&](const std::vector<size_t>& subset) {
-                                              return IsViolation(Weaken(prefix, subset), tight);
-                                            });
+  const Patience shrinking(std::min(kMaxShrinkTime, patience.left()));
+  std::vector<size_t> kept =
+      SmallestSubset(prefix.operations.size(), shrinking, [&](const std::vector<size_t>& subset) {
+        return IsViolation(Weaken(prefix, subset), shrinking.Within(tight));
+      });
   // With what is left, the reason is about those that matter. Where shrinking did not succeed, it
   // is about the operations that the search could not get past, the last answer among them.
-  Finding finding = Find(Weaken(prefix, kept), limits);
+  Finding finding = Find(Weaken(prefix, kept), patience.Within(limits));
   if (kept.size() > kMaxCore || finding.verdict != Verdict::kNotLinearizable) {
-    finding = Find(prefix, limits);
+    finding = Find(prefix, patience.Within(limits));
     kept = EndingAt(prefix, ends[shortest - 1]);
   }
-  violation.reason = std::move(finding.reason);
+  if (finding.verdict == Verdict::kNotLinearizable) violation.reason = std::move(finding.reason);
   kept.insert(kept.end(), finding.involved.begin(), finding.involved.end());
   std::ranges::sort(kept);
   kept.erase(std::ranges::unique(kept).begin(), kept.end());
   violation.core = std::move(kept);
   return violation;
+}
+
+std::string OutOfTime(Duration max_time) {
+  return "\n  the time for explaining it (" +
+         std::to_string(std::chrono::duration_cast<std::chrono::seconds>(max_time).count()) +
+         " s) is over: the prefix may not be the smallest";
 }
 
 Status WriteViolation(const History& history, const Violation& violation,
@@ -166,10 +176,13 @@ Status CheckAndExplain(const History& history, const std::filesystem::path& fold
   if (report.verdict == Verdict::kUnknown) {
     return Status(Code::kResourceExhausted, "no verdict: " + report.reason);
   }
-  const Violation violation = Explain(history, limits);
+  std::fprintf(stderr, "%s is not linearizable: %s\n", name.c_str(), report.reason.c_str());
+  Violation violation = Explain(history, limits);
+  if (violation.reason.empty()) violation.reason = report.reason;
   RETURN_IF_ERROR(WriteViolation(history, violation, folder, name));
   return Status(Code::kConflict, "not linearizable: " + violation.reason + " See " +
-                                     (folder / (name + ".html")).string());
+                                     (folder / (name + ".html")).string() +
+                                     (violation.out_of_time ? OutOfTime(kMaxExplainTime) : ""));
 }
 
 }  // namespace raftkv::linearizability

@@ -43,7 +43,7 @@ Result<Report> Check(const History& history, const Limits& limits = {});
 
 // A violation as small as could be found, all of it in operations of the original history.
 struct Violation {
-  std::string reason;
+  std::string reason;  // empty: there was no time left to find one
   // The shortest prefix in time that is a violation: what was called and answered until then.
   // Answers that came later count as unknown.
   History prefix;
@@ -51,10 +51,19 @@ struct Violation {
   // times, and nothing but the order of the other writes, it is still a violation; where that
   // could not be shown in some seconds, those that the search could not get past.
   std::vector<size_t> core;
+  // The time was over before the smallest prefix was found: a shorter one may be a violation, too.
+  bool out_of_time = false;
 };
 
-// For a history that Check calls kNotLinearizable. `limits` hold for each of its many checks.
-Violation Explain(const History& history, const Limits& limits = {});
+inline constexpr Duration kMaxExplainTime = std::chrono::seconds(60);
+
+// For a history that Check calls kNotLinearizable. `limits` hold for each of its many checks,
+// `max_time` for all of them.
+Violation Explain(const History& history, const Limits& limits = {},
+                  Duration max_time = kMaxExplainTime);
+
+// What is to be said of an explanation that had too little time; begins with a new line.
+std::string OutOfTime(Duration max_time);
 
 // Writes FOLDER/NAME.html (a timeline for people), FOLDER/NAME.jsonl (the whole history) and
 // FOLDER/NAME.prefix.jsonl (the smallest prefix). Makes the folder.
@@ -62,7 +71,8 @@ Status WriteViolation(const History& history, const Violation& violation,
                       const std::filesystem::path& folder, const std::string& name);
 
 // For tests: ok if the history is linearizable. Otherwise the message has the reason and, of a
-// violation, the file that shows it (WriteViolation). A limit that was reached is an error too.
+// violation, the file that shows it (WriteViolation). A limit that was reached is an error too. A
+// violation is told on stderr before it is explained, which takes longer.
 Status CheckAndExplain(const History& history, const std::filesystem::path& folder,
                        const std::string& name, const Limits& limits = {});
 

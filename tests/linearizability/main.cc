@@ -24,6 +24,7 @@ struct Arguments {
   std::vector<std::string> paths;
   std::string format;  // empty: as the file looks
   double max_seconds = 120;
+  double explain_seconds = 60;
   RunOptions options{.out = "linearizability-violations"};
 };
 
@@ -59,14 +60,23 @@ int RunAll(const std::vector<std::string>& paths, const RunOptions& options) {
 }
 
 // One history, whatever its name.
-int RunOne(const std::string& path, std::optional<Format> format, const RunOptions& options) {
+int RunOne(const std::string& path, std::optional<Format> format, RunOptions options) {
+  const auto print = [&](const Report& report) {
+    std::printf("%s: %s\n", path.c_str(), std::string(VerdictName(report.verdict)).c_str());
+    if (!report.reason.empty()) std::printf("  %s\n", report.reason.c_str());
+    std::fflush(stdout);
+  };
+  options.on_violation = print;
   const Result<Report> report = CheckFile({.path = path, .format = format}, options);
   if (!report) {
     std::fprintf(stderr, "%s\n", report.error().message().c_str());
     return kExitUsage;
   }
-  std::printf("%s: %s\n", path.c_str(), std::string(VerdictName(report->verdict)).c_str());
-  if (!report->reason.empty()) std::printf("  %s\n", report->reason.c_str());
+  if (report->verdict != Verdict::kNotLinearizable) {
+    print(*report);
+  } else if (!options.out.empty()) {
+    std::printf("  %s\n", report->reason.c_str());
+  }
   if (report->verdict == Verdict::kUnknown) return kExitUnknown;
   return report->verdict == Verdict::kLinearizable ? kExitPassed : kExitFailed;
 }
@@ -110,7 +120,8 @@ int Main(int argc, char** argv) {
       "and compared with its name; the last line is 'N passed, N failed'. The format is told from "
       "the text. The default is the folder linearizability in $RAFTKV_CONFORMANCE or "
       "../shared/conformance.\n"
-      "Each violation is explained by an HTML timeline and the smallest prefix that is one.\n"
+      "A violation is told at once, and then explained by an HTML timeline and the smallest prefix "
+      "that is one.\n"
       "Exit status: 0 passed, 1 failed or not linearizable, 2 wrong usage or unreadable, 3 unknown "
       "(a limit was reached), 77 skipped because the default folder is absent.");
   app.add_option("path", arguments.paths,
@@ -122,6 +133,10 @@ int Main(int argc, char** argv) {
   app.add_option("--max-seconds", arguments.max_seconds, "for each history")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  app.add_option("--explain-seconds", arguments.explain_seconds,
+                 "for each violation; the verdict does not wait for it")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   app.add_option("--max-steps", arguments.options.limits.max_steps, "for each history")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
@@ -132,6 +147,8 @@ int Main(int argc, char** argv) {
   }
   arguments.options.limits.max_time =
       std::chrono::duration_cast<Duration>(std::chrono::duration<double>(arguments.max_seconds));
+  arguments.options.max_explain_time = std::chrono::duration_cast<Duration>(
+      std::chrono::duration<double>(arguments.explain_seconds));
   return Run(std::move(arguments));
 }
 

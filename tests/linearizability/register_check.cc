@@ -266,7 +266,8 @@ Report CheckRegisters(std::span<const RegisterOp> ops, const RegisterValue& init
 }
 
 RegisterViolation ExplainRegisters(std::span<const RegisterOp> ops, const RegisterValue& initial,
-                                   const Limits& limits) {
+                                   const Limits& limits, Duration max_time) {
+  const Patience patience(max_time);
   RegisterViolation violation;
   std::vector<int64_t> ends;
   for (const RegisterOp& op : ops) {
@@ -274,20 +275,27 @@ RegisterViolation ExplainRegisters(std::span<const RegisterOp> ops, const Regist
   }
   std::ranges::sort(ends);
   CHECK(!ends.empty(), "without an answer there is no violation");
-  const size_t shortest = SmallestThatHolds(ends.size(), [&](size_t count) {
-    return CheckRegisters(Prefix(ops, ends[count - 1]), initial, limits).verdict ==
+  const size_t shortest = SmallestThatHolds(ends.size(), patience, [&](size_t count) {
+    return CheckRegisters(Prefix(ops, ends[count - 1]), initial, patience.Within(limits)).verdict ==
            Verdict::kNotLinearizable;
   });
+  violation.out_of_time = patience.is_over();
   for (auto& [key, key_ops] : ByKey(Prefix(ops, ends[shortest - 1]))) {
-    Budget budget(limits);
+    Budget budget(patience.Within(limits));
     if (CheckKey(key_ops, initial, &budget).verdict != Verdict::kNotLinearizable) continue;
     violation.prefix = std::move(key_ops);
     break;
   }
+  if (violation.prefix.empty()) {  // whose key it is was not found out in time
+    violation.out_of_time = true;
+    violation.prefix = Prefix(ops, ends[shortest - 1]);
+    return violation;
+  }
   const Limits tight = LimitsOfATry(limits, violation.prefix.size());
+  const Patience shrinking(std::min(kMaxShrinkTime, patience.left()));
   violation.core =
-      SmallestSubset(violation.prefix.size(), kMaxShrinkTime, [&](const std::vector<size_t>& kept) {
-        return IsViolation(Weaken(violation.prefix, kept), initial, tight);
+      SmallestSubset(violation.prefix.size(), shrinking, [&](const std::vector<size_t>& kept) {
+        return IsViolation(Weaken(violation.prefix, kept), initial, shrinking.Within(tight));
       });
   violation.reason = ReasonOf(violation);
   return violation;

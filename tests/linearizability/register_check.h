@@ -18,13 +18,14 @@ Report CheckRegisters(std::span<const RegisterOp> ops, const RegisterValue& init
                       const Limits& limits = {});
 
 struct RegisterViolation {
-  std::string reason;
+  std::string reason;              // empty: there was no time left to find one
   std::vector<RegisterOp> prefix;  // of one key; later answers count as unknown
   std::vector<size_t> core;        // indexes into prefix: those that contradict each other
+  bool out_of_time = false;        // as Violation's; then the prefix may be of all keys
 };
 
 // For ops that CheckRegisters calls not linearizable.
 RegisterViolation ExplainRegisters(std::span<const RegisterOp> ops, const RegisterValue& initial,
-                                   const Limits& limits = {});
+                                   const Limits& limits = {}, Duration max_time = kMaxExplainTime);
 
 }  // namespace raftkv::linearizability

@@ -27,18 +27,24 @@ Status PrepareFolder(const fs::path& folder) {
   return Status::Ok();
 }
 
-std::string ReasonAndFiles(const std::string& reason, const fs::path& html,
-                           const fs::path& prefix) {
-  return reason + "\n  timeline: " + html.string() + "\n  smallest prefix: " + prefix.string();
+// Of either kind of violation.
+template <typename T>
+std::string ReasonAndFiles(const T& violation, const fs::path& html, const fs::path& prefix,
+                           const RunOptions& options) {
+  return violation.reason + "\n  timeline: " + html.string() +
+         "\n  smallest prefix: " + prefix.string() +
+         (violation.out_of_time ? OutOfTime(options.max_explain_time) : "");
 }
 
 Status ExplainInto(const std::vector<RegisterOp>& ops, const RegisterValue& initial,
                    const std::string& name, const RunOptions& options, Report* report) {
   RETURN_IF_ERROR(PrepareFolder(options.out));
-  const RegisterViolation violation = ExplainRegisters(ops, initial, options.limits);
+  RegisterViolation violation =
+      ExplainRegisters(ops, initial, options.limits, options.max_explain_time);
+  if (violation.reason.empty()) violation.reason = report->reason;
   const fs::path html = options.out / (name + ".html");
   const fs::path prefix = options.out / (name + ".prefix.edn");
-  report->reason = ReasonAndFiles(violation.reason, html, prefix);
+  report->reason = ReasonAndFiles(violation, html, prefix, options);
   std::ofstream out(prefix, std::ios::binary);
   if (!(out << FormatRegisterLog(violation.prefix) << std::flush)) {
     return Status(Code::kIoError, prefix.string() + ": cannot be written");
@@ -48,10 +54,17 @@ Status ExplainInto(const std::vector<RegisterOp>& ops, const RegisterValue& init
 
 Status ExplainInto(const History& history, const std::string& name, const RunOptions& options,
                    Report* report) {
-  const Violation violation = Explain(history, options.limits);
-  report->reason = ReasonAndFiles(violation.reason, options.out / (name + ".html"),
-                                  options.out / (name + ".prefix.jsonl"));
+  Violation violation = Explain(history, options.limits, options.max_explain_time);
+  if (violation.reason.empty()) violation.reason = report->reason;
+  report->reason = ReasonAndFiles(violation, options.out / (name + ".html"),
+                                  options.out / (name + ".prefix.jsonl"), options);
   return WriteViolation(history, violation, options.out, name);
+}
+
+void PrintDifference(const HistoryFile& file, Verdict expected, const Report& report) {
+  std::printf("FAIL %s: expected %s, found %s\n  %s\n", file.path.c_str(),
+              std::string(VerdictName(expected)).c_str(),
+              std::string(VerdictName(report.verdict)).c_str(), report.reason.c_str());
 }
 
 Result<std::vector<RegisterOp>> ParseLog(const fs::path& path, std::string_view text) {
@@ -133,10 +146,16 @@ Result<Report> CheckFile(const HistoryFile& file, const RunOptions& options) {
   }
   const std::string name = file.name.empty() ? file.path.filename().string() : file.name;
   const auto explains = [&](const Result<Report>& report) {
-    return report && report->verdict == Verdict::kNotLinearizable && !options.out.empty();
+    if (!report || report->verdict != Verdict::kNotLinearizable) return false;
+    options.on_violation(*report);
+    return !options.out.empty();
+  };
+  const auto nothing = [&] {
+    return Error(Code::kInvalidArgument, file.path.string() + ": there is no operation in it");
   };
   if (*format == Format::kRaftkv) {
     ASSIGN_OR_RETURN(const History history, ReadHistory(file.path));
+    if (history.operations.empty()) return nothing();
     Result<Report> report = Check(history, options.limits);
     if (explains(report)) {
       RETURN_UNEXPECTED_IF_ERROR(ExplainInto(history, name, options, &*report));
@@ -144,6 +163,7 @@ Result<Report> CheckFile(const HistoryFile& file, const RunOptions& options) {
     return report;
   }
   ASSIGN_OR_RETURN(const std::vector<RegisterOp> ops, ParseLog(file.path, text));
+  if (ops.empty()) return nothing();
   const RegisterValue initial = *format == Format::kMap ? RegisterValue("") : std::nullopt;
   Result<Report> report = CheckRegisters(ops, initial, options.limits);
   if (explains(report)) {
@@ -156,7 +176,13 @@ Tally RunFiles(const std::vector<HistoryFile>& files, const RunOptions& options)
   Tally tally;
   for (const HistoryFile& file : files) {
     const std::optional<Verdict> expected = ExpectedVerdict(file.path);
-    const Result<Report> report = CheckFile(file, options);
+    RunOptions told = options;
+    told.on_violation = [&](const Report& report) {
+      if (!expected || *expected == Verdict::kNotLinearizable) return;
+      PrintDifference(file, *expected, report);
+      std::fflush(stdout);
+    };
+    const Result<Report> report = CheckFile(file, told);
     const bool violation = report && report->verdict == Verdict::kNotLinearizable;
     if (violation && !options.out.empty()) ++tally.explained;
     if (!expected) {
@@ -164,9 +190,8 @@ Tally RunFiles(const std::vector<HistoryFile>& files, const RunOptions& options)
     } else if (!report) {
       std::printf("FAIL %s: %s\n", file.path.c_str(), report.error().message().c_str());
     } else if (report->verdict != *expected) {
-      std::printf("FAIL %s: expected %s, found %s\n  %s\n", file.path.c_str(),
-                  std::string(VerdictName(*expected)).c_str(),
-                  std::string(VerdictName(report->verdict)).c_str(), report->reason.c_str());
+      if (!violation) PrintDifference(file, *expected, *report);
+      if (violation && !options.out.empty()) std::printf("  %s\n", report->reason.c_str());
     } else {
       ++tally.passed;
       continue;

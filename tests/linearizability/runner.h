@@ -4,6 +4,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -42,10 +43,14 @@ std::optional<Verdict> ExpectedVerdict(const std::filesystem::path& path);
 struct RunOptions {
   Limits limits = {};
   std::filesystem::path out;  // violations are explained into this folder; empty: not at all
+  Duration max_explain_time = kMaxExplainTime;  // of each
+  // Hears of a violation before it is explained, which takes longer.
+  std::function<void(const Report&)> on_violation = [](const Report&) {};
 };
 
 // Checks one file. If it is a violation and options.out is set, writes its explanation there and
-// says so in report->reason: an HTML timeline and the smallest prefix that still is one.
+// says so in report->reason: an HTML timeline and the smallest prefix that still is one, as far as
+// the time allows.
 Result<Report> CheckFile(const HistoryFile& file, const RunOptions& options);
 
 struct Tally {

@@ -131,6 +131,27 @@ TEST_F(RunnerTest, ComparesVerdictsAndPrintsDifferences) {
   EXPECT_THAT(printed_, HasSubstr("broken.linearizable.jsonl: line 1: is not JSON"));
 }
 
+TEST_F(RunnerTest, DamageNamesFileAndLine) {
+  const fs::path log = Write("a.log", std::string(kRegisterLog) + "INFO  jepsen.util - 0\t:inv\n");
+  const auto of_log = CheckFile({.path = log}, {});
+  ASSERT_FALSE(of_log.has_value());
+  EXPECT_THAT(of_log.error().message(), HasSubstr(log.string() + ": "));
+  EXPECT_THAT(of_log.error().message(), HasSubstr("line 3: "));
+  const fs::path lines =
+      Write("a.jsonl", std::string(kGood) + "\n" + std::string(kGood.substr(0, 40)));
+  const auto of_lines = CheckFile({.path = lines}, {});
+  ASSERT_FALSE(of_lines.has_value());
+  EXPECT_EQ(of_lines.error().message(), lines.string() + ": line 2: is not JSON");
+}
+
+// A file that was cut to nothing was linearizable, where its folder named the format.
+TEST_F(RunnerTest, AnEmptyFileHasNoVerdict) {
+  Write("raftkv/a.linearizable.jsonl", "");
+  Write("kv/a.linearizable.txt", "\n");
+  EXPECT_EQ(RunAll().failed, 2U);
+  EXPECT_THAT(printed_, HasSubstr("a.linearizable.jsonl: there is no operation in it"));
+}
+
 TEST_F(RunnerTest, AMapStartsWithEmptyStringsAndARegisterWithNil) {
   constexpr std::string_view kEmpty =
       "{:process 0 :type :invoke :f :read :value nil}\n"
@@ -186,6 +207,45 @@ TEST_F(RunnerTest, TheSmallestPrefixOfALogIsWrittenAndIsAViolation) {
   const auto again = CheckFile({.path = prefix}, {});
   ASSERT_TRUE(again.has_value()) << again.error().message();
   EXPECT_EQ(again->verdict, Verdict::kNotLinearizable);
+}
+
+// A violation of a long history was told only when its smallest prefix had been found.
+TEST_F(RunnerTest, TheVerdictDoesNotWaitForItsExplanation) {
+  for (const auto& [name, text] :
+       {std::pair("a.jsonl", std::string(kBad)), std::pair("a.log", std::string(kRegisterLog))}) {
+    RunOptions options;
+    options.out = root_ / "out";
+    bool was_told = false;
+    options.on_violation = [&](const Report& report) {
+      was_told = true;
+      EXPECT_EQ(report.verdict, Verdict::kNotLinearizable);
+      EXPECT_FALSE(report.reason.empty());
+      EXPECT_FALSE(fs::exists(options.out / (std::string(name) + ".html")));
+    };
+    ASSERT_TRUE(CheckFile({.path = Write(name, text)}, options).has_value());
+    EXPECT_TRUE(was_told);
+    EXPECT_TRUE(fs::exists(options.out / (std::string(name) + ".html")));
+  }
+}
+
+TEST_F(RunnerTest, ItIsSaidThatTheTimeForExplainingIsOver) {
+  RunOptions options;
+  options.out = root_ / "out";
+  options.max_explain_time = Duration(0);
+  const std::string later =
+      "\n"
+      R"({"op":"delete","key":"a","call":3,"completed":4,"outcome":"ok","revision":4})";
+  const auto store = CheckFile({.path = Write("a.jsonl", std::string(kBad) + later)}, options);
+  ASSERT_TRUE(store.has_value()) << store.error().message();
+  EXPECT_THAT(store->reason, HasSubstr("revision 2 was made by nobody"));
+  EXPECT_THAT(store->reason, HasSubstr("the time for explaining it (0 s) is over"));
+  EXPECT_EQ(CheckFile({.path = options.out / "a.jsonl.prefix.jsonl"}, {})->verdict,
+            Verdict::kNotLinearizable);
+  const auto log = CheckFile({.path = Write("a.log", kRegisterLog)}, options);
+  ASSERT_TRUE(log.has_value()) << log.error().message();
+  EXPECT_THAT(log->reason, HasSubstr("the time for explaining it (0 s) is over"));
+  EXPECT_EQ(CheckFile({.path = options.out / "a.log.prefix.edn"}, {})->verdict,
+            Verdict::kNotLinearizable);
 }
 
 TEST_F(RunnerTest, CheckAndExplainTellsWhereToLook) {

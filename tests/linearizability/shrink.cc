@@ -16,10 +16,11 @@ Limits LimitsOfATry(const Limits& limits, size_t operations) {
   return tight;
 }
 
-size_t SmallestThatHolds(size_t count, const std::function<bool(size_t)>& holds) {
+size_t SmallestThatHolds(size_t count, const Patience& patience,
+                         const std::function<bool(size_t)>& holds) {
   size_t low = 1;
   size_t high = count;
-  while (low < high) {
+  while (low < high && !patience.is_over()) {
     const size_t middle = low + (high - low) / 2;
     if (holds(middle)) {
       high = middle;
@@ -30,16 +31,15 @@ size_t SmallestThatHolds(size_t count, const std::function<bool(size_t)>& holds)
   return high;
 }
 
-std::vector<size_t> SmallestSubset(size_t count, Duration max_time,
+std::vector<size_t> SmallestSubset(size_t count, const Patience& patience,
                                    const std::function<bool(const std::vector<size_t>&)>& holds) {
   std::vector<size_t> kept(count);
   std::iota(kept.begin(), kept.end(), size_t{0});
-  const MonotonicTime deadline = Clock::System().Now() + max_time;
   size_t chunk = std::max<size_t>(1, count / 2);
   while (!kept.empty()) {
     bool removed = false;
     for (size_t begin = 0; begin < kept.size();) {
-      if (Clock::System().Now() > deadline) return kept;
+      if (patience.is_over()) return kept;
       std::vector<size_t> rest(kept.begin(), kept.begin() + static_cast<ptrdiff_t>(begin));
       const size_t end = std::min(kept.size(), begin + chunk);
       rest.insert(rest.end(), kept.begin() + static_cast<ptrdiff_t>(end), kept.end());
