@@ -48,6 +48,9 @@ bool RangeAnswers(const Operation& op, const Contents& contents) {
   }
   if (op.count_only) return items.size() == op.count;
   if (op.descending) std::ranges::reverse(items);
+  // Here no page is cut for its size.
+  if (op.limit != 0 ? op.items.size() > op.limit : op.more) return false;
+  if (op.more && op.items.size() != op.limit) return false;
   if (op.more ? items.size() <= op.items.size() : items.size() != op.items.size()) return false;
   return std::equal(op.items.begin(), op.items.end(), items.begin(), Shows);
 }

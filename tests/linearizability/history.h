@@ -68,6 +68,10 @@ struct Item {
   bool operator==(const Item&) const = default;
 };
 
+// Keys and values of an answer that was cut for its size are at least so many bytes (the store cuts
+// at some 4 MiB).
+inline constexpr size_t kLeastPageBytes = size_t{1} << 20;
+
 struct Operation {
   // --- What was asked ---
   uint64_t client = 0;  // a lane of the timeline; carries no meaning beyond that
@@ -78,9 +82,10 @@ struct Operation {
   Condition condition;  // put, delete, get
   Consistency consistency = Consistency::kLinearizable;  // get, range
   uint64_t at_revision = 0;                              // get, range: as of it; 0: the newest
-  uint64_t limit = 0;                                    // range: at most so many items; 0: any
-  bool descending = false;                               // range
-  bool count_only = false;                               // range
+  // range: at most so many items, also if the store chose that (HTTP: 1000); 0: any.
+  uint64_t limit = 0;
+  bool descending = false;  // range
+  bool count_only = false;  // range
   // get, range: the node that answered, and its life (such as "node2/1", "node2/2" after a
   // restart): reads that one life answers never go back. Empty: not recorded.
   std::string node;
@@ -99,7 +104,8 @@ struct Operation {
   std::optional<uint64_t> key_revision;
   std::vector<Item> items;  // kOk get: exactly one; range: in order
   uint64_t count = 0;       // kOk range with count_only
-  // kOk range: the answer was cut before the end of the range (by the limit or by its size).
+  // kOk range: the answer was cut before the end of the range: at its limit, or with fewer items
+  // because it has kLeastPageBytes already.
   bool more = false;
 
   bool operator==(const Operation&) const = default;

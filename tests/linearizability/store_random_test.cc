@@ -81,7 +81,14 @@ void Disturb(History* history, Random* random) {
   const auto nudge = [&](uint64_t* revision) {
     if (*revision > 1) *revision += random->Uniform(3) - 1;
   };
-  switch (random->Uniform(5)) {
+  switch (random->Uniform(7)) {
+    case 5:
+      if (op.kind == Kind::kRange && !op.items.empty()) op.items.pop_back();
+      break;
+    case 6:
+      if (op.kind != Kind::kRange || op.outcome != Outcome::kOk || op.count_only) break;
+      random->Uniform(2) == 0 ? void(op.more = !op.more) : void(op.limit = random->Uniform(3));
+      break;
     case 0:
       if (op.at_revision == 0 && op.kind != Kind::kRange) nudge(&op.revision);
       break;
@@ -261,6 +268,40 @@ bool VanishedWriter(History* history, Random* random) {
   return op.has_value();
 }
 
+bool IsPage(const Operation& op) {
+  return op.kind == Kind::kRange && op.outcome == Outcome::kOk && !op.count_only;
+}
+
+// A page that ends before its limit, and says that there is more.
+bool PageEndsEarly(History* history, Random* random) {
+  const auto op = OneOf(
+      Choose(*history, [](const Operation& each) { return IsPage(each) && !each.items.empty(); }),
+      random);
+  if (!op) return false;
+  history->operations[*op].items.pop_back();
+  history->operations[*op].more = true;
+  return true;
+}
+
+// All of the range, whatever was asked for.
+bool LimitForgotten(History* history, Random* random) {
+  const auto op = OneOf(
+      Choose(*history, [](const Operation& each) { return IsPage(each) && each.items.size() > 1; }),
+      random);
+  if (!op) return false;
+  Operation& page = history->operations[*op];
+  page.limit = 1 + random->Uniform(page.items.size() - 1);
+  return true;
+}
+
+// A page that ends at its limit, and does not say that there is more.
+bool MoreForgotten(History* history, Random* random) {
+  const auto op = OneOf(
+      Choose(*history, [](const Operation& each) { return IsPage(each) && each.more; }), random);
+  if (op) history->operations[*op].more = false;
+  return op.has_value();
+}
+
 bool RevisionGoesBack(History* history, Random* random) {
   for (int tries = 0; tries < 100; ++tries) {
     const auto writes = Choose(*history, [](const Operation& each) {
@@ -303,6 +344,10 @@ TEST(StoreSpoiledTest, StaleRead) { ExpectCaught(StaleRead); }
 TEST(StoreSpoiledTest, ReadGoesBack) { ExpectCaught(ReadGoesBack); }
 TEST(StoreSpoiledTest, LostUpdate) { ExpectCaught(LostUpdate); }
 TEST(StoreSpoiledTest, RevisionGoesBack) { ExpectCaught(RevisionGoesBack); }
+
+TEST(StoreSpoiledTest, PageEndsEarly) { ExpectCaught(PageEndsEarly); }
+TEST(StoreSpoiledTest, LimitForgotten) { ExpectCaught(LimitForgotten); }
+TEST(StoreSpoiledTest, MoreForgotten) { ExpectCaught(MoreForgotten); }
 
 // Its revision is a gap, unless it was the last one and nobody saw it.
 TEST(StoreSpoiledTest, VanishedWriter) {

@@ -14,6 +14,24 @@ struct Seen {
   size_t op = kNoOp;
 };
 
+// Where a page may end: at its limit, or at its size; and at the last key, which the model knows.
+// Empty: it does not end elsewhere.
+std::string WrongCut(const Operation& op) {
+  if (op.kind != Kind::kRange || op.outcome != Outcome::kOk || op.count_only) return "";
+  if (op.limit != 0 && op.items.size() > op.limit) {
+    return " shows " + std::to_string(op.items.size()) + " items, more than were asked for";
+  }
+  if (!op.more || (op.limit != 0 && op.items.size() == op.limit)) return "";
+  size_t bytes = 0;
+  for (const Item& item : op.items) {
+    if (!item.value) return "";  // its size is not known
+    bytes += item.key.size() + item.value->size();
+  }
+  if (bytes >= kLeastPageBytes) return "";
+  return " is cut short: there are more keys, and neither the limit nor the size of a page ended "
+         "it";
+}
+
 class Sweep {
  public:
   explicit Sweep(StoreProblem* problem) : problem_(problem) {}
@@ -85,6 +103,8 @@ class Sweep {
       Contradict(Describe(op) + " holds for a revision before the history's first, " +
                      std::to_string(initial),
                  {number});
+    } else if (const std::string wrong = WrongCut(op); !wrong.empty()) {
+      Contradict(Describe(op) + wrong, {number});
     }
   }
 

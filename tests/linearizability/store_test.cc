@@ -238,6 +238,24 @@ TEST(StoreTest, ARangeShowsAllItsKeysAtOneRevision) {
   ExpectViolation(writes + Range(page + R"("descending":true,)", 9, 10, 4,
                                  R"(,"more":true,"items":[)" + a1 + "]"),
                   "is wrong");
+  // A page is as long as its limit says, unless it ends the range; and no longer.
+  const std::string both = R"(,"items":[)" + a1 + "," + a2 + "]";
+  ExpectViolation(writes + Range(page, 9, 10, 4, both), "more than were asked for");
+  ExpectViolation(
+      writes + Range(old + R"("limit":2,)", 9, 10, 4, R"(,"more":true,"items":[)" + a1 + "]"),
+      "is cut short");
+  ExpectViolation(writes + Range(old, 9, 10, 4, R"(,"more":true,"items":[)" + a1 + "]"),
+                  "is cut short");
+  ExpectViolation(writes + Range(page, 9, 10, 4, R"(,"more":true)"), "is cut short");
+  ExpectLinearizable(writes + Range(old + R"("limit":2,)", 9, 10, 4, both));
+  ExpectViolation(writes + Range(old + R"("limit":2,)", 9, 10, 4, R"(,"more":true)" + both),
+                  "is wrong");
+  // Or as its size says.
+  const std::string big(kLeastPageBytes, 'x');
+  const std::string large = Put("a1", big, 1, 2, 2) + Put("a2", "y", 3, 4, 3);
+  ExpectLinearizable(large + Range(R"("key":"a","end":"b","limit":2,)", 9, 10, 3,
+                                   R"(,"more":true,"items":[{"key":"a1","value":")" + big +
+                                       R"(","mod_revision":2}])"));
   // Counts.
   ExpectLinearizable(writes + Range(R"("key":"","count_only":true,)", 9, 10, 5, R"(,"count":2)"));
   ExpectViolation(writes + Range(R"("key":"","count_only":true,)", 9, 10, 5, R"(,"count":3)"),
