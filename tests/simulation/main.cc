@@ -2,9 +2,12 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/random.h"
@@ -17,14 +20,18 @@ namespace {
 
 struct Arguments {
   std::optional<uint64_t> seed;
-  uint64_t seeds = 0;
+  std::optional<uint64_t> seeds;
   std::string duration;
-  std::vector<size_t> keep;
+  std::string keep;  // empty: everything
   std::string history;
   std::string profile;
   bool events = false;
   bool same_process = false;
+
+  bool one_run() const { return seed && !seeds && duration.empty(); }
 };
+
+constexpr std::string_view kNone = "none";  // of the faults
 
 double Seconds(Duration duration) { return static_cast<double>(duration.count()) / 1e9; }
 
@@ -37,7 +44,11 @@ Result<Duration> ParseDuration(const std::string& text) {
     return Error(Code::kInvalidArgument, "'" + text + "' is no duration like 90s, 10m or 2h");
   }
   const int64_t factor = unit == "h" ? 3600 : unit == "m" ? 60 : 1;
-  return std::chrono::seconds(std::stoll(text.substr(0, end)) * factor);
+  const int64_t count = std::stoll(text.substr(0, end));
+  if (count == 0) {
+    return Error(Code::kInvalidArgument, "--for " + text + " runs nothing: give it more time");
+  }
+  return std::chrono::seconds(count * factor);
 }
 
 std::string Command(const RunOptions& options, const std::vector<size_t>* keep) {
@@ -48,8 +59,53 @@ std::string Command(const RunOptions& options, const std::vector<size_t>* keep) 
   for (size_t i = 0; i < keep->size(); ++i)
     command += (i > 0 ? "," : "") + std::to_string((*keep)[i]);
   // Nothing kept is something else than everything kept.
-  if (keep->empty()) command += std::to_string(SIZE_MAX);
+  if (keep->empty()) command += kNone;
   return command;
+}
+
+// Positions in the schedule of this run: "0,3", or "none".
+Result<std::vector<size_t>> ParseKeep(const std::string& text, size_t faults) {
+  std::vector<size_t> kept;
+  if (text == kNone) return kept;
+  for (std::string_view rest = text;;) {
+    const std::string_view word = rest.substr(0, rest.find(','));
+    size_t position = 0;
+    const char* end = word.data() + word.size();
+    const auto [at, error] = std::from_chars(word.data(), end, position);
+    if (error != std::errc() || at != end || position >= faults) {
+      return Error(Code::kInvalidArgument,
+                   "--keep: '" + std::string(word) +
+                       "' is no fault of this run, whose schedule has " +
+                       (faults == 0 ? "none" : "0 to " + std::to_string(faults - 1)) +
+                       "; give some of them (0,3), or none");
+    }
+    kept.push_back(position);
+    if (word.size() == rest.size()) break;
+    rest.remove_prefix(word.size() + 1);
+  }
+  std::ranges::sort(kept);
+  return kept;
+}
+
+// What would be ignored, and what to do instead; empty: nothing.
+std::string Refusal(const Arguments& arguments) {
+  if (arguments.seeds == 0) return "--seeds 0 runs nothing: give a number from 1";
+  if (arguments.seeds && !arguments.duration.empty()) {
+    return "--seeds and --for both say when to end: give one of them";
+  }
+  if (arguments.one_run()) return "";
+  const std::pair<const char*, bool> of_one_run[] = {
+      {"--keep", !arguments.keep.empty()},
+      {"--history", !arguments.history.empty()},
+      {"--events", arguments.events},
+      {"--same-process", arguments.same_process},
+  };
+  for (const auto& [name, given] : of_one_run) {
+    if (!given) continue;
+    return std::string(name) + " is for one run: give its --seed" +
+           (arguments.seed ? ", without --seeds and --for" : "");
+  }
+  return "";
 }
 
 void Report(const RunOptions& options, const RunResult& result) {
@@ -134,11 +190,17 @@ class Batch {
   RunResult last_;
 };
 
+int Usage(const std::string& what) {
+  std::fprintf(stderr, "%s\n", what.c_str());
+  return 2;
+}
+
 int RunOneSeed(const Arguments& arguments) {
   RunOptions options{.seed = *arguments.seed, .profile = arguments.profile};
   if (!arguments.keep.empty()) {
-    options.keep = arguments.keep;
-    std::ranges::sort(*options.keep);
+    Result<std::vector<size_t>> keep = ParseKeep(arguments.keep, FaultsOf(options).size());
+    if (!keep) return Usage(keep.error().message());
+    options.keep = *std::move(keep);
   }
   options.print_events = arguments.events;
   options.history_file = arguments.history;
@@ -156,8 +218,7 @@ int RunMany(const Arguments& arguments, Duration limit) {
   Batch batch;
   constexpr uint64_t kEnoughFailures = 10;
   for (uint64_t i = 0; batch.failed() < kEnoughFailures; ++i) {
-    if (arguments.seeds > 0 ? i == arguments.seeds : Clock::System().Now() - started >= limit)
-      break;
+    if (arguments.seeds ? i == *arguments.seeds : Clock::System().Now() - started >= limit) break;
     (void)batch.One({.seed = first + i, .profile = arguments.profile}, false);
     if (i % 50 == 0) batch.Progress();
   }
@@ -173,8 +234,8 @@ int Main(int argc, char** argv) {
   app.add_option("--seed", arguments.seed, "this run alone, or the first of --seeds");
   app.add_option("--seeds", arguments.seeds, "so many runs, on consecutive seeds");
   app.add_option("--for", arguments.duration, "as many runs as fit into this time (10m)");
-  app.add_option("--keep", arguments.keep, "with --seed: only these faults of the schedule")
-      ->delimiter(',');
+  app.add_option("--keep", arguments.keep,
+                 "with --seed: only these faults of the schedule (0,3), or none");
   app.add_option("--history", arguments.history, "with --seed: write what the clients saw there");
   app.add_option("--profile", arguments.profile, "knobs that belong together: see profiles.cc")
       ->check([](const std::string& name) {
@@ -182,18 +243,19 @@ int Main(int argc, char** argv) {
       });
   app.add_flag("--events", arguments.events, "with --seed: print every event and log line");
   app.add_flag("--same-process", arguments.same_process, "with --seed: for a debugger");
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  if (const std::string refusal = Refusal(arguments); !refusal.empty()) return Usage(refusal);
   Duration limit = std::chrono::minutes(1);
   if (!arguments.duration.empty()) {
     const Result<Duration> parsed = ParseDuration(arguments.duration);
-    if (!parsed) {
-      std::fprintf(stderr, "%s\n", parsed.error().message().c_str());
-      return 2;
-    }
+    if (!parsed) return Usage(parsed.error().message());
     limit = *parsed;
   }
-  const bool one = arguments.seed && arguments.seeds == 0 && arguments.duration.empty();
-  return one ? RunOneSeed(arguments) : RunMany(arguments, limit);
+  return arguments.one_run() ? RunOneSeed(arguments) : RunMany(arguments, limit);
 }
 
 }  // namespace

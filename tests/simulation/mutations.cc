@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -277,7 +278,15 @@ size_t CheckPast(uint64_t most_runs) {
 
 int Main(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "all";
-  const uint64_t most_runs = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : kMostRuns;
+  uint64_t most_runs = kMostRuns;
+  if (argc > 2) {
+    const std::string_view count = argv[2];
+    const auto [at, error] = std::from_chars(count.begin(), count.end(), most_runs);
+    if (argc > 3 || error != std::errc() || at != count.end()) {
+      std::fprintf(stderr, "usage: raftkv-mutations [all | NAME | --past] [MOST_RUNS]\n");
+      return 2;
+    }
+  }
   if (what == "--past") return CheckPast(most_runs) == 0 ? 0 : 1;
   size_t missed = 0;
   bool known = false;
