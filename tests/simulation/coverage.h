@@ -113,6 +113,7 @@ namespace raftkv::sim {
   X(write_repeated, "a refused write was repeated at another node")                  \
   X(unknown_repeated, "a write with unknown outcome was asked for again")            \
   X(range_confirmed, "a linearizable read of many keys was served")                  \
+  X(range_cut, "... and was cut at its limit")                                       \
   X(read_confirmed, "a linearizable read was served")                                \
   X(read_at_follower, "... by a follower")                                           \
   X(read_failed, "a linearizable read was not confirmed")                            \

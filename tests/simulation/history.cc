@@ -207,13 +207,20 @@ void History::CheckRead(Operation& operation, const kv::RangeResult& result) {
 void History::CheckItems(const Operation& operation, const kv::RangeResult& result) {
   const kv::ReferenceModel& model = checker_->model();
   std::vector<kv::KeyValue> expected;
+  bool more = false;
   if (operation.is_range()) {
     expected = model.Range(operation.key, linearizability::PrefixEnd(operation.key),
                            operation.is_old() ? operation.condition : result.revision);
-    if (operation.limit > 0 && expected.size() > operation.limit) expected.resize(operation.limit);
+    more = operation.limit > 0 && expected.size() > operation.limit;
+    if (more) expected.resize(operation.limit);
+    if (more) coverage_->Hit(Path::range_cut);
   } else if (const auto item = model.Get(
                  operation.key, operation.is_old() ? operation.condition : result.revision)) {
     expected.push_back(*item);
+  }
+  if (result.more != more) {
+    return checker_->Fail("clients: " + Describe(operation) + " says that there " +
+                          (more ? "are no more keys, but there are" : "are more keys"));
   }
   if (std::ranges::equal(expected, result.items, SameItem)) return;
   const auto text = [](const std::vector<kv::KeyValue>& items) {
