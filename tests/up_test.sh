@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `./dev up` and `./dev down` as somebody who reads the README meets them.
 #
-#   up_test.sh           in a folder of its own, on ports that are free, with the programs in $RAFTKV_BUILD (default build)
+#   up_test.sh           in a folder of its own, on ports that are free, with the programs in $DEV_BUILD (default build)
 #   up_test.sh --plain   word for word as the README has it: its ports, and .raftkv, which must not be there
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
