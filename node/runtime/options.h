@@ -74,7 +74,7 @@ struct Options {
   // The state is flushed (and the log cut) when this much log has been applied since the last
   // flush.
   uint64_t flush_after_bytes = 32 << 20;
-  uint64_t log_cache_bytes = 4 << 20;
+  uint64_t log_cache_bytes = 1 << 20;
   uint64_t state_memtable_bytes = 6 << 20;
   uint64_t state_cache_bytes = 8 << 20;
 
