@@ -125,6 +125,7 @@ ApiResult<void> Credentials::RefreshExec(std::unique_lock<std::mutex>& lock, con
       if (run->failure) return std::unexpected(*run->failure);
       return {};
     }
+    if (wait.stop.stop_requested()) return Fail(Reason::kStopped, "stopped");
     auto run = run_ = std::make_shared<Run>();
     lock.unlock();
     auto credential = RunExecPlugin(config_, wait);

@@ -245,6 +245,8 @@ Status Manager::Work() {
 
 void Manager::Drain() {
   bool drained = true;
+  // It may hang, and a reconcile with it. Who has a credential goes on to the end.
+  client_->EndPlugins();
   MonotonicTime deadline =
       SaturatingAdd(timing_->Now(), lost_ ? kLostGrace : options_.drain_timeout);
   for (auto& controller : controllers_) {

@@ -2,10 +2,13 @@
 #include "operator/kube/manager.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #include <atomic>
 #include <filesystem>
+#include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -125,6 +128,7 @@ class ManagerTest : public testing::Test {
     controller_ = &manager_->Add(
         {.name = "maps"}, [this](const Key&, std::stop_token stop) -> ApiResult<ReconcileResult> {
           ++reconciles_;
+          if (in_reconcile_) in_reconcile_();
           while (busy_ && !stop.stop_requested()) std::this_thread::yield();
           return ReconcileResult{};
         });
@@ -140,6 +144,7 @@ class ManagerTest : public testing::Test {
   std::atomic<bool> lists_work_{true};
   std::atomic<bool> busy_{false};
   std::atomic<int> reconciles_{0};
+  std::function<void()> in_reconcile_;
   FakeTiming timing_{FakeTiming::Mode::kManual};
   Timing* clock_ = &timing_;
   ExecPlugin exec_;
@@ -292,7 +297,6 @@ TEST_F(ManagerTest, ALeaseThatHangsIsLostAtItsRenewDeadline) {
   EXPECT_GT(ended - lease_seen_, seconds(2));
 }
 
-// Each of its threads waited for a run of its own, for a minute each.
 class ManagerFilesTest : public ManagerTest {
  protected:
   ManagerFilesTest() { folder_ = mkdtemp(pattern_); }
@@ -327,6 +331,39 @@ TEST_F(ManagerFilesTest, APluginThatHangsDoesNotHoldUpTheEnd) {
     EXPECT_LT(std::chrono::steady_clock::now() - stopped, seconds(20));
     EXPECT_TRUE(result.ok()) << result.ToString();
   }
+}
+
+// It was cut off by the end of the drain alone, after 30 s. In real time.
+TEST_F(ManagerFilesTest, AReconcileThatWaitsForAPluginThatHangsIsEndedAtOnce) {
+  clock_ = &Timing::System();
+  // Each call needs it anew.
+  exec_ = {.command = "sh",
+           .arguments = {"-c", R"sh(
+if [ -e "$FOLDER/hang" ]; then echo $$ > "$FOLDER/pid~" && mv "$FOLDER/pid~" "$FOLDER/pid"; exec sleep 1000; fi
+echo '{"kind":"ExecCredential","status":{"token":"t","expirationTimestamp":"2000-01-01T00:00:00Z"}}'
+)sh"},
+           .environment = {{"FOLDER", folder_}}};
+  ApiError error;
+  in_reconcile_ = [&] {
+    std::ofstream(folder_ + "/hang") << "x";
+    auto got = manager_->api().Get(resources::kConfigMaps, {"n", "a"});
+    if (!got) error = got.error();
+  };
+  ManagerOptions options = Options();
+  options.election = {};
+  Make(options);
+  Status result;
+  std::thread runner([&] { result = manager_->Run(); });
+  int plugin = 0;
+  EXPECT_TRUE(Eventually([&] { return bool(std::ifstream(folder_ + "/pid") >> plugin); }));
+  MonotonicTime stopped = std::chrono::steady_clock::now();
+  manager_->Stop();
+  runner.join();
+  EXPECT_LT(std::chrono::steady_clock::now() - stopped, seconds(20));
+  EXPECT_TRUE(Eventually([&] { return kill(plugin, 0) == -1; })) << "it runs yet";
+  EXPECT_TRUE(result.ok()) << result.ToString();
+  EXPECT_EQ(reconciles_, 1);
+  EXPECT_EQ(error.reason, Reason::kStopped);
 }
 
 TEST_F(ManagerTest, WithoutElectionItWorksAtOnceAndStops) {

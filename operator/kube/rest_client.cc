@@ -111,6 +111,13 @@ void RestClient::Keep(Opened opened) {
 // --- Calls
 // ----------------------------------------------------------------------------------------
 
+ApiResult<Credentials::Snapshot> RestClient::CurrentCredentials(const Wait& wait) {
+  EitherStop stop(wait.stop, end_plugins_.get_token());
+  Wait until = wait;
+  until.stop = stop.token();
+  return credentials_.Current(until);
+}
+
 HttpCall RestClient::Prepare(const HttpCall& call, const Credentials::Snapshot& credentials) const {
   HttpCall out = call;
   out.target = credentials_.config().path_prefix + out.target;
@@ -164,7 +171,7 @@ ApiResult<std::string> RestClient::Call(HttpCall call, const CallLimits& limits)
   bool may_reuse = true;
   for (int repeats = 0;;) {
     if (!AwaitTurn(stop.token())) return Fail(Reason::kStopped, "stopped");
-    auto credentials = credentials_.Current(all);
+    auto credentials = CurrentCredentials(all);
     if (!credentials) return std::unexpected(credentials.error());
     MonotonicTime start = timing_->Now();
     Attempt attempt;
@@ -274,7 +281,7 @@ ApiResult<void> RestClient::Watch(const Resource& resource, const WatchOptions& 
   bool begun = false;
   for (bool again = false;; again = true) {
     if (!AwaitTurn(asked.token())) return Fail(Reason::kStopped, "stopped");
-    auto credentials = credentials_.Current({.stop = asked.token()});
+    auto credentials = CurrentCredentials({.stop = asked.token()});
     if (!credentials) return std::unexpected(credentials.error());
     EitherStop stop(asked.token(), credentials->retired);
     auto ended = WatchOnce(call, *credentials, options.timeout, on_event, stop.token(), &begun);

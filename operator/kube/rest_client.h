@@ -90,6 +90,9 @@ class RestClient final : public Api {
 
   // Ends every wait of this client now and for ever: calls return kStopped.
   void Stop() { stop_.request_stop(); }
+  // Ends the run of an exec plugin now, and allows no other: who needs a credential of it gets
+  // kStopped. Calls that have theirs go on.
+  void EndPlugins() { end_plugins_.request_stop(); }
 
   const ClientConfig& config() const { return credentials_.config(); }
 
@@ -121,6 +124,8 @@ class RestClient final : public Api {
   ApiResult<Opened> Open(const Credentials::Snapshot& credentials, const Wait& wait,
                          bool may_reuse);
   void Keep(Opened opened);
+  // As long as `wait` says, or until EndPlugins().
+  ApiResult<Credentials::Snapshot> CurrentCredentials(const Wait& wait);
   HttpCall Prepare(const HttpCall& call, const Credentials::Snapshot& credentials) const;
   // Waits for the rate limit.
   bool AwaitTurn(std::stop_token stop);
@@ -139,6 +144,7 @@ class RestClient final : public Api {
   const WriteFence* const fence_;
   const std::string host_header_;
   std::stop_source stop_;
+  std::stop_source end_plugins_;
 
   std::mutex mutex_;
   std::vector<Idle> idle_;
