@@ -150,6 +150,10 @@ std::string World::ActOn(const Initialize& a, const Kube&) {
   if (status.operation.cluster != a.cluster && status.cluster != a.cluster) {
     Fail("P1: initialize before the intent was written");
   }
+  if (status.cluster == 0 &&
+      !std::ranges::equal(status.initializing, a.members, {}, {}, &MemberView::id)) {
+    Fail("P1: initialize of others than were written down");
+  }
   if (status.cluster != 0 && status.cluster != a.cluster) Fail("P1: a second initialize");
   if (kube.resource->spec.restore) Fail("P1: initialize where a snapshot is waited for");
   if (directory->cluster != 0) return directory->cluster == a.cluster ? "" : "another cluster";
@@ -157,6 +161,12 @@ std::string World::ActOn(const Initialize& a, const Kube&) {
     if (other.cluster != 0 && other.cluster != a.cluster) Fail("P1: a second cluster");
   }
   if (rafts_.contains(a.cluster)) return "";
+  // Also one that nobody has any more.
+  const bool acknowledged = !rafts_.empty() && rafts_.begin()->second.commit() > 0;
+  if (acknowledged && begun_for_ == kube.resource->uid) {
+    Fail("P1: a cluster that may have acknowledged writes is begun anew without a word");
+  }
+  begun_for_ = kube.resource->uid;
   directory->cluster = a.cluster;
   directory->match = 1;
   rafts_.clear();

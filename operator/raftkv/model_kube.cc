@@ -241,6 +241,15 @@ void World::BringDataBack(int slot) {
   Note("the disk of slot " + std::to_string(slot) + " is mounted: " + HexId(old.id) + " is back");
 }
 
+void World::LetBeginAnew() {
+  kube.resource->status.initializing.clear();
+  kube.resource->version = next_++;
+  rafts_.clear();
+  hidden_.clear();
+  ++begun_anew_;
+  Note("people let a cluster begin anew");
+}
+
 void World::Hang(int slot) {
   Directory* directory = DirectoryOf(slot);
   if (directory == nullptr || raft() == nullptr) return;

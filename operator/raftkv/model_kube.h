@@ -112,6 +112,8 @@ class World {
   void HideData(int slot);
   // And is, as long as no other data is voted on in its place.
   void BringDataBack(int slot);
+  // People miss nothing of a cluster that nobody has any more, and let another one begin.
+  void LetBeginAnew();
   void Hang(int slot);  // if a learner is there
   void EndHangs();      // but those of learners
   void RefuseFor(const std::string& action, int64_t seconds);
@@ -135,6 +137,7 @@ class World {
   const std::string& failure() const { return failure_; }
   const std::vector<std::string>& history() const { return history_; }
   int addresses_given_back() const { return addresses_given_back_; }
+  int begun_anew() const { return begun_anew_; }
 
   Kube kube;
   int64_t now_s = 1'000'000;
@@ -189,8 +192,10 @@ class World {
   std::map<std::string, Directory> hidden_;   // what is on a disk that is not mounted, likewise
   std::map<ClusterId, Raft> rafts_;
   std::map<int, std::string> deleted_on_purpose_;  // pod UIDs, until the slot has a new pod
+  std::string begun_for_;  // the UID of the resource whose operator began the cluster
   uint64_t next_ = 1;
   int addresses_given_back_ = 0;
+  int begun_anew_ = 0;
   std::string failure_;
   std::vector<std::string> history_;
 };

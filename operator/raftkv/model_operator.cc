@@ -91,6 +91,8 @@ bool Operator::Reconcile(bool faults) {
     const Plan again = MakePlan(Observe(faults));
     if (ToString(again.action) != ToString(last_.action)) return true;
     if (again.status.operation != cache_.resource->status.operation) return true;
+    const std::vector<MemberId>& named = cache_.resource->status.initializing;
+    if (!named.empty() && again.status.initializing != named) return true;
   }
   const Operation& operation = last_.status.operation;
   const std::string line = name_ + " " + ToString(last_.action) + " [" + operation.step +
@@ -199,6 +201,7 @@ Observation Operator::Observe(bool faults) {
   seen.spec = resource.spec;
   seen.cluster = resource.status.cluster;
   seen.operation = resource.status.operation;
+  seen.initializing = resource.status.initializing;
   for (const PlannedCondition& c : resource.status.conditions) seen.reasons[c.type] = c.reason;
   for (const MemberStatus& m : resource.status.members) {
     if (m.lag) seen.told_lags[m.member] = *m.lag;

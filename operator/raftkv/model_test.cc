@@ -102,6 +102,24 @@ class History {
     return world_.failure();
   }
 
+  // Nobody is there from the making of the cluster to the writing of its ID, and disks are lost
+  // meanwhile.
+  std::string RunLossAtTheBeginning() {
+    world_.kube.resource->spec.restore = false;
+    bool lost = false;
+    for (int step = 0; step < 200 && !world_.failed(); ++step) {
+      Go();
+      if (lost || HasCluster() || world_.raft() == nullptr) continue;
+      for (int tick = 0; tick < 20; ++tick) world_.Tick();
+      for (int slot = 0; slot < 5; ++slot) {
+        if (Uniform(3) != 0) world_.LoseVolume(slot);
+      }
+      lost = true;
+    }
+    if (!world_.failed()) Converge();
+    return world_.failure();
+  }
+
   const World& world() const { return world_; }
   bool quorum_lost() const { return quorum_lost_; }
   // It came to rest with a template that is refused, and then with one that is not.
@@ -390,6 +408,7 @@ class History {
         }
       }
       if (c.type != "Degraded" || !c.status) continue;
+      if (c.reason == "BootstrapInDoubt") world_.LetBeginAnew();
       const int replicas = world_.kube.resource->spec.replicas;
       if (c.reason == "ClaimGoes" && replicas < 3) {
         EditSpec("3 replicas, as told", [](Resource* r) { r->spec.replicas = 3; });
@@ -477,6 +496,7 @@ TEST(Model, RandomHistories) {
   uint64_t lost = 0;
   int refused = 0;
   int given_back = 0;
+  int begun_anew = 0;
   std::map<std::string, int> refusals;
   for (uint64_t seed = first; seed <= last; ++seed) {
     History history(seed);
@@ -484,6 +504,7 @@ TEST(Model, RandomHistories) {
     if (history.quorum_lost()) ++lost;
     refused += history.refused_at_the_end();
     given_back += history.world().addresses_given_back();
+    begun_anew += history.world().begun_anew();
     history.CountRefusals(&refusals);
     if (first == last || !failure.empty()) Print(history.world());
     ASSERT_EQ(failure, "") << "seed " << seed << ": run again with RAFTKV_RANDOM_SEEDS=" << seed;
@@ -491,14 +512,27 @@ TEST(Model, RandomHistories) {
   std::cout << last - first + 1 << " histories, " << lost
             << " of them ended without a quorum for good, " << refused
             << " came to rest with a template that is refused; " << given_back
-            << " times a member whose data was back got its address back; refusals by the API "
-               "server:";
+            << " times a member whose data was back got its address back, " << begun_anew
+            << " times people let a cluster begin anew whose beginning was in doubt; refusals by "
+               "the API server:";
   for (const auto& [action, count] : refusals) std::cout << " " << action << " " << count;
   std::cout << "\n";
   if (last - first + 1 < kUsualHistories) return;
   EXPECT_GT(refused, 0);
   EXPECT_GT(given_back, 0);
   for (const char* action : kRefusable) EXPECT_GT(refusals[action], 0) << action;
+}
+
+TEST(Model, NoClusterIsBegunAnewWithoutAWord) {
+  int begun_anew = 0;
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
+    History history(seed);
+    const std::string failure = history.RunLossAtTheBeginning();
+    if (!failure.empty()) Print(history.world());
+    ASSERT_EQ(failure, "") << "seed " << seed;
+    begun_anew += history.world().begun_anew();
+  }
+  EXPECT_GT(begun_anew, 0) << "times people were asked";
 }
 
 TEST(Model, AChangeOfSizeIsOneJointChange) {

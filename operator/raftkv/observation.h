@@ -196,6 +196,9 @@ struct Observation {
   bool status_refused = false;  // the API server takes none: only what is written counts
   ClusterId cluster = 0;        // status.clusterID
   Operation operation;          // status.operation
+  // status.initializing: who was to be made the first cluster, the seed first; empty: nobody yet,
+  // or there is a cluster. No operation of another kind takes it away.
+  std::vector<MemberId> initializing;
   // status.conditions as last written: the reason of each type. Tells what has been said already,
   // so that a refusal is one event and not one per look.
   std::map<std::string, std::string> reasons;

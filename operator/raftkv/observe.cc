@@ -189,6 +189,7 @@ Seen Observer::LookIn(const Caches& caches, const ObjectPtr& resource, uint64_t 
   out.foreground = out.deleting && resource->HasFinalizer("foregroundDeletion");
   out.cluster = ReadCluster(*resource);
   out.operation = ReadOperation(*resource);
+  out.initializing = ReadInitializing(*resource);
   out.reasons = ReadReasons(*resource);
   out.told_lags = ReadLags(*resource);
   out.epoch = epoch;

@@ -14,7 +14,8 @@
 //
 // Rules that no plan breaks (the model run checks them after each step):
 //   P1  Initialize only while status.clusterID is empty, on blank nodes, after the intent is
-//   written, and never if the cluster is to be made of a snapshot. P2  No action leaves fewer live
+//   written, never if the cluster is to be made of a snapshot, and not of itself in the place of
+//   one that may have acknowledged writes. P2  No action leaves fewer live
 //   voters than a quorum of either half of the configuration. P3  A claim is deleted only if its
 //   data belongs to no member of the configuration, and no joint
 //       state is in force.
@@ -83,6 +84,7 @@ struct PlannedStatus {
   std::string phase;    // the Status column: Available, Scaling, Replacing, QuorumLost, ...
   std::vector<MemberStatus> members;
   Operation operation;
+  std::vector<MemberId> initializing;  // as Observation::initializing
   std::vector<PlannedCondition> conditions;
   friend bool operator==(const PlannedStatus&, const PlannedStatus&) = default;
 };

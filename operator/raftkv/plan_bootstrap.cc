@@ -69,6 +69,36 @@ bool MayHoldData(const SlotView& view) {
   return view.claim && view.claim->bound && !view.claim->lost && !view.claim->deleting;
 }
 
+// Of those that were to be made a cluster so many have lost their data that they may have been one,
+// and have acknowledged writes, before anybody wrote status.clusterID. Only the seed makes it:
+// where its blank directory is there, it has not. Of the others a quorum has to have followed, and
+// whoever is blank has not. Asked when nobody is silent who may know.
+bool MayHaveBegun(const Facts& facts) {
+  const std::vector<MemberId>& recorded = facts.seen.initializing;
+  if (recorded.empty()) return false;
+  std::set<MemberId> blank;
+  for (const auto& [slot, view] : facts.seen.slots) {
+    if (facts.Blank(slot)) blank.insert(view.report->member);
+  }
+  if (blank.contains(recorded.front())) return false;
+  const auto gone =
+      std::ranges::count_if(recorded, [&](MemberId member) { return !blank.contains(member); });
+  return gone >= Quorum(recorded.size());
+}
+
+// Nobody can tell whether the call was made, so people say whether anything is missed.
+Decision InDoubt(const Facts& facts, const Operation& operation) {
+  const Observation& seen = facts.seen;
+  return Blocked(
+      operation, "BootstrapInDoubt",
+      "members " + ListIds(seen.initializing, ", ") +
+          " were to be made a cluster, and so many of them have lost their data since that it may "
+          "have been one, with writes that it acknowledged: if their volumes can come back, bring "
+          "them back; if nothing is missed, let another one begin: kubectl -n " +
+          seen.ns + " patch rkv " + seen.name +
+          R"( --subresource=status --type=json -p '[{"op":"remove","path":"/status/initializing"}]')");
+}
+
 // Every claim is known to be blank, or holds nothing: a node that is silent may know a cluster to
 // which blank ones belong, also while its claim is being deleted.
 bool AllBlank(const Facts& facts) {
@@ -113,8 +143,12 @@ std::optional<Decision> DeleteBlankClaims(const Facts& facts, const Operation& o
   if (!AllBlank(facts)) return std::nullopt;
   for (const auto& [slot, view] : facts.seen.slots) {
     if (slot < facts.spec.replicas || !MayHoldData(view)) continue;
-    return Do(DeleteClaim{slot, view.claim->uid, "it is blank, and not wanted", view.claim->member},
-              operation);
+    Decision deletion =
+        Do(DeleteClaim{slot, view.claim->uid, "it is blank, and not wanted", view.claim->member},
+           operation);
+    // Who is known to be blank is not to be missed.
+    deletion.initializing.emplace();
+    return deletion;
   }
   return std::nullopt;
 }
@@ -134,6 +168,9 @@ namespace {
 std::optional<Decision> Begin(const Facts& facts, Operation operation) {
   if (facts.spec.replicas == 0) return std::nullopt;
   if (std::optional<Decision> old = OldData(facts, operation)) return old;
+  if (!facts.spec.restore && AllBlank(facts) && MayHaveBegun(facts)) {
+    return InDoubt(facts, operation);
+  }
   if (std::optional<Decision> blank = DeleteBlankClaims(facts, operation)) return blank;
 
   if (facts.spec.restore) return AwaitSnapshot(facts, operation);
@@ -172,7 +209,11 @@ std::optional<Decision> Begin(const Facts& facts, Operation operation) {
   }
   initialize.cluster = operation.cluster;
   operation.step = "Initialize";
-  return Do(std::move(initialize), operation);
+  std::vector<MemberId> members;
+  for (const MemberView& member : initialize.members) members.push_back(member.id);
+  Decision begin = Do(std::move(initialize), operation);
+  begin.initializing = std::move(members);
+  return begin;
 }
 
 }  // namespace

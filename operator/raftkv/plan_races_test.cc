@@ -14,6 +14,7 @@ namespace {
 
 using ::testing::Contains;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using Role = NodeReport::Role;
 using Type = Operation::Type;
 
@@ -43,6 +44,72 @@ TEST(Races, R1_AnotherSeedOnlyIfTheFirstIsKnownToBeGone) {
   const Plan again = MakePlan(given);
   EXPECT_EQ(again.status.operation.seed, 0xB0U);
   EXPECT_NE(again.status.operation.cluster, first);
+}
+
+// With the data of its only member a cluster was gone that nobody had written down, and another one
+// was begun in its place without a word.
+TEST(Races, R1_NoOtherClusterBeginsWhereTheFirstMayHaveAcknowledgedWrites) {
+  Given given = Given::BlankNodes(1);
+  given.Wrote(MakePlan(given));
+  EXPECT_EQ(given.initializing, std::vector{Id(0)});
+  EXPECT_TRUE(Do(given).starts_with("Initialize")) << "its directory is there, and blank";
+  given.Node(0, Role::kBlank, 0xB0);
+  Plan plan = MakePlan(given);
+  EXPECT_EQ(ToString(plan.action), "Nothing");
+  EXPECT_EQ(ReasonOf(plan, "Degraded"), "+BootstrapInDoubt");
+  EXPECT_EQ(ReasonOf(plan, "Progressing"), "-BootstrapInDoubt");
+  EXPECT_EQ(plan.status.phase, "Blocked");
+  EXPECT_THAT(EventReasons(plan), Contains("BootstrapInDoubt"));
+  EXPECT_THAT(Condition(plan, "Degraded").message,
+              HasSubstr("kubectl -n prod patch rkv db --subresource=status --type=json -p "
+                        R"('[{"op":"remove","path":"/status/initializing"}]')"));
+  given.Wrote(plan);
+  EXPECT_THAT(EventReasons(MakePlan(given)), IsEmpty()) << "said once";
+  // A size of more, or of none at all, is no answer.
+  given.spec.replicas = 0;
+  given.Wrote(MakePlan(given));
+  given.StatefulSet(0);
+  given.slots.erase(0);
+  given.Wrote(MakePlan(given));
+  given.spec.replicas = 3;
+  given.StatefulSet(3);
+  for (const int slot : {0, 1, 2}) given.Node(slot, Role::kBlank, 0xB0 + slot);
+  EXPECT_EQ(ReasonOf(MakePlan(given), "Degraded"), "+BootstrapInDoubt");
+  // The volume is back.
+  Given back = given;
+  back.Node(0, Role::kLeader, Id(0));
+  EXPECT_EQ(MakePlan(back).status.cluster, kCluster);
+  EXPECT_EQ(MakePlan(back).status.initializing, std::vector<MemberId>{});
+  // Or people have said that nothing is missed.
+  given.initializing.clear();
+  plan = MakePlan(given);
+  EXPECT_TRUE(ToString(plan.action).starts_with("Initialize slot=0")) << ToString(plan.action);
+  EXPECT_EQ(plan.status.initializing, (std::vector<MemberId>{0xB0, 0xB1, 0xB2}));
+}
+
+TEST(Races, R1_WhoeverIsBlankHasAcknowledgedNothing) {
+  Given given = Given::BlankNodes(3);
+  given.Wrote(MakePlan(given));
+  // Without a quorum the seed alone can have acknowledged nothing.
+  Given seed_gone = given;
+  seed_gone.Node(0, Role::kBlank, 0xB0);
+  EXPECT_TRUE(Do(seed_gone).starts_with("Initialize slot=0")) << Do(seed_gone);
+  EXPECT_EQ(MakePlan(seed_gone).status.initializing, (std::vector<MemberId>{0xB0, Id(1), Id(2)}));
+  // The seed alone begins it.
+  Given others_gone = given;
+  others_gone.Node(1, Role::kBlank, 0xB1);
+  others_gone.Node(2, Role::kBlank, 0xB2);
+  EXPECT_TRUE(Do(others_gone).starts_with("Initialize slot=0")) << Do(others_gone);
+  Given quorum_gone = seed_gone;
+  quorum_gone.Node(2, Role::kBlank, 0xB2);
+  EXPECT_EQ(ReasonOf(MakePlan(quorum_gone), "Degraded"), "+BootstrapInDoubt");
+  quorum_gone.Silent(2, 60);
+  EXPECT_EQ(ReasonOf(MakePlan(quorum_gone), "Progressing"), "+Bootstrap") << "it may know";
+  // Blank ones that the operator itself takes away are not missed.
+  Given fewer = seed_gone;
+  fewer.spec.replicas = 1;
+  EXPECT_EQ(Do(fewer), "DeleteClaim slot=1 uid=claim-uid-1 member=none");
+  EXPECT_EQ(MakePlan(fewer).status.initializing, std::vector<MemberId>{});
 }
 
 TEST(Races, R2_EmptyOrdinalZeroNeverBootstrapsAgain) {

@@ -19,6 +19,8 @@ struct Decision {
   Operation operation;  // without times
   // status.clusterID to write; 0: as it is.
   ClusterId cluster = 0;
+  // status.initializing to write; nullopt: as it is, until there is a cluster.
+  std::optional<std::vector<MemberId>> initializing;
   // CamelCase, and a sentence that says what to do; empty: nothing is in the way.
   std::string blocked;
   std::string blocked_message;
@@ -190,6 +192,7 @@ inline constexpr ConditionReason kConditionReasons[] = {
     {"ClaimOfUnknownMember", true},
     {"ClaimOfAnotherCluster", true},
     {"ClustersDiffer", true},
+    {"BootstrapInDoubt", true},
     // QuorumLost
     {"QuorumPresent"},
     {"Electing"},

@@ -581,6 +581,9 @@ PlannedStatus MakeStatus(const Facts& facts, const Decision& decision) {
   status.ready = CountReady(facts);
   status.members = DescribeMembers(facts);
   status.operation = WithTimes(facts, decision.operation);
+  if (status.cluster == 0) {
+    status.initializing = decision.initializing.value_or(facts.seen.initializing);
+  }
   const PlannedCondition quorum_lost = QuorumLost(facts, status.operation);
   status.conditions = {
       Available(facts, status.operation, quorum_lost),

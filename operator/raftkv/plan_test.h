@@ -170,6 +170,7 @@ struct Given : Observation {
     observed_generation = plan.status.observed_generation;
     operation = plan.status.operation;
     cluster = plan.status.cluster;
+    initializing = plan.status.initializing;
     for (const PlannedCondition& condition : plan.status.conditions) {
       reasons[condition.type] = condition.reason;
     }

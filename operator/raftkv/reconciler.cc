@@ -177,7 +177,10 @@ Result<Seen> Reconciler::Confirm(const Seen& seen, const Plan& plan, Planner pla
   if (live && live->resource->uid() == seen.resource->uid()) {
     const Plan again = planner(live->observation);
     // Another operator may have written its own intent since.
-    bool ours = again.status.operation == live->observation.operation;
+    const std::vector<MemberId>& named = live->observation.initializing;
+    // A definition that is older than this operator keeps none.
+    bool ours = again.status.operation == live->observation.operation &&
+                (named.empty() || again.status.initializing == named);
     if (ours && ToString(again.action) == ToString(plan.action)) return live;
     log::Info("a live look plans otherwise",
               {{"raftkv", key.ToString()}, {"action", ToString(again.action)}});

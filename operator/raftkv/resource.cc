@@ -263,6 +263,17 @@ Operation ReadOperation(const Object& resource) {
   return out;
 }
 
+// One that is none is nobody's, and counts as gone.
+std::vector<MemberId> ReadInitializing(const Object& resource) {
+  std::vector<MemberId> out;
+  const Json& ids = resource.At("/status/initializing");
+  if (!ids.is_array()) return out;
+  for (const Json& id : ids) {
+    out.push_back(id.is_string() ? ParseHexId(id.get<std::string>()).value_or(0) : 0);
+  }
+  return out;
+}
+
 std::map<std::string, std::string> ReadReasons(const Object& resource) {
   std::map<std::string, std::string> out;
   const Json& conditions = resource.At("/status/conditions");
@@ -302,6 +313,7 @@ Json StatusToJson(const PlannedStatus& status, const Object& resource, int64_t w
   if (status.operation.type != Operation::Type::kNone) {
     out["operation"] = OperationToJson(status.operation);
   }
+  for (const MemberId id : status.initializing) out["initializing"].push_back(HexId(id));
   for (const MemberStatus& member : status.members) {
     out["members"].push_back(MemberToJson(member));
   }

@@ -30,9 +30,11 @@ Result<ClusterSpec> ReadSpec(const kube::Object& resource);
 // read); `wrong` names the first of them, and stays as it is if there is none.
 ClusterSpec ReadReadable(const kube::Object& resource, Status* wrong);
 
-// status.clusterID and status.operation; none if there are none or they are malformed.
+// status.clusterID, status.operation and status.initializing; none if there are none or they are
+// malformed.
 ClusterId ReadCluster(const kube::Object& resource);
 Operation ReadOperation(const kube::Object& resource);
+std::vector<MemberId> ReadInitializing(const kube::Object& resource);
 // status.conditions: type -> reason.
 std::map<std::string, std::string> ReadReasons(const kube::Object& resource);
 // status.members[].lag by the member's ID, where there is one.

@@ -161,6 +161,12 @@ TEST(Status, AnOperationIsReadBackAsItWasWritten) {
   EXPECT_EQ(ReadOperation(stored), status.operation);
   EXPECT_EQ(ReadCluster(stored), 0xc1U);
 
+  EXPECT_FALSE(json.contains("initializing"));
+  status.initializing = {0xa1, 0xffffffffffffffff};
+  json = StatusToJson(status, stored, kNow);
+  EXPECT_EQ(json["initializing"], Json::array({"00000000000000a1", "ffffffffffffffff"}));
+  EXPECT_EQ(ReadInitializing(Resource(Json::object(), json)), status.initializing);
+
   status.operation = {};
   json = StatusToJson(status, stored, kNow);
   EXPECT_FALSE(json.contains("operation"));
@@ -172,6 +178,7 @@ TEST(Status, NothingIsReadFromWhatOthersWrote) {
                         {{"clusterID", 5}, {"operation", {{"type", "Dance"}, {"slot", "x"}}}});
   EXPECT_EQ(ReadCluster(odd), 0U);
   EXPECT_EQ(ReadOperation(odd), Operation{});
+  EXPECT_TRUE(ReadInitializing(odd).empty());
 }
 
 TEST(Status, ConditionsKeepTheirTimeUntilTheyFlip) {
