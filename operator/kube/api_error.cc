@@ -140,13 +140,27 @@ bool ApiError::IsOfAWebhook() const {
          (message.contains("failed calling webhook") || message.contains("admission webhook"));
 }
 
+bool ApiError::LeavesOutcomeOpen() const {
+  const bool open = http_status == 500 || http_status == 502 || http_status == 504;
+  return open && !Is(Reason::kVersionTooLarge) && !IsOfAWebhook();
+}
+
+namespace {
+
+std::string Describe(const ApiError& error) {
+  std::string out(ReasonName(error.reason));
+  if (error.http_status != 0) out += " (" + std::to_string(error.http_status) + ")";
+  return out + ": " + error.message;
+}
+
+}  // namespace
+
 std::string ApiError::ToString() const {
-  std::string out(ReasonName(reason));
-  if (http_status != 0) out += " (" + std::to_string(http_status) + ")";
-  return out + ": " + message;
+  return Describe(*this) + (may_have_happened ? "; it may have been carried out" : "");
 }
 
 Status ApiError::ToStatus() const {
+  if (may_have_happened) return {Code::kUnknownOutcome, Describe(*this)};
   switch (reason) {
     case Reason::kNotFound:
       return {Code::kNotFound, message};
@@ -165,7 +179,7 @@ Status ApiError::ToStatus() const {
     case Reason::kCredentials:
       return {Code::kFailedPrecondition, message};
     default:
-      return {may_have_happened ? Code::kUnknownOutcome : Code::kUnavailable, ToString()};
+      return {Code::kUnavailable, Describe(*this)};
   }
 }
 

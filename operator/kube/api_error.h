@@ -50,7 +50,7 @@ struct ApiError {
   std::string message;  // the server's, or a sentence of ours
   std::vector<Cause> causes;
   Duration retry_after = Duration::zero();  // zero: the server named none
-  // The server may have carried the request out although this error was returned.
+  // The server may have carried the request, a write, out although this error was returned.
   bool may_have_happened = false;
 
   bool Is(Reason r) const { return reason == r; }
@@ -66,7 +66,11 @@ struct ApiError {
   bool ConcernsThisCallAlone() const { return IsRefusal() || IsOfAWebhook(); }
   // There is no such object. A webhook may deny with that code what is there.
   bool SaysGone() const { return Is(Reason::kNotFound) && !IsOfAWebhook(); }
+  // An answer of which nobody knows whether the call was carried out: the server, or a proxy, gave
+  // up waiting or failed. Webhooks are asked before anything is stored.
+  bool LeavesOutcomeOpen() const;
   std::string ToString() const;
+  // kUnknownOutcome, if it may have happened.
   Status ToStatus() const;
 };
 

@@ -66,7 +66,7 @@ ApiResult<HttpHead> HttpConnection::Send(const HttpCall& call, const Wait& wait)
   auto written = stream_->Write(out, wait);
   auto head = written ? ReadHead(wait) : ApiResult<HttpHead>(std::unexpected(written.error()));
   // What has partly left may have arrived as a whole, for all we know.
-  if (!head) head.error().may_have_happened = true;
+  if (!head) head.error().may_have_happened = method_ != "GET";
   return head;
 }
 
@@ -272,14 +272,16 @@ ApiResult<std::string> HttpConnection::ReadAll(const Wait& wait) {
     auto piece = ReadSome(wait);
     if (!piece) {
       // The head has come, so the server has worked on the call.
-      piece.error().may_have_happened = true;
+      piece.error().may_have_happened = method_ != "GET";
       return std::unexpected(piece.error());
     }
     if (piece->empty()) return body;
     if (body.size() + piece->size() > limits_.max_body_bytes) {
-      return Fail(Reason::kTooLarge, "the answer is larger than " +
-                                         std::to_string(limits_.max_body_bytes) +
-                                         " bytes; use smaller pages or a selector");
+      return std::unexpected(ApiError{.reason = Reason::kTooLarge,
+                                      .message = "the answer is larger than " +
+                                                 std::to_string(limits_.max_body_bytes) +
+                                                 " bytes; use smaller pages or a selector",
+                                      .may_have_happened = method_ != "GET"});
     }
     body += *piece;
   }

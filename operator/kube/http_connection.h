@@ -43,7 +43,7 @@ class HttpConnection {
       : stream_(std::move(stream)), limits_(limits) {}
 
   // Sends the call and reads the answer's head. After an error the connection is of no more use;
-  // ApiError::may_have_happened tells whether the call may have reached the server.
+  // ApiError::may_have_happened tells whether a write may have reached the server.
   ApiResult<HttpHead> Send(const HttpCall& call, const Wait& wait);
   // The next piece of the body, at most as much as has arrived; empty at its end. kConnection if
   // the connection ends before the body does, kMalformed if the server breaks HTTP's rules. After

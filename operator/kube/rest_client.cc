@@ -161,7 +161,9 @@ ApiResult<std::string> RestClient::CallOnce(const HttpCall& call,
   if (!body) return body;
   Keep(std::move(*opened));
   if (head->status >= 200 && head->status < 300) return body;
-  return std::unexpected(ErrorFromAnswer(head->status, *body, RetryAfter(*head)));
+  ApiError error = ErrorFromAnswer(head->status, *body, RetryAfter(*head));
+  error.may_have_happened = IsWrite(call.method) && error.LeavesOutcomeOpen();
+  return std::unexpected(std::move(error));
 }
 
 ApiResult<std::string> RestClient::Call(HttpCall call, const CallLimits& limits) {

@@ -122,6 +122,34 @@ TEST_F(RestClientTest, AWriteWhoseConnectionBreaksIsNotRepeated) {
   EXPECT_EQ(calls_, 2);
 }
 
+// A 504 that named no webhook was an ordinary error, though the server may have gone on without us.
+TEST_F(RestClientTest, AnAnswerThatLeavesTheOutcomeOpenSaysSo) {
+  int status = 0;
+  std::string message;
+  Start([&](TestExchange& exchange) {
+    exchange.Respond(status, R"({"kind":"Status","message":")" + message + "\"}");
+  });
+  const Object pod(resources::kPods, kA);
+  for (const int open : {500, 502, 504}) {
+    status = open;
+    message = "request did not complete within the allotted timeout";
+    const ApiError error = client_->Create(resources::kPods, pod).error();
+    EXPECT_TRUE(error.may_have_happened) << open;
+    EXPECT_EQ(error.ToStatus().code(), Code::kUnknownOutcome) << open;
+    EXPECT_NE(error.ToString().find("it may have been carried out"), std::string::npos) << open;
+    const ApiError read = client_->Get(resources::kPods, kA).error();
+    EXPECT_FALSE(read.may_have_happened) << open;
+    EXPECT_EQ(read.ToString().find("carried out"), std::string::npos) << open;
+    message = "failed calling webhook 'x': context deadline exceeded";
+    EXPECT_FALSE(client_->Create(resources::kPods, pod).error().may_have_happened)
+        << "it is asked before anything is stored";
+  }
+  for (const int closed : {403, 409, 422, 429, 503}) {
+    status = closed;
+    EXPECT_FALSE(client_->Create(resources::kPods, pod).error().may_have_happened) << closed;
+  }
+}
+
 TEST_F(RestClientTest, AHalfOpenConnectionEndsAtTheDeadline) {
   Start([](TestExchange& exchange) { exchange.Hang(); }, {.call_timeout = milliseconds(50)});
   auto pod = client_->Get(resources::kPods, kA);

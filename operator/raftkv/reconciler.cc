@@ -209,7 +209,10 @@ ApiResult<ReconcileResult> Reconciler::Carry(const Seen& seen, const Plan& plan,
     auto confirmed = Confirm(seen, plan, planner);
     if (!confirmed) {
       observer_.EndTry(seen, plan.action, false);
-      if (confirmed.error().code() == Code::kConflict) return After(kAfterAction);
+      if (confirmed.error().code() == Code::kConflict) {
+        if (observer_.IsHeld(seen, plan.action)) RecordUnconfirmed(resource, name);
+        return After(kAfterAction);
+      }
       done = confirmed.error();
       break;
     }
@@ -228,19 +231,39 @@ ApiResult<ReconcileResult> Reconciler::Carry(const Seen& seen, const Plan& plan,
     Record(resource, plan, true);
     return After(kAfterAction);
   }
-  log::Warning("not done",
-               {{"raftkv", key.ToString()}, {"action", name}, {"why", done.ToString()}});
-  bool refused = done.code() == Code::kConflict || done.code() == Code::kInvalidArgument ||
-                 done.code() == Code::kFailedPrecondition;
-  if (refused) parts_.metrics->CountRefusal(key, "Action" + std::string(name));
-  parts_.events->Record(resource, {.warning = true,
-                                   .reason = refused ? "ActionRefused" : "ActionFailed",
-                                   .action = name,
-                                   .note = done.message()});
+  RecordFailure(resource, name, done);
   if (done.code() == Code::kConflict) return After(kAfterRefusal);
   // The plan says when it is tried again, and goes on with everything else.
   if (observer_.IsHeld(seen, plan.action)) return After(kAfterAction);
   return kube::Fail(Reason::kServer, name + ": " + done.ToString());
+}
+
+// Another try of what was refused, which has had its turn.
+void Reconciler::RecordUnconfirmed(const Object& resource, const std::string& action) {
+  parts_.events->Record(
+      resource, {.reason = "NotConfirmed",
+                 .action = action,
+                 .note = action + " was refused before and was to be tried again, but the server's "
+                                  "own state plans otherwise: the next try has to wait again"});
+}
+
+void Reconciler::RecordFailure(const Object& resource, const std::string& action,
+                               const Status& done) {
+  const Key key = resource.key();
+  const bool unknown = done.code() == Code::kUnknownOutcome;
+  log::Warning(unknown ? "may have been done, and is looked at again" : "not done",
+               {{"raftkv", key.ToString()},
+                {"action", action},
+                {"outcome", unknown ? "unknown" : "failed"},
+                {"why", done.ToString()}});
+  bool refused = done.code() == Code::kConflict || done.code() == Code::kInvalidArgument ||
+                 done.code() == Code::kFailedPrecondition;
+  if (refused) parts_.metrics->CountRefusal(key, "Action" + action);
+  const char* reason = unknown ? "OutcomeUnknown" : refused ? "ActionRefused" : "ActionFailed";
+  const char* more = unknown ? "; it may have been carried out, and is looked at again" : "";
+  parts_.events->Record(
+      resource,
+      {.warning = true, .reason = reason, .action = action, .note = done.message() + more});
 }
 
 void Reconciler::WatchLeader(const Seen& seen) {

@@ -53,6 +53,8 @@ class Reconciler {
   kube::ApiResult<kube::ReconcileResult> CarryUnsaid(const Seen& seen, const Plan& plan,
                                                      const kube::ApiError& error);
   void Record(const kube::Object& resource, const Plan& plan, bool step);
+  void RecordUnconfirmed(const kube::Object& resource, const std::string& action);
+  void RecordFailure(const kube::Object& resource, const std::string& action, const Status& done);
   void WatchLeader(const Seen& seen);
 
   const ReconcilerParts parts_;

@@ -29,6 +29,53 @@ TEST_F(Reconciling, ALiveLookThatFailsIsToldAndTriedAgainLessAndLessOften) {
   EXPECT_THAT(Told(), Contains("ActionFailed"));
 }
 
+// A write that was carried out was told as one that had failed.
+TEST_F(Reconciling, AWriteWhoseOutcomeIsUnknownIsToldAsThat) {
+  BeginRoll();
+  api_.before = [&](const std::string& call) -> kube::ApiResult<void> {
+    if (call != "DELETE pods/store-2") return {};
+    kube::ApiError error = kube::ErrorFromAnswer(504, R"({"kind":"Status","message":"slow"})", {});
+    error.may_have_happened = true;  // as of RestClient
+    return std::unexpected(error);
+  };
+  const auto failed = Reconcile();
+  ASSERT_FALSE(failed) << "which the queue answers with a longer pause each time";
+  EXPECT_THAT(failed.error().message, HasSubstr("slow"));
+  EXPECT_THAT(Told(), AllOf(Contains("OutcomeUnknown"), Not(Contains("ActionFailed"))));
+  EXPECT_EQ(Notes("OutcomeUnknown"),
+            "server timeout (504): slow; it may have been carried out, and is looked at again");
+}
+
+// It waited its whole pause again, and nobody but the log said why.
+TEST_F(Reconciling, ATryThatALiveLookDoesNotConfirmIsTold) {
+  BeginRoll();
+  Reconciler reconciler(Parts(&timing_));
+  const auto reconcile = [&] {
+    FillCaches();
+    return reconciler.Reconcile({"ns", "store"}, {});
+  };
+  size_t tried = 0;
+  bool moves = false;
+  api_.before = [&](const std::string& call) -> kube::ApiResult<void> {
+    if (call == "GET raftkvs/store" && std::exchange(moves, false)) {
+      api_.Patch(resources::kPods, {"ns", "store-2"}, kube::PatchType::kMerge,
+                 {{"metadata", {{"labels", {{"controller-revision-hash", "new"}}}}}});
+    }
+    if (call != "DELETE pods/store-2") return {};
+    ++tried;
+    return Refuse(403, "no pod may be deleted");
+  };
+  for (int i = 0; i < 5 && tried == 0; ++i) EXPECT_TRUE(reconcile());
+  EXPECT_EQ(tried, 1U);
+  EXPECT_THAT(Told(), Not(Contains("NotConfirmed")));
+  timing_.Advance(std::chrono::seconds(6));
+  moves = true;
+  EXPECT_TRUE(reconcile());
+  EXPECT_FALSE(moves) << "no live look";
+  EXPECT_EQ(tried, 1U);
+  EXPECT_THAT(Notes("NotConfirmed"), HasSubstr("DeletePod was refused before"));
+}
+
 // It stopped the leader Service, the budget and the replacement of members, each second anew.
 TEST_F(Reconciling, ATemplateThatTheServerRefusesHoldsUpNothingElse) {
   Settle();

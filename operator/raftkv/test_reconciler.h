@@ -92,6 +92,15 @@ class Reconciling : public ThreeMembers {
     }
     return reasons;
   }
+  // The notes of the events of this reason.
+  std::string Notes(const std::string& reason) {
+    EXPECT_TRUE(events_.Flush(std::chrono::seconds(5)));
+    std::string notes;
+    for (const Object& event : event_api_.All(kube::resources::kEvents)) {
+      if (event.String("/reason") == reason) notes += event.String("/note");
+    }
+    return notes;
+  }
   // Reason and message of the condition.
   std::string Degraded() {
     const Object resource = *api_.Get(kRaftKvs, {"ns", "store"});
