@@ -22,6 +22,9 @@ class MemoryApi final : public Api {
   std::function<ApiResult<void>(const std::string&)> before;
   // What an admission webhook makes of what is created, applied or patched.
   std::function<void(Object&)> admit;
+  // Who has written an object's fields, and how, is written down in it: an entry for what Create()
+  // writes, and one for what Apply() does.
+  bool tracks_fields = false;
 
   std::string_view field_manager() const override { return "raftkv-operator"; }
 
@@ -35,12 +38,14 @@ class MemoryApi final : public Api {
     return found->second;
   }
 
-  ApiResult<ObjectList> List(const Resource& resource, const ListOptions&,
+  ApiResult<ObjectList> List(const Resource& resource, const ListOptions& options,
                              std::stop_token = {}) override {
     ObjectList list;
     std::lock_guard lock(mutex_);
     for (const auto& [path, object] : objects_) {
-      if (object.kind() == resource.kind) list.items.push_back(object);
+      if (object.kind() == resource.kind && IsSelected(object, options.label_selector)) {
+        list.items.push_back(object);
+      }
     }
     list.resource_version = std::to_string(version_);
     return list;
@@ -61,6 +66,7 @@ class MemoryApi final : public Api {
     if (objects_.contains(path)) return Fail(Reason::kAlreadyExists, "already exists");
     Object made = object;
     made.Set("/metadata/uid", "uid-" + std::to_string(++uids_));
+    if (tracks_fields) Track(made, "Update");
     if (admit) admit(made);
     return Store(path, std::move(made));
   }
@@ -90,6 +96,9 @@ class MemoryApi final : public Api {
     Object patched = found->second;
     if (type == PatchType::kJson) {
       patched.json() = patched.json().patch(patch);
+      if (patched.resource_version() != found->second.resource_version()) {
+        return Fail(Reason::kConflict, "the object has been modified");
+      }
     } else {
       patched.json().merge_patch(patch);
     }
@@ -116,6 +125,7 @@ class MemoryApi final : public Api {
       both.merge_patch(applied.At(kResources));
       applied.Set(kResources, std::move(both));
     }
+    if (tracks_fields) Track(applied, "Apply");
     if (admit) admit(applied);
     if (options.dry_run || (found != objects_.end() && applied == found->second)) return applied;
     if (applied.uid().empty()) applied.Set("/metadata/uid", "uid-" + std::to_string(++uids_));
@@ -168,8 +178,30 @@ class MemoryApi final : public Api {
  private:
   static constexpr const char* kResources = "/spec/template/spec/containers/0/resources";
 
+  // "name=value,name=value"; empty: everything is.
+  static bool IsSelected(const Object& object, std::string_view selector) {
+    while (!selector.empty()) {
+      const size_t end = std::min(selector.find(','), selector.size());
+      const std::string_view one = selector.substr(0, end);
+      const size_t equals = one.find('=');
+      if (object.Label(one.substr(0, equals)) != one.substr(equals + 1)) return false;
+      selector.remove_prefix(std::min(end + 1, selector.size()));
+    }
+    return true;
+  }
+
   static std::string Path(const Resource& resource, const Key& key) {
     return ResourcePath(resource, key.ns, key.name);
+  }
+
+  void Track(Object& object, const char* operation) const {
+    const Json entry = {{"manager", std::string(field_manager())},
+                        {"operation", operation},
+                        {"fieldsV1", Json::object()}};
+    Json entries = object.At("/metadata/managedFields");
+    if (!entries.is_array()) entries = Json::array();
+    if (std::ranges::find(entries, entry) == entries.end()) entries.push_back(entry);
+    object.Set("/metadata/managedFields", std::move(entries));
   }
 
   ApiResult<void> Before(const char* verb, const Resource& resource, std::string_view name,
