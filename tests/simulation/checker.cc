@@ -66,6 +66,7 @@ void Checker::BeginWith(const kv::ReferenceModel& model, raft::EntryId applied) 
   decided_.assign(applied.index.value,
                   {.term = applied.term, .committed_by = applied.term, .has_result = true});
   model_ = model;
+  memberships_.BeginAt(applied.index.value);
 }
 
 // --- Logs ----------------------------------------------------------------------------------------
@@ -191,6 +192,10 @@ void Checker::Decide(raft::NodeId node, const raft::Entry& entry, const kv::Appl
   }
   decided.has_result = true;
   decided.result = hash;
+  if (result.membership && entry.IsConfChange()) {
+    const std::string wrong = memberships_.OnDecided(entry, *result.membership);
+    if (!wrong.empty()) Fail("membership: " + Where(node, result.index) + ": " + wrong);
+  }
   if (!result.command) return;
   const RequestId id{result.origin, result.request_id};
   v1::Command command;

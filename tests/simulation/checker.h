@@ -11,8 +11,9 @@
 //   durability            votes and acknowledgements leave after what they promise is on the disk;
 //                         what is applied is on the disk; nobody is called removed by a node that a
 //                         crash would make forget it
-//   membership            one change in flight; removed ids never return; blank and removed nodes
-//                         do not vote; nobody campaigns by a configuration that it knows is
+//   membership            one change in flight; each on the configuration and after the epoch that
+//                         it names (memberships.h); removed ids never return; blank and removed
+//                         nodes do not vote; nobody campaigns by a configuration that it knows is
 //                         outdated
 //   clients               history.h
 //
@@ -31,6 +32,7 @@
 #include "node/kv/state_machine.h"
 #include "node/raft/core.h"
 #include "tests/simulation/coverage.h"
+#include "tests/simulation/memberships.h"
 #include "tests/simulation/sim_disk.h"
 
 namespace raftkv::sim {
@@ -90,6 +92,11 @@ class Checker final : public LogObserver {
   const Decided* FindRequest(uint64_t origin, uint64_t request_id) const;
   raft::Index last_decided() const { return raft::Index(decided_.size()); }
   const kv::ReferenceModel& model() const { return model_; }
+  Memberships& memberships() { return memberships_; }
+  // What `memberships` says of an answer; nothing is well.
+  void CheckMembership(const std::string& wrong) {
+    if (!wrong.empty()) Fail("membership: " + wrong);
+  }
   // Clients were told that this request is not and will not be carried out.
   void OnRefused(uint64_t origin, uint64_t request_id);
   // Clients do not know; counted when it happens after all.
@@ -140,6 +147,7 @@ class Checker final : public LogObserver {
   std::map<raft::Index, uint64_t> state_hashes_;
 
   kv::ReferenceModel model_;
+  Memberships memberships_;
   std::map<RequestId, Decided> requests_;
   std::set<RequestId> refused_;
   std::set<RequestId> unknown_;

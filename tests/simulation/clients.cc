@@ -267,6 +267,11 @@ void Clients::AskRead(size_t client, size_t number, SimNode* node, Duration limi
       if (operation.kind == Kind::kGet && !node->leads()) {
         world_->coverage.Hit(Path::read_at_follower);
       }
+      if (!operation.is_stale()) {
+        const uint64_t known = node->machine().cluster()->config_index();
+        Checker& checker = world_->checker;
+        checker.CheckMembership(checker.memberships().OnRead(operation.told, known));
+      }
       answer(node->machine().Range(request));
     });
   });

@@ -93,8 +93,10 @@ namespace raftkv::sim {
   X(voter_demoted, "a voter became a learner")                                       \
   X(member_removed, "a member was removed")                                          \
   X(member_replaced, "a lost member was removed or replaced by others")              \
+  X(change_answered, "a membership change was answered as made")                     \
   X(change_refused, "a membership change was refused")                               \
   X(change_stale_index, "... because it was decided on an older configuration")      \
+  X(change_old_epoch, "... or by an operator that another one has replaced")         \
   X(removed_id_refused, "a removed id asked to come back, and was refused")          \
   X(used_id_refused, "the id of a member was refused to another node")               \
   X(changes_at_once, "changes of the membership were asked for at the same time")    \

@@ -66,6 +66,7 @@ std::string History::Describe(const Operation& operation) const {
 size_t History::Begin(Operation operation) {
   operation.invoked = scheduler_->now();
   operation.floor = floor_;
+  operation.told = checker_->memberships().told();
   operations_.push_back(std::move(operation));
   return operations_.size() - 1;
 }

@@ -60,6 +60,7 @@ struct Operation {
   uint64_t request_id = 0;
   std::string node;    // that answers, and which process there: "n2/7"
   uint64_t floor = 0;  // the highest revision that an operation before this one saw
+  uint64_t told = 0;   // the newest configuration that anybody knew of before it began
 
   // How a write ended: kOk or kConflict, and what it says.
   void TakeResult(const kv::CommandResult& result);

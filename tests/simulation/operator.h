@@ -80,6 +80,8 @@ class Operator {
   void ReplaceLost(uint64_t lost);
   // What could be survived; nothing to change: nullopt.
   std::optional<v1::ChangeMembershipRequest> DrawChange(Random& random) const;
+  // Of what the run has come to, so that the numbers drawn for all else stay as they are.
+  void DrawEpoch(uint64_t newest, v1::ChangeMembershipRequest* request) const;
   // What becomes of a change.
   struct Fate {
     std::function<void()> on_asked = {};  // it has reached a process

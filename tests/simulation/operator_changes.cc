@@ -45,28 +45,38 @@ void Operator::SendThrough(SimNode* node, v1::ChangeMembershipRequest request, R
   node->OnRaftThread([node, request = std::move(request), limit, done, removes_itself, heard,
                       fate = std::move(fate), world = world_](runtime::Replica& replica) {
     if (fate.on_asked) fate.on_asked();
+    const uint64_t told = world->checker.memberships().told();
     const bool led = removes_itself && replica.is_leader();
     const raft::Term term = led ? replica.core()->term() : raft::Term();
-    replica.ChangeMembership(request, node->Now() + limit,
-                             [=](const Result<v1::ChangeMembershipResponse>& response) {
-                               *heard = true;
-                               if (fate.on_answer) fate.on_answer(response);
-                               if (response && led) {
-                                 world->coverage.Hit(Path::leader_removed_itself);
-                                 // It handed over before if it could; the successor has a term of
-                                 // its own.
-                                 const bool alone = node->replica().core()->term() == term;
-                                 if (alone) world->coverage.Hit(Path::leader_left_alone);
-                               }
-                               if (!response && response.error().code() != Code::kUnavailable &&
-                                   response.error().code() != Code::kNotServing) {
-                                 world->coverage.Hit(Path::change_refused);
-                                 if (ForStaleIndex(response.error())) {
-                                   world->coverage.Hit(Path::change_stale_index);
-                                 }
-                               }
-                               done();
-                             });
+    replica.ChangeMembership(
+        request, node->Now() + limit, [=](const Result<v1::ChangeMembershipResponse>& response) {
+          *heard = true;
+          if (fate.on_answer) fate.on_answer(response);
+          if (response) {
+            Checker& checker = world->checker;
+            checker.CheckMembership(
+                checker.memberships().OnAnswer(request, told, removes_itself, *response));
+            world->coverage.Hit(Path::change_answered);
+          }
+          if (response && led) {
+            world->coverage.Hit(Path::leader_removed_itself);
+            // It handed over before if it could; the successor has a term of
+            // its own.
+            const bool alone = node->replica().core()->term() == term;
+            if (alone) world->coverage.Hit(Path::leader_left_alone);
+          }
+          if (!response && response.error().code() != Code::kUnavailable &&
+              response.error().code() != Code::kNotServing) {
+            world->coverage.Hit(Path::change_refused);
+            if (ForStaleIndex(response.error())) {
+              world->coverage.Hit(Path::change_stale_index);
+            }
+            if (ForOldEpoch(response.error())) {
+              world->coverage.Hit(Path::change_old_epoch);
+            }
+          }
+          done();
+        });
   });
 }
 
@@ -124,12 +134,23 @@ void Operator::ChangeAtOnce(Random& random) {
   }
 }
 
+// Often none. Or who asks takes over from whoever made the last change with an epoch, or is that
+// one again, or one that was taken over from before.
+void Operator::DrawEpoch(uint64_t newest, v1::ChangeMembershipRequest* request) const {
+  constexpr uint64_t kStep = 2;
+  const uint64_t chance = world_->scheduler.hash() % 8;
+  if (chance < 3) request->set_epoch(newest + kStep);
+  if (chance == 3) request->set_epoch(newest);
+  if (chance > 5 && newest > 0) request->set_epoch(newest - 1);
+}
+
 std::optional<v1::ChangeMembershipRequest> Operator::DrawChange(Random& random) const {
   const v1::ClusterState cluster = Newest();
   if (cluster.members().empty()) return std::nullopt;
   v1::ChangeMembershipRequest request;
   if (random.Uniform(4) > 0) request.set_expected_config_index(cluster.config_index());
   request.set_force(random.Uniform(2) == 0);
+  DrawEpoch(cluster.epoch(), &request);
   std::set<uint64_t> voters(cluster.conf().voters().begin(), cluster.conf().voters().end());
   // Small changes are the most frequent, but every mixture is possible.
   constexpr uint64_t kEagerness[] = {1, 1, 2, 2, 3, 3, 5, 6};

@@ -25,6 +25,10 @@ inline bool ForStaleIndex(const Status& refusal) {
   return RefusedBy(refusal, Code::kConflict,
                    {"the configuration has changed: its index is ", "the configuration index is "});
 }
+// Another operator has made a change since.
+inline bool ForOldEpoch(const Status& refusal) {
+  return RefusedBy(refusal, Code::kConflict, {" is older than the cluster's, "});
+}
 // A member, or another new one, has the id.
 inline bool ForUsedId(const Status& refusal) {
   return RefusedBy(refusal, Code::kConflict,
