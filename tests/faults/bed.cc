@@ -2,6 +2,7 @@
 
 #include <array>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/hex_id.h"
 #include "tests/linearizability/checker.h"
@@ -83,6 +84,27 @@ Status JudgeErrors(const std::string& why_errors, const LoadCounts& counts) {
                                " requests were answered with 500, which the row does not promise; "
                                "the first of them: " +
                                counts.first_error};
+}
+
+Status JudgeAnswers(const LoadCounts& counts) {
+  if (counts.unreadable > 0) {
+    return {Code::kInternal, std::to_string(counts.unreadable) +
+                                 " answers lack what the API promises; the first of them: " +
+                                 counts.first_unreadable};
+  }
+  // Of a few requests a kind may be missing by chance.
+  constexpr uint64_t kMany = 300;
+  if (counts.done < kMany) return Status::Ok();
+  for (const auto& [what, count] : {std::pair("write", counts.writes),
+                                    {"get", counts.gets},
+                                    {"range", counts.ranges},
+                                    {"further page", counts.pages}}) {
+    if (count == 0) {
+      return {Code::kInternal, "the history proves little: of " + std::to_string(counts.done) +
+                                   " requests that were done, none was a " + what};
+    }
+  }
+  return Status::Ok();
 }
 
 Bed::Bed(const Sandbox* sandbox, fs::path directory, BedOptions options)
@@ -468,7 +490,8 @@ Status Bed::Verify(const fs::path& folder) {
 Status Bed::CheckHistory(const fs::path& folder) {
   load_->Stop();
   history_checked_ = true;
-  return linearizability::CheckAndExplain(load_->Finish(), folder, "history");
+  RETURN_IF_ERROR(linearizability::CheckAndExplain(load_->Finish(), folder, "history"));
+  return JudgeAnswers(load_->counts());
 }
 
 void Bed::Note(const std::string& text) {

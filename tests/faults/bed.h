@@ -50,6 +50,9 @@ struct Gaps {
 Status JudgeGaps(const Gaps& gaps, const Timing& timing, const LoadCounts& counts);
 // kInternal: requests were answered with 500, and nothing says why they may be.
 Status JudgeErrors(const std::string& why_errors, const LoadCounts& counts);
+// kInternal: the history is weaker than it looks, because answers could not be made out, or because
+// a kind of request that the load has asked for all the time was never done.
+Status JudgeAnswers(const LoadCounts& counts);
 
 // kInternal with `what` unless it holds.
 Status Expect(bool holds, const std::string& what);

@@ -1,5 +1,6 @@
 // The instruments of the fault suite themselves: that they do what they say.
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <httplib.h>
 #include <signal.h>
@@ -8,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <set>
 #include <string>
 #include <thread>
@@ -374,6 +376,103 @@ TEST(ErrorsTest, AnAnswerWith500BreaksARowThatDoesNotSayWhy) {
   EXPECT_EQ(status.code(), Code::kInternal);
   EXPECT_NE(status.message().find(", asked of n7: inside"), std::string::npos) << status.ToString();
   EXPECT_EQ(JudgeErrors("its disk fails", load.counts()), Status::Ok());
+}
+
+// --- Answers that cannot be made out ----------------------------------------------------------
+
+// A store of one key that answers as a test wants it to.
+class ScriptedStore {
+ public:
+  using Answer = std::function<void(httplib::Response&)>;
+  ScriptedStore(Answer get, Answer range, Answer put, Answer txn) {
+    const auto with = [](const Answer& answer) {
+      return [answer](const httplib::Request&, httplib::Response& response) { answer(response); };
+    };
+    server_.Get("/kv/", with(range));
+    server_.Get("/kv/.+", with(get));
+    server_.Put(".*", with(put));
+    server_.Delete(
+        ".*", [](const httplib::Request&, httplib::Response& response) { response.status = 503; });
+    server_.Post("/txn", with(txn));
+    target_.name = "n7";
+    target_.host = "127.0.0.1";
+    target_.port = server_.bind_to_any_port("127.0.0.1");
+    thread_ = std::thread([this] { server_.listen_after_bind(); });
+  }
+  ~ScriptedStore() {
+    server_.stop();
+    thread_.join();
+  }
+  Target* target() { return &target_; }
+
+ private:
+  httplib::Server server_;
+  Target target_;
+  std::thread thread_;
+};
+
+ScriptedStore::Answer Say(int status, const std::string& revision, const std::string& body = "") {
+  return [=](httplib::Response& response) {
+    response.status = status;
+    if (!revision.empty()) response.set_header("Raftkv-Revision", revision);
+    if (!body.empty()) response.set_content(body, "application/json");
+  };
+}
+
+constexpr const char* kEmptyRange = R"({"revision":1,"count":0,"more":false,"items":[]})";
+
+// What the load says of a store that answers so.
+std::string Judged(const ScriptedStore::Answer& get, const ScriptedStore::Answer& range,
+                   const ScriptedStore::Answer& put, const ScriptedStore::Answer& txn) {
+  ScriptedStore store(get, range, put, txn);
+  Load load({store.target()}, {.compact_every = milliseconds(0)});
+  load.Start();
+  EXPECT_TRUE(testing::WaitUntil([&] { return load.counts().unreadable > 0; }));
+  load.Stop();
+  (void)load.Finish();
+  return JudgeAnswers(load.counts()).message();
+}
+
+// Such answers ended the run, or made the history weaker without a word.
+TEST(AnswersTest, OneThatCannotBeMadeOutBreaksTheRow) {
+  const auto no_write = Say(503, "");
+  const auto nothing = Say(404, "1");
+  const auto empty = Say(200, "1", kEmptyRange);
+  using ::testing::HasSubstr;
+  EXPECT_THAT(Judged(Say(404, ""), empty, no_write, no_write),
+              HasSubstr(", asked of n7: the answer tells no revision"));
+  EXPECT_THAT(Judged(Say(200, "1", "x"), empty, no_write, no_write),
+              HasSubstr("does not tell the revisions of a key"));
+  EXPECT_THAT(Judged(nothing, empty, Say(204, ""), no_write),
+              HasSubstr(", asked of n7: the answer tells no revision"));
+  for (const char* range :
+       {"", "{", "[]", R"({"revision":"1","more":false,"items":[]})",
+        R"({"revision":1,"items":[]})", R"({"revision":1,"more":false,"items":[{"key":"k1"}]})",
+        R"({"revision":1,"more":true,"items":[]})"}) {
+    EXPECT_THAT(Judged(nothing, Say(200, "1", range), no_write, no_write),
+                HasSubstr("answers lack what the API promises; the first of them: GET of /kv/?"))
+        << range;
+  }
+  for (const char* txn : {"", "[]", R"({"revision":2,"gets":[]})"}) {
+    EXPECT_THAT(Judged(nothing, empty, no_write, Say(200, "2", txn)),
+                HasSubstr("a transaction, asked of n7: "))
+        << txn;
+  }
+}
+
+TEST(AnswersTest, AHistoryWithoutAKindOfRequestProvesLittle) {
+  LoadCounts counts;
+  counts.done = 1000;
+  counts.writes = counts.gets = counts.ranges = counts.pages = 1;
+  EXPECT_EQ(JudgeAnswers(counts), Status::Ok());
+  for (uint64_t LoadCounts::* kind :
+       {&LoadCounts::writes, &LoadCounts::gets, &LoadCounts::ranges, &LoadCounts::pages}) {
+    LoadCounts without = counts;
+    without.*kind = 0;
+    EXPECT_FALSE(JudgeAnswers(without).ok());
+    without.done = 20;  // by chance
+    EXPECT_EQ(JudgeAnswers(without), Status::Ok());
+  }
 }
 
 // --- Duplication ---------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -21,6 +22,10 @@ using Clock = std::chrono::steady_clock;
 constexpr uint64_t kOldRevisions = 200;
 constexpr uint64_t kKeptRevisions = 100;
 constexpr milliseconds kLook{20};
+// Of a range that names no limit.
+constexpr uint64_t kDefaultLimit = 1000;
+// So many pages of one range at most, behind the first.
+constexpr size_t kMostPages = 3;
 
 int64_t Now() { return Clock::now().time_since_epoch().count(); }
 
@@ -48,7 +53,7 @@ std::string Path(const Operation& operation) {
       add("start=" + operation.key);
       if (!operation.end.empty()) add("end=" + operation.end);
     }
-    if (operation.limit > 0) add("limit=" + std::to_string(operation.limit));
+    if (operation.limit != kDefaultLimit) add("limit=" + std::to_string(operation.limit));
     if (operation.descending) add("order=desc");
   } else {
     path += operation.key;
@@ -84,20 +89,58 @@ const char* Method(Kind kind) {
   }
 }
 
-// An answer that is not what the API promises is left out of no history: it makes the operation
-// invalid, and the check fails.
-void ReadRange(const testing::HttpReply& reply, Operation& operation) {
-  const nlohmann::json body = nlohmann::json::parse(reply.body, nullptr, false);
-  if (!body.is_object()) return;
-  operation.revision = body.value("revision", uint64_t{0});
-  operation.more = body.value("more", false);
-  for (const nlohmann::json& item : body.value("items", nlohmann::json::array())) {
-    operation.items.push_back({.key = item.value("key", ""),
-                               .value = item.value("value", ""),
-                               .create_revision = item.value("create_revision", uint64_t{0}),
-                               .mod_revision = item.value("mod_revision", uint64_t{0}),
-                               .version = item.value("version", uint64_t{0})});
+// What is missing, or of another kind than the API promises, throws.
+linearizability::Item ToItem(const nlohmann::json& item) {
+  return {.key = item.at("key").get<std::string>(),
+          .value = item.at("value").get<std::string>(),
+          .create_revision = item.at("create_revision").get<uint64_t>(),
+          .mod_revision = item.at("mod_revision").get<uint64_t>(),
+          .version = item.at("version").get<uint64_t>()};
+}
+
+// Returns the address of the next page; throws as ToItem.
+std::string ReadRange(const testing::HttpReply& reply, Operation& operation) {
+  const nlohmann::json body = nlohmann::json::parse(reply.body);
+  operation.revision = body.at("revision").get<uint64_t>();
+  operation.more = body.at("more").get<bool>();
+  for (const nlohmann::json& item : body.at("items")) operation.items.push_back(ToItem(item));
+  return operation.more ? body.at("next").get<std::string>() : "";
+}
+
+// What of an answer's numbers is missing; empty: nothing.
+std::string Missing(const Operation& operation) {
+  const bool write = operation.kind == Kind::kPut || operation.kind == Kind::kDelete;
+  const bool not_found = operation.outcome == Outcome::kNotFound;
+  if ((operation.outcome == Outcome::kOk || (not_found && !write)) && operation.revision == 0) {
+    return "the answer tells no revision";
   }
+  // Whoever wanted it absent met one.
+  if (operation.outcome == Outcome::kConflict && operation.key_revision.value_or(0) == 0 &&
+      operation.condition.type == Condition::Type::kAbsent) {
+    return "the refusal does not tell the key's revision";
+  }
+  const bool known = std::ranges::all_of(operation.items, [&](const linearizability::Item& item) {
+    const bool numbered = operation.kind == Kind::kGet ||  // its numbers are no part of the answer
+                          (item.create_revision != 0 && item.version != 0);
+    return item.mod_revision != 0 && numbered;
+  });
+  return known ? "" : "the answer does not tell the revisions of a key";
+}
+
+// What comes behind this page.
+Operation NextPage(const Operation& page) {
+  Operation next;
+  next.client = page.client;
+  next.kind = Kind::kRange;
+  next.key = page.key;
+  next.end = page.end;
+  (page.descending ? next.end : next.key) =
+      page.descending ? page.items.back().key : page.items.back().key + '\0';
+  next.consistency = page.consistency;
+  next.limit = page.limit;
+  next.descending = page.descending;
+  next.at_revision = page.revision;
+  return next;
 }
 
 constexpr const char* kMark = "-mark";
@@ -113,22 +156,36 @@ std::string TxnBody(const Operation& put, const std::string& read) {
       .dump();
 }
 
+struct TxnAnswer {
+  uint64_t revision = 0;
+  bool succeeded = false;
+  std::string read;
+  bool omitted = false;  // too much was read: what, is not told
+  std::optional<linearizability::Item> found;
+};
+
+// Throws as ToItem.
+TxnAnswer ReadTxn(const testing::HttpReply& reply) {
+  const nlohmann::json body = nlohmann::json::parse(reply.body);
+  const nlohmann::json& get = body.at("gets").at(0);
+  TxnAnswer answer{.revision = body.at("revision").get<uint64_t>(),
+                   .succeeded = body.at("succeeded").get<bool>(),
+                   .read = get.at("key").get<std::string>(),
+                   .omitted = get.value("omitted", false)};
+  if (!answer.omitted && get.at("found").get<bool>()) answer.found = ToItem(get);
+  return answer;
+}
+
 // The read of a transaction: at its revision, whenever that was between its call and its answer.
-Operation ReadOfTxn(const Operation& put, const nlohmann::json& item, uint64_t revision) {
+Operation ReadOfTxn(const Operation& put, const TxnAnswer& answer) {
   Operation read;
   read.client = put.client;
-  read.key = item.value("key", "");
+  read.key = answer.read;
   read.call = put.call;
   read.completed = put.completed;
-  read.revision = revision;
-  read.outcome = item.value("found", false) ? Outcome::kOk : Outcome::kNotFound;
-  if (read.outcome == Outcome::kOk) {
-    read.items = {{.key = read.key,
-                   .value = item.value("value", ""),
-                   .create_revision = item.value("create_revision", uint64_t{0}),
-                   .mod_revision = item.value("mod_revision", uint64_t{0}),
-                   .version = item.value("version", uint64_t{0})}};
-  }
+  read.revision = answer.revision;
+  read.outcome = answer.found ? Outcome::kOk : Outcome::kNotFound;
+  if (answer.found) read.items = {*answer.found};
   return read;
 }
 
@@ -144,7 +201,6 @@ void ReadReply(const testing::HttpReply& reply, Operation& operation) {
     operation.outcome = Outcome::kOk;
     operation.revision = Number(reply, "raftkv-revision");
     if (operation.kind == Kind::kPut) operation.created = reply.status == 201;
-    if (operation.kind == Kind::kRange) ReadRange(reply, operation);
     if (operation.kind == Kind::kGet) {
       operation.items = {
           {.key = operation.key, .value = reply.body, .mod_revision = Number(reply, "etag")}};
@@ -170,6 +226,7 @@ struct Load::Client {
   std::mt19937_64 random;
   std::map<std::string, uint64_t> seen;  // mod revisions, for conditions
   bool txn = false;                      // what was chosen last is to be a transaction
+  std::string next;                      // of the last page: where the next one is
   std::map<const Target*, testing::HttpClient> connections;
 
   size_t Pick(size_t count) { return random() % count; }
@@ -217,7 +274,8 @@ void Load::Run(size_t number, Target* only) {
         break;
       }
       const bool again = Perform(client, target, operation);
-      Record(std::move(operation));
+      Record(operation);
+      ReadOn(client, only, std::move(operation), client.Pick(kMostPages + 1));
       if (!again || wanted.kind == Kind::kPut) break;
       std::this_thread::sleep_for(milliseconds(20));
     }
@@ -248,7 +306,7 @@ Load::Operation Load::Choose(Client& client) {
     const size_t which = client.Pick(3);
     if (which < 2) operation.key = "k";
     operation.end = which == 0 ? "kz" : linearizability::PrefixEnd(operation.key);
-    if (client.Pick(3) == 0) operation.limit = 1 + client.Pick(4);
+    operation.limit = client.Pick(3) == 0 ? 1 + client.Pick(4) : kDefaultLimit;
     operation.descending = client.Pick(4) == 0;
   }
   if (operation.kind == Kind::kGet || operation.kind == Kind::kRange) {
@@ -302,14 +360,47 @@ testing::HttpClient& Load::Client::To(const Target& target, milliseconds timeout
       .first->second;
 }
 
+void Load::ReadOn(Client& client, Target* only, Operation page, size_t most) {
+  for (; most > 0 && page.outcome == Outcome::kOk && page.more; --most) {
+    page = NextPage(page);
+    Target& target = only != nullptr ? *only : *targets_[client.Pick(targets_.size())];
+    const std::string path = client.next;
+    (void)PerformAt(client, target, page, path);
+    Record(page);
+    const std::lock_guard lock(mutex_);
+    if (page.outcome == Outcome::kOk) ++counts_.pages;
+  }
+}
+
 bool Load::Perform(Client& client, Target& target, Operation& operation) {
+  return PerformAt(client, target, operation, Path(operation));
+}
+
+bool Load::PerformAt(Client& client, Target& target, Operation& operation,
+                     const std::string& path) {
   testing::HttpClient& connection = client.To(target, options_.timeout);
   const uint64_t life = target.life;
   operation.call = Now();
-  const testing::HttpReply reply = connection.Send(Method(operation.kind), Path(operation),
-                                                   operation.value, HeadersOf(operation.condition));
+  const testing::HttpReply reply = connection.Send(Method(operation.kind), path, operation.value,
+                                                   HeadersOf(operation.condition));
   const int64_t end = Now();
   ReadReply(reply, operation);
+  std::string wrong;
+  try {
+    if (operation.kind == Kind::kRange && operation.outcome == Outcome::kOk) {
+      client.next = ReadRange(reply, operation);
+    }
+    wrong = Missing(operation);
+  } catch (const nlohmann::json::exception& error) {
+    wrong = error.what();
+  }
+  if (!wrong.empty() && operation.kind == Kind::kRange) {
+    // Nothing was learned.
+    operation.outcome = Outcome::kFail;
+    operation.revision = 0;
+    operation.items.clear();
+    operation.more = false;
+  }
   if (operation.outcome != Outcome::kUnknown) operation.completed = end;
   const bool read = operation.kind == Kind::kGet || operation.kind == Kind::kRange;
   if (read && life == target.life) operation.node = target.name + "/" + std::to_string(life);
@@ -322,6 +413,10 @@ bool Load::Perform(Client& client, Target& target, Operation& operation) {
     client.seen[operation.key] = operation.key_revision.value_or(0);
   }
   Count(target, operation, reply);
+  if (!wrong.empty()) {
+    const std::lock_guard lock(mutex_);
+    CountUnreadable(std::string(Method(operation.kind)) + " of " + path, target, wrong);
+  }
   return !IsFinished(operation);
 }
 
@@ -339,11 +434,23 @@ void Load::PerformTxn(Client& client, Target& target, Operation put) {
                                  : Condition{Condition::Type::kRevision, condition};
   ReadReply(reply, put);
   put.created.reset();  // not told
+  TxnAnswer answer;
+  if (reply.status == 200) {
+    try {
+      answer = ReadTxn(reply);
+    } catch (const nlohmann::json::exception& error) {
+      const std::lock_guard lock(mutex_);
+      CountUnreadable("a transaction", target, error.what());
+    }
+    // Without a revision nobody knows what it did.
+    if (answer.revision == 0) put.outcome = Outcome::kUnknown;
+    put.revision = 0;
+  }
   Operation mark = put;
   mark.key += kMark;
   mark.condition = {};
   if (put.outcome != Outcome::kUnknown) put.completed = mark.completed = end;
-  if (reply.status != 200) {
+  if (answer.revision == 0) {
     client.seen[put.key] = 0;
     Count(target, put, reply);
     // Either of the two may have happened, or may yet.
@@ -351,15 +458,11 @@ void Load::PerformTxn(Client& client, Target& target, Operation put) {
     if (put.outcome == Outcome::kUnknown) Record(mark);
     return;
   }
-  const nlohmann::json body = nlohmann::json::parse(reply.body, nullptr, false);
-  const uint64_t revision = body.value("revision", uint64_t{0});
-  Operation& done = body.value("succeeded", false) ? put : mark;
-  done.revision = revision;
-  client.seen[put.key] = &done == &put ? revision : 0;
+  Operation& done = answer.succeeded ? put : mark;
+  done.revision = answer.revision;
+  client.seen[put.key] = &done == &put ? answer.revision : 0;
   Count(target, done, reply);
-  for (const nlohmann::json& item : body.value("gets", nlohmann::json::array())) {
-    if (!item.value("omitted", false)) Record(ReadOfTxn(done, item, revision));
-  }
+  if (!answer.omitted) Record(ReadOfTxn(done, answer));
   Record(done);
   const std::lock_guard lock(mutex_);
   ++counts_.transactions;
@@ -372,6 +475,7 @@ void Load::Count(const Target& target, const Operation& operation,
   ++counts_.operations;
   if (IsFinished(operation)) {
     ++counts_.done;
+    ++(write ? counts_.writes : operation.kind == Kind::kGet ? counts_.gets : counts_.ranges);
     // What was at a revision, nobody has to confirm.
     if (operation.at_revision > 0) {
       ++counts_.old_reads;
@@ -388,6 +492,13 @@ void Load::Count(const Target& target, const Operation& operation,
   if (reply.status == 507) ++counts_.out_of_space;
   if (reply.status == 500) {
     CountError(std::string(Method(operation.kind)) + " of " + operation.key, target, reply);
+  }
+}
+
+void Load::CountUnreadable(const std::string& asked, const Target& target,
+                           const std::string& wrong) {
+  if (counts_.unreadable++ == 0) {
+    counts_.first_unreadable = asked + ", asked of " + target.name + ": " + wrong;
   }
 }
 
@@ -508,6 +619,14 @@ linearizability::History Load::Finish() {
       (void)Perform(last, *target, operation);
       Record(std::move(operation));
     }
+    Operation all;
+    all.kind = Kind::kRange;
+    all.key = "k";
+    all.end = linearizability::PrefixEnd(all.key);
+    all.limit = 4;
+    (void)Perform(last, *target, all);
+    Record(all);
+    ReadOn(last, target, std::move(all), SIZE_MAX);
   }
   linearizability::History history;
   std::lock_guard lock(mutex_);

@@ -5,6 +5,8 @@
 // Each node has clients of its own, and some more ask any node. Every value is written once. One
 // more compacts the history now and then: reads at revisions before that are refused.
 //
+// A range that was cut at its limit is mostly read on, page by page, as its answer says.
+//
 // A transaction writes its key if nobody has since the client last saw it, else a mark beside it,
 // and reads another key: in the history these are a write with a condition or the mark's, and a
 // read at the transaction's revision.
@@ -58,9 +60,17 @@ struct LoadCounts {
   uint64_t out_of_space = 0;  // of the refused: 507
   uint64_t errors = 0;        // answers with 500, to whatever the load asked for
   std::string first_error;    // what was asked of whom, and the answer
-  uint64_t transactions = 0;  // done
-  uint64_t old_reads = 0;     // done: at a revision
-  uint64_t compactions = 0;   // done
+  // Answers that lack what the API promises (a revision, say): a history without that is checked
+  // less strictly.
+  uint64_t unreadable = 0;
+  std::string first_unreadable;  // what was asked of whom, and what is wrong
+  uint64_t writes = 0;           // done
+  uint64_t gets = 0;             // done
+  uint64_t ranges = 0;           // done
+  uint64_t pages = 0;            // of these: behind the first
+  uint64_t transactions = 0;     // done
+  uint64_t old_reads = 0;        // done: at a revision
+  uint64_t compactions = 0;      // done
   // Without a finished write, without a finished linearizable read. Outages do not count; a gap
   // that is open when one begins, or when the load stops, does.
   std::chrono::milliseconds write_gap{0};
@@ -124,10 +134,15 @@ class Load {
   void ChooseState(Client& client, Operation& operation) const;
   // Sends it and fills in the answer; whether it is worth another try.
   bool Perform(Client& client, Target& target, Operation& operation);
+  bool PerformAt(Client& client, Target& target, Operation& operation, const std::string& path);
+  // What comes behind a page.
+  void ReadOn(Client& client, Target* only, Operation page, size_t most);
   // Sends `put` as a transaction and records what it did and saw.
   void PerformTxn(Client& client, Target& target, Operation put);
   void Record(Operation operation);
   void Count(const Target& target, const Operation& operation, const testing::HttpReply& reply);
+  // An answer that cannot be made out; with mutex_.
+  void CountUnreadable(const std::string& asked, const Target& target, const std::string& wrong);
   // An answer with 500; with mutex_.
   void CountError(const std::string& asked, const Target& target, const testing::HttpReply& reply);
   void CountInFault(const Operation& operation, bool write);

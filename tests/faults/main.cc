@@ -109,7 +109,8 @@ Ending RunRow(const Row& row, const Sandbox& sandbox, const Settings& settings, 
       std::to_string(counts.operations) + " operations, " + std::to_string(counts.refused) +
       " refused, " + std::to_string(counts.unknown) + " unknown, " +
       std::to_string(counts.transactions) + " transactions, " + std::to_string(counts.old_reads) +
-      " old reads, " + std::to_string(counts.compactions) + " compactions";
+      " old reads, " + std::to_string(counts.pages) + " further pages, " +
+      std::to_string(counts.compactions) + " compactions";
   if (counts.errors > 0) {
     seen += ", " + std::to_string(counts.errors) + " answers with 500";
     if (!row.why_errors.empty()) seen += " (" + row.why_errors + ")";
