@@ -48,7 +48,7 @@ Answer ReadAnswer(std::string_view bytes, size_t piece, bool pauses) {
           "what has been used is not kept");
   };
   const auto head =
-      connection.Send({.method = "GET", .target = "/", .headers = {}, .body = {}}, {});
+      connection.Send({.method = "PATCH", .target = "/", .headers = {}, .body = {}}, {});
   check_memory();
   if (!head) {
     answer.error = head.error();
