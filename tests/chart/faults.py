@@ -231,6 +231,19 @@ def claim_cannot_be_made_again(lab):
 
 
 @contextlib.contextmanager
+def claim_of_the_only_member_goes(lab):
+    """Its pod runs, and its data is there until that ends. The operator takes nobody out before there are others."""
+    make(lab, "only", 1)
+    claim = lambda: kubectl("get", "pvc", "data-only-0", "-n", NS, "-o", "jsonpath={.metadata.uid}", check=False)
+    before = claim()
+    kubectl("delete", "pvc", "data-only-0", "-n", NS, "--wait=false")
+    yield
+    patch("only", {"replicas": 3})
+    until("another claim in its place", lambda: claim() not in (before, ""), 120)
+    at_rest("only")
+
+
+@contextlib.contextmanager
 def quota_is_full(lab):
     make(lab, "small", 1, config={"limits": {"quotaBytes": "1Mi"}})
     host = address("small-0")
@@ -421,6 +434,7 @@ FAULTS = [
     (volume_fills, "brim", ["RaftKVVolumeFilling", "RaftKVVolumeAlmostFull", "RaftKVOutOfSpace"]),
     (joint_without_majority, NAME, ["RaftKVJointTooLong"]),
     (claim_cannot_be_made_again, NAME, ["RaftKVMemberWithoutClaim"]),
+    (claim_of_the_only_member_goes, "only", ["RaftKVRefused"]),
     (quota_is_full, "small", ["RaftKVOutOfSpace"]),
     (image_cannot_be_had, "stuck", ["RaftKVOperationStuck"]),
     (pods_are_refused, NAME, ["RaftKVRefused"]),

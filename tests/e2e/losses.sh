@@ -63,12 +63,16 @@ kill_leader() {
 }
 # To the member of the first slot that does not lead, in the words of docs/runbooks.md.
 hand_over() {
-  local leader slot=0 command
-  leader=$(leader)
-  [ "$leader" != "$NAME-0" ] || slot=1
+  local slot=0
+  [ "$(leader)" != "$NAME-0" ] || slot=1
+  hand_over_to $slot
+}
+# hand_over_to SLOT
+hand_over_to() {
+  local command
   # shellcheck disable=SC2016  # the page's own quotes
   command=$(sed -n '/^## RaftKVVerySlowFsync$/,/^## /s/.*COMMAND `\([^`]*\)`.*/\1/p' docs/runbooks.md)
-  ask_as_the_runbook_says "$leader" "${command/MEMBER/$(member_of_slot $slot)}"
+  ask_as_the_runbook_says "$(leader)" "${command/MEMBER/$(member_of_slot "$1")}"
 }
 # ask_as_the_runbook_says POD COMMAND
 ask_as_the_runbook_says() {
@@ -123,7 +127,7 @@ lost_claim() {
   soon 60 replaced 2 "$before" || fail "no replacement within 60 s"
   settle 3
   report "claim and pod deleted, until replaced" "$(since "$from")" 30
-  report "  longest gap of a writer" "$(longest_gap "$from")"
+  report "  longest gap of a writer" "$(longest_gap "$from")" 3
   [ "$(status 'members[?(@.slot==2)].memberID')" != "$before" ] || fail "an empty disk under an old identity"
 }
 

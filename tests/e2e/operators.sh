@@ -72,6 +72,7 @@ release_lease() {
 
 # --- Killed at any time ---------------------------------------------------------------------------
 
+# Members go on by themselves; what the next one finds half done it does in the same order, the hand-over first.
 operator_killed() {
   local from n
   from=$(now)
@@ -84,7 +85,7 @@ operator_killed() {
   report "3 -> 5 with the operator killed $n times" "$(since "$from")"
   k scale "rkv/$NAME" --replicas=3 >/dev/null
   settle 3
-  report "  longest gap of a writer" "$(longest_gap "$from")"
+  report "  longest gap of a writer" "$(longest_gap "$from")" 1
 }
 
 # --- Killed around each of its writes -------------------------------------------------------------
@@ -191,6 +192,7 @@ other_takes_over() {
   settle 5
   k scale "rkv/$NAME" --replicas=3 >/dev/null
   settle 3
+  report "  longest gap of a writer" "$(longest_gap "$from")" 1
   installed_operators 1
 }
 other_holds() { local now; now=$(lease_holder); [ -n "$now" ] && [ "$now" != "$1" ]; }

@@ -4,22 +4,31 @@
 
 scale() {
   local size before=3
+  leader_is_in_slot 2
   for size in 1 3; do resize $size; done
   turn_round_growing
   resize 5
   turn_round_shrinking
+  leader_is_in_slot 4
   resize 3
   soon 30 claims_are 3 || fail "claims of removed members are left"
   scale_with_retained_claims
 }
-# resize SIZE: from the caller's `before`.
+# leader_is_in_slot SLOT: so that the leader is among those who go. Nobody but the operator may ask that of a member of a
+# cluster of others.
+leader_is_in_slot() {
+  [ "$own_cluster" = yes ] && ! leads "$NAME-$1" || return 0
+  hand_over_to "$1"
+  soon 10 leads "$NAME-$1" || fail "$NAME-$1 does not lead"
+}
+# resize SIZE: from the caller's `before`. A leader that goes hands over first, so that nobody waits for an election.
 resize() {
   local from
   from=$(now)
   k scale "rkv/$NAME" --replicas="$1" >/dev/null
   settle "$1"
   report "scale $before -> $1" "$(since "$from")" "$([ "$1" -gt "$before" ] && echo 20 || echo 15)"
-  report "  longest gap of a writer" "$(longest_gap "$from")"
+  report "  longest gap of a writer" "$(longest_gap "$from")" 1
   before=$1
 }
 # The wish is taken back while it is being fulfilled: before the new ones vote. Their pods take a second or two to start.
