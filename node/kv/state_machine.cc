@@ -255,7 +255,7 @@ Result<ApplyResult> StateMachineImpl::ApplyEntry(const Entry& entry, Slice* slic
   } else if (!entry.data().empty()) {
     const Status applied = ApplyCommand(entry, slice, &result);
     arena_.Reset();
-    RETURN_UNEXPECTED_IF_ERROR(applied);
+    if (!applied.ok()) return Error(applied);
   }
   slice->writer.meta().index = entry.index;
   slice->writer.meta().term = entry.term;
