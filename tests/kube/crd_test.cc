@@ -68,7 +68,8 @@ TEST_F(RaftKvSchema, ResourcesAreTheSameInTheServersWords) {
     const Json& stored = made->At("/template/spec/containers/0/resources/limits/ephemeral-storage");
     EXPECT_TRUE(op::SameQuantity(known.text, stored.get<std::string>()))
         << known.text << " is stored as " << stored;
-    EXPECT_TRUE(api_->Delete(kPodTemplates, pods.key(), {}));
+    const auto deleted = api_->Delete(kPodTemplates, pods.key(), {.uid = std::string(made->uid())});
+    ASSERT_TRUE(deleted) << known.text << ": " << deleted.error().ToString();
   };
   for (const op::QuantityCase& known : op::kQuantityCases) same(known);
   for (const op::QuantityCase& known : op::kSignedCases) same(known);
