@@ -33,7 +33,8 @@ double SecondsSince(Clock::time_point then) {
 
 class AtRest : public RaftKvSchema {
  protected:
-  static std::string NameOf(int cluster) { return "rest-" + std::to_string(cluster); }
+  static constexpr const char* kPrefix = "rest-";
+  static std::string NameOf(int cluster) { return kPrefix + std::to_string(cluster); }
 
   // As the kubelet would.
   void RunPods() {
@@ -101,7 +102,7 @@ class AtRest : public RaftKvSchema {
 };
 
 TEST_F(AtRest, AHundredRaftKvCostNoWritesNoPollingAndLittleMemory) {
-  const StandInNodes nodes(kClusters, kMembers);
+  const StandInNodes nodes(kPrefix, kClusters, kMembers);
   ASSERT_EQ(nodes.error(), "");
   OperatorProcess process(
       {RAFTKV_OPERATOR, "--namespace=" + ns_, "--lease-namespace=" + ns_,

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <utility>
 
 #include "base/hex_id.h"
 #include "operator/raftkv/objects.h"
@@ -30,7 +31,8 @@ std::string MemberId(int cluster, int slot) {
 
 }  // namespace
 
-StandInNodes::StandInNodes(int clusters, int members) : members_(members) {
+StandInNodes::StandInNodes(std::string prefix, int clusters, int members)
+    : prefix_(std::move(prefix)), members_(members) {
   clusters_.resize(static_cast<size_t>(clusters));
   for (int cluster = 0; cluster < clusters; ++cluster) {
     for (int slot = 0; slot < members; ++slot) Listen(cluster, slot);
@@ -140,6 +142,7 @@ json StandInNodes::Status(const Connection& connection) const {
   const bool blank = cluster.id.empty();
   const bool leads = connection.slot == cluster.leader;
   json out = {{"version", "0.1.0"},
+              {"name", op::PodName(prefix_ + std::to_string(connection.cluster), connection.slot)},
               {"member_id", MemberId(connection.cluster, connection.slot)},
               {"cluster_id", blank ? HexId(0) : cluster.id},
               {"role", blank ? "BLANK" : (leads ? "LEADER" : "FOLLOWER")},

@@ -20,7 +20,8 @@ namespace raftkv::kube {
 
 class StandInNodes {
  public:
-  StandInNodes(int clusters, int members);
+  // The RaftKV called `prefix` and the cluster's number has pods whose names its nodes tell.
+  StandInNodes(std::string prefix, int clusters, int members);
   ~StandInNodes();
   StandInNodes(const StandInNodes&) = delete;
   StandInNodes& operator=(const StandInNodes&) = delete;
@@ -50,6 +51,7 @@ class StandInNodes {
   std::string Answer(const Connection& connection, std::string_view path, std::string_view body);
   nlohmann::json Status(const Connection& connection) const;
 
+  const std::string prefix_;
   const int members_;
   std::string error_;
   int stop_[2] = {-1, -1};  // a pipe
