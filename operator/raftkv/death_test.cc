@@ -232,7 +232,7 @@ class Life : TestCaches {
   }
 
   bool Reconcile() {
-    FillCaches();
+    FillFrom(api_);
     operator_writes_ = true;
     bool lived = true;
     try {
@@ -266,19 +266,6 @@ class Life : TestCaches {
       const std::string prefix = "CREATE " + std::string(kind->plural) + "/";
       if (!died_before_.starts_with(prefix)) continue;
       EXPECT_TRUE(api_.Create(*kind, Object(*kind, {"ns", died_before_.substr(prefix.size())})));
-    }
-  }
-
-  void FillCaches() {
-    for (kube::Cache* cache : {&clusters_, &sets_, &pods_, &claims_, &services_, &accounts_,
-                               &policies_, &budgets_, &kube_nodes_}) {
-      kube::ObjectList all = *api_.List(cache->resource(), {});
-      // As the watches select them.
-      std::erase_if(all.items, [&](const Object& object) {
-        return cache != &clusters_ && cache != &kube_nodes_ &&
-               object.Label("app.kubernetes.io/name") != "raftkv";
-      });
-      EXPECT_TRUE(cache->Replace(std::move(all.items), all.resource_version).ok());
     }
   }
 

@@ -3,6 +3,12 @@
 // Thread-safety: as of kube::Cache.
 #pragma once
 
+#include <gtest/gtest.h>
+
+#include <utility>
+#include <vector>
+
+#include "operator/kube/api.h"
 #include "operator/raftkv/observe.h"
 #include "operator/raftkv/resource.h"
 
@@ -11,6 +17,20 @@ namespace raftkv::op {
 // For fixtures, to be derived from.
 class TestCaches {
  protected:
+  // With all that is there by now.
+  void FillFrom(kube::Api& api) {
+    for (kube::Cache* cache : {&clusters_, &sets_, &pods_, &claims_, &services_, &accounts_,
+                               &policies_, &budgets_, &kube_nodes_}) {
+      kube::ObjectList all = *api.List(cache->resource(), {});
+      // As the watches select them.
+      std::erase_if(all.items, [&](const kube::Object& object) {
+        return cache != &clusters_ && cache != &kube_nodes_ &&
+               object.Label("app.kubernetes.io/name") != "raftkv";
+      });
+      EXPECT_TRUE(cache->Replace(std::move(all.items), all.resource_version).ok());
+    }
+  }
+
   kube::Cache clusters_{kRaftKvs};
   kube::Cache sets_{kube::resources::kStatefulSets};
   kube::Cache pods_{kube::resources::kPods};

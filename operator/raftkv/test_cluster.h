@@ -127,16 +127,7 @@ class ThreeMembers : public ::testing::Test, protected TestCaches {
       node.report.role = leads ? NodeReport::Role::kLeader : NodeReport::Role::kFollower;
       node.membership.leader = leads ? 0xb2 : 0;
     }
-    for (kube::Cache* cache : {&clusters_, &sets_, &pods_, &claims_, &services_, &accounts_,
-                               &policies_, &budgets_, &kube_nodes_}) {
-      kube::ObjectList all = *api_.List(cache->resource(), {});
-      // As the watches select them.
-      std::erase_if(all.items, [&](const Object& object) {
-        return cache != &clusters_ && cache != &kube_nodes_ &&
-               object.Label("app.kubernetes.io/name") != "raftkv";
-      });
-      EXPECT_TRUE(cache->Replace(std::move(all.items), all.resource_version).ok());
-    }
+    FillFrom(api_);
   }
 
   Seen Look() {

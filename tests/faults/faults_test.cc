@@ -267,28 +267,24 @@ TEST(GapsTest, AStoreThatStandsStillForMostOfAShortRowBreaksIt) {
   EXPECT_FALSE(JudgeGaps(kGaps, kTiming, counts).ok());
 }
 
-// Answers reads, and takes no write.
-class ReadOnlyStore {
+// A node of a test's own: what it answers is added before it listens.
+class FakeNode {
  public:
-  ReadOnlyStore() {
-    server_.Get(".*", [](const httplib::Request&, httplib::Response& response) {
-      response.status = 404;
-      response.set_header("Raftkv-Revision", "1");
-    });
-    const auto refuse = [](const httplib::Request&, httplib::Response& response) {
-      response.status = 503;
-    };
-    server_.Put(".*", refuse);
-    server_.Delete(".*", refuse);
-    server_.Post(".*", refuse);
-    target_.name = "fake";
+  explicit FakeNode(const std::string& name) {
+    target_.name = name;
     target_.host = "127.0.0.1";
     target_.port = server_.bind_to_any_port("127.0.0.1");
-    thread_ = std::thread([this] { server_.listen_after_bind(); });
   }
-  ~ReadOnlyStore() {
+  ~FakeNode() {
     server_.stop();
-    thread_.join();
+    if (thread_.joinable()) thread_.join();
+  }
+  FakeNode(const FakeNode&) = delete;
+  FakeNode& operator=(const FakeNode&) = delete;
+
+  httplib::Server& server() { return server_; }
+  void Listen() {
+    thread_ = std::thread([this] { server_.listen_after_bind(); });
   }
   Target* target() { return &target_; }
 
@@ -296,6 +292,24 @@ class ReadOnlyStore {
   httplib::Server server_;
   Target target_;
   std::thread thread_;
+};
+
+// Answers reads, and takes no write.
+class ReadOnlyStore : public FakeNode {
+ public:
+  ReadOnlyStore() : FakeNode("fake") {
+    server().Get(".*", [](const httplib::Request&, httplib::Response& response) {
+      response.status = 404;
+      response.set_header("Raftkv-Revision", "1");
+    });
+    const auto refuse = [](const httplib::Request&, httplib::Response& response) {
+      response.status = 503;
+    };
+    server().Put(".*", refuse);
+    server().Delete(".*", refuse);
+    server().Post(".*", refuse);
+    Listen();
+  }
 };
 
 class LoadTest : public ::testing::Test {
@@ -354,24 +368,18 @@ TEST_F(LoadTest, AnAnswerByAMinorityBreaksTheRow) {
 
 // They were counted, and broke no row.
 TEST(ErrorsTest, AnAnswerWith500BreaksARowThatDoesNotSayWhy) {
-  httplib::Server server;
+  FakeNode node("n7");
   const auto fail = [](const httplib::Request&, httplib::Response& response) {
     response.status = 500;
     response.set_content("inside", "text/plain");
   };
-  server.Get(".*", fail);
-  Target target;
-  target.name = "n7";
-  target.host = "127.0.0.1";
-  target.port = server.bind_to_any_port("127.0.0.1");
-  std::thread thread([&server] { server.listen_after_bind(); });
-  Load load({&target}, {.compact_every = milliseconds(0)});
+  node.server().Get(".*", fail);
+  node.Listen();
+  Load load({node.target()}, {.compact_every = milliseconds(0)});
   EXPECT_EQ(JudgeErrors("", load.counts()), Status::Ok());
   load.Start();
   EXPECT_TRUE(testing::WaitUntil([&] { return load.counts().errors > 0; }));
   load.Stop();
-  server.stop();
-  thread.join();
   const Status status = JudgeErrors("", load.counts());
   EXPECT_EQ(status.code(), Code::kInternal);
   EXPECT_NE(status.message().find(", asked of n7: inside"), std::string::npos) << status.ToString();
@@ -381,34 +389,21 @@ TEST(ErrorsTest, AnAnswerWith500BreaksARowThatDoesNotSayWhy) {
 // --- Answers that cannot be made out ----------------------------------------------------------
 
 // A store of one key that answers as a test wants it to.
-class ScriptedStore {
+class ScriptedStore : public FakeNode {
  public:
   using Answer = std::function<void(httplib::Response&)>;
-  ScriptedStore(Answer get, Answer range, Answer put, Answer txn) {
+  ScriptedStore(Answer get, Answer range, Answer put, Answer txn) : FakeNode("n7") {
     const auto with = [](const Answer& answer) {
       return [answer](const httplib::Request&, httplib::Response& response) { answer(response); };
     };
-    server_.Get("/kv/", with(range));
-    server_.Get("/kv/.+", with(get));
-    server_.Put(".*", with(put));
-    server_.Delete(
+    server().Get("/kv/", with(range));
+    server().Get("/kv/.+", with(get));
+    server().Put(".*", with(put));
+    server().Delete(
         ".*", [](const httplib::Request&, httplib::Response& response) { response.status = 503; });
-    server_.Post("/txn", with(txn));
-    target_.name = "n7";
-    target_.host = "127.0.0.1";
-    target_.port = server_.bind_to_any_port("127.0.0.1");
-    thread_ = std::thread([this] { server_.listen_after_bind(); });
+    server().Post("/txn", with(txn));
+    Listen();
   }
-  ~ScriptedStore() {
-    server_.stop();
-    thread_.join();
-  }
-  Target* target() { return &target_; }
-
- private:
-  httplib::Server server_;
-  Target target_;
-  std::thread thread_;
 };
 
 ScriptedStore::Answer Say(int status, const std::string& revision, const std::string& body = "") {
